@@ -1,0 +1,333 @@
+"""Every exception of mqttws, in one tree, and the hops that their ``.hop`` can name.
+
+MqttwsError                         .hint: what to do next, or ""
+├── ProtocolError                   the peer broke the rules; the connection is over   .rule
+│   ├── MalformedPacket             bytes that no packet can be     .found .allowed .offset
+│   ├── PacketTooLarge              longer than we agreed to read   .size .limit
+│   └── UnexpectedPacket            a good packet at the wrong time
+├── UsageError (ValueError)         we were asked for what the rules do not allow; nothing was sent
+├── ConnectFailed                   no connection came about        .hop
+│   ├── NameNotResolved
+│   ├── Unreachable                 refused, dropped, no route
+│   ├── HopTimedOut (TimeoutError)  the peer said nothing within a hop's time
+│   ├── TlsFailed
+│   │   └── CertificateRejected     .reason
+│   ├── UpgradeRefused              .status .reason
+│   ├── SubprotocolRefused          .offered .answered
+│   └── ConnectRefused              CONNACK said no                 .return_code
+├── SubscribeRefused                SUBACK said no                  .topic_filter
+├── ConnectionLost                  closed under us; cause chained  .close_code .close_reason
+│   └── KeepAliveExpired
+├── RequestTimedOut (TimeoutError)  a connected peer did not answer in time
+└── ProvisioningError
+    ├── RegistrationRejected        an error status         .status .error_code .tracking_id
+    ├── RegistrationFailed          ended failed or disabled        .state .error_code
+    └── MalformedAnswer             the service's answer cannot be read
+
+The class says whose fault it is; the attributes carry the facts; the sentence says what was found
+and what was allowed. No message ever holds a key, a password or a token.
+"""
+
+from enum import Enum
+
+
+class Hop(Enum):
+    """One leg of the way to an assignment, in the order in which the legs are walked."""
+
+    NAME = "name"
+    """The host's name becomes addresses."""
+    TCP = "tcp"
+    """One of the addresses accepts a connection."""
+    TLS = "tls"
+    """The server proves who it is, and the bytes are encrypted."""
+    UPGRADE = "upgrade"
+    """HTTP turns into a WebSocket with subprotocol ``mqtt`` (RFC 6455 section 4)."""
+    CONNECT = "connect"
+    """CONNECT is answered by CONNACK (MQTT 3.1.1 section 3.1)."""
+    SUBSCRIBE = "subscribe"
+    """SUBSCRIBE is answered by SUBACK (MQTT 3.1.1 section 3.8)."""
+    REGISTER = "register"
+    """DPS answers the registration request."""
+    POLL = "poll"
+    """DPS answers a question about the operation's status."""
+
+
+class MqttwsError(Exception):
+    """The root of the tree: catching it catches everything that mqttws raises on purpose.
+
+    Attributes:
+        hint: what the user can do next, one sentence; empty where nothing sensible can be said.
+    """
+
+    def __init__(self, message: str = "", *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ProtocolError(MqttwsError):
+    """The peer broke a rule of MQTT or of its WebSocket carriage; the connection is over.
+
+    Attributes:
+        rule: the statement's id, such as ``MQTT-3.3.1-4``; empty where the rule has none.
+    """
+
+    def __init__(self, message: str = "", *, rule: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.rule = rule
+
+
+class MalformedPacket(ProtocolError):
+    """Bytes that no MQTT 3.1.1 packet can be.
+
+    Attributes:
+        rule: the id of the statement that the bytes break.
+        found: what stood there.
+        allowed: what may stand there.
+        offset: where, in bytes: from the packet's first byte for ``decode``, from the first byte
+            ever fed for a ``Decoder``.
+    """
+
+    def __init__(self, rule: str = "", found: str = "", allowed: str = "", offset: int = 0) -> None:
+        super().__init__(rule=rule)
+        self.args = (rule, found, allowed, offset)
+        self.found = found
+        self.allowed = allowed
+        self.offset = offset
+
+    def __str__(self) -> str:
+        return f"{self.found}; allowed: {self.allowed} [{self.rule}, at byte {self.offset}]"
+
+
+class PacketTooLarge(ProtocolError):
+    """The peer announced a packet longer than we agreed to read; its body was not awaited.
+
+    Attributes:
+        size: the whole packet's size in bytes, as announced.
+        limit: the largest size in bytes that was agreed to.
+    """
+
+    def __init__(self, size: int = 0, limit: int = 0) -> None:
+        super().__init__()
+        self.args = (size, limit)
+        self.size = size
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"a packet of {self.size} bytes was announced; at most {self.limit} are accepted"
+
+
+class UnexpectedPacket(ProtocolError):
+    """A well-formed packet at a time, or with a packet identifier, where it may not come."""
+
+
+class UsageError(MqttwsError, ValueError):
+    """We were asked for something that the rules do not allow; nothing was sent.
+
+    Attributes:
+        rule: the statement's id, where one forbids it; else empty.
+    """
+
+    def __init__(self, message: str = "", *, rule: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.rule = rule
+
+    def __str__(self) -> str:
+        message = str(self.args[0]) if self.args else ""
+        return f"{message} [{self.rule}]" if self.rule else message
+
+
+class ConnectFailed(MqttwsError):
+    """No connection came about.
+
+    Attributes:
+        hop: the leg of the way that failed.
+    """
+
+    def __init__(self, message: str = "", *, hop: Hop = Hop.TCP, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.hop = hop
+
+
+class NameNotResolved(ConnectFailed):
+    """The host's name has no address here."""
+
+
+class Unreachable(ConnectFailed):
+    """Nothing at the address took the connection: refused, dropped or no route."""
+
+
+class HopTimedOut(ConnectFailed, TimeoutError):
+    """The peer said nothing (or not enough) within the time that one hop is given."""
+
+
+class TlsFailed(ConnectFailed):
+    """No TLS session came about."""
+
+
+class CertificateRejected(TlsFailed):
+    """The server's certificate is not one that we may trust for this host.
+
+    Attributes:
+        reason: why, in the words of the TLS library.
+    """
+
+    def __init__(
+        self, message: str = "", *, hop: Hop = Hop.TLS, hint: str = "", reason: str = ""
+    ) -> None:
+        super().__init__(message, hop=hop, hint=hint)
+        self.reason = reason
+
+
+class UpgradeRefused(ConnectFailed):
+    """HTTP was answered, but not by a switch to WebSocket.
+
+    Attributes:
+        status: the HTTP status of the answer; 0 where the answer was not HTTP.
+        reason: the answer's reason phrase, or what was wrong with it.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        hop: Hop = Hop.UPGRADE,
+        hint: str = "",
+        status: int = 0,
+        reason: str = "",
+    ) -> None:
+        super().__init__(message, hop=hop, hint=hint)
+        self.status = status
+        self.reason = reason
+
+
+class SubprotocolRefused(ConnectFailed):
+    """A WebSocket was opened, but not for MQTT (WS-23, WS-24).
+
+    Attributes:
+        offered: the subprotocol that we asked for.
+        answered: the one in the answer; None where it named none.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        hop: Hop = Hop.UPGRADE,
+        hint: str = "",
+        offered: str = "mqtt",
+        answered: str | None = None,
+    ) -> None:
+        super().__init__(message, hop=hop, hint=hint)
+        self.offered = offered
+        self.answered = answered
+
+
+class ConnectRefused(ConnectFailed):
+    """CONNACK said no (MQTT 3.1.1 section 3.2.2.3).
+
+    Attributes:
+        return_code: 1 to 5, as in the standard.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        hop: Hop = Hop.CONNECT,
+        hint: str = "",
+        return_code: int = 0,
+    ) -> None:
+        super().__init__(message, hop=hop, hint=hint)
+        self.return_code = return_code
+
+
+class SubscribeRefused(MqttwsError):
+    """SUBACK refused a topic filter (return code 0x80).
+
+    Attributes:
+        topic_filter: the first filter that was refused.
+        hop: always ``Hop.SUBSCRIBE``.
+    """
+
+    hop = Hop.SUBSCRIBE
+
+    def __init__(self, message: str = "", *, topic_filter: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.topic_filter = topic_filter
+
+
+class ConnectionLost(MqttwsError):
+    """The connection ended under us; the cause, where there is one, is chained.
+
+    Attributes:
+        close_code: the WebSocket close code (RFC 6455 section 7.4); None without one.
+        close_reason: the text that came with it.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        hint: str = "",
+        close_code: int | None = None,
+        close_reason: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.close_code = close_code
+        self.close_reason = close_reason
+
+
+class KeepAliveExpired(ConnectionLost):
+    """The peer was silent for longer than the keep-alive allows (MQTT 3.1.1 section 3.1.2.10)."""
+
+
+class RequestTimedOut(MqttwsError, TimeoutError):
+    """A connected peer did not answer a request, or not all of them, in the time given."""
+
+
+class ProvisioningError(MqttwsError):
+    """DPS answered, but not with an assignment."""
+
+
+class RegistrationRejected(ProvisioningError):
+    """DPS answered with an error status.
+
+    Attributes:
+        status: the answer's status, as in HTTP: 400, 401, 404, 429, 500, …
+        error_code: the service's six-digit code; None where it gave none.
+        tracking_id: what Microsoft's support asks for; empty where the answer had none.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        hint: str = "",
+        status: int = 0,
+        error_code: int | None = None,
+        tracking_id: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.error_code = error_code
+        self.tracking_id = tracking_id
+
+
+class RegistrationFailed(ProvisioningError):
+    """The operation ended (status 200), but not with an assignment.
+
+    Attributes:
+        state: ``failed`` or ``disabled``.
+        error_code: the service's six-digit code; None where it gave none.
+    """
+
+    def __init__(
+        self, message: str = "", *, hint: str = "", state: str = "", error_code: int | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.state = state
+        self.error_code = error_code
+
+
+class MalformedAnswer(ProvisioningError):
+    """The service's answer does not have the documented shape, so nothing can be done with it."""

@@ -1,0 +1,58 @@
+"""Topic names and topic filters: what they may be, and which filter matches which name.
+
+Knows MQTT 3.1.1 section 4.7. Does not know packets, sessions or who subscribed to what.
+"""
+
+from .fields import Fault
+
+
+def topic_name_fault(topic: str) -> Fault | None:
+    """Say what is wrong with a topic name; None if it may be published to."""
+    if not topic:
+        return ("MQTT-4.7.3-1", "an empty topic name", "at least one character")
+    if "#" in topic or "+" in topic:
+        return ("MQTT-3.3.2-2", f"a wildcard in topic name {topic!r}", "no '#' and no '+'")
+    return None
+
+
+def topic_filter_fault(topic_filter: str) -> Fault | None:
+    """Say what is wrong with a topic filter; None if it may be subscribed to."""
+    if not topic_filter:
+        return ("MQTT-4.7.3-1", "an empty topic filter", "at least one character")
+    if "#" not in topic_filter and "+" not in topic_filter:
+        return None
+    levels = topic_filter.split("/")
+    for number, level in enumerate(levels, 1):
+        if "#" in level and (level != "#" or number < len(levels)):
+            return (
+                "MQTT-4.7.1-2",
+                f"'#' inside topic filter {topic_filter!r}",
+                "'#' alone as the last level",
+            )
+        if "+" in level and level != "+":
+            return (
+                "MQTT-4.7.1-3",
+                f"'+' beside other characters in topic filter {topic_filter!r}",
+                "'+' alone in its level",
+            )
+    return None
+
+
+def matches(topic_filter: str, topic: str) -> bool:
+    """Tell whether a topic name matches a topic filter (both valid).
+
+    Levels are compared character by character, with no normalization [MQTT-4.7.3-4]; a filter that
+    starts with a wildcard does not match a name that starts with ``$`` [MQTT-4.7.2-1]; ``a/#``
+    matches ``a`` too (U-22).
+    """
+    if topic.startswith("$") and topic_filter[0] in "#+":
+        return False
+    wanted = topic_filter.split("/")
+    found = topic.split("/")
+    if wanted[-1] == "#":
+        del wanted[-1]
+        if len(found) < len(wanted):
+            return False
+    elif len(found) != len(wanted):
+        return False
+    return all(want in ("+", level) for want, level in zip(wanted, found, strict=False))
