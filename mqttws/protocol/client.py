@@ -59,6 +59,7 @@ class ClientProtocol(Endpoint):
         self._connect = connect
         self._answer_timeout = answer_timeout
         self._ping_sent_at: float | None = None
+        self._reading = True
 
     # Intents
 
@@ -120,8 +121,19 @@ class ClientProtocol(Endpoint):
             return None
         if self._ping_sent_at is not None:
             return self._ping_sent_at + keep_alive * PING_ANSWER_WITHIN
+        if not self._reading:
+            return self._last_sent + keep_alive * PING_AFTER
         # Sending alone does not show that the server lives, nor receiving that we do.
         return min(self._last_sent, self._last_received) + keep_alive * PING_AFTER
+
+    def set_reading(self, reading: bool, now: float) -> None:
+        """Learn whether the driver takes the server's bytes.
+
+        While it does not, PINGREQ still goes out, and a missing PINGRESP proves nothing.
+        """
+        self._reading = reading
+        self._ping_sent_at = None
+        self._last_received = now
 
     def tick(self, now: float) -> None:
         """Send PINGREQ when it is due [MQTT-3.1.2-23]; give a silent server up (U-14, U-15)."""
@@ -145,7 +157,10 @@ class ClientProtocol(Endpoint):
             )
         else:
             self._send(PingReq())
-            self._ping_sent_at = now
+            if self._reading:
+                self._ping_sent_at = now
+            else:
+                self._last_sent = now
 
     # What the server says
 
