@@ -174,7 +174,7 @@ async def _register(client: AsyncClient, registration: Registration, walk: Walk)
         if registration.result is not None:
             return registration.result
         request = await _wait_for_turn(answers, registration, walk, hop)
-    raise registration.error or walk.out_of_time(hop)
+    raise registration.error or walk.out_of_time(Hop(registration.waiting_for))
 
 
 async def _receive_answer(

@@ -81,6 +81,8 @@ class ByteStream(asyncio.Protocol):
         """Take the transport."""
         self._transport = cast(asyncio.Transport, transport)
         if self._on_connected is not None:
+            # A server goes on in TLS: not a byte of the client's greeting may be taken before.
+            self._transport.pause_reading()
             self._on_connected(self)
 
     def data_received(self, data: bytes) -> None:
@@ -141,13 +143,14 @@ class ByteStream(asyncio.Protocol):
         return data
 
     async def start_tls(
-        self, context: ssl.SSLContext, server_hostname: str, timeout: float
+        self, context: ssl.SSLContext, server_hostname: str | None, timeout: float
     ) -> None:
-        """Go on in TLS."""
+        """Go on in TLS, within ``timeout`` seconds; as the server if no host name is given."""
         transport = await asyncio.get_running_loop().start_tls(
             self.transport,
             self,
             context,
+            server_side=server_hostname is None,
             server_hostname=server_hostname,
             ssl_handshake_timeout=timeout,
             ssl_shutdown_timeout=CLOSE_TIMEOUT,
