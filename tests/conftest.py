@@ -1,7 +1,7 @@
 """What all tests share: coroutines as tests, real peers that must be there in CI, one CA for all.
 
-A test that is a coroutine function runs in an event loop of its own, in asyncio's debug mode, within
-a time limit, and fails if it leaves a task behind.
+A test that is a coroutine function runs in an event loop of its own, in asyncio's debug mode,
+within a time limit, and fails if it leaves a task behind.
 """
 
 import asyncio
