@@ -91,7 +91,6 @@ class ServerProtocol(Endpoint):
         self._require_connecting("refuse")
         if not 1 <= return_code <= 5:
             raise UsageError(f"CONNACK code {return_code} to refuse with; allowed: 1 to 5")
-        self._will = None  # only an accepted connection's will counts [MQTT-3.1.2-8]
         self._send(ConnAck(return_code=return_code))
         self._close(None)
 
@@ -216,10 +215,10 @@ class ServerProtocol(Endpoint):
         self._close(error)
 
     def _close(self, error: MqttwsError | None) -> None:
-        super()._close(error)
-        if self._will is not None and self.state is not State.NEW:
+        # Only an accepted connection's will counts [MQTT-3.1.2-8], and once [MQTT-3.1.2-10].
+        if self.state is State.CONNECTED and self._will is not None:
             self._events.append(WillDue(self._will))
-            self._will = None  # [MQTT-3.1.2-10]
+        super()._close(error)
 
     def _require_connecting(self, intent: str) -> None:
         if self.state is not State.CONNECTING:
