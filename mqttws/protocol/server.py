@@ -210,7 +210,7 @@ class ServerProtocol(Endpoint):
         return "MQTT-3.1.0-1" if self.state is State.NEW else "MQTT-4.8.0-1"
 
     def _on_fault(self, error: ProtocolError) -> None:
-        if error.rule == "MQTT-3.1.2-2":  # an unsupported protocol level is answered
+        if error.rule == "MQTT-3.1.2-2" and self.state is State.NEW:  # a wrong level is answered
             self._send(ConnAck(return_code=1))
         self._close(error)
 
