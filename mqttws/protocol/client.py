@@ -109,7 +109,15 @@ class ClientProtocol(Endpoint):
             self._send(Disconnect())
         self._close(None)
 
-    # Time
+    # Bytes and time
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        """Take bytes from the server, cut anywhere."""
+        super().receive_data(data, now)
+        if self._decoder.buffered:
+            # A long message is arriving: the server lives, and PINGRESP stands behind it.
+            self._last_received = now
+            self._ping_sent_at = None
 
     @property
     def deadline(self) -> float | None:

@@ -79,7 +79,6 @@ class Endpoint:
         """Take bytes from the peer, cut anywhere."""
         if self.state is State.CLOSED:  # WS-57
             return
-        self._last_received = now
         try:
             self._decoder.feed(data)
             self._read_packets(now)
@@ -194,6 +193,7 @@ class Endpoint:
             packet = self._decoder.next_packet()
             if packet is None:
                 return
+            self._last_received = now
             handler = self.TABLE[self.state].get(type(packet))
             if handler is None:
                 raise UnexpectedPacket(

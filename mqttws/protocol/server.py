@@ -53,7 +53,6 @@ class ServerProtocol(Endpoint):
         max_packet_size: int = DEFAULT_MAX_PACKET_SIZE,
     ) -> None:
         super().__init__(max_packet_size=max_packet_size)
-        self._last_received = now
         self._opened_at = now
         self._connect_timeout = connect_timeout
         self._keep_alive = 0
@@ -80,6 +79,7 @@ class ServerProtocol(Endpoint):
         self.session = session or self.session
         self._send(ConnAck(session_present))
         self.state = State.CONNECTED
+        self._last_received = now  # the time we took to judge is not the client's silence
         self._resend()
         try:
             self._read_packets(now)  # what the client sent without waiting for CONNACK (U-13)
