@@ -139,6 +139,8 @@ class ClientProtocol(Endpoint):
 
         While it does not, PINGREQ still goes out, and a missing PINGRESP proves nothing.
         """
+        if reading is self._reading:
+            return
         self._reading = reading
         self._ping_sent_at = None
         self._last_received = now
