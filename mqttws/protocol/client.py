@@ -69,8 +69,7 @@ class ClientProtocol(Endpoint):
             raise UsageError("connect: a connection is opened once", rule="MQTT-3.1.0-2")
         encoded = self._connect.encode()
         if self._connect.clean_session:  # [MQTT-3.1.2-6]
-            self.session.outgoing.clear()
-            self.session.received.clear()
+            self.session.clear()
         self._outbox.append(encoded)
         self._last_sent = now
         self.state = State.CONNECTING

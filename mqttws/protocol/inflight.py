@@ -11,20 +11,28 @@ from ..wire import Publish, PubRel
 
 
 class Session:
-    """What outlives a connection (section 4.1): exchanges of QoS 1 and 2 that are not complete.
+    """What outlives a connection (section 4.1): unfinished exchanges of QoS 1 and 2, subscriptions.
 
     Attributes:
         outgoing: by packet identifier, in sending order: the PUBLISH that waits for PUBACK or
             PUBREC, or the PUBREL that waits for PUBCOMP.
         received: identifiers of QoS 2 messages that were handed over and not yet released.
+        granted: at the server, the client's topic filters and the QoS that each was granted.
     """
 
-    __slots__ = ("_last_id", "outgoing", "received")
+    __slots__ = ("_last_id", "granted", "outgoing", "received")
 
     def __init__(self) -> None:
         self.outgoing: dict[int, Publish | PubRel] = {}
         self.received: set[int] = set()
+        self.granted: dict[str, int] = {}
         self._last_id = 0
+
+    def clear(self) -> None:
+        """Forget everything, as CleanSession 1 asks [MQTT-3.1.2-6]."""
+        self.outgoing.clear()
+        self.received.clear()
+        self.granted.clear()
 
     def next_packet_id(self, also_taken: dict[int, object]) -> int:
         """Return an identifier that is not in flight [MQTT-2.3.1-2].

@@ -58,7 +58,6 @@ class ServerProtocol(Endpoint):
         self._keep_alive = 0
         self._will: Will | None = None
         self._clean_session = True
-        self._granted: dict[str, int] = {}
 
     # Answers
 
@@ -71,12 +70,15 @@ class ServerProtocol(Endpoint):
             now: seconds.
             session_present: whether an earlier session of this client goes on; only after
                 CleanSession 0 [MQTT-3.2.2-1].
-            session: that session's exchanges; what it owes is sent again.
+            session: what is kept of this client: its subscriptions hold, and what it is owed is
+                sent again; cleared without ``session_present``.
         """
         self._require_connecting("accept")
         if session_present and self._clean_session:
             raise UsageError("session present after CleanSession 1", rule="MQTT-3.2.2-1")
         self.session = session or self.session
+        if not session_present:  # the client is told so, and both begin afresh [MQTT-3.1.2-6]
+            self.session.clear()
         self._send(ConnAck(session_present))
         self.state = State.CONNECTED
         self._last_received = now  # the time we took to judge is not the client's silence
@@ -112,7 +114,7 @@ class ServerProtocol(Endpoint):
         del self._requests[packet_id]
         for topic_filter, code in zip(filters, return_codes, strict=True):
             if code != REFUSED:
-                self._granted[topic_filter] = code
+                self.session.granted[topic_filter] = code
 
     def unsuback(self, packet_id: int) -> None:
         """Answer an UNSUBSCRIBE; its filters are deleted, compared exactly [MQTT-3.10.4-1]."""
@@ -121,7 +123,7 @@ class ServerProtocol(Endpoint):
         if filters is None:
             raise UsageError(f"unsuback: no UNSUBSCRIBE {packet_id} waits for an answer")
         for topic_filter in filters:
-            self._granted.pop(topic_filter, None)
+            self.session.granted.pop(topic_filter, None)
         self._send(UnsubAck(packet_id))
 
     def publish(self, topic: str, payload: bytes = b"", qos: int = 0) -> bool:
@@ -131,7 +133,7 @@ class ServerProtocol(Endpoint):
         filters match [MQTT-3.3.5-1].
         """
         self._require_connected("publish")
-        granted = [code for wish, code in self._granted.items() if matches(wish, topic)]
+        granted = [code for wish, code in self.session.granted.items() if matches(wish, topic)]
         if not granted:  # [MQTT-3.3.2-3]
             return False
         self._send_publish(topic, payload, min(qos, max(granted)), False)
