@@ -6,7 +6,15 @@ Does not know other clients, retained messages or stored sessions: who wants tho
 
 from typing import ClassVar
 
-from ..errors import Hop, HopTimedOut, KeepAliveExpired, MqttwsError, ProtocolError, UsageError
+from ..errors import (
+    Hop,
+    HopTimedOut,
+    KeepAliveExpired,
+    MqttwsError,
+    ProtocolError,
+    UnexpectedPacket,
+    UsageError,
+)
 from ..wire import (
     DEFAULT_MAX_PACKET_SIZE,
     REFUSED,
@@ -102,27 +110,28 @@ class ServerProtocol(Endpoint):
         An identical filter replaces its subscription [MQTT-3.8.4-3].
         """
         self._require_connected("suback")
-        filters = self._requests.get(packet_id)
-        if filters is None:
+        request = self._requests.get(packet_id)
+        if not isinstance(request, Subscribe):
             raise UsageError(f"suback: no SUBSCRIBE {packet_id} waits for an answer")
-        if len(return_codes) != len(filters):  # [MQTT-3.8.4-5]
+        if len(return_codes) != len(request.subscriptions):  # [MQTT-3.8.4-5]
             raise UsageError(
-                f"suback: {len(return_codes)} codes for {len(filters)} filters",
+                f"suback: {len(return_codes)} codes for {len(request.subscriptions)} filters",
                 rule="MQTT-3.8.4-5",
             )
         self._send(SubAck(packet_id, return_codes))
         del self._requests[packet_id]
-        for topic_filter, code in zip(filters, return_codes, strict=True):
+        for wish, code in zip(request.subscriptions, return_codes, strict=True):
             if code != REFUSED:
-                self.session.granted[topic_filter] = code
+                self.session.granted[wish.topic_filter] = code
 
     def unsuback(self, packet_id: int) -> None:
         """Answer an UNSUBSCRIBE; its filters are deleted, compared exactly [MQTT-3.10.4-1]."""
         self._require_connected("unsuback")
-        filters = self._requests.pop(packet_id, None)
-        if filters is None:
+        request = self._requests.get(packet_id)
+        if not isinstance(request, Unsubscribe):
             raise UsageError(f"unsuback: no UNSUBSCRIBE {packet_id} waits for an answer")
-        for topic_filter in filters:
+        del self._requests[packet_id]
+        for topic_filter in request.topic_filters:
             self.session.granted.pop(topic_filter, None)
         self._send(UnsubAck(packet_id))
 
@@ -185,12 +194,20 @@ class ServerProtocol(Endpoint):
         self._events.append(ConnectReceived(packet))
 
     def _on_subscribe(self, packet: Subscribe, now: float) -> None:
-        self._requests[packet.packet_id] = [wish.topic_filter for wish in packet.subscriptions]
+        self._keep_request(packet)
         self._events.append(SubscribeReceived(packet.packet_id, packet.subscriptions))
 
     def _on_unsubscribe(self, packet: Unsubscribe, now: float) -> None:
-        self._requests[packet.packet_id] = packet.topic_filters
+        self._keep_request(packet)
         self._events.append(UnsubscribeReceived(packet.packet_id, packet.topic_filters))
+
+    def _keep_request(self, packet: Subscribe | Unsubscribe) -> None:
+        if packet.packet_id in self._requests:
+            raise UnexpectedPacket(
+                f"packet identifier {packet.packet_id} again, before its first answer",
+                rule="MQTT-2.3.1-2",
+            )
+        self._requests[packet.packet_id] = packet
 
     def _on_pingreq(self, packet: PingReq, now: float) -> None:
         self._send(PingResp())
