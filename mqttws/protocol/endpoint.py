@@ -123,8 +123,8 @@ class Endpoint:
             UsageError: no such message waits.
         """
         self._require_connected("acknowledge")
-        for arrival in self._arrivals.acknowledge(packet_id):
-            self._send(PubAck(arrival.packet_id) if arrival.qos == 1 else PubRec(arrival.packet_id))
+        self._arrivals.acknowledge(packet_id)
+        self._answer_arrivals()
 
     def _send_publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> int | None:
         packet = Publish(topic, payload, qos, retain)
@@ -158,9 +158,9 @@ class Endpoint:
         if packet_id is not None:
             if packet.qos == 2:
                 if packet_id in self.session.received:
-                    # Seen before: answered again, not handed out again [MQTT-4.3.3-2].
-                    if not self._arrivals.waits(packet_id):
-                        self._send(PubRec(packet_id))
+                    # Seen before: answered again in its turn, not handed out again [MQTT-4.3.3-2].
+                    self._arrivals.add(packet_id, 2, done=True)
+                    self._answer_arrivals()
                     return
                 self.session.received.add(packet_id)
             self._arrivals.add(packet_id, packet.qos)
@@ -169,6 +169,10 @@ class Endpoint:
                 packet.topic, packet.payload, packet.qos, packet.retain, packet.dup, packet_id
             )
         )
+
+    def _answer_arrivals(self) -> None:
+        for arrival in self._arrivals.due():
+            self._send(PubAck(arrival.packet_id) if arrival.qos == 1 else PubRec(arrival.packet_id))
 
     def _on_puback(self, packet: PubAck, now: float) -> None:
         self.session.puback(packet.packet_id)

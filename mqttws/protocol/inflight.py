@@ -5,6 +5,7 @@ Does not know connections, buffers or time.
 """
 
 from collections import deque
+from collections.abc import Iterator
 
 from ..errors import UnexpectedPacket, UsageError
 from ..wire import Publish, PubRel
@@ -98,35 +99,31 @@ class Arrivals:
     def __init__(self) -> None:
         self._waiting: deque[_Arrival] = deque()
 
-    def add(self, packet_id: int, qos: int) -> None:
-        """Take a message in that has been handed out."""
-        self._waiting.append(_Arrival(packet_id, qos))
+    def add(self, packet_id: int, qos: int, *, done: bool = False) -> None:
+        """Take a message in; ``done`` if it was acknowledged before and only needs its answer."""
+        self._waiting.append(_Arrival(packet_id, qos, done))
 
-    def waits(self, packet_id: int) -> bool:
-        """Whether a message with this identifier has not been acknowledged yet."""
-        return any(one.packet_id == packet_id and not one.done for one in self._waiting)
-
-    def acknowledge(self, packet_id: int) -> list["_Arrival"]:
-        """Mark the oldest message with this identifier; return those whose answer is due now."""
+    def acknowledge(self, packet_id: int) -> None:
+        """Mark the oldest message with this identifier."""
         for arrival in self._waiting:
             if arrival.packet_id == packet_id and not arrival.done:
                 arrival.done = True
-                break
-        else:
-            raise UsageError(f"no message with packet identifier {packet_id} waits for an answer")
-        due = []
+                return
+        raise UsageError(f"no message with packet identifier {packet_id} waits for an answer")
+
+    def due(self) -> Iterator["_Arrival"]:
+        """Take out those whose answer is due now."""
         while self._waiting and self._waiting[0].done:
-            due.append(self._waiting.popleft())
-        return due
+            yield self._waiting.popleft()
 
 
 class _Arrival:
     __slots__ = ("done", "packet_id", "qos")
 
-    def __init__(self, packet_id: int, qos: int) -> None:
+    def __init__(self, packet_id: int, qos: int, done: bool) -> None:
         self.packet_id = packet_id
         self.qos = qos
-        self.done = False
+        self.done = done
 
 
 def _unexpected(packet_name: str, packet_id: int) -> UnexpectedPacket:
