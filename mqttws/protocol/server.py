@@ -135,17 +135,18 @@ class ServerProtocol(Endpoint):
             self.session.granted.pop(topic_filter, None)
         self._send(UnsubAck(packet_id))
 
-    def publish(self, topic: str, payload: bytes = b"", qos: int = 0) -> bool:
+    def publish(self, topic: str, payload: bytes = b"", qos: int = 0, retain: bool = False) -> bool:
         """Send a message if the client has asked for it; return whether it had.
 
         It goes out at the lower of ``qos`` and what was granted [MQTT-3.8.4-6], once, however many
-        filters match [MQTT-3.3.5-1].
+        filters match [MQTT-3.3.5-1]. ``retain`` is only for a message that was kept and goes to a
+        new subscription [MQTT-3.3.1-8, MQTT-3.3.1-9].
         """
         self._require_connected("publish")
         granted = [code for wish, code in self.session.granted.items() if matches(wish, topic)]
         if not granted:  # [MQTT-3.3.2-3]
             return False
-        self._send_publish(topic, payload, min(qos, max(granted)), False)
+        self._send_publish(topic, payload, min(qos, max(granted)), retain)
         return True
 
     def close(self, error: MqttwsError | None = None) -> None:
