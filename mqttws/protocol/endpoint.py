@@ -187,8 +187,8 @@ class Endpoint:
         self._send(PubComp(packet.packet_id))
 
     def _on_pubcomp(self, packet: PubComp, now: float) -> None:
-        self.session.pubcomp(packet.packet_id)
-        self._events.append(PublishCompleted(packet.packet_id))
+        if self.session.pubcomp(packet.packet_id):
+            self._events.append(PublishCompleted(packet.packet_id))
 
     # Inside
 

@@ -75,11 +75,15 @@ class Session:
             waiting = self.outgoing[packet_id] = PubRel(packet_id)
         return waiting
 
-    def pubcomp(self, packet_id: int) -> None:
-        """Close a QoS 2 exchange."""
-        if not isinstance(self.outgoing.get(packet_id), PubRel):
+    def pubcomp(self, packet_id: int) -> bool:
+        """Close a QoS 2 exchange; return whether it was open.
+
+        It may be closed already: a repeated PUBREC brings a second PUBREL and PUBCOMP.
+        """
+        waiting = self.outgoing.get(packet_id)
+        if isinstance(waiting, Publish):
             raise _unexpected("PUBCOMP", packet_id)
-        del self.outgoing[packet_id]
+        return self.outgoing.pop(packet_id, None) is not None
 
     def _expect(self, packet_id: int, qos: int, packet_name: str) -> None:
         waiting = self.outgoing.get(packet_id)
