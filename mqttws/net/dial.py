@@ -5,6 +5,7 @@ between TCP and TLS.
 """
 
 import asyncio
+import re
 import socket
 import threading
 from contextlib import suppress
@@ -83,6 +84,12 @@ def parse_url(url: str) -> Target:
         raise UsageError(f"URL {shown}: the port is not a number from 0 to 65535") from None
     if not parts.hostname:
         raise UsageError(f"URL {shown}: there is no host in it")
+    if not re.fullmatch(r"[\w.:%-]+", parts.hostname):
+        raise UsageError(f"URL {shown}: the host has characters that no name or address has")
+    if not re.fullmatch(r"[!-~]*", parts.path + parts.query):
+        raise UsageError(
+            f"URL {shown}: the path has characters that must be percent-encoded", rule="WS-15"
+        )
     if parts.fragment:
         raise UsageError(f"URL {shown}: a fragment has no meaning here", rule="WS-12")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

@@ -15,6 +15,7 @@ from ..dps.topics import RESPONSE_FILTER, Message
 from ..errors import ConnectionLost, ConnectRefused, Hop, MqttwsError, UsageError
 from .client import AsyncClient, ReceivedMessage
 from .hops import OnStep, Step, Walk
+from .stream import CLOSE_TIMEOUT
 from .tls import Tls
 from .trace import OnPacket
 
@@ -156,7 +157,7 @@ async def provision_async(
         error.hint = _REFUSALS.get(error.return_code, error.hint)
         raise
     finally:
-        await client.disconnect()
+        await client.disconnect(min(CLOSE_TIMEOUT, walk.remaining))
 
 
 async def _register(client: AsyncClient, registration: Registration, walk: Walk) -> Assignment:

@@ -13,7 +13,7 @@ from ..errors import ConnectionLost, MqttwsError
 from .failures import reason_of
 
 CLOSE_TIMEOUT = 2.0
-"""Seconds that a peer is given to take the last bytes and to close its side."""
+"""Seconds that a peer is given, unless told otherwise, to take the last bytes and to close too."""
 
 
 class Receiver(Protocol):
@@ -47,8 +47,11 @@ class Stream(Protocol):
     def resume_reading(self) -> None:
         """Take the peer's bytes again."""
 
-    async def close(self, error: MqttwsError | None = None) -> None:
-        """Send what waits, say goodbye (``error`` says why), and close; bounded in time."""
+    async def close(self, error: MqttwsError | None = None, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Send what waits, say goodbye (``error`` says why), and close within ``timeout`` seconds.
+
+        With a ``timeout`` of 0 it is closed at once.
+        """
 
     def abort(self) -> None:
         """Close at once; what waits is lost."""
@@ -198,14 +201,10 @@ class ByteStream(asyncio.Protocol):
         """Take the peer's bytes again."""
         self.transport.resume_reading()
 
-    async def close(self, error: MqttwsError | None = None) -> None:
-        """Send what waits and close; a peer that takes no more is cut off after a while."""
+    async def close(self, error: MqttwsError | None = None, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Send what waits and close; a peer that takes no more is cut off after ``timeout``."""
         self._receiver = None
         self.transport.close()
-        await self.closed(CLOSE_TIMEOUT)
-
-    async def closed(self, timeout: float) -> None:
-        """Wait until the peer has closed too, and no longer than ``timeout`` seconds."""
         try:
             async with asyncio.timeout(timeout):
                 await asyncio.shield(self._lost)
