@@ -20,7 +20,7 @@ from .events import (
     UnsubscribeReceived,
     WillDue,
 )
-from .inflight import Session
+from .inflight import Change, Session
 from .server import ServerProtocol
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Endpoint",
     "State",
     "Session",
+    "Change",
     "Event",
     "Connected",
     "ConnectRejected",

@@ -183,7 +183,7 @@ class ClientProtocol(Endpoint):
                 "CONNACK says that a session is present after CleanSession 1", rule="MQTT-3.2.2-1"
             )
         if not packet.session_present:
-            self.session.received.clear()  # the server has forgotten what it was about to release
+            self.session.forget_received()
         self.state = State.CONNECTED
         self._events.append(Connected(packet.session_present))
         self._resend()

@@ -123,8 +123,20 @@ class Endpoint:
             UsageError: no such message waits.
         """
         self._require_connected("acknowledge")
-        self._arrivals.acknowledge(packet_id)
+        if self._arrivals.acknowledge(packet_id) == 2:
+            self.session.hand_over(packet_id)
         self._answer_arrivals()
+
+    def acknowledge_earlier(self, packet_id: int) -> None:
+        """Take over a QoS 2 message that came on an earlier connection of the same session.
+
+        Nothing is sent for it but the answer to a repeat, if one waits or comes. (A message of QoS
+        1 has no such way: the peer sends it again.) Allowed in every state.
+        """
+        self.session.hand_over(packet_id)
+        self._arrivals.acknowledge_repeats(packet_id)
+        if self.state is State.CONNECTED:
+            self._answer_arrivals()
 
     def _send_publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> int | None:
         packet = Publish(topic, payload, qos, retain)
@@ -132,7 +144,7 @@ class Endpoint:
             packet.packet_id = self.session.next_packet_id(self._requests)
         encoded = packet.encode()  # a UsageError leaves nothing behind
         if packet.packet_id is not None:
-            self.session.outgoing[packet.packet_id] = packet
+            self.session.put(packet.packet_id, packet)
         self._outbox.append(encoded)
         return packet.packet_id
 
@@ -156,13 +168,13 @@ class Endpoint:
     def _on_publish(self, packet: Publish, now: float) -> None:
         packet_id = packet.packet_id
         if packet_id is not None:
-            if packet.qos == 2:
-                if packet_id in self.session.received:
-                    # Seen before: answered again in its turn, not handed out again [MQTT-4.3.3-2].
-                    self._arrivals.add(packet_id, 2, done=True)
-                    self._answer_arrivals()
-                    return
-                self.session.received.add(packet_id)
+            if packet.qos == 2 and not self.session.receive(packet_id):
+                # Seen before: not handed out again [MQTT-4.3.3-2], and answered in its turn, once
+                # the first has been handed over.
+                done = packet_id not in self.session.unread
+                self._arrivals.add(packet_id, 2, done=done)
+                self._answer_arrivals()
+                return
             self._arrivals.add(packet_id, packet.qos)
         self._events.append(
             MessageReceived(
@@ -183,7 +195,7 @@ class Endpoint:
 
     def _on_pubrel(self, packet: PubRel, now: float) -> None:
         # An unknown identifier is answered too: after a lost PUBCOMP the peer asks again.
-        self.session.received.discard(packet.packet_id)
+        self.session.release(packet.packet_id)
         self._send(PubComp(packet.packet_id))
 
     def _on_pubcomp(self, packet: PubComp, now: float) -> None:

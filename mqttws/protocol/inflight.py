@@ -6,9 +6,26 @@ Does not know connections, buffers or time.
 
 from collections import deque
 from collections.abc import Iterator
+from typing import Literal, NamedTuple
 
 from ..errors import UnexpectedPacket, UsageError
 from ..wire import Publish, PubRel
+
+
+class Change(NamedTuple):
+    """One step by which a session differs from what was stored of it.
+
+    Attributes:
+        kind: ``put`` (``packet`` is what the exchange waits with now), ``delete`` (it has ended),
+            ``received`` (a QoS 2 message was handed over), ``released`` (its exchange has ended),
+            ``forget`` (no received message counts any more), ``clear`` (nothing at all does).
+        packet_id: of the exchange; 0 where all are meant.
+        packet: the PUBLISH or PUBREL of ``put``.
+    """
+
+    kind: Literal["put", "delete", "received", "released", "forget", "clear"]
+    packet_id: int = 0
+    packet: Publish | PubRel | None = None
 
 
 class Session:
@@ -17,23 +34,71 @@ class Session:
     Attributes:
         outgoing: by packet identifier, in sending order: the PUBLISH that waits for PUBACK or
             PUBREC, or the PUBREL that waits for PUBCOMP.
-        received: identifiers of QoS 2 messages that were handed over and not yet released.
+        received: identifiers of QoS 2 messages that have come and were not yet released.
+        unread: those of ``received`` that were not yet handed over. They need no store: until
+            their PUBREC the peer keeps them too.
         granted: at the server, the client's topic filters and the QoS that each was granted.
+        changes: what a store must be told before the bytes that depend on it may go out; None
+            where nobody stores.
     """
 
-    __slots__ = ("_last_id", "granted", "outgoing", "received")
+    __slots__ = ("_last_id", "changes", "granted", "outgoing", "received", "unread")
 
     def __init__(self) -> None:
         self.outgoing: dict[int, Publish | PubRel] = {}
         self.received: set[int] = set()
+        self.unread: set[int] = set()
         self.granted: dict[str, int] = {}
+        self.changes: list[Change] | None = None
         self._last_id = 0
+
+    def take_changes(self) -> list[Change]:
+        """Return what has changed since the last call; empty where nobody stores."""
+        if not self.changes:
+            return []
+        taken, self.changes = self.changes, []
+        return taken
 
     def clear(self) -> None:
         """Forget everything, as CleanSession 1 asks [MQTT-3.1.2-6]."""
         self.outgoing.clear()
         self.received.clear()
+        self.unread.clear()
         self.granted.clear()
+        self._record("clear")
+
+    def forget_received(self) -> None:
+        """Forget what has come: the peer no longer knows what it was about to release."""
+        self.received.clear()
+        self.unread.clear()
+        self._record("forget")
+
+    def put(self, packet_id: int, packet: Publish | PubRel) -> None:
+        """Keep a packet until its answer comes, as the last to be sent again."""
+        self.outgoing[packet_id] = packet
+        if self.changes is not None:
+            self.changes.append(Change("put", packet_id, packet))
+
+    def receive(self, packet_id: int) -> bool:
+        """Take a QoS 2 message in; return whether it is new, and not a repeat [MQTT-4.3.3-2]."""
+        if packet_id in self.received:
+            return False
+        self.received.add(packet_id)
+        self.unread.add(packet_id)
+        return True
+
+    def hand_over(self, packet_id: int) -> None:
+        """Note that a QoS 2 message belongs to the application now: PUBREC may be sent."""
+        if packet_id in self.unread:
+            self.unread.remove(packet_id)
+            self._record("received", packet_id)
+
+    def release(self, packet_id: int) -> None:
+        """Close a QoS 2 exchange of the peer's; its identifier is new again."""
+        if packet_id in self.received:
+            self.received.remove(packet_id)
+            self.unread.discard(packet_id)
+            self._record("released", packet_id)
 
     def next_packet_id(self, also_taken: dict[int, object]) -> int:
         """Return an identifier that is not in flight [MQTT-2.3.1-2].
@@ -61,6 +126,8 @@ class Session:
         """Close a QoS 1 exchange."""
         self._expect(packet_id, 1, "PUBACK")
         del self.outgoing[packet_id]
+        if self.changes is not None:
+            self._record("delete", packet_id)
 
     def pubrec(self, packet_id: int) -> PubRel:
         """Take the second step of a QoS 2 exchange and return the third.
@@ -72,7 +139,8 @@ class Session:
         if not isinstance(waiting, PubRel):  # a repeated PUBREC only gets its PUBREL again
             self._expect(packet_id, 2, "PUBREC")
             del self.outgoing[packet_id]
-            waiting = self.outgoing[packet_id] = PubRel(packet_id)
+            waiting = PubRel(packet_id)
+            self.put(packet_id, waiting)
         return waiting
 
     def pubcomp(self, packet_id: int) -> bool:
@@ -83,7 +151,17 @@ class Session:
         waiting = self.outgoing.get(packet_id)
         if isinstance(waiting, Publish):
             raise _unexpected("PUBCOMP", packet_id)
-        return self.outgoing.pop(packet_id, None) is not None
+        if waiting is None:
+            return False
+        del self.outgoing[packet_id]
+        self._record("delete", packet_id)
+        return True
+
+    def _record(
+        self, kind: Literal["delete", "received", "released", "forget", "clear"], packet_id: int = 0
+    ) -> None:
+        if self.changes is not None:
+            self.changes.append(Change(kind, packet_id))
 
     def _expect(self, packet_id: int, qos: int, packet_name: str) -> None:
         waiting = self.outgoing.get(packet_id)
@@ -107,13 +185,25 @@ class Arrivals:
         """Take a message in; ``done`` if it was acknowledged before and only needs its answer."""
         self._waiting.append(_Arrival(packet_id, qos, done))
 
-    def acknowledge(self, packet_id: int) -> None:
-        """Mark the oldest message with this identifier."""
+    def acknowledge(self, packet_id: int) -> int:
+        """Mark the oldest message with this identifier, and of QoS 2 its repeats; return its QoS.
+
+        Raises:
+            UsageError: no such message waits.
+        """
         for arrival in self._waiting:
             if arrival.packet_id == packet_id and not arrival.done:
+                if arrival.qos == 2:
+                    self.acknowledge_repeats(packet_id)
                 arrival.done = True
-                return
+                return arrival.qos
         raise UsageError(f"no message with packet identifier {packet_id} waits for an answer")
+
+    def acknowledge_repeats(self, packet_id: int) -> None:
+        """Mark every QoS 2 message with this identifier: they are all the same one."""
+        for arrival in self._waiting:
+            if arrival.packet_id == packet_id and arrival.qos == 2:
+                arrival.done = True
 
     def due(self) -> Iterator["_Arrival"]:
         """Take out those whose answer is due now."""
