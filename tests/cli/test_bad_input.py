@@ -106,8 +106,7 @@ AT_THE_SERVICE = {
 @pytest.mark.parametrize("name", AT_THE_SERVICE)
 def test_what_the_service_refuses(service: Service, name: str) -> None:
     arguments, key, (kind, hop, message, hint) = AT_THE_SERVICE[name]
-    arguments = (*service.to_reach, *arguments)
-    fails(*arguments, key=key, kind=kind, hop=hop, message=message, hint=hint)
+    fails(*service.to_reach, *arguments, key=key, kind=kind, hop=hop, message=message, hint=hint)
 
 
 def test_a_ca_that_did_not_sign_the_servers_certificate(service: Service, dps_state: Path) -> None:
