@@ -170,7 +170,10 @@ class ByteStream(asyncio.Protocol):
     def peer(self) -> str:
         """The peer's address, for a log."""
         address = self.info("peername")
-        return f"{address[0]}:{address[1]}" if address else "?"
+        if not address:
+            return "?"
+        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        return f"{host}:{address[1]}"
 
     def attach(self, receiver: Receiver) -> None:
         """Push everything that comes, and has come, into ``receiver``."""
