@@ -30,9 +30,11 @@ if TYPE_CHECKING:
         PacketTooLarge,
         ProtocolError,
         ProvisioningError,
+        QueueFull,
         RegistrationFailed,
         RegistrationRejected,
         RequestTimedOut,
+        StoreFailed,
         SubprotocolRefused,
         SubscribeRefused,
         TlsFailed,
@@ -42,9 +44,14 @@ if TYPE_CHECKING:
         UsageError,
     )
     from .local.dps import LocalDps
-    from .net.client import AsyncClient, ReceivedMessage
+    from .net.backoff import Backoff
+    from .net.client import AsyncClient
+    from .net.engine import ClientState
     from .net.hops import Step
+    from .net.inbox import MessageStream, ReceivedMessage
     from .net.provisioning import provision, provision_async
+    from .net.receipt import Receipt
+    from .net.store import MemoryStore, SqliteStore
     from .net.tls import TlsConfig
     from .wire import Will
 
@@ -71,6 +78,8 @@ _HOMES = {
         "ConnectionLost",
         "KeepAliveExpired",
         "RequestTimedOut",
+        "QueueFull",
+        "StoreFailed",
         "ProvisioningError",
         "RegistrationRejected",
         "RegistrationFailed",
@@ -78,9 +87,14 @@ _HOMES = {
         "Hop",
     ),
     "local.dps": ("LocalDps",),
-    "net.client": ("AsyncClient", "ReceivedMessage"),
+    "net.backoff": ("Backoff",),
+    "net.client": ("AsyncClient",),
+    "net.engine": ("ClientState",),
     "net.hops": ("Step",),
+    "net.inbox": ("MessageStream", "ReceivedMessage"),
     "net.provisioning": ("provision", "provision_async"),
+    "net.receipt": ("Receipt",),
+    "net.store": ("MemoryStore", "SqliteStore"),
     "net.tls": ("TlsConfig",),
     "wire": ("Will",),
 }
@@ -97,6 +111,12 @@ __all__ = [
     "Assignment",
     "AsyncClient",
     "ReceivedMessage",
+    "MessageStream",
+    "Receipt",
+    "ClientState",
+    "Backoff",
+    "MemoryStore",
+    "SqliteStore",
     "Will",
     "TlsConfig",
     "Step",
@@ -121,6 +141,8 @@ __all__ = [
     "ConnectionLost",
     "KeepAliveExpired",
     "RequestTimedOut",
+    "QueueFull",
+    "StoreFailed",
     "ProvisioningError",
     "RegistrationRejected",
     "RegistrationFailed",

@@ -18,7 +18,9 @@ MqttwsError                         .hint: what to do next
 ├── SubscribeRefused                SUBACK said no                  .topic_filter
 ├── ConnectionLost                  closed under us; cause chained  .close_code .close_reason
 │   └── KeepAliveExpired
-├── RequestTimedOut (TimeoutError)  a connected peer did not answer in time
+├── RequestTimedOut (TimeoutError)  a peer did not answer in time
+├── QueueFull                       a bound on what may wait was reached
+├── StoreFailed                     the session store cannot be read or written
 └── ProvisioningError
     ├── RegistrationRejected        an error status         .status .error_code .tracking_id
     ├── RegistrationFailed          ended failed or disabled        .state .error_code
@@ -308,6 +310,14 @@ class RequestTimedOut(MqttwsError, TimeoutError):
     """A connected peer did not answer a request, or not all of them, in the time given."""
 
     usual_hint = "the peer is connected but silent: try again, then ask its operator"
+
+
+class QueueFull(MqttwsError):
+    """As much waits as may wait: unfinished publishes, or messages that nobody reads."""
+
+
+class StoreFailed(MqttwsError):
+    """The session store cannot be opened, read or written; the cause is chained."""
 
 
 class ProvisioningError(MqttwsError):

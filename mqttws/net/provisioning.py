@@ -13,8 +13,9 @@ from ..dps.names import build_username
 from ..dps.registration import Assignment, Registration
 from ..dps.topics import RESPONSE_FILTER, Message
 from ..errors import ConnectionLost, ConnectRefused, Hop, MqttwsError, UsageError
-from .client import AsyncClient, ReceivedMessage
+from .client import AsyncClient
 from .hops import OnStep, Step, Walk
+from .inbox import ReceivedMessage
 from .stream import CLOSE_TIMEOUT
 from .tls import Tls
 from .trace import OnPacket
@@ -150,6 +151,7 @@ async def provision_async(
         password=credential.password(id_scope, time.time()),
         keep_alive=KEEP_ALIVE,
         request_timeout=hop_timeout,
+        reconnect=None,  # a lost connection ends the walk, which says so
         tls=tls,
         on_packet=on_packet,
     )

@@ -128,6 +128,7 @@ class WebSocketStream:
     async def close(self, error: MqttwsError | None = None, timeout: float = CLOSE_TIMEOUT) -> None:
         """Make the closing handshake (RFC 6455 section 7) and close, within ``timeout`` seconds."""
         self._receiver = None
+        self._stream.resume_reading()  # the answer to our close comes behind what nobody reads
         until = asyncio.get_running_loop().time() + timeout
         if self._protocol.state is State.OPEN:
             code, reason = _close_code(error)

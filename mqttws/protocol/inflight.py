@@ -18,7 +18,7 @@ class Change(NamedTuple):
     Attributes:
         kind: ``put`` (``packet`` is what the exchange waits with now), ``delete`` (it has ended),
             ``received`` (a QoS 2 message was handed over), ``released`` (its exchange has ended),
-            ``forget`` (no received message counts any more), ``clear`` (nothing at all does).
+            ``forget`` (no received message counts any more), ``clear`` (no outgoing one does).
         packet_id: of the exchange; 0 where all are meant.
         packet: the PUBLISH or PUBREL of ``put``.
     """
@@ -61,17 +61,18 @@ class Session:
 
     def clear(self) -> None:
         """Forget everything, as CleanSession 1 asks [MQTT-3.1.2-6]."""
-        self.outgoing.clear()
-        self.received.clear()
-        self.unread.clear()
+        if self.outgoing:
+            self.outgoing.clear()
+            self._record("clear")
+        self.forget_received()
         self.granted.clear()
-        self._record("clear")
 
     def forget_received(self) -> None:
         """Forget what has come: the peer no longer knows what it was about to release."""
-        self.received.clear()
-        self.unread.clear()
-        self._record("forget")
+        if self.received:
+            self.received.clear()
+            self.unread.clear()
+            self._record("forget")
 
     def put(self, packet_id: int, packet: Publish | PubRel) -> None:
         """Keep a packet until its answer comes, as the last to be sent again."""

@@ -183,7 +183,9 @@ async def test_what_breaks_a_connection_reaches_every_waiter(
 
     async with listening(handler, certificates.server()) as port:
         client = AsyncClient(
-            f"wss://127.0.0.1:{port}/", tls=TlsConfig(ca=certificates.ca_file, only_ca=True)
+            f"wss://127.0.0.1:{port}/",
+            tls=TlsConfig(ca=certificates.ca_file, only_ca=True),
+            reconnect=None,
         )
         async with client:
             messages = asyncio.ensure_future(anext(client.messages()))
@@ -284,6 +286,7 @@ async def test_an_idle_client_pings_and_a_dead_link_is_noticed(certificates: Cer
         client = AsyncClient(
             f"wss://127.0.0.1:{port}/",
             keep_alive=1,
+            reconnect=None,
             tls=TlsConfig(ca=certificates.ca_file, only_ca=True),
             on_packet=lambda direction, packet: seen.append((direction, packet)),
         )

@@ -58,11 +58,17 @@ def test_a_received_message_is_told_when_it_has_been_handed_over() -> None:
 
 def test_a_session_that_begins_anew_is_told() -> None:
     session = recorded()
-    connected_client(Connect("c"), session=session)
-    assert session.take_changes() == [Change("clear"), Change("forget")]
+    client = connected_client(KEPT, session=session)
+    client.publish("t", b"x", 1)
+    say(client, Publish("t", b"x", 2, packet_id=7))
+    session.take_changes()
+    connected_client(KEPT, session=session, session_present=True)
+    assert session.take_changes() == []
     connected_client(KEPT, session=session)
     assert session.take_changes() == [Change("forget")]
-    connected_client(KEPT, session=session, session_present=True)
+    connected_client(Connect("c"), session=session)
+    assert session.take_changes() == [Change("clear")]
+    connected_client(Connect("c"), session=session)
     assert session.take_changes() == []
 
 

@@ -1,0 +1,626 @@
+"""What keeps a client going: the session, its store, one link after another, and the state.
+
+Connects again with back-off, resumes or renews the session, and holds the server back while the
+application does not keep up. Does not know what an application's calls look like.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from functools import partial
+from typing import Any
+
+from ..errors import (
+    CertificateRejected,
+    ConnectFailed,
+    ConnectionLost,
+    ConnectRefused,
+    Hop,
+    MqttwsError,
+    QueueFull,
+    StoreFailed,
+    UsageError,
+)
+from ..protocol import ClientProtocol, MessageReceived, Session, State
+from ..wire import REFUSED, Connect, Subscription
+from . import clock
+from .backoff import Backoff
+from .dial import Target, dial
+from .failures import timed_out
+from .hops import OnStep, Walk
+from .inbox import Inbox, MessageStream, ReceivedMessage, logger
+from .journal import CLOSE_TIMEOUT, Journal
+from .link import Link
+from .outgoing import Outgoing, Waits
+from .receipt import Receipt
+from .store import MemoryStore, Step, Store, Stored
+from .tls import Tls
+from .trace import OnPacket, tracer_for
+
+MAX_QUEUED_BYTES = 16 * 1024 * 1024
+"""Payload bytes that may wait for the application before the socket is left unread."""
+
+MAX_UNREAD_BYTES = 64 * 1024 * 1024
+"""Payload bytes that may wait for it while a call of its own awaits an answer behind them."""
+
+FILTERS_PER_REQUEST = 64
+"""Topic filters in one SUBSCRIBE when subscriptions are renewed."""
+
+
+class ClientState(Enum):
+    """Where a client stands."""
+
+    NEW = "new"
+    """Not connected yet."""
+    CONNECTING = "connecting"
+    """``connect`` is under way."""
+    CONNECTED = "connected"
+    """Messages can be sent now."""
+    RECONNECTING = "reconnecting"
+    """The connection was lost, or an attempt to renew it failed; there will be another."""
+    CLOSED = "closed"
+    """Over: disconnected, or given up for the reason that came with it."""
+
+
+OnState = Callable[[ClientState, MqttwsError | None], None]
+"""Told of each change of state and its reason; None where it was asked for."""
+
+Secret = str | bytes
+Password = Secret | Callable[[], Secret | Awaitable[Secret]] | None
+"""A password, or a function (plain or async) that returns a fresh one for each connection."""
+
+
+@dataclass(slots=True)
+class Options:
+    """What a client was told when it was made; ``AsyncClient`` describes each."""
+
+    target: Target
+    connect: Connect
+    password: Password = field(repr=False)
+    tls: Tls
+    connect_timeout: float
+    hop_timeout: float
+    request_timeout: float
+    max_packet_size: int
+    max_queued: int
+    max_outgoing: int
+    manual_ack: bool
+    reconnect: Backoff | None
+    store: Store | MemoryStore | None
+    on_step: OnStep | None
+    on_packet: OnPacket | None
+    on_state: OnState | None
+
+
+class Engine:
+    """A client's inside; it owns its links.
+
+    Attributes:
+        state: where the client stands.
+        link: the connection over which messages can be sent now; None without one.
+        outgoing: publishes that have not ended.
+        inbox: messages that wait for the application.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.state = ClientState.NEW
+        self.error: MqttwsError | None = None
+        self.link: Link | None = None
+        self.outgoing = Outgoing(options.max_outgoing)
+        self.inbox = Inbox(self._on_left)
+        self.subscriptions: dict[str, int] = {}
+        self._options = options
+        self._session = Session()
+        self._epoch = 0
+        self._journal: Journal | None = None
+        self._waits = Waits(options.request_timeout, self.regulate)
+        self._answers = 0  # other waits for the server
+        self._opening: Link | None = None
+        self._attempts = 0
+        self._reconnecting: asyncio.Task[None] | None = None
+        self._for_link: list[asyncio.Future[None]] = []
+        self._endings: set[asyncio.Task[None]] = set()
+
+    # What the application asks for
+
+    def require_usable(self) -> None:
+        """Refuse a call before connecting and after the end.
+
+        Raises:
+            UsageError: the client is not connected, or was disconnected.
+            MqttwsError: why it ended.
+        """
+        if self.state is ClientState.CLOSED:
+            if self.error is not None:
+                raise self.error
+            raise UsageError("the client has been disconnected", hint="make a new client")
+        if self.state in (ClientState.NEW, ClientState.CONNECTING):
+            raise UsageError("the client is not connected", hint="await client.connect() first")
+
+    def ended(self) -> bool:
+        """Tell whether no message will come any more; raises why, if that was not asked for."""
+        if self.state is not ClientState.CLOSED:
+            return False
+        if self.error is not None:
+            raise self.error
+        return True
+
+    async def connect(self, walk: Walk) -> bool:
+        """Open the first connection; return whether the server has kept a session."""
+        self._require_new()
+        self._set_state(ClientState.CONNECTING, None)
+        try:
+            await self._load()
+            return await self._attempt(walk)
+        except BaseException as error:
+            await self._close_journal()
+            if self.state is ClientState.CONNECTING:  # another attempt is possible
+                self._set_state(ClientState.NEW, error if isinstance(error, MqttwsError) else None)
+            raise
+
+    def _require_new(self) -> None:
+        if self.state is not ClientState.NEW:
+            raise UsageError("connect: a client is connected once; make a new one")
+
+    def open_stream(self, topic_filter: str | None) -> MessageStream:
+        """Open a stream of messages."""
+        if self.state in (ClientState.NEW, ClientState.CONNECTING):
+            self.require_usable()
+        stream = MessageStream(self.inbox, topic_filter, self.ended)
+        if topic_filter is not None:
+            # Other streams that are opened in the same breath may want what this one did not.
+            asyncio.get_running_loop().call_soon(self.inbox.sweep)
+        return stream
+
+    def require_room(self, receipt: Receipt) -> None:
+        """Refuse what would have to wait.
+
+        Raises:
+            QueueFull: nothing was sent.
+        """
+        self.outgoing.require_room()
+        if not receipt.qos and self.link is not None and self.link.blocked:
+            raise QueueFull("the outbox is full: the server takes bytes too slowly")
+
+    def submit(self, receipt: Receipt) -> None:
+        """Send a message, or queue it behind those that wait; the caller has seen to the room.
+
+        Raises:
+            UsageError: it breaks a rule; nothing was sent or queued.
+        """
+        if self.link is not None and not self.outgoing.queue:
+            self.outgoing.send(self.link, receipt)
+            receipt.accepted = True
+            return
+        receipt.packet.encode()  # what breaks a rule is told now, not when it is sent
+        self.outgoing.enqueue(receipt)
+        receipt.accepted = True
+        self._store_soon()
+
+    async def publish(self, receipt: Receipt) -> None:
+        """Send a message; wait for room, and with QoS 1 and 2 for the end of the handshake.
+
+        Raises:
+            TimeoutError: it was not done in time; ``receipt`` goes on, if it was accepted.
+        """
+        self.require_usable()
+        if self.outgoing.full:
+            receipt.packet.encode()
+            async with asyncio.timeout(self._options.request_timeout):
+                await self.outgoing.room()
+        self.submit(receipt)
+        if receipt.qos:
+            await self._waits.wait(receipt.waiter(asyncio.get_running_loop()))
+        elif self.link is None and self._journal is not None:
+            await self.stored()  # accepted is what survives a crash
+
+    async def drain(self, link: Link) -> None:
+        """Wait until the server has taken enough of the outbox.
+
+        Raises:
+            TimeoutError: it did not in time.
+        """
+        self._answers += 1
+        try:
+            self.regulate()
+            async with asyncio.timeout(self._options.request_timeout):
+                await link.drain()
+        finally:
+            self._answers -= 1
+            self.regulate()
+
+    async def stored(self) -> None:
+        """Wait until all that was queued so far is in the store."""
+        if self._journal is not None:
+            await self._journal.idle()
+
+    async def request(self, send: Callable[[ClientProtocol], int], what: str) -> Any:
+        """Send a SUBSCRIBE or an UNSUBSCRIBE and wait for the answer, over connections if need be.
+
+        Raises:
+            RequestTimedOut: there was none in time.
+            MqttwsError: why the client ended.
+        """
+        self._answers += 1
+        timeout = self._options.request_timeout
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    link = await self._connected()
+                    try:
+                        self.regulate()
+                        return await link.request(send)
+                    except MqttwsError:
+                        if link is self.link or self.state is ClientState.CLOSED:
+                            raise
+        except TimeoutError as error:
+            if isinstance(error, MqttwsError):
+                raise
+            raise timed_out(f"{what}: no answer within {timeout:g} s") from None
+        finally:
+            self._answers -= 1
+            self.regulate()
+
+    def acknowledge(self, message: ReceivedMessage) -> None:
+        """Tell the server that a message is ours, as far as that can be told."""
+        packet_id, came_on = message._packet_id, message._link
+        if packet_id is None or self.state is ClientState.CLOSED:
+            return
+        link = self.link or self._opening
+        if link is came_on and link.protocol.state is State.CONNECTED:
+            link.protocol.acknowledge(packet_id)
+        elif message.qos == 1 or came_on.epoch != self._epoch:
+            return  # the server sends it again, or has forgotten it
+        elif link is not None:
+            link.protocol.acknowledge_earlier(packet_id)
+        else:
+            self._session.hand_over(packet_id)
+        if link is None:
+            self._store_soon()
+        elif not link.flush_scheduled:
+            link.flush_soon()
+
+    async def disconnect(self, timeout: float) -> None:
+        """Leave, and let go of everything, within ``timeout`` seconds."""
+        if self.state is ClientState.NEW:
+            return
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout
+        link = self.link or self._opening
+        try:
+            if self.state is not ClientState.CLOSED:
+                self._end(None)
+                if self._reconnecting is not None:
+                    self._reconnecting.cancel()
+                    await asyncio.wait([self._reconnecting])
+                if link is not None:
+                    with suppress(TimeoutError):  # a store that hangs
+                        await link.close(timeout)
+            await self._close_journal(max(0.0, until - loop.time()))
+            if self._endings:
+                await asyncio.wait(self._endings, timeout=max(0.0, until - loop.time()))
+        finally:
+            if link is not None:
+                link.abort()
+            for ending in self._endings:
+                ending.cancel()
+
+    def regulate(self) -> None:
+        """Leave the socket unread while the application does not keep up.
+
+        While a call awaits an answer the socket is read on, for the answer comes behind the
+        messages; a second limit bounds what that may cost.
+        """
+        link, inbox = self.link, self.inbox
+        if link is None:
+            return
+        answers = len(self._waits) + self._answers
+        if answers and inbox.size > MAX_UNREAD_BYTES:
+            error = QueueFull(
+                f"{inbox.size} bytes of messages wait unread while a call awaits its answer"
+                " behind them; what was to be sent stays in flight",
+                hint="read messages() faster, or in a task of its own",
+            )
+            self._waits.fail(error)
+            link.fail_requests(error)
+            answers = 0
+        full = inbox.count >= self._options.max_queued or inbox.size >= MAX_QUEUED_BYTES
+        link.set_reading(not full or answers > 0)
+
+    # What the links tell
+
+    def on_connected(self, link: Link, session_present: bool) -> None:
+        """Learn whether the session goes on."""
+        if not session_present:
+            self._epoch += 1
+        link.epoch = self._epoch
+
+    def on_message(self, link: Link, event: MessageReceived) -> None:
+        """Sort a message into its stream."""
+        inbox = self.inbox
+        inbox.put(
+            ReceivedMessage(
+                event.topic,
+                event.payload,
+                event.qos,
+                event.retain,
+                event.dup,
+                event.packet_id,
+                link,
+                self.acknowledge if self._options.manual_ack else None,
+            )
+        )
+        if inbox.count >= self._options.max_queued or inbox.size >= MAX_QUEUED_BYTES:
+            self.regulate()
+
+    def on_completed(self, packet_id: int) -> None:
+        """End a publish."""
+        self.outgoing.complete(packet_id)
+
+    def on_writable(self, link: Link) -> None:
+        """Go on with the queue."""
+        if link is self.link:
+            self.outgoing.drain(link)
+
+    def take_steps(self) -> list[Step]:
+        """Return what the store must be told before anything more is sent."""
+        return [*self.outgoing.take_steps(), *self._session.take_changes()]
+
+    def on_end(self, link: Link, error: MqttwsError | None) -> None:
+        """Learn that a link is over."""
+        if link.closing is not None:
+            self._keep(link.closing)
+        if link is not self.link:
+            return  # it was being opened: whoever opens it is told
+        self.link = None
+        if error is None or self.state is ClientState.CLOSED:
+            return
+        backoff = self._options.reconnect
+        if backoff is None:
+            self._end(error)
+            return
+        if clock.now() - link.opened_at > backoff.ceiling(self._attempts):
+            self._attempts = 0  # it was a good connection
+        self._set_state(ClientState.RECONNECTING, error)
+        self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect(backoff))
+
+    # Inside: connecting
+
+    async def _reconnect(self, backoff: Backoff) -> None:
+        """Try until there is a connection, or a reason to give up."""
+        tried_anew = False
+        while True:
+            await clock.sleep(backoff.wait(self._attempts))
+            self._attempts += 1
+            try:
+                await self._attempt(self.walk())
+            except MqttwsError as error:
+                reason: MqttwsError = error
+            else:
+                return
+            if _is_fatal(reason):
+                stale = callable(self._options.password) and _is_about_credential(reason)
+                if tried_anew or not stale:
+                    self._end(reason)
+                    return
+                tried_anew = True
+            self._set_state(ClientState.RECONNECTING, reason)
+
+    def walk(self) -> Walk:
+        """Return a walk with the client's time limits."""
+        options = self._options
+        return Walk(
+            timeout=options.connect_timeout,
+            hop_timeout=options.hop_timeout,
+            on_step=options.on_step,
+        )
+
+    async def _attempt(self, walk: Walk) -> bool:
+        """Open a connection, and bring the session up on it; return whether it was present."""
+        options = self._options
+        stream = await dial(
+            options.target,
+            walk,
+            tls=options.tls,
+            max_message_size=max(4 * options.max_packet_size, 1024 * 1024),
+        )
+        try:
+            async with walk.hop(Hop.CONNECT, options.connect.client_id) as step:
+                connect = await self._connect_packet()
+                link = self._new_link(connect)
+                session_present = await link.open(stream)
+                step.detail = "CONNACK 0, accepted"
+            if self.subscriptions and not session_present:
+                async with walk.hop(Hop.SUBSCRIBE, f"{len(self.subscriptions)} filters"):
+                    await self._renew_subscriptions(link)
+            self._take(link)
+        except BaseException:
+            stream.abort()
+            if self._opening is not None:
+                self._opening.abort()
+            raise
+        finally:
+            self._opening = None
+        return session_present
+
+    async def _connect_packet(self) -> Connect:
+        """Return CONNECT with the password that is valid now."""
+        password = self._options.password
+        if not callable(password):
+            return self._options.connect
+        try:
+            found = password()
+            secret = await found if inspect.isawaitable(found) else found
+            connect = replace(self._options.connect, password=password_bytes(secret))
+            connect.encode()
+        except MqttwsError:
+            raise
+        except Exception as error:
+            raise ConnectFailed(
+                f"connect: the function for the password failed: {type(error).__name__}",
+                hop=Hop.CONNECT,
+                hint="see the chained error",
+            ) from error
+        return connect
+
+    def _new_link(self, connect: Connect) -> Link:
+        if connect.clean_session:
+            self.outgoing.requeue(self._session)
+        options = self._options
+        link = self._opening = Link(
+            ClientProtocol(
+                connect,
+                session=self._session,
+                max_packet_size=options.max_packet_size,
+                answer_timeout=options.hop_timeout,
+            ),
+            self,
+            journal=self._journal,
+            tracer=tracer_for(options.max_packet_size, options.on_packet),
+        )
+        return link
+
+    async def _renew_subscriptions(self, link: Link) -> None:
+        """Ask again for what the server has forgotten."""
+        wishes = [Subscription(*pair) for pair in self.subscriptions.items()]
+        for at in range(0, len(wishes), FILTERS_PER_REQUEST):
+            part = wishes[at : at + FILTERS_PER_REQUEST]
+            codes = await link.request(partial(ClientProtocol.subscribe, subscriptions=part))
+            for wish, code in zip(part, codes, strict=True):
+                if code == REFUSED:
+                    logger.warning("the server now refuses topic filter %r", wish.topic_filter)
+
+    def _take(self, link: Link) -> None:
+        """Let the application use a link."""
+        if self.state is ClientState.CLOSED:
+            raise ConnectionLost("the client was disconnected while it connected")
+        if link.protocol.state is not State.CONNECTED:
+            raise ConnectFailed(
+                f"connect: the connection ended right after CONNACK: {link.error}",
+                hop=Hop.CONNECT,
+                hint="the server may not like this client: see its log",
+            ) from link.error
+        self.link = link
+        self._set_state(ClientState.CONNECTED, None)
+        self.outgoing.drain(link)
+        link.flush_soon()
+        self.regulate()
+        self._wake_for_link()
+
+    async def _connected(self) -> Link:
+        """Wait for a connection."""
+        while self.link is None:
+            self.require_usable()
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._for_link.append(future)
+            await future
+        return self.link
+
+    def _wake_for_link(self) -> None:
+        waiting, self._for_link = self._for_link, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    # Inside: the store, and the end
+
+    async def _load(self) -> None:
+        """Go on with the stored session."""
+        store = self._options.store
+        if store is None:
+            return
+        if isinstance(store, MemoryStore):
+            stored = store.stored
+        else:
+            self._journal = Journal(store, self._on_store_failure)
+            stored = await self._journal.open(self._options.connect.client_id)
+            stored.session.changes = []
+        self._adopt(stored)
+
+    def _adopt(self, stored: Stored) -> None:
+        self._session = stored.session
+        self.outgoing = Outgoing(self._options.max_outgoing)
+        self.outgoing.recording = self._journal is not None
+        self.outgoing.load(stored)
+
+    def _store_soon(self) -> None:
+        """Have what changed without a connection written."""
+        if self._journal is not None:
+            self._journal.submit(self.take_steps(), lambda: None)
+
+    def _on_store_failure(self, error: StoreFailed) -> None:
+        """Give up: what is not stored must not be sent."""
+        link = self.link
+        if self.state is not ClientState.CLOSED:
+            self._end(error)
+        if link is not None:
+            link.give_up(error)
+
+    async def _close_journal(self, timeout: float = CLOSE_TIMEOUT) -> None:
+        journal, self._journal = self._journal, None
+        if journal is not None:
+            await journal.close(timeout)
+
+    def _end(self, error: MqttwsError | None) -> None:
+        """End the client: everybody who waits is told."""
+        self.error = error
+        store = self._options.store
+        if isinstance(store, MemoryStore):
+            queue = {number: one.packet for number, one in enumerate(self.outgoing.queue, 1)}
+            store.stored = Stored(self._session, queue)
+        self._set_state(ClientState.CLOSED, error)
+        self._waits.stop()
+        told = error or ConnectionLost("the client was disconnected while this waited")
+        self.outgoing.end(told)
+        if not self._options.connect.clean_session:  # the server keeps them for the session
+            self.inbox.drop(lambda message: message.qos > 0)
+        self.inbox.wake_all()
+        self._wake_for_link()
+        if error is not None and self._journal is not None:
+            self._keep(asyncio.get_running_loop().create_task(self._close_journal()))
+
+    def _keep(self, task: "asyncio.Task[None]") -> None:
+        self._endings.add(task)
+        task.add_done_callback(self._endings.discard)
+
+    def _set_state(self, state: ClientState, reason: MqttwsError | None) -> None:
+        self.state = state
+        if state is not ClientState.CONNECTED and reason is not None:
+            logger.info("%s: %s", state.value, reason)
+        if self._options.on_state is not None:
+            try:
+                self._options.on_state(state, reason)
+            except Exception:
+                logger.exception("on_state failed")
+
+    # Inside: messages
+
+    def _on_left(self, message: ReceivedMessage, wanted: bool) -> None:
+        """Acknowledge what has been handed over, and see whether more may come."""
+        if message._packet_id is not None and not (wanted and self._options.manual_ack):
+            self.acknowledge(message)
+        if self.link is not None and self.link.reading_paused:
+            self.regulate()
+
+
+def password_bytes(password: object) -> bytes:
+    """Return a password's bytes; text is sent as UTF-8."""
+    if isinstance(password, str):
+        return password.encode()
+    if isinstance(password, bytes):
+        return password
+    raise UsageError(f"password: found {type(password).__name__}; allowed: str or bytes")
+
+
+def _is_fatal(error: MqttwsError) -> bool:
+    """Tell whether another attempt would end the same way."""
+    if isinstance(error, ConnectRefused):
+        return error.return_code != 3  # 3: unavailable for now
+    return isinstance(error, CertificateRejected | UsageError | StoreFailed)
+
+
+def _is_about_credential(error: MqttwsError) -> bool:
+    return isinstance(error, ConnectRefused) and error.return_code in (4, 5)

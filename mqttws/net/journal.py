@@ -1,0 +1,108 @@
+"""Writes what a session's store must know before the bytes that depend on it go out.
+
+One thread does the writing, so that a disk never holds up the event loop. While a write is under
+way, whatever comes gathers, and goes into the next one: a slow disk makes groups, not a queue.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from ..errors import StoreFailed
+from .store import Step, Store, Stored
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds that the store is given to finish its last write."""
+
+
+class Journal:
+    """One store at work for one client.
+
+    Args:
+        store: where to.
+        on_failure: told if it cannot be written any more; nothing that waits for it is done then.
+    """
+
+    def __init__(self, store: Store, on_failure: Callable[[StoreFailed], None]) -> None:
+        self._store = store
+        self._on_failure = on_failure
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, "mqttws-store")
+        self._steps: list[Step] = []
+        self._then: list[Callable[[], None]] = []
+        self._writing = False
+        self._failed = False
+        self._idle: list[asyncio.Future[None]] = []
+
+    async def open(self, client_id: str) -> Stored:
+        """Open the store and return what it holds."""
+        try:
+            return await self._loop.run_in_executor(self._thread, self._store.load, client_id)
+        except BaseException:
+            # A load that is under way goes on in its thread; what it opened is closed behind it.
+            self._thread.submit(self._store.close)
+            self._thread.shutdown(wait=False)
+            raise
+
+    def submit(self, steps: Sequence[Step], then: Callable[[], None]) -> None:
+        """Have ``steps`` written, and do ``then`` after that and after everything before it."""
+        if not steps and not self._writing:
+            then()
+            return
+        self._steps += steps
+        self._then.append(then)
+        if not self._writing:
+            self._write()
+
+    async def idle(self) -> None:
+        """Wait until nothing is being written."""
+        while self._writing:
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._idle.append(future)
+            await future
+
+    async def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Finish what is under way and let go of the store, within ``timeout`` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self.idle()
+        except TimeoutError:
+            pass
+        finally:
+            self._thread.submit(self._store.close)
+            # An idle thread ends at once; one that hangs in a write is not waited for.
+            self._thread.shutdown(wait=not self._writing)
+
+    def _write(self) -> None:
+        if self._failed:
+            return
+        steps, self._steps = self._steps, []
+        then, self._then = self._then, []
+        self._writing = True
+        writing = self._loop.run_in_executor(self._thread, self._store.save, steps)
+        writing.add_done_callback(lambda written: self._on_written(written, then))
+
+    def _on_written(
+        self, written: "asyncio.Future[None]", then: Sequence[Callable[[], None]]
+    ) -> None:
+        error = None if written.cancelled() else written.exception()
+        if error is not None or written.cancelled():
+            self._failed = True
+            self._writing = False
+            self._wake()
+            failure = error if isinstance(error, StoreFailed) else StoreFailed(str(error))
+            self._on_failure(failure)
+            return
+        for do in then:  # still "writing": what these bring about must go behind them
+            do()
+        self._writing = False
+        if self._then:
+            self._write()
+        else:
+            self._wake()
+
+    def _wake(self) -> None:
+        waiting, self._idle = self._idle, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
