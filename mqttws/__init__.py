@@ -46,12 +46,13 @@ if TYPE_CHECKING:
     from .local.dps import LocalDps
     from .net.backoff import Backoff
     from .net.client import AsyncClient
-    from .net.engine import ClientState
     from .net.hops import Step
     from .net.inbox import MessageStream, ReceivedMessage
+    from .net.options import ClientState
     from .net.provisioning import provision, provision_async
     from .net.receipt import Receipt
-    from .net.store import MemoryStore, SqliteStore
+    from .net.sqlite import SqliteStore
+    from .net.store import MemoryStore
     from .net.tls import TlsConfig
     from .wire import Will
 
@@ -89,12 +90,13 @@ _HOMES = {
     "local.dps": ("LocalDps",),
     "net.backoff": ("Backoff",),
     "net.client": ("AsyncClient",),
-    "net.engine": ("ClientState",),
     "net.hops": ("Step",),
     "net.inbox": ("MessageStream", "ReceivedMessage"),
+    "net.options": ("ClientState",),
     "net.provisioning": ("provision", "provision_async"),
     "net.receipt": ("Receipt",),
-    "net.store": ("MemoryStore", "SqliteStore"),
+    "net.sqlite": ("SqliteStore",),
+    "net.store": ("MemoryStore",),
     "net.tls": ("TlsConfig",),
     "wire": ("Will",),
 }

@@ -22,11 +22,12 @@ from ..wire import (
 )
 from .backoff import Backoff
 from .dial import parse_url
-from .engine import ClientState, Engine, OnState, Options, Password, password_bytes
+from .engine import Engine
 from .failures import timed_out
 from .hops import OnStep, Walk
 from .inbox import MessageStream, ReceivedMessage
 from .link import OUTBOX_HIGH_WATER
+from .options import ClientState, OnState, Options, Password, password_bytes
 from .receipt import Receipt, late
 from .store import MemoryStore, Store
 from .stream import CLOSE_TIMEOUT

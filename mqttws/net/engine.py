@@ -6,10 +6,8 @@ application does not keep up. Does not know what an application's calls look lik
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -28,17 +26,17 @@ from ..protocol import ClientProtocol, MessageReceived, Session, State
 from ..wire import REFUSED, Connect, Subscription
 from . import clock
 from .backoff import Backoff
-from .dial import Target, dial
+from .dial import dial
 from .failures import timed_out
-from .hops import OnStep, Walk
+from .hops import Walk
 from .inbox import Inbox, MessageStream, ReceivedMessage, logger
 from .journal import CLOSE_TIMEOUT, Journal
 from .link import Link
+from .options import ClientState, Options, password_bytes
 from .outgoing import Outgoing, Waits
 from .receipt import Receipt
-from .store import MemoryStore, Step, Store, Stored
-from .tls import Tls
-from .trace import OnPacket, tracer_for
+from .store import MemoryStore, Step, Stored
+from .trace import tracer_for
 
 MAX_QUEUED_BYTES = 16 * 1024 * 1024
 """Payload bytes that may wait for the application before the socket is left unread."""
@@ -48,51 +46,6 @@ MAX_UNREAD_BYTES = 64 * 1024 * 1024
 
 FILTERS_PER_REQUEST = 64
 """Topic filters in one SUBSCRIBE when subscriptions are renewed."""
-
-
-class ClientState(Enum):
-    """Where a client stands."""
-
-    NEW = "new"
-    """Not connected yet."""
-    CONNECTING = "connecting"
-    """``connect`` is under way."""
-    CONNECTED = "connected"
-    """Messages can be sent now."""
-    RECONNECTING = "reconnecting"
-    """The connection was lost, or an attempt to renew it failed; there will be another."""
-    CLOSED = "closed"
-    """Over: disconnected, or given up for the reason that came with it."""
-
-
-OnState = Callable[[ClientState, MqttwsError | None], None]
-"""Told of each change of state and its reason; None where it was asked for."""
-
-Secret = str | bytes
-Password = Secret | Callable[[], Secret | Awaitable[Secret]] | None
-"""A password, or a function (plain or async) that returns a fresh one for each connection."""
-
-
-@dataclass(slots=True)
-class Options:
-    """What a client was told when it was made; ``AsyncClient`` describes each."""
-
-    target: Target
-    connect: Connect
-    password: Password = field(repr=False)
-    tls: Tls
-    connect_timeout: float
-    hop_timeout: float
-    request_timeout: float
-    max_packet_size: int
-    max_queued: int
-    max_outgoing: int
-    manual_ack: bool
-    reconnect: Backoff | None
-    store: Store | MemoryStore | None
-    on_step: OnStep | None
-    on_packet: OnPacket | None
-    on_state: OnState | None
 
 
 class Engine:
@@ -234,8 +187,13 @@ class Engine:
 
     async def stored(self) -> None:
         """Wait until all that was queued so far is in the store."""
-        if self._journal is not None:
-            await self._journal.idle()
+        if self._journal is None:
+            return
+        if self.link is not None:
+            self.link.flush()
+        else:
+            self._store_soon()
+        await self._journal.written()
 
     async def request(self, send: Callable[[ClientProtocol], int], what: str) -> Any:
         """Send a SUBSCRIBE or an UNSUBSCRIBE and wait for the answer, over connections if need be.
@@ -297,8 +255,7 @@ class Engine:
                     self._reconnecting.cancel()
                     await asyncio.wait([self._reconnecting])
                 if link is not None:
-                    with suppress(TimeoutError):  # a store that hangs
-                        await link.close(timeout)
+                    await link.close(timeout)
             await self._close_journal(max(0.0, until - loop.time()))
             if self._endings:
                 await asyncio.wait(self._endings, timeout=max(0.0, until - loop.time()))
@@ -535,8 +492,10 @@ class Engine:
         if isinstance(store, MemoryStore):
             stored = store.stored
         else:
-            self._journal = Journal(store, self._on_store_failure)
-            stored = await self._journal.open(self._options.connect.client_id)
+            journal = Journal(store, self._on_store_failure)
+            stored = await journal.open(self._options.connect.client_id)
+            self._journal = journal
+            self.inbox.settle = self.stored
             stored.session.changes = []
         self._adopt(stored)
 
@@ -604,15 +563,6 @@ class Engine:
             self.acknowledge(message)
         if self.link is not None and self.link.reading_paused:
             self.regulate()
-
-
-def password_bytes(password: object) -> bytes:
-    """Return a password's bytes; text is sent as UTF-8."""
-    if isinstance(password, str):
-        return password.encode()
-    if isinstance(password, bytes):
-        return password
-    raise UsageError(f"password: found {type(password).__name__}; allowed: str or bytes")
 
 
 def _is_fatal(error: MqttwsError) -> bool:

@@ -7,7 +7,7 @@ message out means for the server is the client's matter.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,12 +55,13 @@ class ReceivedMessage:
 class Buffer:
     """The messages of one stream, and who waits for them."""
 
-    __slots__ = ("messages", "opened", "readers")
+    __slots__ = ("messages", "opened", "readers", "unsettled")
 
     def __init__(self) -> None:
         self.messages: deque[ReceivedMessage] = deque()
         self.readers: deque[asyncio.Future[None]] = deque()
         self.opened = False
+        self.unsettled = False  # whether the last hand-over may not be in the store yet
 
     def wake(self) -> None:
         """Let one reader look."""
@@ -91,12 +92,14 @@ class Inbox:
         count: how many messages wait.
         size: bytes of their payloads.
         unmatched: how many were passed over.
+        settle: waits until what was handed over is in the store; None where nothing is stored.
     """
 
     def __init__(self, on_left: Callable[[ReceivedMessage, bool], None]) -> None:
         self.count = 0
         self.size = 0
         self.unmatched = 0
+        self.settle: Callable[[], Awaitable[None]] | None = None
         self._on_left = on_left
         self._rest = Buffer()
         self._filtered: dict[str, Buffer] = {}
@@ -119,6 +122,7 @@ class Inbox:
         self.count -= 1
         self.size -= len(message.payload)
         self._on_left(message, True)
+        buffer.unsettled = message.qos == 2 and self.settle is not None
         return message
 
     def open(self, topic_filter: str | None) -> Buffer:
@@ -232,6 +236,10 @@ class MessageStream(AsyncIterator[ReceivedMessage]):
             MqttwsError: why the client ended, if it was not asked to.
         """
         buffer = self._buffer
+        if buffer.unsettled and self._inbox.settle is not None:
+            # After a crash only the last message handed over may come again [MQTT-4.3.3-2].
+            await self._inbox.settle()
+            buffer.unsettled = False
         while not buffer.messages:
             if self._closed or self._ended():
                 raise StopAsyncIteration

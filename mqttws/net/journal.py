@@ -31,8 +31,8 @@ class Journal:
         self._steps: list[Step] = []
         self._then: list[Callable[[], None]] = []
         self._writing = False
-        self._failed = False
-        self._idle: list[asyncio.Future[None]] = []
+        self._failure: StoreFailed | None = None
+        self._waiting: list[asyncio.Future[None]] = []
 
     async def open(self, client_id: str) -> Stored:
         """Open the store and return what it holds."""
@@ -54,19 +54,30 @@ class Journal:
         if not self._writing:
             self._write()
 
-    async def idle(self) -> None:
-        """Wait until nothing is being written."""
-        while self._writing:
-            future: asyncio.Future[None] = self._loop.create_future()
-            self._idle.append(future)
+    async def written(self) -> None:
+        """Wait until all that was submitted so far is written, and what follows from it done.
+
+        Raises:
+            StoreFailed: it cannot be.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if not self._writing:
+            return
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append(future)
+        try:
+            self.submit((), lambda: None if future.done() else future.set_result(None))
             await future
+        finally:
+            self._waiting.remove(future)
 
     async def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Finish what is under way and let go of the store, within ``timeout`` seconds."""
         try:
             async with asyncio.timeout(timeout):
-                await self.idle()
-        except TimeoutError:
+                await self.written()
+        except (TimeoutError, StoreFailed):
             pass
         finally:
             self._thread.submit(self._store.close)
@@ -74,7 +85,7 @@ class Journal:
             self._thread.shutdown(wait=not self._writing)
 
     def _write(self) -> None:
-        if self._failed:
+        if self._failure is not None:
             return
         steps, self._steps = self._steps, []
         then, self._then = self._then, []
@@ -87,22 +98,15 @@ class Journal:
     ) -> None:
         error = None if written.cancelled() else written.exception()
         if error is not None or written.cancelled():
-            self._failed = True
             self._writing = False
-            self._wake()
-            failure = error if isinstance(error, StoreFailed) else StoreFailed(str(error))
-            self._on_failure(failure)
+            self._failure = error if isinstance(error, StoreFailed) else StoreFailed(str(error))
+            for future in self._waiting:
+                if not future.done():
+                    future.set_exception(self._failure)
+            self._on_failure(self._failure)
             return
         for do in then:  # still "writing": what these bring about must go behind them
             do()
         self._writing = False
         if self._then:
             self._write()
-        else:
-            self._wake()
-
-    def _wake(self) -> None:
-        waiting, self._idle = self._idle, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)

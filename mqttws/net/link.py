@@ -6,6 +6,7 @@ happens is told to its owner, the client.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from ..errors import (
@@ -15,6 +16,7 @@ from ..errors import (
     Hop,
     MqttwsError,
     ProtocolError,
+    StoreFailed,
 )
 from ..protocol import (
     ClientProtocol,
@@ -168,7 +170,7 @@ class Link:
         """Send what waits, and wait until the server has taken enough of it."""
         self.flush()
         if self._journal is not None:
-            await self._journal.idle()
+            await self._journal.written()
         if self._stream is not None:
             await self._stream.drain()
         await asyncio.sleep(0)  # others have their turn, also beside a loop that only publishes
@@ -212,7 +214,8 @@ class Link:
         self.protocol.disconnect()
         self._pump()
         if self._journal is not None:
-            await asyncio.wait_for(self._journal.idle(), timeout)
+            with suppress(StoreFailed, TimeoutError):
+                await asyncio.wait_for(self._journal.written(), timeout)
         stream, self._stream = self._stream, None
         if stream is not None:
             await stream.close(timeout=max(0.0, until - self._loop.time()))

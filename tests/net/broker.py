@@ -15,11 +15,12 @@ from mqttws.protocol import (
     ConnectReceived,
     MessageReceived,
     ServerProtocol,
+    Session,
     State,
     SubscribeReceived,
     UnsubscribeReceived,
 )
-from mqttws.wire import REFUSED
+from mqttws.wire import REFUSED, Connect, matches
 
 
 class Broker:
@@ -29,13 +30,21 @@ class Broker:
         refuse_with: CONNACK code for the next clients; 0 accepts.
         forbidden: topic filters that SUBACK refuses.
         mute: events after which the broker says nothing more.
-        answer_messages: whether it acknowledges and routes messages.
+        sessions: by client id, the sessions of clients that asked for one.
+        owed: by client id, messages for a session whose client is away.
+        retained: by topic, the message that is kept for later subscribers.
+        heard: every message that a client published, in order.
     """
 
     def __init__(self) -> None:
         self.refuse_with = 0
         self.forbidden: set[str] = set()
         self.mute: type | None = None
+        self.sessions: dict[str, Session] = {}
+        self.owed: dict[str, list[MessageReceived]] = {}
+        self.retained: dict[str, MessageReceived] = {}
+        self.heard: list[MessageReceived] = []
+        self.connects: list[Connect] = []
         self.links: list[Link] = []
         self.closed: list[MqttwsError | None] = []
         self.port = 0
@@ -44,6 +53,36 @@ class Broker:
     def last(self) -> "Link":
         """The newest connection."""
         return self.links[-1]
+
+    def cut(self) -> None:
+        """Drop every client without a word."""
+        for link in self.links:
+            link.stream.abort()
+
+    def forget(self) -> None:
+        """Lose every session, as a broker does that keeps nothing."""
+        self.sessions.clear()
+        self.owed.clear()
+
+    def route(self, message: MessageReceived) -> None:
+        """Give a message to everybody who asked for it, now or later."""
+        self.heard.append(message)
+        if message.retain:
+            self.retained[message.topic] = message
+            if not message.payload:
+                del self.retained[message.topic]
+        here = [link for link in self.links if link.protocol.state is State.CONNECTED]
+        for link in here:
+            link.protocol.publish(message.topic, message.payload, message.qos)
+        for client_id, session in self.sessions.items():
+            away = all(link.protocol.session is not session for link in here)
+            if away and any(matches(wish, message.topic) for wish in session.granted):
+                self.owed.setdefault(client_id, []).append(message)
+
+    def pump(self) -> None:
+        """Send what every client is owed."""
+        for link in self.links:
+            link.pump()
 
 
 class Link:
@@ -63,6 +102,7 @@ class Link:
     def stream_ended(self, cause: MqttwsError) -> None:
         if isinstance(cause, ProtocolError):
             self.protocol.close(cause)
+        self.protocol.receive_eof(asyncio.get_running_loop().time(), cause)
         self.broker.closed.append(cause)
 
     def writing_paused(self, paused: bool) -> None:
@@ -76,29 +116,55 @@ class Link:
             if self._muted:
                 continue
             if isinstance(event, ConnectReceived):
+                self.broker.connects.append(event.connect)
                 if self.broker.refuse_with:
                     self.protocol.refuse(self.broker.refuse_with)
                 else:
-                    self.protocol.accept(now)
+                    self._accept(event.connect, now)
             elif isinstance(event, SubscribeReceived):
                 codes = [
                     REFUSED if wish.topic_filter in self.broker.forbidden else wish.qos
                     for wish in event.subscriptions
                 ]
                 self.protocol.suback(event.packet_id, codes)
+                for message in self.broker.retained.values():
+                    if any(matches(w.topic_filter, message.topic) for w in event.subscriptions):
+                        self.protocol.publish(
+                            message.topic, message.payload, message.qos, retain=True
+                        )
             elif isinstance(event, UnsubscribeReceived):
                 self.protocol.unsuback(event.packet_id)
             elif isinstance(event, MessageReceived):
                 if event.packet_id is not None:
-                    self.protocol.acknowledge(event.packet_id)
+                    if self.protocol.state is State.CONNECTED:
+                        self.protocol.acknowledge(event.packet_id)
+                    elif event.qos == 2:
+                        self.protocol.acknowledge_earlier(event.packet_id)
+                    else:
+                        continue  # it is not ours: the client sends it again
+                self.broker.route(event)
                 for link in self.broker.links:
-                    if link.protocol.state is State.CONNECTED:
-                        link.protocol.publish(event.topic, event.payload, event.qos)
-                        if link is not self:
-                            link.pump()
+                    if link is not self:
+                        link.pump()
         data = self.protocol.data_to_send(now)
         if data:
             self.stream.write(data)
+
+    def _accept(self, connect: Connect, now: float) -> None:
+        """Let a client in, with its session if it has one, and give it what it is owed."""
+        kept = self.broker.sessions.pop(connect.client_id, None)
+        owed = self.broker.owed.pop(connect.client_id, [])
+        for other in self.broker.links:
+            if other is not self and kept is not None and other.protocol.session is kept:
+                other.stream.abort()  # [MQTT-3.1.4-2]
+                other.protocol.close()
+        if connect.clean_session:
+            self.protocol.accept(now)
+            return
+        session = self.broker.sessions[connect.client_id] = kept or Session()
+        self.protocol.accept(now, session=session, session_present=kept is not None)
+        for message in owed:
+            self.protocol.publish(message.topic, message.payload, message.qos)
 
 
 @asynccontextmanager

@@ -1,0 +1,68 @@
+"""What a client can be told when it is made, and the states in which it can be."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from ..errors import MqttwsError, UsageError
+from ..wire import Connect
+from .backoff import Backoff
+from .dial import Target
+from .hops import OnStep
+from .store import MemoryStore, Store
+from .tls import Tls
+from .trace import OnPacket
+
+
+class ClientState(Enum):
+    """Where a client stands."""
+
+    NEW = "new"
+    """Not connected yet."""
+    CONNECTING = "connecting"
+    """``connect`` is under way."""
+    CONNECTED = "connected"
+    """Messages can be sent now."""
+    RECONNECTING = "reconnecting"
+    """The connection was lost, or an attempt to renew it failed; there will be another."""
+    CLOSED = "closed"
+    """Over: disconnected, or given up for the reason that came with it."""
+
+
+OnState = Callable[[ClientState, MqttwsError | None], None]
+"""Told of each change of state and its reason; None where it was asked for."""
+
+Secret = str | bytes
+Password = Secret | Callable[[], Secret | Awaitable[Secret]] | None
+"""A password, or a function (plain or async) that returns a fresh one for each connection."""
+
+
+@dataclass(slots=True)
+class Options:
+    """What a client was told when it was made; ``AsyncClient`` describes each."""
+
+    target: Target
+    connect: Connect
+    password: Password = field(repr=False)
+    tls: Tls
+    connect_timeout: float
+    hop_timeout: float
+    request_timeout: float
+    max_packet_size: int
+    max_queued: int
+    max_outgoing: int
+    manual_ack: bool
+    reconnect: Backoff | None
+    store: Store | MemoryStore | None
+    on_step: OnStep | None
+    on_packet: OnPacket | None
+    on_state: OnState | None
+
+
+def password_bytes(password: object) -> bytes:
+    """Return a password's bytes; text is sent as UTF-8."""
+    if isinstance(password, str):
+        return password.encode()
+    if isinstance(password, bytes):
+        return password
+    raise UsageError(f"password: found {type(password).__name__}; allowed: str or bytes")
