@@ -130,11 +130,17 @@ class Decoder:
             length = data[start + 1]
             at = start + 2
             if length > 127:
-                # Two length bytes: up to 16383 bytes.
-                if data[at] > 127:
-                    return self._next_carefully()
-                length += data[at] * 128 - 128
-                at += 1
+                length -= 128
+                shift = 7
+                while True:
+                    if at == size or shift > 21:
+                        return self._next_carefully()
+                    byte = data[at]
+                    at += 1
+                    length += (byte & 127) << shift
+                    if byte < 128:
+                        break
+                    shift += 7
             end = at + length
             if end <= size and end - start <= self.max_packet_size:
                 qos = _QOS[first_byte]
@@ -182,22 +188,21 @@ class Decoder:
         return self._next_carefully()
 
     def _next_carefully(self) -> Packet | None:
+        """Read one packet with a word for every fault, after fetching what has come of it."""
         if self._error is not None:
             raise _same(self._error)
-        try:
-            while True:
-                if self._tail is None or self._at < len(self._data):
-                    packet = self._read()
-                    if packet is not None:
-                        return packet
-                if not self._refill():
-                    return None
-        except ProtocolError as error:
-            self._data = b""
-            self._at = 0
-            self._tail = None
-            self._error = _same(error)
-            raise
+        if self._tail is None or self._at < len(self._data):
+            try:
+                packet = self._read()
+            except ProtocolError as error:
+                self._data = b""
+                self._at = 0
+                self._tail = None
+                self._error = _same(error)
+                raise
+            if packet is not None:
+                return packet
+        return self.next_packet() if self._refill() else None
 
     def _refill(self) -> bool:
         """Continue with the tail, if it has become long enough to be worth reading."""
