@@ -225,6 +225,7 @@ def test_one_byte_at_a_time_costs_linear_work(monkeypatch: pytest.MonkeyPatch, a
     assert moved(20_000) < 20_100
 
 
+@pytest.mark.skipif(COMPILED, reason="compiled code has no lines to count")
 def test_one_byte_at_a_time_looks_at_each_byte_a_few_times() -> None:
     # The lines that run are counted, not the time: deterministic on every machine.
     def lines(size: int) -> int:
@@ -246,7 +247,7 @@ def test_one_byte_at_a_time_looks_at_each_byte_a_few_times() -> None:
             sys.settrace(None)
         return count
 
-    assert lines(8_000) < 2.2 * lines(4_000)
+    assert 0 < lines(8_000) < 2.2 * lines(4_000)
 
 
 def test_a_decoder_with_a_limit_of_two_reads_the_smallest_packets() -> None:
