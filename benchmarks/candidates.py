@@ -10,11 +10,20 @@ import struct
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
+from importlib.util import find_spec, spec_from_file_location
+from pathlib import Path
 from typing import Any
 
+import mqttws.errors
 from benchmarks.traffic import PACKET_ID, PAYLOAD, TOPIC
+from mqttws import wire
+
+VALUES: dict[str, Any] = {"TOPIC": TOPIC, "PAYLOAD": PAYLOAD, "PACKET_ID": PACKET_ID}
+"""What is encoded, by the names that the statements use."""
 
 Facts = tuple[Any, ...]
 """(topic, payload, qos, packet id) of a PUBLISH, (packet id,) of a PUBACK."""
@@ -22,46 +31,95 @@ Facts = tuple[Any, ...]
 Pieces = list[bytes]
 
 
+@dataclass(frozen=True)
+class Statement:
+    """Code that is timed as it stands, so that no function call is added to it."""
+
+    code: str
+    names: dict[str, Any]
+
+    def run(self) -> bytes:
+        """Run it once and return what it encoded."""
+        return bytes(eval(self.code, dict(self.names)))
+
+
 @dataclass
 class Candidate:
     """One codec.
 
     Attributes:
-        name: of the package.
+        name: what it is called in tables.
+        package: what it is called where packages are installed from; empty for the floors.
         kind: "pure", "compiled" (from Python), "Rust" or "floor".
         remark: what to know before comparing: MQTT 5, checks that it skips.
         decode: feeds each piece as it would arrive, takes every packet, and returns how many there
             were and the last one.
         facts: of what ``decode`` returned.
-        encode_publish: QoS 1 PUBLISH from topic, payload and packet id, built and encoded.
-        encode_puback: PUBACK from a packet id, built and encoded.
+        encode_publish: makes a QoS 1 PUBLISH of topic, payload and packet id, and encodes it.
+        encode_puback: makes a PUBACK of a packet id, and encodes it.
         v5: whether its packets are those of MQTT 5.
     """
 
     name: str
+    package: str
     kind: str
     remark: str = ""
     decode: Callable[[Pieces], tuple[int, Any]] | None = None
     facts: Callable[[Any], Facts] | None = None
-    encode_publish: Callable[[], Any] | None = None
-    encode_puback: Callable[[], Any] | None = None
+    encode_publish: Statement | None = None
+    encode_puback: Statement | None = None
     v5: bool = False
 
     @property
+    def ours(self) -> bool:
+        """Whether it is the codec of this package."""
+        return self.package == "mqttws"
+
+    @property
     def version(self) -> str:
-        """The installed package's version; empty for the floor."""
+        """The installed package's version; empty for the floors and for a source tree."""
         try:
-            return version(self.name.split()[0])
+            return version(self.package) if self.package else ""
         except PackageNotFoundError:
             return ""
 
 
-def mqttws() -> Candidate:
-    """This package, with all its checks."""
-    from mqttws.wire import COMPILED, Decoder, PubAck, Publish, encode
+class _SourceFinder(MetaPathFinder):
+    """Finds ``_pure_mqttws.…`` in the .py files of mqttws, beside which compiled ones may lie."""
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        head, _, rest = fullname.partition(".")
+        if head != "_pure_mqttws":
+            return None
+        place = Path(mqttws.errors.__file__).parent.joinpath(*rest.split("."))
+        if not rest:
+            package = ModuleSpec(fullname, None, is_package=True)
+            package.submodule_search_locations = []
+            return package
+        if place.is_dir():
+            return spec_from_file_location(
+                fullname, place / "__init__.py", submodule_search_locations=[]
+            )
+        return spec_from_file_location(fullname, place.with_suffix(".py"))
+
+
+def pure_wire() -> Any:
+    """Return the uncompiled ``mqttws.wire``, whichever is installed."""
+    if not wire.COMPILED:
+        return wire
+    if not any(isinstance(finder, _SourceFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _SourceFinder())
+    module = import_module("_pure_mqttws.wire")
+    assert not module.COMPILED
+    return module
+
+
+def _mqttws(wire: Any) -> Candidate:
+    """Return this package's codec, with all its checks."""
+    publish_type, puback_type = wire.Publish, wire.PubAck
 
     def decode(pieces: Pieces) -> tuple[int, Any]:
-        decoder = Decoder(max_packet_size=2 * 1024 * 1024)
+        decoder = wire.Decoder(max_packet_size=2 * 1024 * 1024)
         feed = decoder.feed
         next_packet = decoder.next_packet
         count = 0
@@ -74,19 +132,34 @@ def mqttws() -> Candidate:
         return count, last
 
     def facts(packet: Any) -> Facts:
-        if isinstance(packet, PubAck):
+        if isinstance(packet, puback_type):
             return (packet.packet_id,)
         return packet.topic, packet.payload, packet.qos, packet.packet_id
 
+    kind = "compiled" if wire.COMPILED else "pure"
     return Candidate(
+        f"mqttws ({kind})",
         "mqttws",
-        "compiled" if COMPILED else "pure",
+        kind,
         "every check of the standard",
         decode,
         facts,
-        lambda: encode(Publish(TOPIC, PAYLOAD, 1, False, False, PACKET_ID)),
-        lambda: encode(PubAck(PACKET_ID)),
+        Statement(
+            "Publish(TOPIC, PAYLOAD, 1, False, False, PACKET_ID).encode()",
+            {**VALUES, "Publish": publish_type},
+        ),
+        Statement("PubAck(PACKET_ID).encode()", {**VALUES, "PubAck": puback_type}),
     )
+
+
+def mqttws_pure() -> Candidate:
+    """This package, interpreted."""
+    return _mqttws(pure_wire())
+
+
+def mqttws_compiled() -> Candidate:
+    """This package, compiled."""
+    return _mqttws(wire)
 
 
 def mqttium() -> Candidate:
@@ -131,14 +204,16 @@ def mqttium() -> Candidate:
 
     return Candidate(
         "mqttium",
+        "mqttium",
         "pure",
-        "",
+        "its PUBACK is a function of a number, without a packet",
         decode,
         facts,
-        lambda: encode_publish_item_v311(
-            TOPIC, PAYLOAD, qos=at_least_once, retain=False, dup=False, mid=PACKET_ID
+        Statement(
+            "encode(TOPIC, PAYLOAD, qos=QOS, retain=False, dup=False, mid=PACKET_ID)",
+            {**VALUES, "encode": encode_publish_item_v311, "QOS": at_least_once},
         ),
-        lambda: encode_puback_v311(PACKET_ID),
+        Statement("encode(PACKET_ID)", {**VALUES, "encode": encode_puback_v311}),
     )
 
 
@@ -203,12 +278,21 @@ def gmqtt() -> Candidate:
     puback = MQTTCommands.PUBACK
     return Candidate(
         "gmqtt",
+        "gmqtt",
         "pure",
-        "checks nothing; encodes PUBLISH only with its client's state",
+        "checks nothing; PUBLISH needs its client's state, PUBACK is a function of a number",
         decode,
         facts,
         None,
-        lambda: CommandWithMidPacket.build_package(puback, PACKET_ID, False, proto_ver=MQTTv311),
+        Statement(
+            "build(PUBACK, PACKET_ID, False, proto_ver=V311)",
+            {
+                **VALUES,
+                "build": CommandWithMidPacket.build_package,
+                "PUBACK": puback,
+                "V311": MQTTv311,
+            },
+        ),
     )
 
 
@@ -239,22 +323,20 @@ def zmqtt() -> Candidate:
 
     return Candidate(
         "zmqtt",
+        "zmqtt",
         "pure",
         "skips most checks",
         decode,
         facts,
-        lambda: encode(
-            Publish(
-                topic=TOPIC,
-                payload=PAYLOAD,
-                qos=qos,
-                retain=False,
-                dup=False,
-                packet_id=PACKET_ID,
-            ),
-            version="3.1.1",
+        Statement(
+            "encode(Publish(topic=TOPIC, payload=PAYLOAD, qos=QOS, retain=False, dup=False,"
+            " packet_id=PACKET_ID), version='3.1.1')",
+            {**VALUES, "encode": encode, "Publish": Publish, "QOS": qos},
         ),
-        lambda: encode(PubAck(packet_id=PACKET_ID), version="3.1.1"),
+        Statement(
+            "encode(PubAck(packet_id=PACKET_ID), version='3.1.1')",
+            {**VALUES, "encode": encode, "PubAck": PubAck},
+        ),
     )
 
 
@@ -290,12 +372,16 @@ def amqtt() -> Candidate:
 
     return Candidate(
         "amqtt",
+        "amqtt",
         "pure",
-        "skips most checks",
+        "skips most checks; reads only what is all there",
         decode,
         facts,
-        lambda: PublishPacket.build(TOPIC, PAYLOAD, PACKET_ID, False, 1, False).to_bytes(),
-        lambda: PubackPacket.build(PACKET_ID).to_bytes(),
+        Statement(
+            "build(TOPIC, PAYLOAD, PACKET_ID, False, 1, False).to_bytes()",
+            {**VALUES, "build": PublishPacket.build},
+        ),
+        Statement("build(PACKET_ID).to_bytes()", {**VALUES, "build": PubackPacket.build}),
     )
 
 
@@ -310,63 +396,59 @@ def paho_mqtt() -> Candidate:
 
         def recv(self, size: int) -> bytes:
             at = self.at
-            if at == len(self.data):
-                raise BlockingIOError
             self.at = at + size
             return self.data[at : at + size]
+
+        def close(self) -> None:
+            pass
 
     def client_with(data: bytes) -> Any:
         client: Any = Client(CallbackAPIVersion.VERSION2)
         client._sock = Socket(data)
         return client
 
+    reader = client_with(b"")
+    taken: list[Any] = [None]
+    reader._handle_on_message = lambda message: taken.__setitem__(0, message)
+    reader._send_puback = lambda _packet_id: 0
+    reader._handle_pubackcomp = lambda _kind: taken.__setitem__(
+        0, struct.unpack("!H", reader._in_packet["packet"])
+    )
+
     def decode(pieces: Pieces) -> tuple[int, Any]:
-        client = client_with(b"".join(pieces))
-        taken: list[Any] = [None]
-        count = 0
-
-        def on_message(message: Any) -> None:
-            taken[0] = message
-
-        def on_puback(_client: Any, _data: Any, mid: int, *_more: Any) -> None:
-            taken[0] = mid
-
-        client._handle_on_message = on_message
-        client._send_puback = lambda _mid: 0
-        read = client._packet_read
-        socket = client._sock
+        reader._sock = socket = Socket(b"".join(pieces))
+        read = reader._packet_read
         size = len(socket.data)
+        count = 0
         while socket.at < size:
             read()
             count += 1
         return count, taken[0]
 
     def facts(packet: Any) -> Facts:
-        return packet.topic, packet.payload, packet.qos, packet.mid or None
+        if isinstance(packet, tuple):
+            return packet
+        return packet.topic, bytes(packet.payload), packet.qos, packet.mid or None
 
-    queued: list[bytes] = []
     sender = client_with(b"")
-    sender._packet_queue = lambda _command, packet, *_more: queued.__setitem__(
-        slice(None), [packet]
-    )
-    topic = TOPIC.encode()
-
-    def encode_publish() -> Any:
-        sender._send_publish(PACKET_ID, topic, PAYLOAD, 1)
-        return queued[0]
-
-    def encode_puback() -> Any:
-        sender._send_puback(PACKET_ID)
-        return queued[0]
-
+    sent: list[bytes] = [b""]
+    sender._packet_queue = lambda _command, packet, *_more: sent.__setitem__(0, packet)
+    names = {
+        **VALUES,
+        "TOPIC": TOPIC.encode(),
+        "publish": sender._send_publish,
+        "puback": sender._send_puback,
+        "sent": sent,
+    }
     return Candidate(
         "paho-mqtt",
+        "paho-mqtt",
         "pure",
-        "skips most checks; its PUBACK is read only with its client's state",
+        "skips most checks; takes the topic as bytes; reads from a pretend socket",
         decode,
         facts,
-        encode_publish,
-        encode_puback,
+        Statement("(publish(PACKET_ID, TOPIC, PAYLOAD, 1), sent[0])[1]", names),
+        Statement("(puback(PACKET_ID), sent[0])[1]", names),
     )
 
 
@@ -402,12 +484,16 @@ def mqtt5() -> Candidate:
 
     return Candidate(
         "mqtt5",
+        "mqtt5",
         "Rust",
-        "MQTT 5: one byte of properties more",
+        "MQTT 5: a PUBLISH has one byte of properties more",
         decode,
         facts,
-        lambda: PublishPacket(TOPIC, payload=PAYLOAD, qos=qos, packet_id=PACKET_ID).write(),
-        lambda: PubAckPacket(PACKET_ID).write(),
+        Statement(
+            "PublishPacket(TOPIC, payload=PAYLOAD, qos=QOS, packet_id=PACKET_ID).write()",
+            {**VALUES, "PublishPacket": PublishPacket, "QOS": qos},
+        ),
+        Statement("PubAckPacket(PACKET_ID).write()", {**VALUES, "PubAckPacket": PubAckPacket}),
         v5=True,
     )
 
@@ -437,12 +523,40 @@ def fixed_struct() -> Candidate:
 
     return Candidate(
         "fixed struct",
+        "",
         "floor",
-        "no checks, one fixed shape",
+        "one fixed shape, no checks, no packet",
         decode,
         lambda packet: packet,  # type: ignore[no-any-return]  # it made the facts
-        lambda: shape.pack(0x32, length, len(TOPIC), topic, PACKET_ID, PAYLOAD),
-        lambda: ack.pack(0x40, 2, PACKET_ID),
+        Statement(
+            "pack(0x32, LENGTH, SIZE, TOPIC, PACKET_ID, PAYLOAD)",
+            {**VALUES, "pack": shape.pack, "LENGTH": length, "SIZE": 24, "TOPIC": topic},
+        ),
+        Statement("pack(0x40, 2, PACKET_ID)", {**VALUES, "pack": ack.pack}),
+    )
+
+
+def two_copies() -> Candidate:
+    """The floor of large messages: pieces are collected in a bytearray, the payload taken out."""
+
+    def decode(pieces: Pieces) -> tuple[int, Any]:
+        collected = bytearray()
+        for piece in pieces:
+            collected += piece
+        at = 4
+        while collected[at - 1] > 127:
+            at += 1
+        end = at + 2 + (collected[at] << 8 | collected[at + 1])
+        topic = collected[at + 2 : end].decode()
+        return 1, (topic, bytes(memoryview(collected)[end:]), 0, None)
+
+    return Candidate(
+        "two copies",
+        "",
+        "floor",
+        "collects the pieces and copies the payload out",
+        decode,
+        lambda packet: packet,  # type: ignore[no-any-return]  # it made the facts
     )
 
 
@@ -455,20 +569,22 @@ _PEERS: list[tuple[str, Callable[[], Candidate]]] = [
     ("paho", paho_mqtt),
 ]
 
+PEERS = [make.__name__.replace("_", "-") for _, make in _PEERS]
 
-def candidates() -> tuple[list[Candidate], list[str]]:
-    """Return the candidates that can be used here, and the names of those that cannot."""
-    found = [mqttws()]
-    absent = []
+
+def candidate(name: str) -> Candidate | None:
+    """Return the candidate of that name; None where its package is not installed."""
     for module, make in _PEERS:
-        if find_spec(module) is None:
-            absent.append(make.__name__.replace("_", "-"))
-        else:
-            found.append(make())
-    found.append(fixed_struct())
-    return found, absent
+        if make.__name__.replace("_", "-") == name:
+            return make() if find_spec(module) else None
+    if name == "mqttws (compiled)":
+        return mqttws_compiled() if wire.COMPILED else None
+    return {
+        "mqttws (pure)": mqttws_pure,
+        "fixed struct": fixed_struct,
+        "two copies": two_copies,
+    }[name]()
 
 
-def python_version() -> str:
-    """Return the interpreter's version, as ``3.11.7``."""
-    return ".".join(map(str, sys.version_info[:3]))
+NAMES = ["mqttws (compiled)", "mqttws (pure)", *PEERS, "fixed struct", "two copies"]
+"""Every candidate, in the order of the tables."""
