@@ -11,10 +11,12 @@ packet does, is marked "hot" here and in ``framing``; each says what it saves.
 """
 
 from dataclasses import dataclass, field, fields
+from struct import Struct
 from typing import Any, Final, Self
 
 from ..errors import MalformedPacket, UsageError
 from .fields import (
+    COMPILED,
     MAX_REMAINING_LENGTH,
     FieldReader,
     decode_text,
@@ -24,8 +26,6 @@ from .fields import (
     encode_packet_id,
     encode_remaining_length,
     encode_text,
-    pack_start,
-    pack_u16,
     usage_error,
 )
 from .given import Given, compiled_class
@@ -238,6 +238,48 @@ class ConnAck(Value):
         return cls(bool(acknowledge_flags), return_code)
 
 
+# Hot: a PUBLISH of parts, all of them checked; length is below 128, and packet_id 0 with QoS 0.
+# Interpreted, structs and one join are the fastest, by 90 ns; compiled, bytes that are ready made
+# and one format, by 70 ns: the compiler turns it into a single allocation.
+if not COMPILED:
+    _pack_start = Struct(">BBH").pack
+    _pack_u16 = Struct(">H").pack
+
+    def _join_publish(
+        first_byte: int, length: int, topic: bytes, packet_id: int, payload: bytes
+    ) -> bytes:
+        start = _pack_start(first_byte, length, len(topic))
+        if packet_id:
+            return b"".join((start, topic, _pack_u16(packet_id), payload))
+        return b"".join((start, topic, payload))
+else:
+    _BYTES: Final[list[bytes]] = [bytes((number,)) for number in range(256)]
+
+    def _join_publish(
+        first_byte: int, length: int, topic: bytes, packet_id: int, payload: bytes
+    ) -> bytes:
+        size = len(topic)
+        if packet_id:
+            return b"%b%b%b%b%b%b%b%b" % (
+                _BYTES[first_byte],
+                _BYTES[length],
+                _BYTES[size >> 8],
+                _BYTES[size & 255],
+                topic,
+                _BYTES[packet_id >> 8],
+                _BYTES[packet_id & 255],
+                payload,
+            )
+        return b"%b%b%b%b%b%b" % (
+            _BYTES[first_byte],
+            _BYTES[length],
+            _BYTES[size >> 8],
+            _BYTES[size & 255],
+            topic,
+            payload,
+        )
+
+
 @compiled_class(acyclic=True, free_list_len=1)
 @dataclass(init=False, slots=True)
 class Publish(Value):
@@ -297,14 +339,12 @@ class Publish(Value):
                 raw = topic.encode("utf-8")
             except UnicodeEncodeError:
                 raw = b""
-            size = len(raw)
-            length = size + len(payload) + 2
-            if size and length < 126:
+            length = len(raw) + len(payload) + 2
+            if raw and length < 126:
                 if qos == 0 and packet_id is None:
-                    return b"".join((pack_start(0x30, length, size), raw, payload))
+                    return _join_publish(0x30, length, raw, 0, payload)
                 if 1 <= qos <= 2 and type(packet_id) is int and 1 <= packet_id <= 65535:
-                    start = pack_start(0x30 + 2 * qos, length + 2, size)
-                    return b"".join((start, raw, pack_u16(packet_id), payload))
+                    return _join_publish(0x30 + 2 * qos, length + 2, raw, packet_id, payload)
         return self._encode_carefully()
 
     def _encode_carefully(self) -> bytes:
@@ -360,12 +400,12 @@ class Publish(Value):
         return cls(topic, body[at:], qos, bool(flags & 1), bool(flags & 8), packet_id)
 
 
-def _acknowledge(start: int, packet_id: Given[int]) -> bytes:
-    """Return the four bytes that ``start``, the first two, and a packet identifier make."""
+def _acknowledge(first_byte: int, packet_id: Given[int]) -> bytes:
+    """Return the four bytes of a packet that says no more than a packet identifier."""
     # Hot: 110 ns instead of 200 interpreted, 20 instead of 60 compiled.
     if type(packet_id) is int and 1 <= packet_id <= 65535:
-        return (start << 16 | packet_id).to_bytes(4, "big")
-    return start.to_bytes(2, "big") + encode_packet_id(packet_id)
+        return (first_byte << 24 | 2 << 16 | packet_id).to_bytes(4, "big")
+    return bytes((first_byte, 2)) + encode_packet_id(packet_id)
 
 
 @compiled_class(acyclic=True, free_list_len=1)
@@ -399,7 +439,7 @@ class PubAck(Acknowledgement):
 
     def encode(self) -> bytes:
         """Return the packet's four bytes."""
-        return _acknowledge(0x4002, self.packet_id)
+        return _acknowledge(0x40, self.packet_id)
 
 
 @compiled_class(acyclic=True, free_list_len=1)
@@ -409,7 +449,7 @@ class PubRec(Acknowledgement):
 
     def encode(self) -> bytes:
         """Return the packet's four bytes."""
-        return _acknowledge(0x5002, self.packet_id)
+        return _acknowledge(0x50, self.packet_id)
 
 
 @compiled_class(acyclic=True, free_list_len=1)
@@ -419,7 +459,7 @@ class PubRel(Acknowledgement):
 
     def encode(self) -> bytes:
         """Return the packet's four bytes."""
-        return _acknowledge(0x6202, self.packet_id)
+        return _acknowledge(0x62, self.packet_id)
 
 
 @compiled_class(acyclic=True, free_list_len=1)
@@ -429,7 +469,7 @@ class PubComp(Acknowledgement):
 
     def encode(self) -> bytes:
         """Return the packet's four bytes."""
-        return _acknowledge(0x7002, self.packet_id)
+        return _acknowledge(0x70, self.packet_id)
 
 
 @dataclass(slots=True)
@@ -591,7 +631,7 @@ class UnsubAck(Acknowledgement):
 
     def encode(self) -> bytes:
         """Return the packet's four bytes."""
-        return _acknowledge(0xB002, self.packet_id)
+        return _acknowledge(0xB0, self.packet_id)
 
 
 @dataclass(slots=True)
