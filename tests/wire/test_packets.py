@@ -16,6 +16,7 @@ from mqttws.wire import (
     decode,
     encode,
 )
+from mqttws.wire.packets import _join_publish
 from tests.packet_table import NOT_SHORTEST, PACKETS, Row
 
 rows = pytest.mark.parametrize("row", PACKETS, ids=lambda row: row.name)
@@ -225,3 +226,15 @@ def test_every_flag_of_publish_survives_the_way(
     data = encode(packet)
     assert data[0] == 0x30 | dup << 3 | qos << 1 | retain
     assert decode(data) == packet
+
+
+@pytest.mark.parametrize("packet_id", [1, 255, 256, 65535, None])
+@pytest.mark.parametrize("size", [1, 100])
+def test_the_compiled_way_to_join_a_publish_gives_the_same_bytes(
+    packet_id: int | None, size: int
+) -> None:
+    topic = "t" * size
+    packet = Publish(topic, b"x" * 20, 2 if packet_id else 0, packet_id=packet_id)
+    data = encode(packet)
+    assert _join_publish(data[0], data[1], topic.encode(), packet_id or 0, b"x" * 20) == data
+    assert packet._encode_carefully() == data
