@@ -114,7 +114,7 @@ def ask(question: Question, candidates: list[Candidate], rounds: int) -> dict[st
     gc.disable()
     try:
         # Where one run is one packet, the machine's page faults need more rounds to even out.
-        for _ in range(rounds if question.count > 1 else rounds * 5):
+        for _ in range(rounds if question.count > 1 else rounds * 20):
             for name, run in runs:
                 start = perf_counter_ns()
                 run()

@@ -329,7 +329,7 @@ class Publish(Value):
             and not ("#" in topic or "+" in topic or "\0" in topic)
         ):
             try:
-                raw = topic.encode("utf-8")
+                raw = topic.encode()
             except UnicodeEncodeError:
                 raw = b""
             size = len(raw)
