@@ -1,1 +1,140 @@
-"""MQTT 3.1.1 over WebSocket and TLS, and Azure IoT device provisioning (DPS) on top."""
+"""MQTT 3.1.1 over WebSocket and TLS, and Azure IoT device provisioning (DPS) on top.
+
+>>> import mqttws
+>>> credential = mqttws.SymmetricKey("my-device", device_key)
+>>> assignment = mqttws.provision("0ne00ABCDEF", credential)
+>>> print(assignment.assigned_hub, assignment.device_id, assignment.substatus)
+
+Names are loaded when they are first used, so that ``import mqttws`` costs next to nothing. The
+codec alone is ``mqttws.wire``, the connection without I/O ``mqttws.protocol``.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .dps.credentials import SymmetricKey
+    from .dps.registration import Assignment
+    from .errors import (
+        CertificateRejected,
+        ConnectFailed,
+        ConnectionLost,
+        ConnectRefused,
+        Hop,
+        HopTimedOut,
+        KeepAliveExpired,
+        MalformedAnswer,
+        MalformedPacket,
+        MqttwsError,
+        NameNotResolved,
+        PacketTooLarge,
+        ProtocolError,
+        ProvisioningError,
+        RegistrationFailed,
+        RegistrationRejected,
+        RequestTimedOut,
+        SubprotocolRefused,
+        SubscribeRefused,
+        TlsFailed,
+        UnexpectedPacket,
+        Unreachable,
+        UpgradeRefused,
+        UsageError,
+    )
+    from .local.dps import LocalDps
+    from .net.client import AsyncClient, ReceivedMessage
+    from .net.hops import Step
+    from .net.provisioning import provision, provision_async
+    from .net.tls import TlsConfig
+    from .wire import Will
+
+_HOMES = {
+    "dps.credentials": ("SymmetricKey",),
+    "dps.registration": ("Assignment",),
+    "errors": (
+        "MqttwsError",
+        "ProtocolError",
+        "MalformedPacket",
+        "PacketTooLarge",
+        "UnexpectedPacket",
+        "UsageError",
+        "ConnectFailed",
+        "NameNotResolved",
+        "Unreachable",
+        "HopTimedOut",
+        "TlsFailed",
+        "CertificateRejected",
+        "UpgradeRefused",
+        "SubprotocolRefused",
+        "ConnectRefused",
+        "SubscribeRefused",
+        "ConnectionLost",
+        "KeepAliveExpired",
+        "RequestTimedOut",
+        "ProvisioningError",
+        "RegistrationRejected",
+        "RegistrationFailed",
+        "MalformedAnswer",
+        "Hop",
+    ),
+    "local.dps": ("LocalDps",),
+    "net.client": ("AsyncClient", "ReceivedMessage"),
+    "net.hops": ("Step",),
+    "net.provisioning": ("provision", "provision_async"),
+    "net.tls": ("TlsConfig",),
+    "wire": ("Will",),
+}
+"""Where each public name lives."""
+
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "provision",
+    "provision_async",
+    "SymmetricKey",
+    "Assignment",
+    "AsyncClient",
+    "ReceivedMessage",
+    "Will",
+    "TlsConfig",
+    "Step",
+    "Hop",
+    "LocalDps",
+    "MqttwsError",
+    "ProtocolError",
+    "MalformedPacket",
+    "PacketTooLarge",
+    "UnexpectedPacket",
+    "UsageError",
+    "ConnectFailed",
+    "NameNotResolved",
+    "Unreachable",
+    "HopTimedOut",
+    "TlsFailed",
+    "CertificateRejected",
+    "UpgradeRefused",
+    "SubprotocolRefused",
+    "ConnectRefused",
+    "SubscribeRefused",
+    "ConnectionLost",
+    "KeepAliveExpired",
+    "RequestTimedOut",
+    "ProvisioningError",
+    "RegistrationRejected",
+    "RegistrationFailed",
+    "MalformedAnswer",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{home}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,175 @@
+"""SAS tokens, signed and checked, and the keys that sign them (``how-to-control-access.md``).
+
+Knows ``SharedAccessSignature sr=..&sig=..&se=..&skn=..``. Does not know who is enrolled, nor what
+time it is. No key and no signature ever stands in a message or a ``repr``.
+"""
+
+import base64
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from urllib.parse import quote, unquote
+
+from ..errors import UsageError
+from .json_text import shown
+
+MIN_KEY_SIZE = 16
+MAX_KEY_SIZE = 64
+"""The sizes of a symmetric key in bytes, decoded, that DPS accepts."""
+
+_SCHEME = "SharedAccessSignature"
+_KEY_NAME = "registration"
+
+WRONG_SIGNATURE = "the token's signature fits none of the keys"
+
+
+def sign_token(resource: str, key: bytes, expiry: int, key_name: str = _KEY_NAME) -> str:
+    """Return a token, its fields in the order of Microsoft's documents.
+
+    Args:
+        resource: what it opens, not quoted: ``{id_scope}/registrations/{registration_id}``.
+        key: decoded.
+        expiry: Unix time in seconds from which on the token is void.
+        key_name: the ``skn`` field; left out when empty, as IoT Hub wants it.
+    """
+    resource_text = quote(resource, safe="")
+    signature = quote(_signature(resource_text, expiry, key), safe="")
+    token = f"{_SCHEME} sr={resource_text}&sig={signature}&se={expiry}"
+    return f"{token}&skn={quote(key_name, safe='')}" if key_name else token
+
+
+def _signature(resource_text: str, expiry: int, key: bytes) -> str:
+    signed = f"{resource_text}\n{expiry}".encode(errors="replace")
+    return base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token's fields.
+
+    Attributes:
+        resource_text: ``sr`` exactly as it stands in the token, because that text is signed.
+        signature: base64, not quoted.
+        expiry: Unix time in seconds.
+        key_name: ``skn``; empty where it is empty or absent.
+    """
+
+    resource_text: str
+    signature: str = field(repr=False)
+    expiry: int
+    key_name: str
+
+
+def parse_token(text: str) -> Token | None:
+    """Return a token's fields, which may come in any order; None if it cannot be read."""
+    token = _read(text)
+    return token if isinstance(token, Token) else None
+
+
+def _read(text: str) -> Token | str:
+    """Return the token's fields, or what is wrong with its form."""
+    scheme, _, rest = text.strip().partition(" ")
+    if scheme != _SCHEME:
+        return f"the password does not begin with {_SCHEME}"
+    fields: dict[str, str] = {}
+    for pair in rest.strip().split("&"):
+        # Only the first "=" divides: a value may hold one.
+        name, _, value = pair.partition("=")
+        if name in fields:
+            return f"the token has two fields {shown(name)}"
+        fields[name] = value
+    for name in ("sr", "sig", "se"):
+        if not fields.get(name):
+            return f"the token has no {name}"
+    expiry = fields["se"]
+    if not (expiry.isascii() and expiry.isdigit() and len(expiry) < 16):
+        return f"the token's se is {shown(expiry)}; allowed: Unix time in whole seconds"
+    if "=" in fields["sig"]:
+        return "the token's sig is not percent-encoded"
+    # Plain percent-decoding: form decoding would make a blank of a "+", which is data here.
+    signature = unquote(fields["sig"])
+    return Token(fields["sr"], signature, int(expiry), unquote(fields.get("skn", "")))
+
+
+def token_fault(  # noqa: PLR0917 - token, whose it must be, and when: the call reads in that order
+    token: str,
+    id_scope: str,
+    registration_id: str,
+    keys: Iterable[bytes],
+    unix_now: float,
+    leeway: float = 0,
+) -> str | None:
+    """Say why a token is not good; None if it is.
+
+    The MAC is checked over the very text of ``sr`` that was received, since every SDK quotes it
+    differently; ids are compared without regard to case. The reason is for a log: it holds no
+    secret.
+
+    Args:
+        token: the password of the device's CONNECT.
+        id_scope: the service's.
+        registration_id: the device's.
+        keys: any of which may have signed it, decoded.
+        unix_now: seconds.
+        leeway: seconds after its expiry for which a token is still taken.
+    """
+    read = _read(token)
+    if isinstance(read, str):
+        return read
+    fault = _resource_fault(read.resource_text, id_scope, registration_id)
+    if fault:
+        return fault
+    if read.key_name not in ("", _KEY_NAME):
+        return f"the token's skn is {shown(read.key_name)}; allowed: registration, or none"
+    received = read.signature.encode(errors="replace")
+    fits = [
+        hmac.compare_digest(_signature(read.resource_text, read.expiry, key).encode(), received)
+        for key in keys
+    ]  # a list: every key is tried, so that the time taken tells nothing
+    if not any(fits):
+        return WRONG_SIGNATURE
+    if read.expiry + leeway <= unix_now:
+        return f"the token expired {unix_now - read.expiry:.0f} s ago"
+    return None
+
+
+def _resource_fault(resource_text: str, id_scope: str, registration_id: str) -> str | None:
+    """Say whether ``sr`` names something else than this device in this scope."""
+    found = unquote(resource_text).lower()
+    scope, separator, device = found.partition("/registrations/")
+    if not separator:
+        return f"the token is for {shown(found)}; allowed: {{idScope}}/registrations/{{id}}"
+    if scope != id_scope.lower():
+        return f"the token is for id scope {shown(scope)}"
+    if device != registration_id.lower():
+        return f"the token is for registration id {shown(device)}"
+    return None
+
+
+def decode_key(text: str) -> bytes:
+    """Return the bytes of a key that is written in base64; blanks around it do not count.
+
+    Raises:
+        UsageError: not base64, or not 16 to 64 bytes. The message does not show the key.
+    """
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except ValueError:
+        key = None
+    if key is None:
+        # Raised out here: the other exception must not travel along, it knows the text.
+        raise UsageError("the key is not base64", hint="copy it whole, with the = at its end")
+    if not MIN_KEY_SIZE <= len(key) <= MAX_KEY_SIZE:
+        raise UsageError(
+            f"a key of {len(key)} bytes; allowed: {MIN_KEY_SIZE} to {MAX_KEY_SIZE}",
+            hint="copy it whole, with the = at its end",
+        )
+    return key
+
+
+def derive_device_key(group_key: bytes, registration_id: str) -> bytes:
+    """Return a group device's own key, 32 bytes (``concepts-symmetric-key-attestation.md``).
+
+    The id counts as written: another case gives another key.
+    """
+    return hmac.digest(group_key, registration_id.encode(errors="replace"), "sha256")

@@ -1,0 +1,1 @@
+"""Local services as programs: DPS, and the certificates that it needs."""

@@ -1,0 +1,242 @@
+"""A development CA and a server certificate, made once and kept in a folder.
+
+Knows X.509 through ``cryptography``. The keys are for development: they are on disk, mode 0600,
+not encrypted, and nothing but tests should trust this CA.
+"""
+
+import datetime
+import ipaddress
+import os
+import ssl
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from ..errors import UsageError
+
+CA_LIFETIME = datetime.timedelta(days=3650)
+SERVER_LIFETIME = datetime.timedelta(days=397)
+RENEW_BEFORE = datetime.timedelta(days=30)
+"""A certificate that ends sooner than this is made anew at the next start."""
+
+BACKDATED = datetime.timedelta(hours=1)
+"""Certificates begin this much in the past: clocks of test machines differ."""
+
+ALWAYS_NAMED = ("localhost", "127.0.0.1", "::1")
+"""What the server certificate is good for, besides the host that is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCertificate:
+    """Where the certificates lie.
+
+    Attributes:
+        ca_file: what a client must trust, PEM.
+        chain_file: the server's certificate, PEM.
+        key_file: the server's private key, PEM, mode 0600.
+    """
+
+    ca_file: Path
+    chain_file: Path
+    key_file: Path
+
+    def context(self) -> ssl.SSLContext:
+        """Return the server's TLS context: TLS 1.2 or newer."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(self.chain_file, self.key_file)
+        return context
+
+
+def prepare_certificates(folder: Path, hosts: Iterable[str] = ()) -> ServerCertificate:
+    """Return the certificates in ``folder``; make anew what is missing, ending or for other hosts.
+
+    Args:
+        folder: is made if need be, mode 0700.
+        hosts: names and addresses by which clients connect; localhost, 127.0.0.1 and ::1 always.
+
+    Raises:
+        UsageError: the folder cannot be written, or holds files that are none of ours.
+    """
+    names = tuple(dict.fromkeys([*ALWAYS_NAMED, *hosts]))
+    files = ServerCertificate(folder / "ca.pem", folder / "server.pem", folder / "server.key")
+    ca_key_file = folder / "ca.key"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        now = datetime.datetime.now(datetime.UTC)
+        if not (files.ca_file.exists() and ca_key_file.exists()) or _ends(files.ca_file, now):
+            ca, ca_key = make_ca(now)
+            _write_secret(ca_key_file, _key_pem(ca_key))
+            _write(files.ca_file, _certificate_pem(ca))
+            files.chain_file.unlink(missing_ok=True)
+        if not _serves(files, names, now):
+            ca, ca_key = _load(files.ca_file), _load_key(ca_key_file)
+            server, server_key = make_server_certificate(ca, ca_key, names, now)
+            _write_secret(files.key_file, _key_pem(server_key))
+            _write(files.chain_file, _certificate_pem(server))
+    except OSError as error:
+        raise UsageError(
+            f"the state folder cannot be used: {folder}: {error.strerror}",
+            hint="name another with --state",
+        ) from error
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"the state folder holds a certificate or key that cannot be read: {folder}",
+            hint="remove it, or name another with --state",
+        ) from error
+    return files
+
+
+Key = ec.EllipticCurvePrivateKey
+
+
+def make_ca(now: datetime.datetime) -> tuple[x509.Certificate, Key]:
+    """Return a fresh development CA and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = _name("mqttws development CA")
+    certificate = (
+        _builder(name, name, key, now, CA_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
+        .add_extension(_key_usage(ca=True), critical=True)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    return certificate, key
+
+
+def make_server_certificate(
+    ca: x509.Certificate, ca_key: Key, hosts: Iterable[str], now: datetime.datetime
+) -> tuple[x509.Certificate, Key]:
+    """Return a fresh server certificate for ``hosts``, signed by ``ca``, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = (
+        _builder(_name("mqttws local DPS"), ca.subject, key, now, SERVER_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(ca=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([_general_name(host) for host in hosts]), critical=False
+        )
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()),
+            critical=False,
+        )
+        .sign(ca_key, hashes.SHA256())
+    )
+    return certificate, key
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: Key,
+    now: datetime.datetime,
+    lifetime: datetime.timedelta,
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BACKDATED)
+        .not_valid_after(now + lifetime)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "mqttws development, not to be trusted"),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+        ]
+    )
+
+
+def _key_usage(*, ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=not ca,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _serves(files: ServerCertificate, hosts: tuple[str, ...], now: datetime.datetime) -> bool:
+    """Whether the server certificate there is good for a while, for all ``hosts``, by our CA."""
+    if not (files.chain_file.exists() and files.key_file.exists()):
+        return False
+    if _ends(files.chain_file, now):
+        return False
+    certificate = _load(files.chain_file)
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    if not all(_general_name(host) in names for host in hosts):
+        return False
+    try:
+        certificate.verify_directly_issued_by(_load(files.ca_file))
+    except Exception:
+        return False
+    return True
+
+
+def _ends(file: Path, now: datetime.datetime) -> bool:
+    return _load(file).not_valid_after_utc - now < RENEW_BEFORE
+
+
+def _load(file: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(file.read_bytes())
+
+
+def _load_key(file: Path) -> Key:
+    key = serialization.load_pem_private_key(file.read_bytes(), password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise TypeError("the CA's key is not one of ours")
+    return key
+
+
+def _certificate_pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _key_pem(key: Key) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def _write_secret(file: Path, data: bytes) -> None:
+    """Write a file that only its owner may read, from its first moment on, whole or not at all."""
+    with NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as new:
+        new.write(data)  # made with mode 0600
+    Path(new.name).replace(file)
+
+
+def _write(file: Path, data: bytes) -> None:
+    """Write a file that everybody may read, whole or not at all."""
+    with NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as new:
+        new.write(data)
+    os.chmod(new.name, 0o644)
+    Path(new.name).replace(file)

@@ -1,0 +1,164 @@
+"""The way to an assignment, leg by leg: what was tried, when, how long it took, how it ended.
+
+Knows the clock and the time limits. Does not know what a hop does. The demo's lines, the trace, the
+errors' ``.hop`` and whoever diagnoses a network all read the same ``Step`` objects.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from ..errors import ConnectFailed, Hop, HopTimedOut, MqttwsError, RequestTimedOut
+from .failures import translated
+
+REQUESTS = frozenset({Hop.SUBSCRIBE, Hop.REGISTER, Hop.POLL})
+"""Hops that ask a peer who is already connected: silence there is ``RequestTimedOut``."""
+
+
+@dataclass(slots=True)
+class Step:
+    """One leg of the way.
+
+    Attributes:
+        hop: which leg.
+        detail: what was found, such as ``127.0.0.1:443`` or ``TLSv1.3``; grows while it is walked.
+        started: seconds since the walk began.
+        ended: seconds since the walk began; None while the leg is being walked.
+        error: what ended it; None if it was walked to its end.
+    """
+
+    hop: Hop
+    detail: str = ""
+    started: float = 0.0
+    ended: float | None = None
+    error: MqttwsError | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The hop's name."""
+        return self.hop.value
+
+    @property
+    def outcome(self) -> str:
+        """``ok``, ``open`` while it is being walked, or the class of the error."""
+        if self.error is not None:
+            return type(self.error).__name__
+        return "open" if self.ended is None else "ok"
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, in seconds; 0 while it is being walked."""
+        return 0.0 if self.ended is None else self.ended - self.started
+
+    def to_json(self) -> dict[str, str | float]:
+        """Return the step as JSON members; times are in milliseconds."""
+        found: dict[str, str | float] = {
+            "hop": self.name,
+            "outcome": self.outcome,
+            "detail": self.detail,
+            "started_ms": round(self.started * 1000, 3),
+            "took_ms": round(self.seconds * 1000, 3),
+        }
+        if self.error is not None:
+            found["error"] = str(self.error)
+        return found
+
+
+OnStep = Callable[[Step], None]
+"""Told of each step twice: when it begins (``ended`` is None) and when it has ended."""
+
+
+class Walk:
+    """Records the steps of one walk and keeps its time limits.
+
+    Args:
+        timeout: seconds for the whole walk.
+        hop_timeout: seconds for a single hop.
+        on_step: told of each step when it begins and when it has ended.
+    """
+
+    def __init__(
+        self, *, timeout: float, hop_timeout: float, on_step: OnStep | None = None
+    ) -> None:
+        self.steps: list[Step] = []
+        self._hop_timeout = hop_timeout
+        self._timeout = timeout
+        self._on_step = on_step
+        self._began = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the walk began."""
+        return time.monotonic() - self._began
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the whole walk must have ended; never negative."""
+        return max(0.0, self._timeout - self.elapsed)
+
+    @asynccontextmanager
+    async def hop(self, hop: Hop, detail: str = "") -> AsyncIterator[Step]:
+        """Walk one leg: time it, bound it, and turn foreign errors into ours.
+
+        Args:
+            hop: which leg.
+            detail: what is known of it beforehand.
+        """
+        step = Step(hop, detail, self.elapsed)
+        self.steps.append(step)
+        self._tell(step)
+        allowed = min(self._hop_timeout, self.remaining)
+        try:
+            with translated(hop, detail):
+                async with asyncio.timeout(allowed):
+                    yield step
+        except MqttwsError as error:
+            self._end(step, error)
+            raise
+        except TimeoutError as error:
+            silence = self._silence(hop, detail, allowed)
+            self._end(step, silence)
+            raise silence from error
+        else:
+            self._end(step, None)
+
+    def out_of_time(self, hop: Hop) -> RequestTimedOut:
+        """Return the error for a walk whose whole time is used up."""
+        return RequestTimedOut(
+            f"not done within {self._timeout:g} s; the last hop was {hop.value}",
+            hint="give it more time, or see which step took long",
+        )
+
+    def _silence(self, hop: Hop, detail: str, allowed: float) -> ConnectFailed | RequestTimedOut:
+        where = f" ({detail})" if detail else ""
+        if hop in REQUESTS:
+            return RequestTimedOut(
+                f"{hop.value}: no answer within {allowed:.3g} s{where}",
+                hint="the peer is connected but silent: try again, then ask its operator",
+            )
+        return HopTimedOut(
+            f"{hop.value}: no answer within {allowed:.3g} s{where}", hop=hop, hint=_SILENCE[hop]
+        )
+
+    def _end(self, step: Step, error: MqttwsError | None) -> None:
+        step.error = error
+        step.ended = self.elapsed
+        self._tell(step)
+
+    def _tell(self, step: Step) -> None:
+        if self._on_step is not None:
+            self._on_step(step)
+
+
+_SILENCE = {
+    Hop.NAME: "the name server does not answer: check this host's DNS settings",
+    Hop.TCP: "packets vanish on the way, as a firewall does it: ask the network team to open this"
+    " host and port, or try the other transport (443 or 8883)",
+    Hop.TLS: "TCP connects but TLS is not answered: a firewall that allows only known traffic, or"
+    " a server that does not speak TLS on this port",
+    Hop.UPGRADE: "the server took the request to open a WebSocket and said nothing: a middlebox"
+    " that does not know WebSocket, or the wrong service",
+    Hop.CONNECT: "the server took CONNECT and said nothing: ask its operator",
+}

@@ -1,0 +1,225 @@
+"""A connected byte stream: TCP, with TLS on it or not.
+
+Knows sockets and asyncio's transports. Does not know what the bytes mean. It is read by awaiting
+while a hop is walked, and pushes into a receiver once one is attached.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+from ..errors import ConnectionLost, MqttwsError
+from .failures import reason_of
+
+CLOSE_TIMEOUT = 2.0
+"""Seconds that a peer is given, unless told otherwise, to take the last bytes and to close too."""
+
+
+class Receiver(Protocol):
+    """Who is given a stream's bytes as they come."""
+
+    def data_received(self, data: bytes) -> None:
+        """Take the next bytes."""
+
+    def stream_ended(self, cause: MqttwsError) -> None:
+        """Learn that there are no more, and why; called once."""
+
+    def writing_paused(self, paused: bool) -> None:
+        """Learn that the peer takes bytes too slowly (True), or takes them again (False)."""
+
+
+class Stream(Protocol):
+    """What carries MQTT's bytes, whatever carries them in turn."""
+
+    def attach(self, receiver: Receiver) -> None:
+        """Push everything that comes, and has come, into ``receiver``."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; what the peer does not take yet is kept."""
+
+    async def drain(self) -> None:
+        """Wait until the peer has taken enough of what was written."""
+
+    def pause_reading(self) -> None:
+        """Leave the peer's bytes where they are until ``resume_reading``."""
+
+    def resume_reading(self) -> None:
+        """Take the peer's bytes again."""
+
+    async def close(self, error: MqttwsError | None = None, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Send what waits, say goodbye (``error`` says why), and close within ``timeout`` seconds.
+
+        With a ``timeout`` of 0 it is closed at once.
+        """
+
+    def abort(self) -> None:
+        """Close at once; what waits is lost."""
+
+    @property
+    def peer(self) -> str:
+        """The peer's address, for a log."""
+
+
+class ByteStream(asyncio.Protocol):
+    """A ``Stream`` over one socket.
+
+    Args:
+        on_connected: told once, when a server's socket has accepted a connection.
+    """
+
+    def __init__(self, on_connected: Callable[["ByteStream"], None] | None = None) -> None:
+        self._on_connected = on_connected
+        self._transport: asyncio.Transport | None = None
+        self._receiver: Receiver | None = None
+        self._unread = bytearray()
+        self._cause: MqttwsError | None = None
+        self._changed: asyncio.Future[None] | None = None  # woken by whatever happens next
+        self._writable: asyncio.Future[None] | None = None
+        self._lost = asyncio.get_running_loop().create_future()
+
+    # Called by asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self._transport = cast(asyncio.Transport, transport)
+        if self._on_connected is not None:
+            # A server goes on in TLS: not a byte of the client's greeting may be taken before.
+            self._transport.pause_reading()
+            self._on_connected(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from the transport."""
+        if self._receiver is not None:
+            self._receiver.data_received(data)
+        else:
+            self._unread += data
+            self._wake()
+
+    def eof_received(self) -> bool:
+        """Let the transport close: MQTT has no use for a half-open connection."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Learn that the transport has closed."""
+        reason = f": {reason_of(exc)}" if isinstance(exc, OSError) else ""
+        self._cause = ConnectionLost(f"the connection was closed by the peer{reason}")
+        self._cause.__cause__ = exc
+        if not self._lost.done():
+            self._lost.set_result(None)
+        self.resume_writing()
+        self._wake()
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.stream_ended(self._cause)
+
+    def pause_writing(self) -> None:
+        """Learn that the transport's buffer is full."""
+        self._writable = asyncio.get_running_loop().create_future()
+        if self._receiver is not None:
+            self._receiver.writing_paused(True)
+
+    def resume_writing(self) -> None:
+        """Learn that the transport's buffer has room again."""
+        if self._writable is not None:
+            if not self._writable.done():
+                self._writable.set_result(None)
+            self._writable = None
+            if self._receiver is not None:
+                self._receiver.writing_paused(False)
+
+    # Called by us
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The transport below."""
+        assert self._transport is not None, "the stream is connected before it is used"
+        return self._transport
+
+    async def read(self) -> bytes:
+        """Wait for the next bytes; none means that the peer has closed."""
+        while not self._unread and self._cause is None:
+            self._changed = asyncio.get_running_loop().create_future()
+            await self._changed
+        data = bytes(self._unread)
+        self._unread.clear()
+        return data
+
+    async def start_tls(
+        self, context: ssl.SSLContext, server_hostname: str | None, timeout: float
+    ) -> None:
+        """Go on in TLS, within ``timeout`` seconds; as the server if no host name is given."""
+        transport = await asyncio.get_running_loop().start_tls(
+            self.transport,
+            self,
+            context,
+            server_side=server_hostname is None,
+            server_hostname=server_hostname,
+            ssl_handshake_timeout=timeout,
+            ssl_shutdown_timeout=CLOSE_TIMEOUT,
+        )
+        if transport is None:  # closed while the handshake was being finished
+            raise ConnectionResetError("closed during the TLS handshake")
+        self._transport = transport
+
+    def info(self, name: str) -> Any:
+        """Return what asyncio knows of the transport, such as ``ssl_object``."""
+        return self.transport.get_extra_info(name)
+
+    @property
+    def peer(self) -> str:
+        """The peer's address, for a log."""
+        address = self.info("peername")
+        if not address:
+            return "?"
+        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        return f"{host}:{address[1]}"
+
+    def attach(self, receiver: Receiver) -> None:
+        """Push everything that comes, and has come, into ``receiver``."""
+        if self._unread:
+            data = bytes(self._unread)
+            self._unread.clear()
+            receiver.data_received(data)
+        if self._cause is not None:
+            receiver.stream_ended(self._cause)
+        else:
+            self._receiver = receiver
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; nothing happens on a closed stream, whose receiver has been told."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the peer has taken enough of what was written."""
+        if self._writable is not None:
+            await asyncio.shield(self._writable)
+
+    def pause_reading(self) -> None:
+        """Leave the peer's bytes where they are until ``resume_reading``."""
+        self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take the peer's bytes again."""
+        self.transport.resume_reading()
+
+    async def close(self, error: MqttwsError | None = None, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Send what waits and close; a peer that takes no more is cut off after ``timeout``."""
+        self._receiver = None
+        self.transport.close()
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.shield(self._lost)
+        except TimeoutError:
+            pass
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Close at once; what waits is lost."""
+        self.transport.abort()
+
+    def _wake(self) -> None:
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)

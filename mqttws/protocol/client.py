@@ -1,0 +1,236 @@
+"""The client's end of an MQTT 3.1.1 connection, without I/O.
+
+Knows what a client may say and when, and what the server's packets mean. The driver moves the
+bytes, reads the clock, calls ``tick`` at ``deadline``, and hands the events out.
+"""
+
+from typing import ClassVar
+
+from ..errors import Hop, HopTimedOut, KeepAliveExpired, UnexpectedPacket, UsageError
+from ..wire import (
+    DEFAULT_MAX_PACKET_SIZE,
+    ConnAck,
+    Connect,
+    Disconnect,
+    Packet,
+    PingReq,
+    PingResp,
+    PubAck,
+    PubComp,
+    Publish,
+    PubRec,
+    PubRel,
+    SubAck,
+    Subscribe,
+    Subscription,
+    UnsubAck,
+    Unsubscribe,
+)
+from .endpoint import Endpoint, State, Table
+from .events import Connected, ConnectRejected, SubscribeCompleted, UnsubscribeCompleted
+from .inflight import Session
+
+PING_AFTER = 0.75
+"""PINGREQ goes out after this part of the keep-alive: a timer may be late, the limit may not."""
+
+PING_ANSWER_WITHIN = 0.5
+"""PINGRESP is awaited for this part of the keep-alive: a dead link is noticed after 1.25 of it."""
+
+
+class ClientProtocol(Endpoint):
+    """A client's connection: intents and bytes in, events and bytes out.
+
+    Args:
+        connect: the CONNECT packet to open with; its keep-alive is kept from here on.
+        session: exchanges of an earlier connection that go on; None begins afresh.
+        max_packet_size: the largest packet in bytes that the server may send.
+        answer_timeout: seconds within which CONNACK must come (U-14).
+    """
+
+    def __init__(
+        self,
+        connect: Connect,
+        *,
+        session: Session | None = None,
+        max_packet_size: int = DEFAULT_MAX_PACKET_SIZE,
+        answer_timeout: float = 30.0,
+    ) -> None:
+        super().__init__(max_packet_size=max_packet_size, session=session)
+        self._connect = connect
+        self._answer_timeout = answer_timeout
+        self._ping_sent_at: float | None = None
+        self._reading = True
+
+    # Intents
+
+    def connect(self, now: float) -> None:
+        """Ask the server for the connection; ``Connected`` or ``ConnectRejected`` follows."""
+        if self.state is not State.NEW:  # [MQTT-3.1.0-2]
+            raise UsageError("connect: a connection is opened once", rule="MQTT-3.1.0-2")
+        encoded = self._connect.encode()
+        if self._connect.clean_session:  # [MQTT-3.1.2-6]
+            self.session.clear()
+        self._outbox.append(encoded)
+        self._last_sent = now
+        self.state = State.CONNECTING
+
+    def publish(
+        self, topic: str, payload: bytes = b"", qos: int = 0, retain: bool = False
+    ) -> int | None:
+        """Send a message; return the packet identifier that ``PublishCompleted`` will carry.
+
+        With QoS 0 there is neither.
+        """
+        self._require_connected("publish")
+        return self._send_publish(topic, payload, qos, retain)
+
+    def subscribe(self, subscriptions: list[Subscription]) -> int:
+        """Ask for messages; return the packet identifier of ``SubscribeCompleted``."""
+        self._require_connected("subscribe")
+        packet_id = self.session.next_packet_id(self._requests)
+        self._outbox.append(Subscribe(packet_id, subscriptions).encode())
+        self._requests[packet_id] = len(subscriptions)
+        return packet_id
+
+    def unsubscribe(self, topic_filters: list[str]) -> int:
+        """Take wishes back; return the packet identifier of ``UnsubscribeCompleted``."""
+        self._require_connected("unsubscribe")
+        packet_id = self.session.next_packet_id(self._requests)
+        self._outbox.append(Unsubscribe(packet_id, topic_filters).encode())
+        self._requests[packet_id] = 0
+        return packet_id
+
+    def disconnect(self) -> None:
+        """Leave: nothing more is sent after DISCONNECT [MQTT-3.14.4-2]."""
+        if self.state is State.CLOSED:
+            return
+        if self.state is State.CONNECTED:
+            self._send(Disconnect())
+        self._close(None)
+
+    # Bytes and time
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        """Take bytes from the server, cut anywhere."""
+        super().receive_data(data, now)
+        if self._decoder.buffered:
+            # A long message is arriving: the server lives, and PINGRESP stands behind it.
+            self._last_received = now
+            self._ping_sent_at = None
+
+    @property
+    def deadline(self) -> float | None:
+        """When ``tick`` wants to be called at the latest."""
+        if self.state is State.CONNECTING:
+            return self._last_sent + self._answer_timeout
+        keep_alive = self._connect.keep_alive
+        if self.state is not State.CONNECTED or not keep_alive:
+            return None
+        if self._ping_sent_at is not None:
+            return self._ping_sent_at + keep_alive * PING_ANSWER_WITHIN
+        if not self._reading:
+            return self._last_sent + keep_alive * PING_AFTER
+        # Sending alone does not show that the server lives, nor receiving that we do.
+        return min(self._last_sent, self._last_received) + keep_alive * PING_AFTER
+
+    def set_reading(self, reading: bool, now: float) -> None:
+        """Learn whether the driver takes the server's bytes.
+
+        While it does not, PINGREQ still goes out, and a missing PINGRESP proves nothing.
+        """
+        if reading is self._reading:
+            return
+        self._reading = reading
+        self._ping_sent_at = None
+        self._last_received = now
+
+    def tick(self, now: float) -> None:
+        """Send PINGREQ when it is due [MQTT-3.1.2-23]; give a silent server up (U-14, U-15)."""
+        deadline = self.deadline
+        if deadline is None or now < deadline:
+            return
+        if self.state is State.CONNECTING:
+            self._close(
+                HopTimedOut(
+                    f"no CONNACK within {self._answer_timeout:g} s",
+                    hop=Hop.CONNECT,
+                    hint="the server took CONNECT and said nothing: ask its operator",
+                )
+            )
+        elif self._ping_sent_at is not None:
+            self._close(
+                KeepAliveExpired(
+                    f"no PINGRESP within {now - self._ping_sent_at:.1f} s",
+                    hint="the link is dead or the server hangs: connect again",
+                )
+            )
+        else:
+            self._send(PingReq())
+            if self._reading:
+                self._ping_sent_at = now
+            else:
+                self._last_sent = now
+
+    # What the server says
+
+    def _on_connack(self, packet: ConnAck, now: float) -> None:
+        if packet.return_code:
+            self._events.append(ConnectRejected(packet.return_code))
+            self.state = State.CLOSED
+            return
+        if packet.session_present and self._connect.clean_session:
+            raise UnexpectedPacket(
+                "CONNACK says that a session is present after CleanSession 1", rule="MQTT-3.2.2-1"
+            )
+        if not packet.session_present:
+            self.session.received.clear()  # the server has forgotten what it was about to release
+        self.state = State.CONNECTED
+        self._events.append(Connected(packet.session_present))
+        self._resend()
+
+    def _on_suback(self, packet: SubAck, now: float) -> None:
+        expected = self._requests.get(packet.packet_id)
+        if not expected:
+            raise UnexpectedPacket(
+                f"SUBACK for packet identifier {packet.packet_id}, which does not wait for one",
+                rule="MQTT-2.3.1-7",
+            )
+        if len(packet.return_codes) != expected:
+            raise UnexpectedPacket(
+                f"SUBACK with {len(packet.return_codes)} codes for {expected} filters",
+                rule="MQTT-3.8.4-5",
+            )
+        del self._requests[packet.packet_id]
+        self._events.append(SubscribeCompleted(packet.packet_id, packet.return_codes))
+
+    def _on_unsuback(self, packet: UnsubAck, now: float) -> None:
+        if self._requests.get(packet.packet_id) != 0:
+            raise UnexpectedPacket(
+                f"UNSUBACK for packet identifier {packet.packet_id}, which does not wait for one",
+                rule="MQTT-2.3.1-7",
+            )
+        del self._requests[packet.packet_id]
+        self._events.append(UnsubscribeCompleted(packet.packet_id))
+
+    def _on_pingresp(self, packet: PingResp, now: float) -> None:
+        self._ping_sent_at = None
+
+    def _rule_of_unexpected(self, packet: Packet) -> str:
+        return "MQTT-3.2.0-1" if self.state is State.CONNECTING else "MQTT-4.8.0-1"
+
+    TABLE: ClassVar[Table] = {
+        State.NEW: {},
+        State.CONNECTING: {
+            ConnAck: _on_connack,
+        },
+        State.CONNECTED: {
+            Publish: Endpoint._on_publish,
+            PubAck: Endpoint._on_puback,
+            PubRec: Endpoint._on_pubrec,
+            PubRel: Endpoint._on_pubrel,
+            PubComp: Endpoint._on_pubcomp,
+            SubAck: _on_suback,
+            UnsubAck: _on_unsuback,
+            PingResp: _on_pingresp,
+        },
+    }

@@ -1,0 +1,79 @@
+"""What all tests share: coroutines as tests, real peers that must be there in CI, one CA for all.
+
+A test that is a coroutine function runs in an event loop of its own, in asyncio's debug mode,
+within a time limit, and fails if it leaves a task behind.
+"""
+
+import asyncio
+import inspect
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mqttws import LocalDps
+
+TEST_TIMEOUT = 60.0
+"""Seconds within which a coroutine test must have ended."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "rule(*ids): the statements of a standard that the test proves"
+    )
+    config.addinivalue_line(
+        "markers", "timeout(seconds): time limit of a coroutine test, other than the usual one"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    marker = pyfuncitem.get_closest_marker("timeout")
+    limit = marker.args[0] if marker else TEST_TIMEOUT
+
+    async def run() -> None:
+        async with asyncio.timeout(limit):
+            await pyfuncitem.obj(**arguments)
+        # What has been told to end may take a few turns of the loop to do so.
+        for _ in range(100):
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            if not left:
+                return
+            await asyncio.wait(left, timeout=0.05)
+        pytest.fail(f"tasks are left behind: {left}")
+
+    asyncio.run(run(), debug=True)
+    return True
+
+
+def peer_missing(what: str) -> None:
+    """Skip for want of a peer program on a user's machine; in CI that is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"in CI every peer must be there: {what}")
+    pytest.skip(what)
+
+
+def require_program(name: str) -> str:
+    """Return the path of a peer program, or skip (in CI: fail)."""
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin:/usr/local/sbin")
+    if path is None:
+        peer_missing(f"{name} is not installed")
+    assert path is not None
+    return path
+
+
+@pytest.fixture(scope="session")
+def dps_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder for local services: its CA is made once for all tests."""
+    return tmp_path_factory.mktemp("dps-state")
+
+
+@pytest.fixture
+def local_dps(dps_state: Path) -> LocalDps:
+    """A local DPS that has not been started: ``async with local_dps: ...``; it never lets wait."""
+    return LocalDps(state=dps_state, retry_after=0)

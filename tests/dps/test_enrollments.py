@@ -1,0 +1,256 @@
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mqttws.dps.enrollments import (
+    EnrollmentGroup,
+    IndividualEnrollment,
+    MemoryRecords,
+    RegistrationRecord,
+    ReprovisionPolicy,
+    enrollment_to_json,
+    parse_enrollments,
+)
+from mqttws.errors import UsageError
+
+from .world import HUB, KEY, OTHER_KEY, b64, group, individual
+
+KEYS = {"primaryKey": b64(KEY), "secondaryKey": b64(OTHER_KEY)}
+SMALL = {
+    "registrationId": "dev-01",
+    "attestation": {"type": "symmetricKey", "symmetricKey": {"primaryKey": b64(KEY)}},
+}
+WHOLE = {
+    "registrationId": "dev-01",
+    "deviceId": "Device 1",
+    "attestation": {"type": "symmetricKey", "symmetricKey": KEYS, "x509": None, "tpm": None},
+    "capabilities": {"iotEdge": True},
+    "iotHubHostName": HUB,
+    "iotHubs": [HUB, "other-hub.azure-devices.net"],
+    "initialTwin": {"tags": {"a": 1}, "properties": {"desired": {"b": 2}}},
+    "provisioningStatus": "disabled",
+    "reprovisionPolicy": {"updateHubAssignment": True, "migrateDeviceData": False},
+    "allocationPolicy": "static",
+    "etag": "e",
+    "createdDateTimeUtc": "2026-11-22T19:00:00Z",
+    "lastUpdatedDateTimeUtc": "2026-11-22T19:00:01Z",
+    "registrationState": {"status": "unassigned"},
+}
+
+
+def parse(*records):
+    return parse_enrollments(json.dumps(records), "fleet.json")
+
+
+def faulty(path, value):
+    """Return a whole record in which the member at ``path`` has another value."""
+    record = json.loads(json.dumps(WHOLE))
+    *parents, name = path
+    place = record
+    for parent in parents:
+        place = place[parent]
+    place[name] = value
+    return record
+
+
+def refusal(*records) -> str:
+    with pytest.raises(UsageError) as caught:
+        parse(*records)
+    text = f"{caught.value}"
+    assert text.startswith("fleet.json: ")
+    assert b64(KEY) not in text
+    assert b64(OTHER_KEY) not in text
+    return text
+
+
+def test_a_whole_individual_record_is_read():
+    assert parse(WHOLE) == [
+        IndividualEnrollment(
+            "dev-01",
+            "Device 1",
+            primary_key=KEY,
+            secondary_key=OTHER_KEY,
+            iot_edge=True,
+            iot_hub_host_name=HUB,
+            iot_hubs=(HUB, "other-hub.azure-devices.net"),
+            initial_twin={"tags": {"a": 1}, "properties": {"desired": {"b": 2}}},
+            provisioning_status="disabled",
+            reprovision_policy=ReprovisionPolicy(True, False),
+            allocation_policy="static",
+            etag="e",
+            created="2026-11-22T19:00:00Z",
+            last_updated="2026-11-22T19:00:01Z",
+        )
+    ]
+
+
+def test_what_a_record_leaves_out_has_its_default():
+    (enrollment,) = parse(SMALL)
+    assert enrollment == individual()
+    assert enrollment.keys == (KEY,)
+    assert enrollment.provisioning_status == "enabled"
+    assert enrollment.hubs == ()
+    (empty,) = parse(SMALL | {"capabilities": {}, "reprovisionPolicy": {}})
+    assert empty == individual(reprovision_policy=ReprovisionPolicy(True, True))
+    nulled = dict.fromkeys(WHOLE) | SMALL
+    assert parse(nulled) == [enrollment]
+
+
+def test_a_group_is_told_by_its_id():
+    record = {"enrollmentGroupId": "grp-1", "attestation": SMALL["attestation"]}
+    assert parse(record) == [group()]
+
+
+def test_an_individual_and_a_group_may_share_an_id():
+    record = {"enrollmentGroupId": "dev-01", "attestation": SMALL["attestation"]}
+    assert parse(SMALL, record) == [individual(), group("dev-01")]
+
+
+@pytest.mark.parametrize("enrollment", [individual(), group(), *parse(WHOLE)])
+def test_a_record_survives_the_round_trip(enrollment):
+    assert parse(enrollment_to_json(enrollment)) == [enrollment]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        (["registrationId"], "dev/01", "[0].registrationId: '/'"),
+        (["registrationId"], 5, "[0].registrationId: found a number; expected an id"),
+        (["deviceId"], "", "[0].deviceId: found a string; expected a device id"),
+        (["registrationID"], "x", "[0].registrationID: unknown; expected one of"),
+        (["attestation"], None, "[0].attestation: missing; expected an object"),
+        (["attestation", "type"], None, "[0].attestation.type: missing; expected"),
+        (["attestation", "type"], "x509", "[0].attestation.type: x509 attestation is not served"),
+        (["attestation", "type"], "tpm", "[0].attestation.type: DPS has no TPM"),
+        (["attestation", "symmetricKey"], "k", "[0].attestation.symmetricKey: found a string"),
+        (
+            ["attestation", "symmetricKey", "primaryKey"],
+            None,
+            "[0].attestation.symmetricKey.primaryKey: missing; expected a key of 16 to 64 bytes",
+        ),
+        (
+            ["attestation", "symmetricKey", "primaryKey"],
+            b64(KEY)[:-1],
+            "[0].attestation.symmetricKey.primaryKey: the key is not base64; expected",
+        ),
+        (
+            ["attestation", "symmetricKey", "secondaryKey"],
+            "AAAA",
+            "[0].attestation.symmetricKey.secondaryKey: a key of 3 bytes",
+        ),
+        (["attestation", "symmetricKey", "key"], "x", "[0].attestation.symmetricKey.key: unknown"),
+        (["capabilities"], True, "[0].capabilities: found true or false; expected an object"),
+        (["capabilities", "iotEdge"], "yes", "[0].capabilities.iotEdge: found a string"),
+        (["iotHubHostName"], [], "[0].iotHubHostName: found a list; expected a host name"),
+        (["iotHubs"], HUB, "[0].iotHubs: found a string; expected a list"),
+        (["iotHubs"], [HUB, 5], "[0].iotHubs[1]: found a number; expected a host name"),
+        (["initialTwin"], {"tag": 1}, "[0].initialTwin.tag: unknown; expected one of"),
+        (["provisioningStatus"], "off", "[0].provisioningStatus: found a string; expected enabled"),
+        (["provisioningStatus"], [], "[0].provisioningStatus: found a list; expected enabled"),
+        (
+            ["reprovisionPolicy", "updateHubAssignment"],
+            1,
+            "[0].reprovisionPolicy.updateHubAssignment: found a number; expected true or false",
+        ),
+        (["allocationPolicy"], "custom", "[0].allocationPolicy: custom allocation is not served"),
+        (["allocationPolicy"], "random", "[0].allocationPolicy: found a string; expected hashed"),
+        (["customAllocationDefinition"], {}, "[0].allocationPolicy: custom allocation is not"),
+        (["etag"], 5, "[0].etag: found a number"),
+        (["enrollmentGroupId"], "g", "[0]: expected either registrationId or enrollmentGroupId"),
+    ],
+)
+def test_a_fault_names_its_place_and_what_was_expected(path, value, expected):
+    assert expected in refusal(faulty(path, value))
+
+
+def test_a_record_without_an_id_is_refused():
+    assert "[1]: expected either" in refusal(SMALL, {"attestation": SMALL["attestation"]})
+
+
+def test_records_that_are_no_objects_are_refused():
+    assert "[0]: found a number; expected an enrollment" in refusal(5)
+    with pytest.raises(UsageError, match=r"^f: found an object; expected a list of enrollments$"):
+        parse_enrollments("{}", "f")
+
+
+def test_an_id_that_is_there_twice_is_refused_whatever_its_case():
+    second = SMALL | {"registrationId": "DEV-01"}
+    assert "[1].registrationId: 'DEV-01' is there twice" in refusal(SMALL, second)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("[\n  oops]", "line 2, column 3: not JSON"), ("", "line 1, column 1"),
+     (f'[\n{{"primaryKey": "{b64(KEY)}" x}}]', "line 2, column"), ("[NaN]", "NaN is not JSON"),
+     ("[" * 100_000, "nested too deep")],
+)  # fmt: skip
+def test_malformed_json_is_refused_with_line_and_column(text, expected):
+    with pytest.raises(UsageError) as caught:
+        parse_enrollments(text, "fleet.json")
+    assert str(caught.value).startswith("fleet.json: ")
+    assert expected in str(caught.value)
+    assert b64(KEY) not in str(caught.value)
+    assert caught.value.__context__ is None  # it would hold the text, keys and all
+
+
+@given(st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(
+        st.text() | st.sampled_from([*sorted(WHOLE), "type", "symmetricKey"]), inner),
+))  # fmt: skip
+def test_any_json_is_read_or_refused(value):
+    fault = "f: [1]"
+    try:
+        parse_enrollments(json.dumps([SMALL, value]), "f")
+    except UsageError as error:
+        fault = str(error)
+    assert fault.startswith("f: [1]")
+
+
+def test_keys_are_in_no_repr():
+    (enrollment,) = parse(WHOLE)
+    for shown in (repr(enrollment), repr(group()), str(individual())):
+        assert "primary_key" not in shown
+        assert "secondary_key" not in shown
+        assert repr(KEY) not in shown
+
+
+def test_memory_records_find_ids_whatever_their_case():
+    records = MemoryRecords([individual("Dev-01"), group("Grp")])
+    assert records.individual("dEV-01") == individual("Dev-01")
+    assert records.individual("dev-02") is None
+    assert records.groups() == (group("Grp"),)
+    records.remove(individual("dev-01"))
+    assert records.individual("Dev-01") is None
+    records.remove(group("GRP"))
+    assert records.groups() == ()
+
+
+def test_memory_records_refuse_what_is_there_and_what_is_not():
+    records = MemoryRecords([individual(), group()])
+    for enrollment in (individual("DEV-01"), group("GRP-1")):
+        with pytest.raises(UsageError, match="already"):
+            records.add(enrollment)
+    for enrollment in (individual("x"), group("x")):
+        with pytest.raises(UsageError, match="no enrollment"):
+            records.remove(enrollment)
+
+
+def test_memory_records_remember_the_last_registration_of_a_device():
+    records = MemoryRecords()
+    record = RegistrationRecord("Dev-01", HUB, "Dev-01", "initialAssignment", "c", "l", "e")
+    assert records.registration("dev-01") is None
+    records.put_registration(record)
+    records.put_registration(replace(record, etag="f"))
+    assert records.registration("dev-01") == replace(record, etag="f")
+    records.remove_registration("DEV-01")
+    records.remove_registration("DEV-01")
+    assert records.registration("dev-01") is None
+
+
+def test_a_group_and_an_individual_are_not_the_same():
+    assert isinstance(group(), EnrollmentGroup)
+    assert individual() != group()
