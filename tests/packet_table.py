@@ -573,19 +573,19 @@ BAD_CONNECTS = [
     bad("half a password", "MQTT-3.1.2-21", 20, *_connect(0xC2, b"\x00\x01c\x00\x01u\x00\x02p")),
     bad(
         "will fields and no will flag",
-        "MQTT-3.1.2-11",
+        "MQTT-3.1.3-1",
         15,
         *_connect(0x02, b"\x00\x01c\x00\x01t\x00\x01m"),
     ),
     bad(
         "a user name and no flag for it",
-        "MQTT-3.1.2-18",
+        "MQTT-3.1.3-1",
         21,
         *_connect(0x06, b"\x00\x01c\x00\x01t\x00\x01m\x00\x01u"),
     ),
     bad(
         "a password and no flag for it",
-        "MQTT-3.1.2-20",
+        "MQTT-3.1.3-1",
         18,
         *_connect(0x82, b"\x00\x01c\x00\x01u\x00\x01p"),
     ),

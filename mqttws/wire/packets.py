@@ -137,16 +137,8 @@ class Connect(Value):
         will = _read_will(reader, bits) if bits & 0x04 else None
         username = reader.text("user name", "MQTT-3.1.2-19") if bits & 0x80 else None
         password = reader.binary("password", "MQTT-3.1.2-21") if bits & 0x40 else None
-        # Whatever follows is a field whose flag is 0, or no field of CONNECT at all.
-        reader.end(
-            "MQTT-3.1.3-1"
-            if bits & 0x40
-            else "MQTT-3.1.2-20"
-            if bits & 0x80
-            else "MQTT-3.1.2-18"
-            if bits & 0x04
-            else "MQTT-3.1.2-11"
-        )
+        # Fields whose flags are 0 are not there [MQTT-3.1.2-11, MQTT-3.1.2-18, MQTT-3.1.2-20].
+        reader.end("MQTT-3.1.3-1")
         return cls(client_id, username, password, bool(bits & 0x02), keep_alive, will)
 
 

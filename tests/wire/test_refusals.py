@@ -95,6 +95,7 @@ def test_ill_formed_text_is_refused_in_every_place(row: Bad) -> None:
     check(row)
 
 
+@pytest.mark.rule("MQTT-3.1.2-11", "MQTT-3.1.2-18", "MQTT-3.1.2-20")
 @rows(BAD_CONNECTS)
 def test_a_connect_that_breaks_a_rule_is_refused(row: Bad) -> None:
     check(row)
