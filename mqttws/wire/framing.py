@@ -144,7 +144,7 @@ class Decoder:
             end = at + length
             if end <= size and end - start <= self.max_packet_size:
                 qos = _QOS[first_byte]
-                if qos < 3:
+                if qos < 3 and length > 2:
                     topic_start = at + 2
                     topic_end = topic_start + (data[at] << 8 | data[at + 1])
                     payload_start = topic_end + 2 if qos else topic_end

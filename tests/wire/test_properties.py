@@ -144,6 +144,7 @@ def outcome(pieces: Iterable[bytes], *, ask_always: bool = True) -> tuple[list[P
     return found, error, decoder.buffered
 
 
+@settings(deadline=None)
 @given(packets)
 def test_any_packet_survives_the_round_trip(packet: Packet) -> None:
     data = encode(packet)
@@ -154,6 +155,7 @@ def test_any_packet_survives_the_round_trip(packet: Packet) -> None:
 
 
 @pytest.mark.rule("MQTT-6.0.0-2")
+@settings(deadline=None)
 @given(st.lists(packets, max_size=8), st.lists(st.integers(0, 5000), max_size=8))
 def test_any_packets_in_any_cuts_come_out_again(sent: list[Packet], cuts: list[int]) -> None:
     decoder = Decoder()
@@ -167,7 +169,7 @@ def test_any_packets_in_any_cuts_come_out_again(sent: list[Packet], cuts: list[i
 
 
 @pytest.mark.rule("MQTT-4.8.0-1")
-@settings(max_examples=400)
+@settings(deadline=None, max_examples=400)
 @given(streams, st.lists(st.integers(0, 200), max_size=8))
 @example(b"\x30\x03\x00\x01", [])
 def test_any_bytes_in_any_cuts_are_the_same_packets_not_yet_or_one_protocol_error(
@@ -179,7 +181,7 @@ def test_any_bytes_in_any_cuts_are_the_same_packets_not_yet_or_one_protocol_erro
     assert outcome(cut(data, cuts), ask_always=False) == whole
 
 
-@settings(max_examples=400)
+@settings(deadline=None, max_examples=400)
 @given(streams)
 def test_what_was_read_can_be_written_and_is_no_longer_than_it_was(data: bytes) -> None:
     found, error, left = outcome([data])
@@ -194,6 +196,7 @@ def test_what_was_read_can_be_written_and_is_no_longer_than_it_was(data: bytes) 
     assert error or left <= len(data) - size
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20))
 def test_a_topic_is_refused_by_the_codec_exactly_when_it_has_a_fault(text: str) -> None:
     for fault, packet in [
@@ -225,7 +228,7 @@ odd = st.one_of(
 )
 
 
-@settings(max_examples=500)
+@settings(deadline=None, max_examples=500)
 @given(
     st.one_of(
         st.builds(Connect, odd, odd, odd, odd, odd, odd),

@@ -88,6 +88,28 @@ def test_a_length_that_the_packet_cannot_have_is_refused_before_its_body(row: Ba
     check(row)
 
 
+@pytest.mark.rule("U-3")
+@pytest.mark.parametrize("more", [1, 2, 3])
+def test_a_longer_length_than_need_be_changes_no_verdict(more: int) -> None:
+    def stretched(data: bytes) -> bytes:
+        zeros = b"\x80" * (more - 1) + b"\x00"
+        return data[:1] + bytes((data[1] | 128,)) + zeros + data[2:]
+
+    for row in PACKETS:
+        if row.data[1] < 128:
+            assert decode(stretched(row.data)) == row.packet
+    for bad in BAD:
+        if len(bad.data) > 1 and bad.data[1] < 128:
+            with pytest.raises(MalformedPacket) as caught:
+                decode(stretched(bad.data))
+            assert caught.value.rule == bad.rule
+            assert caught.value.offset == bad.offset + (more if bad.offset > 1 else 0)
+    for length in (0, 1, 2, 3, 4):
+        for first_byte in (0x30, 0x32, 0x34, 0x40):
+            with pytest.raises((MalformedPacket, UsageError)):
+                decode(stretched(bytes((first_byte, length)) + bytes(length)))
+
+
 @pytest.mark.rule("MQTT-3.1.3-4", "MQTT-3.1.3-10", "MQTT-3.1.3-11", "MQTT-3.3.2-1")
 @pytest.mark.rule("MQTT-3.8.3-1", "MQTT-3.10.3-1", "MQTT-4.7.3-2")
 @rows(BAD_TEXTS)
