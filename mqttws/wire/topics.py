@@ -61,7 +61,7 @@ def matches(topic_filter: str, topic: str) -> bool:
     starts with a wildcard does not match a name that starts with ``$`` [MQTT-4.7.2-1]; ``a/#``
     matches ``a`` too (U-22).
     """
-    if topic.startswith("$") and topic_filter[0] in "#+":
+    if topic.startswith("$") and topic_filter[0] in ("#", "+"):
         return False
     wanted = topic_filter.split("/")
     found = topic.split("/")

@@ -238,3 +238,12 @@ def test_the_compiled_way_to_join_a_publish_gives_the_same_bytes(
     data = encode(packet)
     assert _join_publish(data[0], data[1], topic.encode(), packet_id or 0, b"x" * 20) == data
     assert packet._encode_carefully() == data
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in PACKETS if isinstance(row.packet, Publish)], ids=lambda row: row.name
+)
+def test_the_careful_way_reads_and_writes_every_publish_too(row: Row) -> None:
+    assert isinstance(row.packet, Publish)
+    assert row.packet._encode_carefully() == row.data
+    assert Publish.decode(row.data[0] & 15, b"".join(row.fields[2:])) == row.packet

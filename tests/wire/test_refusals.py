@@ -18,6 +18,7 @@ from tests.packet_table import (
     Bad,
     Unusable,
 )
+from tests.wire import refusals
 
 
 def rows(table: list[Bad]) -> pytest.MarkDecorator:
@@ -312,3 +313,9 @@ def test_any_three_bytes_are_packets_or_not_yet_or_refused() -> None:
                 pass
         except ProtocolError:
             continue
+
+
+def test_every_refusal_is_worded_as_it_is_written_down() -> None:
+    written = refusals.WORDS.read_text(encoding="utf-8").splitlines()
+    assert len(written) == len(BAD) + len(UNUSABLE) + 8
+    assert list(refusals.refusals()) == written, "run: python -m tests.wire.refusals"
