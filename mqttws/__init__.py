@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .net.receipt import Receipt
     from .net.sqlite import SqliteStore
     from .net.store import MemoryStore
+    from .net.sync import Client
     from .net.tls import TlsConfig
     from .wire import Will
 
@@ -96,6 +97,7 @@ _HOMES = {
     "net.provisioning": ("provision", "provision_async"),
     "net.receipt": ("Receipt",),
     "net.sqlite": ("SqliteStore",),
+    "net.sync": ("Client",),
     "net.store": ("MemoryStore",),
     "net.tls": ("TlsConfig",),
     "wire": ("Will",),
@@ -112,6 +114,7 @@ __all__ = [
     "SymmetricKey",
     "Assignment",
     "AsyncClient",
+    "Client",
     "ReceivedMessage",
     "MessageStream",
     "Receipt",

@@ -22,6 +22,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "rule(*ids): the statements of a standard that the test proves"
     )
+    config.addinivalue_line("markers", "only_async: says nothing of the sync client")
     config.addinivalue_line("markers", "slow: minutes long; runs only with --slow, as CI does")
     config.addinivalue_line(
         "markers", "timeout(seconds): time limit of a coroutine test, other than the usual one"

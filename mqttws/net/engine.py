@@ -34,7 +34,7 @@ from .journal import CLOSE_TIMEOUT, Journal
 from .link import Link
 from .options import ClientState, Options, password_bytes
 from .outgoing import Outgoing, Waits
-from .receipt import Receipt
+from .receipt import Delivery
 from .store import MemoryStore, Step, Stored
 from .trace import tracer_for
 
@@ -76,6 +76,11 @@ class Engine:
         self._reconnecting: asyncio.Task[None] | None = None
         self._for_link: list[asyncio.Future[None]] = []
         self._endings: set[asyncio.Task[None]] = set()
+
+    @property
+    def persistent(self) -> bool:
+        """Whether the server keeps the session when the connection ends."""
+        return not self._options.connect.clean_session
 
     # What the application asks for
 
@@ -128,45 +133,45 @@ class Engine:
             asyncio.get_running_loop().call_soon(self.inbox.sweep)
         return stream
 
-    def require_room(self, receipt: Receipt) -> None:
+    def require_room(self, delivery: Delivery) -> None:
         """Refuse what would have to wait.
 
         Raises:
             QueueFull: nothing was sent.
         """
         self.outgoing.require_room()
-        if not receipt.qos and self.link is not None and self.link.blocked:
+        if not delivery.qos and self.link is not None and self.link.blocked:
             raise QueueFull("the outbox is full: the server takes bytes too slowly")
 
-    def submit(self, receipt: Receipt) -> None:
+    def submit(self, delivery: Delivery) -> None:
         """Send a message, or queue it behind those that wait; the caller has seen to the room.
 
         Raises:
             UsageError: it breaks a rule; nothing was sent or queued.
         """
         if self.link is not None and not self.outgoing.queue:
-            self.outgoing.send(self.link, receipt)
-            receipt.accepted = True
+            self.outgoing.send(self.link, delivery)
+            delivery.accepted = True
             return
-        receipt.packet.encode()  # what breaks a rule is told now, not when it is sent
-        self.outgoing.enqueue(receipt)
-        receipt.accepted = True
+        delivery.packet.encode()  # what breaks a rule is told now, not when it is sent
+        self.outgoing.enqueue(delivery)
+        delivery.accepted = True
         self._store_soon()
 
-    async def publish(self, receipt: Receipt) -> None:
+    async def publish(self, delivery: Delivery) -> None:
         """Send a message; wait for room, and with QoS 1 and 2 for the end of the handshake.
 
         Raises:
-            TimeoutError: it was not done in time; ``receipt`` goes on, if it was accepted.
+            TimeoutError: it was not done in time; ``delivery`` goes on, if it was accepted.
         """
         self.require_usable()
         if self.outgoing.full:
-            receipt.packet.encode()
+            delivery.packet.encode()
             async with asyncio.timeout(self._options.request_timeout):
                 await self.outgoing.room()
-        self.submit(receipt)
-        if receipt.qos:
-            await self._waits.wait(receipt.waiter(asyncio.get_running_loop()))
+        self.submit(delivery)
+        if delivery.qos:
+            await self._waits.wait(delivery.waiter(asyncio.get_running_loop()))
         elif self.link is None and self._journal is not None:
             await self.stored()  # accepted is what survives a crash
 
@@ -534,7 +539,7 @@ class Engine:
         self._waits.stop()
         told = error or ConnectionLost("the client was disconnected while this waited")
         self.outgoing.end(told)
-        if not self._options.connect.clean_session:  # the server keeps them for the session
+        if self.persistent:  # the server keeps them for the session
             self.inbox.drop(lambda message: message.qos > 0)
         self.inbox.wake_all()
         self._wake_for_link()

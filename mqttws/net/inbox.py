@@ -255,6 +255,16 @@ class MessageStream(AsyncIterator[ReceivedMessage]):
                 raise
         return self._inbox.take(buffer)
 
+    @property
+    def more(self) -> bool:
+        """Whether a message waits."""
+        return bool(self._buffer.messages)
+
+    @property
+    def stored(self) -> bool:
+        """Whether hand-overs are written to a store."""
+        return self._inbox.settle is not None
+
     def close(self) -> None:
         """Close the stream; messages that wait in it go to another that is open."""
         self._closed = True

@@ -13,7 +13,7 @@ from ..protocol import Session
 from ..wire import Publish
 from . import clock
 from .link import OUTBOX_HIGH_WATER, Link
-from .receipt import Receipt
+from .receipt import Delivery
 from .store import Queued, Step, Stored, Unqueued
 
 
@@ -30,8 +30,8 @@ class Outgoing:
     """
 
     def __init__(self, limit: int) -> None:
-        self.queue: deque[Receipt] = deque()
-        self.in_flight: dict[int, Receipt] = {}
+        self.queue: deque[Delivery] = deque()
+        self.in_flight: dict[int, Delivery] = {}
         self.recording = False
         self._limit = limit
         self._steps: list[Step] = []
@@ -44,13 +44,13 @@ class Outgoing:
         """Whether the limit is reached."""
         return len(self.queue) + len(self.in_flight) >= self._limit
 
-    def require_room(self) -> None:
-        """Refuse what would be one too many.
+    def require_room(self, more: int = 0) -> None:
+        """Refuse what would be one too many, beside ``more`` that are on their way here.
 
         Raises:
             QueueFull: nothing was queued.
         """
-        if self.full:
+        if len(self.queue) + len(self.in_flight) + more >= self._limit:
             raise QueueFull(
                 f"{self._limit} publishes have not ended; there may be no more at a time",
                 hint="wait for some of their receipts, or raise max_outgoing",
@@ -72,23 +72,23 @@ class Outgoing:
         """Go on with what was stored."""
         for packet_id, packet in stored.session.outgoing.items():
             if isinstance(packet, Publish):
-                receipt = Receipt(packet.topic, packet.payload, packet.qos, packet.retain)
+                delivery = Delivery(packet.topic, packet.payload, packet.qos, packet.retain)
             else:
-                receipt = Receipt("", b"", 2, False)  # its PUBREL is all that is left of it
-            self.in_flight[packet_id] = receipt
+                delivery = Delivery("", b"", 2, False)  # its PUBREL is all that is left of it
+            self.in_flight[packet_id] = delivery
         for number, packet in stored.queue.items():
-            receipt = Receipt(packet.topic, packet.payload, packet.qos, packet.retain)
-            receipt.number = number
-            self.queue.append(receipt)
+            delivery = Delivery(packet.topic, packet.payload, packet.qos, packet.retain)
+            delivery.number = number
+            self.queue.append(delivery)
         if self.queue:
             self._first, self._next = self.queue[0].number, self.queue[-1].number + 1
 
-    def enqueue(self, receipt: Receipt) -> None:
+    def enqueue(self, delivery: Delivery) -> None:
         """Put a message at the queue's end."""
-        receipt.number = self._next
+        delivery.number = self._next
         self._next += 1
-        self.queue.append(receipt)
-        self._record(Queued(receipt.number, receipt.packet))
+        self.queue.append(delivery)
+        self._record(Queued(delivery.number, delivery.packet))
 
     def requeue(self, session: Session) -> None:
         """Take back what is in flight, since the session ends with its connection.
@@ -97,29 +97,29 @@ class Outgoing:
         has owned since its PUBREC is not sent again: it would come twice.
         """
         for packet_id in reversed(session.outgoing):
-            receipt = self.in_flight.pop(packet_id, None)
-            if receipt is None:
+            delivery = self.in_flight.pop(packet_id, None)
+            if delivery is None:
                 continue
             if isinstance(session.outgoing[packet_id], Publish):
                 self._first -= 1
-                receipt.number = self._first
-                self.queue.appendleft(receipt)
-                self._record(Queued(receipt.number, receipt.packet))
+                delivery.number = self._first
+                self.queue.appendleft(delivery)
+                self._record(Queued(delivery.number, delivery.packet))
             else:
-                receipt.complete()
+                delivery.complete()
 
-    def send(self, link: Link, receipt: Receipt) -> None:
+    def send(self, link: Link, delivery: Delivery) -> None:
         """Send a message on a link.
 
         Raises:
             UsageError: it breaks a rule; nothing was sent.
         """
-        payload = receipt.payload
-        packet_id = link.protocol.publish(receipt.topic, payload, receipt.qos, receipt.retain)
+        payload = delivery.payload
+        packet_id = link.protocol.publish(delivery.topic, payload, delivery.qos, delivery.retain)
         if packet_id is None:
-            receipt.complete()
+            delivery.complete()
         else:
-            self.in_flight[packet_id] = receipt
+            self.in_flight[packet_id] = delivery
         link.unsent += len(payload) + 64  # an empty payload takes room too
         if link.unsent >= OUTBOX_HIGH_WATER:
             link.flush()
@@ -129,24 +129,24 @@ class Outgoing:
     def drain(self, link: Link) -> None:
         """Send from the queue what the link takes."""
         while self.queue and not link.blocked:
-            receipt = self.queue.popleft()
-            self._record(Unqueued(receipt.number))
-            self.send(link, receipt)
-            if not receipt.qos:
+            delivery = self.queue.popleft()
+            self._record(Unqueued(delivery.number))
+            self.send(link, delivery)
+            if not delivery.qos:
                 self.wake_one()
 
     def complete(self, packet_id: int) -> None:
         """End what was in flight: the server has taken it over."""
-        receipt = self.in_flight.pop(packet_id, None)
-        if receipt is not None:
-            receipt.complete()
+        delivery = self.in_flight.pop(packet_id, None)
+        if delivery is not None:
+            delivery.complete()
         if self._room:
             self.wake_one()
 
     def end(self, error: MqttwsError) -> None:
         """Tell everybody who waits that the client has ended."""
-        for receipt in (*self.in_flight.values(), *self.queue):
-            receipt.complete(error)
+        for delivery in (*self.in_flight.values(), *self.queue):
+            delivery.complete(error)
         self.in_flight.clear()
         self.queue.clear()
         for future in self._room:

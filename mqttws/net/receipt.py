@@ -8,10 +8,8 @@ from ..wire import Publish
 from .failures import timed_out
 
 
-class Receipt:
-    """What ``publish_nowait`` returns: await it to learn that the server has the message.
-
-    With QoS 0 it is done when the message is in the outbox.
+class Delivery:
+    """A message on its way out.
 
     Attributes:
         topic: the topic name it is published to.
@@ -22,16 +20,8 @@ class Receipt:
     """
 
     __slots__ = (
-        "_done",
-        "_waiters",
-        "accepted",
-        "error",
-        "number",
-        "payload",
-        "qos",
-        "retain",
-        "topic",
-    )
+        "_done", "_waiters", "accepted", "error", "number", "payload", "qos", "retain", "topic"
+    )  # fmt: skip
 
     def __init__(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
         self.topic = topic
@@ -46,38 +36,12 @@ class Receipt:
 
     def __repr__(self) -> str:
         state = "done" if self._done else "under way"
-        return f"<Receipt {self.topic!r} qos={self.qos} {self.error or state}>"
+        return f"<{type(self).__name__} {self.topic!r} qos={self.qos} {self.error or state}>"
 
     @property
     def done(self) -> bool:
         """Whether its end has come, good or bad."""
         return self._done
-
-    def __await__(self) -> Generator[None, None, None]:
-        """Wait for its end; a cancelled wait leaves the message under way.
-
-        Raises:
-            ConnectionLost: the client ended first; it is unknown whether the message arrived.
-            StoreFailed: it could not be stored.
-        """
-        if not self._done:
-            yield from self.waiter(asyncio.get_running_loop()).__await__()
-        elif self.error is not None:
-            raise self.error
-
-    async def wait(self, timeout: float | None = None) -> None:
-        """Wait for its end, ``timeout`` seconds at most; raises as awaiting it does.
-
-        Raises:
-            RequestTimedOut: its end did not come in time; it is still under way.
-        """
-        try:
-            async with asyncio.timeout(timeout):
-                await self
-        except TimeoutError:
-            raise late(self.topic, timeout or 0.0) from None
-
-    # For the client
 
     @property
     def packet(self) -> Publish:
@@ -103,6 +67,39 @@ class Receipt:
                     future.set_result(None)
                 else:
                     future.set_exception(error)
+
+
+class Receipt(Delivery):
+    """What ``publish_nowait`` returns: await it to learn that the server has the message.
+
+    With QoS 0 it is done when the message is in the outbox.
+    """
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[None, None, None]:
+        """Wait for its end; a cancelled wait leaves the message under way.
+
+        Raises:
+            ConnectionLost: the client ended first; it is unknown whether the message arrived.
+            StoreFailed: it could not be stored.
+        """
+        if not self._done:
+            yield from self.waiter(asyncio.get_running_loop()).__await__()
+        elif self.error is not None:
+            raise self.error
+
+    async def wait(self, timeout: float | None = None) -> None:
+        """Wait for its end, ``timeout`` seconds at most; raises as awaiting it does.
+
+        Raises:
+            RequestTimedOut: its end did not come in time; it is still under way.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                await self
+        except TimeoutError:
+            raise late(self.topic, timeout or 0.0) from None
 
 
 def late(topic: str, seconds: float) -> MqttwsError:

@@ -24,8 +24,18 @@ from mqttws.wire import Packet, PingReq, Publish, Subscribe
 
 from .broker import broker
 from .relay import DOWN, UP, relay
+from .threaded import BOTH
 
 AT_ONCE = Backoff(0.0, 0.0)
+
+
+@pytest.fixture(params=list(BOTH), autouse=True)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run each test with both clients, but for those marked only_async."""
+    if request.param != "async" and request.node.get_closest_marker("only_async"):
+        pytest.skip("asyncio only")
+    monkeypatch.setitem(globals(), "AsyncClient", BOTH[request.param])
+    return str(request.param)
 
 
 def client_of(port: int, **options: object) -> AsyncClient:
@@ -40,10 +50,11 @@ class States:
     def __init__(self) -> None:
         self.seen: list[tuple[ClientState, object]] = []
         self._changed = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
 
     def __call__(self, state: ClientState, reason: object) -> None:
         self.seen.append((state, reason))
-        self._changed.set()
+        self._loop.call_soon_threadsafe(self._changed.set)  # the sync client's thread calls us
 
     async def wait_for(self, state: ClientState, times: int = 1) -> object:
         while [seen for seen, _ in self.seen].count(state) < times:
@@ -464,6 +475,7 @@ async def test_each_message_goes_to_one_stream() -> None:
             assert client.unmatched == 1
 
 
+@pytest.mark.only_async  # threads have no "same breath" in which to open two streams
 async def test_what_came_before_any_stream_is_sorted_into_those_that_are_opened() -> None:
     async with broker(websocket=True) as server:
         async with client_of(server.port) as client:
@@ -514,6 +526,7 @@ async def test_a_memory_store_hands_the_session_on() -> None:
         assert [message.payload for message in server.heard] == [b"1", b"2", b"3"]
 
 
+@pytest.mark.only_async
 async def test_cancelling_any_call_leaves_a_client_that_works() -> None:
     chance = random.Random(4)
     async with broker(websocket=True) as server:
@@ -538,6 +551,7 @@ async def test_cancelling_any_call_leaves_a_client_that_works() -> None:
             await client.publish("fence", qos=2)
 
 
+@pytest.mark.only_async
 @pytest.mark.parametrize("turns", range(0, 60, 6))
 async def test_connecting_can_be_cancelled_anywhere(turns: int) -> None:
     async with broker(websocket=True) as server:

@@ -1,0 +1,337 @@
+"""Client: the same client for programs without an event loop; thread-safe.
+
+A façade: an ``AsyncClient`` on an event loop in a thread of its own does the work, so that every
+way through a network is written once. Knows threads; does not know MQTT.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from concurrent.futures import CancelledError
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from ..errors import ConnectionLost, MqttwsError, UsageError
+from .client import AsyncClient, Payload, payload_bytes
+from .failures import timed_out
+from .inbox import MessageStream, ReceivedMessage
+from .options import ClientState
+from .receipt import Delivery, late
+from .stream import CLOSE_TIMEOUT
+
+T = TypeVar("T")
+
+BATCH = 100
+"""Messages that a thread takes over from the loop at a time; each is acknowledged by itself."""
+
+CLOSING_SLACK = 5.0
+"""Seconds beyond the time limit of a close after which the thread is given up."""
+
+
+class Client:
+    """An MQTT 3.1.1 client for programs without an event loop; its calls may come from any thread.
+
+    >>> with Client("wss://broker.example/mqtt") as client:
+    ...     client.subscribe("sensors/#", qos=1)
+    ...     client.publish("sensors/a", b"21.5", qos=1)
+    ...     for message in client.messages():
+    ...         print(message.topic, message.payload)
+
+    The same names, arguments and errors as ``AsyncClient``. ``on_step``, ``on_packet``,
+    ``on_state`` and a password's function are called in the client's own thread, and must not call
+    the client.
+
+    Args:
+        url: as for ``AsyncClient``.
+        options: as for ``AsyncClient``.
+    """
+
+    def __init__(self, url: str, **options: Any) -> None:
+        # The loop hands messages to a stream's thread in batches: what is acknowledged when is
+        # decided there.
+        self._manual_ack = bool(options.pop("manual_ack", False))
+        self._client = AsyncClient(url, manual_ack=True, **options)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._gate = threading.Lock()
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._waking = False
+
+    def __repr__(self) -> str:
+        return repr(self._client).replace("AsyncClient", "Client", 1)
+
+    @property
+    def state(self) -> ClientState:
+        """Where the client stands."""
+        return self._client.state
+
+    @property
+    def connected(self) -> bool:
+        """Whether messages can be sent now."""
+        return self._client.connected
+
+    @property
+    def unmatched(self) -> int:
+        """How many messages were passed over, since they matched no open stream."""
+        return self._client.unmatched
+
+    @property
+    def _left_with_server(self) -> bool:
+        """Whether messages that were not handed out come again on the session's next connection."""
+        return self.state is ClientState.CLOSED and self._client._engine.persistent
+
+    def connect(self) -> bool:
+        """Open the connection; as ``AsyncClient.connect``."""
+        with self._gate:
+            if self._loop is not None or self.state is not ClientState.NEW:
+                raise UsageError("connect: a client is connected once; make a new one")
+            self._start()
+        try:
+            return self._call(self._client.connect())
+        except BaseException:
+            self._stop(0.0)
+            raise
+
+    def publish(
+        self, topic: str, payload: Payload = b"", *, qos: int = 0, retain: bool = False
+    ) -> None:
+        """Send a message; as ``AsyncClient.publish``."""
+        self._call(self._client.publish(topic, payload, qos=qos, retain=retain))
+
+    def publish_nowait(
+        self, topic: str, payload: Payload = b"", *, qos: int = 0, retain: bool = False
+    ) -> "SyncReceipt":
+        """Send a message and return at once; as ``AsyncClient.publish_nowait``."""
+        receipt = SyncReceipt(topic, payload_bytes(payload), qos, retain)
+        engine = self._client._engine
+        engine.require_usable()
+        receipt.packet.encode()  # what breaks a rule is told in this thread
+        engine.outgoing.require_room(len(self._jobs))
+        self._soon(partial(self._submit, receipt))
+        return receipt
+
+    def stored(self) -> None:
+        """Wait until all that was published so far with QoS 1 and 2 is in the store."""
+        self._call(self._client.stored())
+
+    def subscribe(self, topic_filter: str | Iterable[tuple[str, int]], qos: int = 0) -> list[int]:
+        """Ask for messages; as ``AsyncClient.subscribe``."""
+        return self._call(self._client.subscribe(topic_filter, qos))
+
+    def unsubscribe(self, *topic_filters: str) -> None:
+        """Take wishes back; as ``AsyncClient.unsubscribe``."""
+        self._call(self._client.unsubscribe(*topic_filters))
+
+    def messages(self, topic_filter: str | None = None) -> "SyncMessageStream":
+        """Iterate over the messages that come; as ``AsyncClient.messages``."""
+        return SyncMessageStream(self, self._call(self._open_stream(topic_filter)))
+
+    def disconnect(self, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Leave; as ``AsyncClient.disconnect``. The client's thread has ended then."""
+        if self._loop is not None:
+            try:
+                self._call(self._client.disconnect(timeout))
+            finally:
+                self._stop(timeout)
+
+    def __enter__(self) -> Self:
+        """Connect."""
+        self.connect()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Disconnect."""
+        self.disconnect()
+
+    # Inside: between the threads
+
+    def _start(self) -> None:
+        """Run an event loop in a thread; the gate is held."""
+        loop = self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=_run_loop, args=(loop,), name="mqttws-client", daemon=True
+        )
+        self._thread.start()
+
+    def _stop(self, timeout: float) -> None:
+        """End the loop and its thread."""
+        with self._gate:  # whatever was asked for before is on the loop, and nothing after
+            loop, self._loop = self._loop, None
+            if loop is not None:
+                loop.call_soon_threadsafe(loop.stop)
+        if loop is not None and self._thread is not None:
+            self._thread.join(timeout + CLOSING_SLACK)
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something on the loop and wait for its end."""
+        with self._gate:
+            if self._loop is None:
+                work.close()
+                self._client._engine.require_usable()
+                raise UsageError("the client has been disconnected", hint="make a new client")
+            if threading.current_thread() is self._thread:
+                work.close()
+                raise UsageError("a call from inside a callback of the client would never end")
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except CancelledError:
+            raise ConnectionLost("the client was disconnected while this waited") from None
+        except BaseException:  # Ctrl-C among them: nobody waits any more
+            future.cancel()
+            raise
+
+    def _soon(self, job: Callable[[], None]) -> None:
+        """Do something on the loop, with all that joins it meanwhile."""
+        self._jobs.append(job)
+        if not self._waking:
+            self._waking = True
+            with self._gate:
+                if self._loop is not None:
+                    self._loop.call_soon_threadsafe(self._run_jobs)
+
+    def _run_jobs(self) -> None:
+        self._waking = False
+        while self._jobs:
+            self._jobs.popleft()()
+
+    def _submit(self, receipt: "SyncReceipt") -> None:
+        engine = self._client._engine
+        try:
+            engine.require_usable()
+            engine.submit(receipt)
+        except MqttwsError as error:
+            receipt.complete(error)
+
+    def _acknowledge(self, message: ReceivedMessage) -> None:
+        self._soon(partial(self._client._engine.acknowledge, message))
+
+    async def _open_stream(self, topic_filter: str | None) -> MessageStream:
+        return self._client.messages(topic_filter)
+
+
+class SyncReceipt(Delivery):
+    """What ``Client.publish_nowait`` returns: wait for it to learn that the server has the message.
+
+    With QoS 0 it is done when the message is in the outbox.
+    """
+
+    __slots__ = ("_events",)
+
+    def __init__(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+        super().__init__(topic, payload, qos, retain)
+        self._events: list[threading.Event] = []
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait for its end, ``timeout`` seconds at most; raises as ``Receipt.wait`` does."""
+        if not self._done:
+            event = threading.Event()
+            self._events.append(event)
+            # Whoever completes it sets _done first and then looks for events: one of us sees both.
+            if not self._done and not event.wait(timeout):
+                raise late(self.topic, timeout or 0.0)
+        if self.error is not None:
+            raise self.error
+
+    def complete(self, error: MqttwsError | None = None) -> None:
+        """Wake everybody who waits."""
+        super().complete(error)
+        for event in self._events:
+            event.set()
+
+
+class SyncMessageStream(Iterator[ReceivedMessage]):
+    """Messages as they come: ``for message in client.messages("sensors/#")``.
+
+    Several threads may share one; ``close`` as ``MessageStream.close``.
+    """
+
+    def __init__(self, client: Client, stream: MessageStream) -> None:
+        self._client = client
+        self._stream = stream
+        self._batch: deque[ReceivedMessage] = deque()
+
+    def __next__(self) -> ReceivedMessage:
+        """Wait for the next message."""
+        return self.next()
+
+    def next(self, timeout: float | None = None) -> ReceivedMessage:
+        """Wait for the next message, ``timeout`` seconds at most.
+
+        Raises:
+            StopIteration: the client was disconnected.
+            RequestTimedOut: there was none in time.
+            MqttwsError: why the client ended, if it was not asked to.
+        """
+        client = self._client
+        while True:
+            try:
+                message = self._batch.popleft()
+            except IndexError:
+                self._refill(timeout)
+                continue
+            if message.qos and client._left_with_server:
+                continue
+            message._acknowledge = client._acknowledge
+            if not client._manual_ack:
+                message.ack()
+            return message
+
+    def close(self) -> None:
+        """Close the stream; messages that wait in it go to another that is open."""
+
+        async def close() -> None:
+            self._stream.close()
+
+        self._client._call(close())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _refill(self, timeout: float | None) -> None:
+        try:
+            self._batch.extend(self._client._call(self._take(timeout)))
+        except StopAsyncIteration:
+            raise StopIteration from None
+        except UsageError:
+            if self._client.state is ClientState.CLOSED:  # meanwhile, by another thread
+                raise StopIteration from None
+            raise
+
+    async def _take(self, timeout: float | None) -> list[ReceivedMessage]:
+        """Wait for one message, and take those that have come with it."""
+        try:
+            async with asyncio.timeout(timeout):
+                taken = [await anext(self._stream)]
+        except TimeoutError as error:
+            if isinstance(error, MqttwsError):
+                raise
+            raise timed_out(f"no message within {timeout:g} s") from None
+        # With a store, one at a time: each hand-over is written before the next.
+        while len(taken) < BATCH and self._stream.more and not self._stream.stored:
+            taken.append(await anext(self._stream))
+        return taken
+
+
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Run a loop until it is stopped, and leave nothing of it behind."""
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
