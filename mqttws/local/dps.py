@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import secrets
 import socket
 import tempfile
@@ -28,8 +29,8 @@ from ..dps.enrollments import (
 )
 from ..dps.service import Answer, Device, Refusal, Service
 from ..dps.topics import Message
-from ..errors import Hop, MqttwsError, ProtocolError, UsageError
-from ..net.failures import translate
+from ..errors import ConnectionLost, Hop, MqttwsError, ProtocolError, UsageError
+from ..net.failures import reason_of, translate
 from ..net.stream import ByteStream, Stream
 from ..net.websocket import accept_websocket
 from ..protocol import (
@@ -56,6 +57,9 @@ MAX_PACKET_SIZE = 98 * 1024
 
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds that a client is given for TLS, for the upgrade, and for CONNECT, each."""
+
+MAX_UNACKNOWLEDGED = 64
+"""Answers that a device may leave without PUBACK before its connection is closed."""
 
 WEBSOCKET_PATHS = ("/$iothub/websocket", "/")
 """Where the official SDKs ask for the WebSocket: Python, Node and C; C# and Java."""
@@ -103,6 +107,9 @@ class LocalDps:
         retry_after: int = 3,
         assigning_polls: int = 0,
     ) -> None:
+        for port in (wss_port, mqtts_port):
+            if port is not None and not (isinstance(port, int) and 0 <= port <= 65535):
+                raise UsageError(f"port {port!r}; allowed: 0 to 65535, or None")
         self.host = host
         self.wss_port = wss_port
         self.mqtts_port = mqtts_port
@@ -120,7 +127,7 @@ class LocalDps:
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._ca_file: Path | None = None
         self._servers: list[asyncio.Server] = []
-        self._greeting: set[asyncio.Task[None]] = set()
+        self._greeting: dict[asyncio.Task[None], ByteStream] = {}
         self._links: set[_DeviceLink] = set()
         self._by_id: dict[str, _DeviceLink] = {}
         self._connections = 0
@@ -172,6 +179,7 @@ class LocalDps:
             raise UsageError("the local DPS has been started already")
         if self.wss_port is None and self.mqtts_port is None:
             raise UsageError("the local DPS needs a port to listen on")
+        addresses = await self._addresses()
         if self._state is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="mqttws-")
             folder = Path(self._temporary.name)
@@ -179,14 +187,18 @@ class LocalDps:
             folder = Path(self._state)
         try:
             certificates = await asyncio.to_thread(
-                prepare_certificates, folder, (self.host, socket.gethostname())
+                prepare_certificates, folder, (self.host, *_own_names())
             )
             self._ca_file = certificates.ca_file
             self._context = certificates.context()
             if self.wss_port is not None:
-                self.wss_port = await self._listen(self.wss_port, "wss", self._greet_websocket)
+                self.wss_port = await self._listen(
+                    addresses, self.wss_port, "wss", self._greet_websocket
+                )
             if self.mqtts_port is not None:
-                self.mqtts_port = await self._listen(self.mqtts_port, "mqtts", self._greet_plain)
+                self.mqtts_port = await self._listen(
+                    addresses, self.mqtts_port, "mqtts", self._greet_plain
+                )
         except BaseException:
             await self.stop()
             raise
@@ -195,9 +207,11 @@ class LocalDps:
         """Close every connection and stop listening; bounded in time."""
         for server in self._servers:
             server.close()
-        for task in self._greeting:
+        greeting = dict(self._greeting)
+        for task, stream in greeting.items():
             task.cancel()
-        await asyncio.gather(*self._greeting, return_exceptions=True)
+            stream.abort()  # a task that has not begun yet would not do it
+        await asyncio.gather(*greeting, return_exceptions=True)
         await asyncio.gather(*(link.stop() for link in list(self._links)))
         self._servers.clear()
         if self._temporary is not None:
@@ -218,33 +232,43 @@ class LocalDps:
         """Stop."""
         await self.stop()
 
-    async def wait_closed(self) -> None:
-        """Serve until cancelled."""
-        await asyncio.gather(*(server.serve_forever() for server in self._servers))
-
     # Listeners
 
-    async def _listen(self, port: int, name: str, greet: Greet) -> int:
+    async def _listen(self, addresses: Sequence[str], port: int, name: str, greet: Greet) -> int:
         def connected(stream: ByteStream) -> None:
             self._connections += 1
             label = f"#{self._connections} {name} {stream.peer}"
             task = asyncio.get_running_loop().create_task(self._greet(stream, label, greet))
-            self._greeting.add(task)
-            task.add_done_callback(self._greeting.discard)
+            self._greeting[task] = stream
+            task.add_done_callback(self._greeting.pop)
 
+        for address in addresses:
+            try:
+                server = await asyncio.get_running_loop().create_server(
+                    lambda: ByteStream(connected), address, port, backlog=1024
+                )
+            except OSError as error:
+                raise UsageError(
+                    f"cannot listen on {self.host} port {port}: {reason_of(error)}",
+                    hint="choose another port, or 0 for a free one; below 1024 needs rights",
+                ) from error
+            self._servers.append(server)
+            # A name with several addresses is served on one port.
+            port = server.sockets[0].getsockname()[1]
+        return port
+
+    async def _addresses(self) -> list[str]:
+        """Return the addresses that ``host`` means."""
         try:
-            server = await asyncio.get_running_loop().create_server(
-                lambda: ByteStream(connected), self.host, port, backlog=1024
+            found = await asyncio.get_running_loop().getaddrinfo(
+                self.host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )
-        except OSError as error:
-            reason = error.strerror or str(error)
+        except (OSError, UnicodeError) as error:
             raise UsageError(
-                f"cannot listen on {self.host} port {port}: {reason}",
-                hint="choose another port, or 0 for a free one; below 1024 needs rights",
+                f"cannot listen on {self.host}: it has no address here",
+                hint="name an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all",
             ) from error
-        self._servers.append(server)
-        found: int = server.sockets[0].getsockname()[1]
-        return found
+        return list(dict.fromkeys(str(address[4][0]) for address in found))
 
     async def _greet(self, stream: ByteStream, label: str, greet: Greet) -> None:
         """Bring a connection to where MQTT begins; whatever goes wrong ends it, in one log line."""
@@ -320,7 +344,7 @@ class _DeviceLink:
 
     async def stop(self) -> None:
         """End the connection because the service ends, and wait for that."""
-        self._protocol.close(None)
+        self._protocol.close(ConnectionLost("the service has ended"))
         self._pump()
         if self._closing is not None:
             await self._closing
@@ -401,6 +425,9 @@ class _DeviceLink:
             # PUBACK comes before the answer: the C# SDK needs that order.
             self._protocol.acknowledge(packet_id)
         for effect in effects:
+            if len(self._protocol.session.outgoing) >= MAX_UNACKNOWLEDGED:
+                self._protocol.close(ProtocolError("the device acknowledges none of its answers"))
+                return
             if isinstance(effect, Answer):
                 self._log("%s", effect.reason)
                 if not self._protocol.publish(effect.message.topic, effect.message.payload, qos=1):
@@ -409,7 +436,8 @@ class _DeviceLink:
                 self._protocol.close(ProtocolError(effect.reason))
 
     def _finish(self, error: MqttwsError | None) -> None:
-        self._log("closed: %s", "by the device" if error is None else error)
+        who = "after the refusal" if self._device is None else "by the device"
+        self._log("closed: %s", error or who)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -438,6 +466,12 @@ class _DeviceLink:
 
 _closing: set[asyncio.Task[None]] = set()
 """Connections that are being closed: a task that nobody holds could be collected before its end."""
+
+
+def _own_names() -> list[str]:
+    """Return the machine's name, if it is one that can stand in a certificate."""
+    name = socket.gethostname()
+    return [name] if re.fullmatch(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*", name) else []
 
 
 def _operation_ids() -> Iterator[str]:
