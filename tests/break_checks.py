@@ -124,7 +124,11 @@ BREAKS = {
         "0xE0: Shape(Disconnect",
         '0xF0: Shape(Disconnect, 0, 0, "U-7"),\n    0xE0: Shape(Disconnect',
     ),
-    "U-4": ("wire/fields.py", 'if "\\0" in text:', 'if any(each < " " for each in text):'),
+    "U-4": (
+        "wire/fields.py",
+        'if "\\0" in text:\n        raise MalformedPacket(',
+        'if any(each < " " for each in text):\n        raise MalformedPacket(',
+    ),
     "U-14": (
         CLIENT,
         "return self._last_sent + self._answer_timeout",

@@ -1,5 +1,7 @@
 """Every packet of the table, both ways, whole and in pieces."""
 
+from enum import IntEnum
+
 import pytest
 
 from mqttws.errors import UsageError
@@ -8,10 +10,15 @@ from mqttws.wire import (
     Connect,
     Decoder,
     Packet,
+    PubAck,
+    PubComp,
     Publish,
+    PubRec,
+    PubRel,
     SubAck,
     Subscribe,
     Subscription,
+    UnsubAck,
     Unsubscribe,
     decode,
     encode,
@@ -196,6 +203,31 @@ def test_the_order_of_filters_and_codes_is_kept() -> None:
     assert decode(encode(unsubscribe)) == unsubscribe
     suback = SubAck(1, [(0, 1, 2, 128)[number % 4] for number in range(300)])
     assert decode(encode(suback)) == suback
+
+
+class Number(IntEnum):
+    """Names for numbers, as a program may have them."""
+
+    ONE = 1
+    HUNDRED = 100
+    LARGEST = 65535
+
+
+@pytest.mark.parametrize("number", Number)
+def test_numbers_may_have_names(number: Number) -> None:
+    for make in (PubAck, PubRec, PubRel, PubComp, UnsubAck):
+        assert encode(make(number)) == encode(make(int(number)))
+    for named, plain in [
+        (Publish("t", b"", Number.ONE, packet_id=number), Publish("t", b"", 1, packet_id=number)),
+        (Publish("t", b"", 1, packet_id=number), Publish("t", b"", 1, packet_id=int(number))),
+        (
+            Subscribe(number, [Subscription("t", Number.ONE)]),
+            Subscribe(number, [Subscription("t", 1)]),
+        ),
+        (SubAck(number, [Number.ONE]), SubAck(int(number), [1])),
+        (Connect("c", keep_alive=number), Connect("c", keep_alive=int(number))),
+    ]:
+        assert encode(named) == encode(plain)
 
 
 def test_lists_of_a_packet_may_be_tuples() -> None:
