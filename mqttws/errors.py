@@ -34,6 +34,14 @@ from enum import Enum
 from typing import ClassVar
 
 
+def one_line(text: str) -> str:
+    """Return text from elsewhere so that it can stand in one line of a log or an error.
+
+    Control characters are written out: a peer must not forge lines, nor colour a terminal.
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 class Hop(Enum):
     """One leg of the way to an assignment, in the order in which the legs are walked."""
 
@@ -315,9 +323,13 @@ class RequestTimedOut(MqttwsError, TimeoutError):
 class QueueFull(MqttwsError):
     """As much waits as may wait: unfinished publishes, or messages that nobody reads."""
 
+    usual_hint = "wait until some of it is done, and publish or read at the other's pace"
+
 
 class StoreFailed(MqttwsError):
     """The session store cannot be opened, read or written; the cause is chained."""
+
+    usual_hint = "see whether the disk is full, and that no other client uses the file"
 
 
 class ProvisioningError(MqttwsError):

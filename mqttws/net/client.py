@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from ..errors import MqttwsError, SubscribeRefused, UsageError
+from ..errors import MqttwsError, RequestTimedOut, SubscribeRefused, UsageError
 from ..protocol import ClientProtocol
 from ..wire import (
     DEFAULT_MAX_PACKET_SIZE,
@@ -21,9 +21,8 @@ from ..wire import (
     Will,
 )
 from .backoff import Backoff
-from .dial import parse_url
+from .dial import Target, parse_url
 from .engine import Engine
-from .failures import timed_out
 from .hops import OnStep, Walk
 from .inbox import MessageStream, ReceivedMessage
 from .link import OUTBOX_HIGH_WATER
@@ -89,7 +88,7 @@ class AsyncClient:
 
     def __init__(
         self,
-        url: str,
+        url: str | Target,
         *,
         client_id: str = "",
         username: str | None = None,
@@ -113,7 +112,7 @@ class AsyncClient:
     ) -> None:
         if not isinstance(max_outgoing, int) or not 1 <= max_outgoing <= MAX_OUTGOING:
             raise UsageError(f"max_outgoing {max_outgoing!r}; allowed: 1 to {MAX_OUTGOING}")
-        target = parse_url(url)
+        target = url if isinstance(url, Target) else parse_url(url)
         fixed = None if password is None or callable(password) else password_bytes(password)
         placeholder = b"" if callable(password) else fixed
         connect = Connect(client_id, username, placeholder, clean_session, keep_alive, will)
@@ -225,7 +224,7 @@ class AsyncClient:
             if isinstance(error, MqttwsError):
                 raise
             if not receipt.accepted:
-                raise timed_out(
+                raise RequestTimedOut(
                     f"publish to {topic!r}: no room within {self._request_timeout:g} s; nothing"
                     " was sent or queued"
                 ) from None
@@ -267,10 +266,10 @@ class AsyncClient:
             SubscribeRefused: the server refused at least one filter.
             ConnectionLost, RequestTimedOut, UsageError: as for ``publish``.
         """
-        pairs = [(topic_filter, qos)] if isinstance(topic_filter, str) else list(topic_filter)
-        wishes = [Subscription(*pair) for pair in pairs]
         engine = self._engine
         engine.require_usable()
+        pairs = [(topic_filter, qos)] if isinstance(topic_filter, str) else _pairs(topic_filter)
+        wishes = [Subscription(*pair) for pair in pairs]
         Subscribe(1, wishes).encode()  # what breaks a rule is told before it is waited for
 
         def send(protocol: ClientProtocol) -> int:
@@ -350,10 +349,20 @@ class AsyncClient:
         await self.disconnect()
 
 
+def _pairs(wishes: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+    try:
+        return [(topic_filter, qos) for topic_filter, qos in wishes]
+    except (TypeError, ValueError):
+        raise UsageError("topic filters: allowed: one str, or (filter, QoS) pairs") from None
+
+
 def payload_bytes(payload: object) -> bytes:
     """Return a payload's bytes; text is sent as UTF-8."""
     if isinstance(payload, str):
-        return payload.encode()
+        try:
+            return payload.encode()
+        except UnicodeEncodeError:
+            raise UsageError("payload: text with a lone surrogate has no UTF-8") from None
     if isinstance(payload, bytes | bytearray | memoryview):
         return bytes(payload)
     raise UsageError(f"payload: found {type(payload).__name__}; allowed: bytes or str")

@@ -19,6 +19,7 @@ from ..errors import (
     Hop,
     MqttwsError,
     QueueFull,
+    RequestTimedOut,
     StoreFailed,
     UsageError,
 )
@@ -27,7 +28,6 @@ from ..wire import REFUSED, Connect, Subscription
 from . import clock
 from .backoff import Backoff
 from .dial import dial
-from .failures import timed_out
 from .hops import Walk
 from .inbox import Inbox, MessageStream, ReceivedMessage, logger
 from .journal import CLOSE_TIMEOUT, Journal
@@ -38,11 +38,11 @@ from .receipt import Delivery
 from .store import MemoryStore, Step, Stored
 from .trace import tracer_for
 
-MAX_QUEUED_BYTES = 16 * 1024 * 1024
-"""Payload bytes that may wait for the application before the socket is left unread."""
+MAX_UNREAD_BYTES = 16 * 1024 * 1024
+"""Bytes of messages that may wait for the application before the socket is left unread."""
 
-MAX_UNREAD_BYTES = 64 * 1024 * 1024
-"""Payload bytes that may wait for it while a call of its own awaits an answer behind them."""
+MAX_UNREAD_BYTES_WAITING = 64 * 1024 * 1024
+"""Bytes of messages that may wait for it while a call of its own awaits an answer behind them."""
 
 FILTERS_PER_REQUEST = 64
 """Topic filters in one SUBSCRIBE when subscriptions are renewed."""
@@ -93,7 +93,7 @@ class Engine:
         """
         if self.state is ClientState.CLOSED:
             if self.error is not None:
-                raise self.error
+                raise self.error.with_traceback(None)
             raise UsageError("the client has been disconnected", hint="make a new client")
         if self.state in (ClientState.NEW, ClientState.CONNECTING):
             raise UsageError("the client is not connected", hint="await client.connect() first")
@@ -103,7 +103,7 @@ class Engine:
         if self.state is not ClientState.CLOSED:
             return False
         if self.error is not None:
-            raise self.error
+            raise self.error.with_traceback(None)
         return True
 
     async def connect(self, walk: Walk) -> bool:
@@ -222,7 +222,7 @@ class Engine:
         except TimeoutError as error:
             if isinstance(error, MqttwsError):
                 raise
-            raise timed_out(f"{what}: no answer within {timeout:g} s") from None
+            raise RequestTimedOut(f"{what}: no answer within {timeout:g} s") from None
         finally:
             self._answers -= 1
             self.regulate()
@@ -280,7 +280,7 @@ class Engine:
         if link is None:
             return
         answers = len(self._waits) + self._answers
-        if answers and inbox.size > MAX_UNREAD_BYTES:
+        if answers and inbox.size > MAX_UNREAD_BYTES_WAITING:
             error = QueueFull(
                 f"{inbox.size} bytes of messages wait unread while a call awaits its answer"
                 " behind them; what was to be sent stays in flight",
@@ -289,7 +289,7 @@ class Engine:
             self._waits.fail(error)
             link.fail_requests(error)
             answers = 0
-        full = inbox.count >= self._options.max_queued or inbox.size >= MAX_QUEUED_BYTES
+        full = inbox.count >= self._options.max_queued or inbox.size >= MAX_UNREAD_BYTES
         link.set_reading(not full or answers > 0)
 
     # What the links tell
@@ -315,7 +315,7 @@ class Engine:
                 self.acknowledge if self._options.manual_ack else None,
             )
         )
-        if inbox.count >= self._options.max_queued or inbox.size >= MAX_QUEUED_BYTES:
+        if inbox.count >= self._options.max_queued or inbox.size >= MAX_UNREAD_BYTES:
             self.regulate()
 
     def on_completed(self, packet_id: int) -> None:

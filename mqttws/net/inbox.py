@@ -52,6 +52,14 @@ class ReceivedMessage:
             acknowledge(self)
 
 
+MESSAGE_COST = 400
+"""Bytes that a waiting message takes beside its topic and payload."""
+
+
+def _cost(message: ReceivedMessage) -> int:
+    return len(message.payload) + len(message.topic) + MESSAGE_COST
+
+
 class Buffer:
     """The messages of one stream, and who waits for them."""
 
@@ -90,7 +98,7 @@ class Inbox:
 
     Attributes:
         count: how many messages wait.
-        size: bytes of their payloads.
+        size: about how many bytes they take.
         unmatched: how many were passed over.
         settle: waits until what was handed over is in the store; None where nothing is stored.
     """
@@ -107,7 +115,7 @@ class Inbox:
     def put(self, message: ReceivedMessage) -> None:
         """Take a message in."""
         self.count += 1
-        self.size += len(message.payload)
+        self.size += _cost(message)
         buffer = self._buffer_for(message.topic) if self._filtered else self._rest
         if buffer is None:
             self._pass_over(message)
@@ -120,7 +128,7 @@ class Inbox:
         """Hand the oldest message of a stream out."""
         message = buffer.messages.popleft()
         self.count -= 1
-        self.size -= len(message.payload)
+        self.size -= _cost(message)
         self._on_left(message, True)
         buffer.unsettled = message.qos == 2 and self.settle is not None
         return message
@@ -154,7 +162,7 @@ class Inbox:
         buffer.wake_all()
         for message in left:
             self.count -= 1
-            self.size -= len(message.payload)
+            self.size -= _cost(message)
             self.put(message)
 
     def sweep(self) -> None:
@@ -173,7 +181,7 @@ class Inbox:
             buffer.messages.extend(kept)
         waiting = [message for buffer in self._buffers() for message in buffer.messages]
         self.count = len(waiting)
-        self.size = sum(len(message.payload) for message in waiting)
+        self.size = sum(_cost(message) for message in waiting)
 
     def wake_all(self) -> None:
         """Let everybody who waits look: the client has ended."""
@@ -204,7 +212,7 @@ class Inbox:
             logger.warning("a message to %r matches no open stream; told once", message.topic)
         self.unmatched += 1
         self.count -= 1
-        self.size -= len(message.payload)
+        self.size -= _cost(message)
         self._on_left(message, False)
 
 

@@ -136,7 +136,8 @@ class Link:
             raise ConnectFailed(
                 f"connect: the server closed the connection instead of answering CONNECT: {error}",
                 hop=Hop.CONNECT,
-                hint="it found fault with CONNECT: check user name and ClientId, and see its log",
+                hint="check the port, since WebSocket and MQTT over TLS have different ones; then"
+                " user name and ClientId, and the server's log",
             ) from error
         except ProtocolError as error:
             raise ConnectFailed(
@@ -159,6 +160,8 @@ class Link:
             return await future
         finally:
             self._requests.pop(packet_id, None)
+            if future.done() and not future.cancelled():
+                future.exception()  # told or not: it is not a warning's matter
 
     def fail_requests(self, error: MqttwsError) -> None:
         """Have everybody who waits for a request's answer wait no longer."""
@@ -256,9 +259,9 @@ class Link:
 
     def _write(self, stream: Stream, data: bytes) -> None:
         if data:
+            stream.write(data)
             if self._tracer is not None:
                 self._tracer.read(">", data)
-            stream.write(data)
 
     def _pump(self) -> None:
         """Hand events out, send what is to be sent, and set the timer."""

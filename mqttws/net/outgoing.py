@@ -205,6 +205,8 @@ class Waits:
             await future
         finally:
             del waiting[future]
+            if future.done() and not future.cancelled():
+                future.exception()  # told or not: it is not a warning's matter
             if not waiting:
                 self._on_change()
 

@@ -4,6 +4,7 @@ Joins the MQTT client to the device's side of DPS (``dps.registration``), and gi
 """
 
 import asyncio
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -14,6 +15,7 @@ from ..dps.registration import Assignment, Registration
 from ..dps.topics import RESPONSE_FILTER, Message
 from ..errors import ConnectionLost, ConnectRefused, Hop, MqttwsError, UsageError
 from .client import AsyncClient
+from .dial import make_target
 from .hops import OnStep, Step, Walk
 from .inbox import ReceivedMessage
 from .stream import CLOSE_TIMEOUT
@@ -134,7 +136,7 @@ async def provision_async(
     """
     if transport not in ("wss", "mqtts"):
         raise UsageError(f"transport {transport!r}; allowed: 'wss' or 'mqtts'; DPS has no other")
-    if not isinstance(id_scope, str) or not id_scope or "/" in id_scope:
+    if not isinstance(id_scope, str) or not re.fullmatch(r"[!-.0-~]+", id_scope):
         raise UsageError(f"id scope {id_scope!r}; allowed: what the portal shows, like 0ne00ABCDEF")
     registration = Registration(
         credential.registration_id,
@@ -143,9 +145,8 @@ async def provision_async(
         answer_timeout=hop_timeout,
     )
     walk = Walk(timeout=timeout, hop_timeout=hop_timeout, on_step=on_step)
-    address = f"[{host}]" if ":" in host else host
     client = AsyncClient(
-        f"{transport}://{address}{'' if port is None else f':{port}'}{path}",
+        make_target(transport, host, port, path),
         client_id=credential.registration_id,
         username=build_username(id_scope, credential.registration_id),
         password=credential.password(id_scope, time.time()),

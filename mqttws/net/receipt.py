@@ -3,9 +3,8 @@
 import asyncio
 from collections.abc import Generator
 
-from ..errors import MqttwsError
+from ..errors import MqttwsError, RequestTimedOut
 from ..wire import Publish
-from .failures import timed_out
 
 
 class Delivery:
@@ -104,6 +103,6 @@ class Receipt(Delivery):
 
 def late(topic: str, seconds: float) -> MqttwsError:
     """Return the error for a message whose end did not come in time."""
-    return timed_out(
+    return RequestTimedOut(
         f"publish to {topic!r}: no answer within {seconds:g} s; the message stays in flight"
     )

@@ -13,9 +13,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from ..errors import ConnectionLost, MqttwsError, UsageError
+from ..errors import ConnectionLost, MqttwsError, RequestTimedOut, UsageError
 from .client import AsyncClient, Payload, payload_bytes
-from .failures import timed_out
 from .inbox import MessageStream, ReceivedMessage
 from .options import ClientState
 from .receipt import Delivery, late
@@ -316,7 +315,7 @@ class SyncMessageStream(Iterator[ReceivedMessage]):
         except TimeoutError as error:
             if isinstance(error, MqttwsError):
                 raise
-            raise timed_out(f"no message within {timeout:g} s") from None
+            raise RequestTimedOut(f"no message within {timeout:g} s") from None
         # With a store, one at a time: each hand-over is written before the next.
         while len(taken) < BATCH and self._stream.more and not self._stream.stored:
             taken.append(await anext(self._stream))

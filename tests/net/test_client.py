@@ -13,6 +13,7 @@ from mqttws import (
     KeepAliveExpired,
     PacketTooLarge,
     ProtocolError,
+    QueueFull,
     ReceivedMessage,
     RequestTimedOut,
     SubscribeRefused,
@@ -21,6 +22,7 @@ from mqttws import (
     UsageError,
     Will,
 )
+from mqttws.net.engine import Engine
 from mqttws.protocol import MessageReceived, SubscribeReceived
 from mqttws.wire import Packet, PingReq, Publish, encode
 
@@ -55,6 +57,11 @@ def client_of(
         tls=TlsConfig(ca=certificates.ca_file, only_ca=True),
         **options,  # type: ignore[arg-type]
     )
+
+
+def engine_of(client: AsyncClient) -> Engine:
+    found = getattr(client, "client", None)
+    return client._engine if found is None else found._client._engine  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -248,6 +255,8 @@ async def test_misuse_is_told_at_the_call_and_harms_nothing(certificates: Certif
                 client.publish("t" * 65536),
                 client.publish("t", qos=3),
                 client.publish("t", 5),  # type: ignore[arg-type]
+                client.publish("t", "\ud800"),
+                client.subscribe([("a",)]),  # type: ignore[list-item]
                 client.subscribe("a/#/b"),
                 client.subscribe([]),
                 client.unsubscribe(),
@@ -341,6 +350,68 @@ async def test_a_consumer_that_publishes_in_its_loop_never_deadlocks(
                 if len(seen) == 100:
                     break
             assert sorted(seen) == list(range(100))  # threads publish in any order
+
+
+async def test_an_answer_that_comes_while_the_request_is_being_sent_is_not_missed(
+    certificates: Certificates,
+) -> None:
+    async with broker(**carried_by("wss", certificates)) as server:  # type: ignore[arg-type]
+        async with client_of(server, certificates, request_timeout=20) as client:
+            await asyncio.gather(*(client.publish("t", bytes(300_000), qos=1) for _ in range(30)))
+
+
+@pytest.mark.only_async
+async def test_a_reader_that_is_woken_and_cancelled_wakes_the_next(
+    certificates: Certificates,
+) -> None:
+    async with broker(**carried_by("wss", certificates)) as server:  # type: ignore[arg-type]
+        async with client_of(server, certificates) as client:
+            await client.subscribe("t", qos=1)
+            first = asyncio.ensure_future(anext(client.messages()))
+            second = asyncio.ensure_future(anext(client.messages()))
+            await asyncio.sleep(0)
+            link = server.last
+            link.protocol.publish("t", b"x", 0)
+            link.pump()
+            while not client._engine.inbox.count:
+                await asyncio.sleep(0)
+            first.cancel()
+            async with asyncio.timeout(10):
+                assert (await second).payload == b"x"
+            assert first.cancelled()
+
+
+@pytest.mark.parametrize("while_waiting", [False, True])
+async def test_a_server_that_floods_is_bounded_in_bytes(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch, while_waiting: bool
+) -> None:
+    monkeypatch.setattr("mqttws.net.engine.MAX_UNREAD_BYTES", 100_000)
+    monkeypatch.setattr("mqttws.net.engine.MAX_UNREAD_BYTES_WAITING", 1_000_000)
+    flood = frame(encode(Publish("t" * 60_000)))
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await upgrade(reader, writer)
+        await read_frame(reader)
+        writer.write(frame(CONNACK))
+        while True:
+            writer.write(flood)
+            await writer.drain()
+
+    async with listening(handler, certificates.server()) as port:
+        client = AsyncClient(
+            f"wss://127.0.0.1:{port}/", tls=TlsConfig(ca=certificates.ca_file, only_ca=True)
+        )
+        async with client:
+            if while_waiting:
+                with pytest.raises(QueueFull, match="unread"):
+                    await client.subscribe("t")
+                assert client.connected, "the socket is left unread again"
+            else:
+                messages = client.messages()
+                for _ in range(20):
+                    await anext(messages)
+                    assert client.connected
+                    assert engine_of(client).inbox.size < 2_000_000
 
 
 async def test_a_message_that_was_not_handed_out_is_not_acknowledged(

@@ -64,7 +64,7 @@ class States:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    while not condition():  # noqa: ASYNC110 - what a peer does is waited for
+    while not condition():
         await asyncio.sleep(0.001)
 
 
@@ -491,7 +491,7 @@ async def test_what_came_before_any_stream_is_sorted_into_those_that_are_opened(
 async def test_unread_messages_in_front_of_an_answer_end_the_wait_with_a_clear_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(engine, "MAX_UNREAD_BYTES", 100_000)
+    monkeypatch.setattr(engine, "MAX_UNREAD_BYTES_WAITING", 200_000)
     async with broker(websocket=True) as server:
         async with client_of(server.port, max_queued=5) as client:
             await client.subscribe("t")
