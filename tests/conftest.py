@@ -23,21 +23,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "rule(*ids): the statements of a standard that the test proves"
     )
     config.addinivalue_line("markers", "only_async: says nothing of the sync client")
-    config.addinivalue_line("markers", "slow: minutes long; runs only with --slow, as CI does")
     config.addinivalue_line(
         "markers", "timeout(seconds): time limit of a coroutine test, other than the usual one"
     )
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--slow", action="store_true", help="run the tests that take minutes, too")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--slow"):
-        long = [item for item in items if item.get_closest_marker("slow")]
-        items[:] = [item for item in items if item not in long]
-        config.hook.pytest_deselected(items=long)
 
 
 @pytest.hookimpl(tryfirst=True)
