@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         TlsFailed,
         UnexpectedPacket,
         Unreachable,
+        UnsupportedAttestation,
         UpgradeRefused,
         UsageError,
     )
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from .net.hops import Step
     from .net.provisioning import provision, provision_async
     from .net.tls import TlsConfig
+    from .net.x509 import Tpm, X509Certificate
     from .wire import Will
 
 _HOMES = {
@@ -58,6 +60,7 @@ _HOMES = {
         "PacketTooLarge",
         "UnexpectedPacket",
         "UsageError",
+        "UnsupportedAttestation",
         "ConnectFailed",
         "NameNotResolved",
         "Unreachable",
@@ -82,6 +85,7 @@ _HOMES = {
     "net.hops": ("Step",),
     "net.provisioning": ("provision", "provision_async"),
     "net.tls": ("TlsConfig",),
+    "net.x509": ("X509Certificate", "Tpm"),
     "wire": ("Will",),
 }
 """Where each public name lives."""
@@ -94,6 +98,8 @@ __all__ = [
     "provision",
     "provision_async",
     "SymmetricKey",
+    "X509Certificate",
+    "Tpm",
     "Assignment",
     "AsyncClient",
     "ReceivedMessage",
@@ -108,6 +114,7 @@ __all__ = [
     "PacketTooLarge",
     "UnexpectedPacket",
     "UsageError",
+    "UnsupportedAttestation",
     "ConnectFailed",
     "NameNotResolved",
     "Unreachable",

@@ -4,17 +4,30 @@ Joins the MQTT client to the device's side of DPS (``dps.registration``), and gi
 """
 
 import asyncio
+import random
+import ssl
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from typing import Literal, Protocol, TypedDict, Unpack
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Literal, Protocol, TypedDict, Unpack, runtime_checkable
 
-from ..dps.names import build_username
-from ..dps.registration import Assignment, Registration
+from ..dps.names import DEFAULT_API_VERSION, build_username
+from ..dps.registration import MAX_RETRY_AFTER, Assignment, Registration
 from ..dps.topics import RESPONSE_FILTER, Message
-from ..errors import ConnectionLost, ConnectRefused, Hop, MqttwsError, UsageError
+from ..errors import (
+    CertificateRejected,
+    ConnectFailed,
+    ConnectionLost,
+    ConnectRefused,
+    Hop,
+    HopTimedOut,
+    MqttwsError,
+    SubprotocolRefused,
+    UpgradeRefused,
+    UsageError,
+)
 from .client import AsyncClient, ReceivedMessage
-from .hops import OnStep, Step, Walk
+from .hops import REQUESTS, OnStep, Step, Walk
 from .tls import Tls
 from .trace import OnPacket
 
@@ -35,6 +48,18 @@ _REFUSALS = {
 }
 """What CONNACK's codes mean when DPS sends them."""
 
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+"""Seconds before a lost connection is made anew: doubled each time in vain, half of it random."""
+
+_SERVER_UNAVAILABLE = 3  # the one CONNACK code that may pass
+
+_CERTIFICATE_HINT = (
+    "the connection ended right after this device's certificate had been shown: the service does "
+    "not know its issuer. Check that the whole chain is sent, and that one of its certificates is "
+    "enrolled"
+)
+
 Transport = Literal["wss", "mqtts"]
 """MQTT over WebSocket on port 443, or MQTT over TLS on port 8883."""
 
@@ -46,8 +71,16 @@ class Credential(Protocol):
     def registration_id(self) -> str:
         """The device's name at DPS."""
 
-    def password(self, id_scope: str, unix_now: float) -> str:
-        """Return the password for CONNECT."""
+    def password(self, id_scope: str, unix_now: float) -> str | None:
+        """Return the password for CONNECT; None for none."""
+
+
+@runtime_checkable
+class TlsCredential(Credential, Protocol):
+    """What speaks in the TLS handshake, such as a certificate."""
+
+    def context(self, tls: Tls) -> ssl.SSLContext:
+        """Return a TLS context that shows it and trusts whom ``tls`` names."""
 
 
 class ProvisionOptions(TypedDict, total=False):
@@ -61,6 +94,9 @@ class ProvisionOptions(TypedDict, total=False):
     payload: object
     timeout: float
     hop_timeout: float
+    api_version: str
+    jitter: float
+    max_retry_after: float
     on_step: OnStep | None
     on_packet: OnPacket | None
 
@@ -97,14 +133,22 @@ async def provision_async(
     payload: object = None,
     timeout: float = 120.0,
     hop_timeout: float = 30.0,
+    api_version: str = DEFAULT_API_VERSION,
+    jitter: float = 0.0,
+    max_retry_after: float = MAX_RETRY_AFTER,
     on_step: OnStep | None = None,
     on_packet: OnPacket | None = None,
 ) -> Assignment:
     """Register a device with DPS and wait until it is assigned to a hub.
 
+    A connection lost once the service has been asked is made anew, with longer and longer
+    pauses, and the same operation is asked about again, until ``timeout``; so are 429 and 5xx.
+    However this ends, cancelling included, nothing of it is left behind.
+
     Args:
         id_scope: of the DPS instance, such as ``0ne00ABCDEF``.
-        credential: who the device is and how it proves it, such as a ``SymmetricKey``.
+        credential: who the device is and how it proves it: a ``SymmetricKey`` or an
+            ``X509Certificate``.
         host: the DPS endpoint; the instance's own name is needed with private endpoints.
         port: None for the transport's own: 443 or 8883.
         path: of the WebSocket.
@@ -113,6 +157,9 @@ async def provision_async(
         payload: handed to the enrollment's custom allocation; any value that JSON has.
         timeout: seconds for all of it.
         hop_timeout: seconds for each hop and for each answer of the service.
+        api_version: of the service API, ``2019-03-31`` or later.
+        jitter: seconds; up to so much is added to each wait, at random: for fleets.
+        max_retry_after: the longest wait in seconds that is obeyed, jitter not counted.
         on_step: told of each step when it begins and when it has ended.
         on_packet: told of each packet sent (``>``) and received (``<``), secrets included.
 
@@ -128,41 +175,104 @@ async def provision_async(
         raise UsageError(f"transport {transport!r}; allowed: 'wss' or 'mqtts'; DPS has no other")
     if not isinstance(id_scope, str) or not id_scope or "/" in id_scope:
         raise UsageError(f"id scope {id_scope!r}; allowed: what the portal shows, like 0ne00ABCDEF")
+    if jitter < 0:
+        raise UsageError(f"jitter {jitter!r}; allowed: seconds, 0 or more")
     registration = Registration(
         credential.registration_id,
         payload=payload,
         request_ids=_request_ids(),
+        jitter=lambda: random.uniform(0, jitter),  # noqa: S311 - no secret comes of it
+        max_retry_after=max_retry_after,
         answer_timeout=hop_timeout,
     )
     walk = Walk(timeout=timeout, hop_timeout=hop_timeout, on_step=on_step)
     address = f"[{host}]" if ":" in host else host
-    client = AsyncClient(
-        f"{transport}://{address}{'' if port is None else f':{port}'}{path}",
-        client_id=credential.registration_id,
-        username=build_username(id_scope, credential.registration_id),
-        password=credential.password(id_scope, time.time()),
-        keep_alive=KEEP_ALIVE,
-        request_timeout=hop_timeout,
-        tls=tls,
-        on_packet=on_packet,
-    )
+    certified = isinstance(credential, TlsCredential)
+    context: Tls = credential.context(tls) if isinstance(credential, TlsCredential) else tls
+
+    def new_client() -> AsyncClient:
+        return AsyncClient(
+            f"{transport}://{address}{'' if port is None else f':{port}'}{path}",
+            client_id=credential.registration_id,
+            username=build_username(id_scope, credential.registration_id, api_version),
+            password=credential.password(id_scope, time.time()),
+            keep_alive=KEEP_ALIVE,
+            request_timeout=hop_timeout,
+            tls=context,
+            on_packet=on_packet,
+        )
+
     try:
-        await client.connect_along(walk)
-        async with walk.hop(Hop.SUBSCRIBE, RESPONSE_FILTER) as step:
-            granted = await client.subscribe(RESPONSE_FILTER, qos=1)
-            step.detail = f"SUBACK, QoS {granted[0]} for {RESPONSE_FILTER}"
-        return await _register(client, registration, walk)
+        return await _provision(new_client, registration, walk)
     except ConnectRefused as error:
         error.hint = _REFUSALS.get(error.return_code, error.hint)
         raise
-    finally:
-        await client.disconnect()
+    except ConnectFailed as error:
+        if certified and _is_cut_off(error):
+            error.hint = _CERTIFICATE_HINT
+        raise
+
+
+async def _provision(
+    new_client: Callable[[], AsyncClient], registration: Registration, walk: Walk
+) -> Assignment:
+    """Make connection after connection until the registration has ended."""
+    pause = FIRST_PAUSE
+    while True:
+        answered = registration.last_response
+        client = new_client()
+        try:
+            return await _attempt(client, registration, walk)
+        except (ConnectionLost, ConnectFailed) as error:
+            if not any(step.hop in REQUESTS for step in walk.steps) or not _may_pass(error):
+                raise
+            if registration.last_response is not answered:
+                pause = FIRST_PAUSE  # it got further: the service is there
+            waiting = pause * random.uniform(0.5, 1)  # noqa: S311 - no secret comes of it
+            if waiting >= walk.remaining:
+                raise
+        finally:
+            await client.disconnect()
+        await asyncio.sleep(waiting)
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+async def _attempt(client: AsyncClient, registration: Registration, walk: Walk) -> Assignment:
+    """Go as far as one connection leads."""
+    await client.connect_along(walk)
+    async with walk.hop(Hop.SUBSCRIBE, RESPONSE_FILTER) as step:
+        granted = await client.subscribe(RESPONSE_FILTER, qos=1)
+        step.detail = f"SUBACK, QoS {granted[0]} for {RESPONSE_FILTER}"
+    return await _register(client, registration, walk)
+
+
+def _may_pass(error: MqttwsError) -> bool:
+    """Tell whether another connection may do better."""
+    if isinstance(error, ConnectRefused):
+        return error.return_code == _SERVER_UNAVAILABLE
+    if isinstance(error, UpgradeRefused):
+        return error.status in (0, 429) or error.status >= 500
+    return not isinstance(error, CertificateRejected | SubprotocolRefused)
+
+
+def _is_cut_off(error: ConnectFailed) -> bool:
+    """Tell whether the server left without a word, as TLS 1.3 has it refuse a certificate."""
+    if isinstance(error, CertificateRejected | HopTimedOut | SubprotocolRefused):
+        return False
+    if isinstance(error, UpgradeRefused):
+        return error.status == 0
+    return error.hop in (Hop.TLS, Hop.CONNECT)
 
 
 async def _register(client: AsyncClient, registration: Registration, walk: Walk) -> Assignment:
     """Ask, wait as long as the service wishes, and ask again, until the operation has ended."""
     answers = client.messages()
-    request: Message | None = registration.start(time.monotonic())
+    hop = Hop(registration.waiting_for)
+    request: Message | None
+    if registration.retry_after is None:
+        request = registration.resume(time.monotonic())
+    else:  # the last connection was lost in a wait, which still holds
+        request = await _wait_for_turn(answers, registration, walk, hop)
     while request is not None:
         hop = Hop(registration.waiting_for)
         async with walk.hop(hop, registration.operation_id) as step:
@@ -194,10 +304,10 @@ async def _wait_for_turn(
     answers: AsyncIterator[ReceivedMessage], registration: Registration, walk: Walk, hop: Hop
 ) -> Message | None:
     """Wait until the service wants to be asked again; notice at once if the connection goes."""
-    wait = registration.retry_after or 0.0
+    wait = max(0.0, (registration.deadline or 0.0) - time.monotonic())
     if wait > walk.remaining:
         error: MqttwsError = walk.out_of_time(hop)
-        error.hint = f"DPS wants to be asked again in {wait:g} s: give it more time"
+        error.hint = f"DPS wants to be asked again in {wait:.3g} s: give it more time"
         raise error
     try:
         async with asyncio.timeout(wait):
