@@ -15,18 +15,20 @@ import tempfile
 import time
 import uuid
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ..dps.certificates import Chain
 from ..dps.enrollments import (
     EnrollmentGroup,
     IndividualEnrollment,
     MemoryRecords,
+    Records,
     parse_enrollments,
 )
-from ..dps.service import Answer, Device, Refusal, Service
+from ..dps.service import AllocationRequested, Answer, Device, Refusal, Service
 from ..dps.topics import Message
 from ..errors import Hop, MqttwsError, ProtocolError, UsageError
 from ..net.failures import translate
@@ -44,6 +46,8 @@ from ..protocol import (
 )
 from ..wire import REFUSED
 from .certificates import prepare_certificates
+from .webhook import ask_webhook
+from .x509 import TrustAnchors, parse_certificate
 
 logger = logging.getLogger("mqttws.local")
 """One line for each thing that happens at the service, without secrets."""
@@ -85,9 +89,12 @@ class LocalDps:
             temporary one.
         id_scope: of this instance.
         enrollments: who may register; more can be added later.
-        hubs: host names of the linked IoT hubs.
+        records: where enrollments and registrations live; None for memory.
+        hubs: host names of the linked IoT hubs, or names and weights of the hashed allocation.
         retry_after: seconds that a device is told to wait before its next poll.
         assigning_polls: how many polls are answered 202 before the final 200.
+        registers_per_minute: of all devices together; more are answered 429; None for no limit.
+        polls_per_10s: of each device; likewise.
     """
 
     def __init__(
@@ -99,31 +106,40 @@ class LocalDps:
         state: str | os.PathLike[str] | None = None,
         id_scope: str = DEFAULT_ID_SCOPE,
         enrollments: Sequence[IndividualEnrollment | EnrollmentGroup] = (),
-        hubs: Sequence[str] = (DEFAULT_HUB,),
+        records: Records | None = None,
+        hubs: Sequence[str] | Mapping[str, int] = (DEFAULT_HUB,),
         retry_after: int = 3,
         assigning_polls: int = 0,
+        registers_per_minute: int | None = None,
+        polls_per_10s: int | None = None,
     ) -> None:
         self.host = host
         self.wss_port = wss_port
         self.mqtts_port = mqtts_port
         self.id_scope = id_scope
+        self.records = MemoryRecords() if records is None else records
         self.service = Service(
             id_scope,
-            MemoryRecords(enrollments),
+            self.records,
             hubs=hubs,
             operation_ids=_operation_ids(),
             tracking_ids=_uuids(),
             retry_after=retry_after,
             assigning_polls=assigning_polls,
+            registers_per_minute=registers_per_minute,
+            polls_per_10s=polls_per_10s,
         )
         self._state = state
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._ca_file: Path | None = None
         self._servers: list[asyncio.Server] = []
-        self._greeting: set[asyncio.Task[None]] = set()
+        self._anchors: TrustAnchors | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._links: set[_DeviceLink] = set()
         self._by_id: dict[str, _DeviceLink] = {}
         self._connections = 0
+        for enrollment in enrollments:
+            self._keep(enrollment)
 
     @property
     def ca_file(self) -> Path:
@@ -136,17 +152,30 @@ class LocalDps:
             raise UsageError("the local DPS has not been started")
         return self._ca_file
 
-    def enroll(self, record: Mapping[str, Any]) -> None:
+    def enroll(self, record: Mapping[str, Any], *, replace: bool = False) -> None:
         """Let a device, or a group of them, register from now on.
 
         Args:
             record: an individual enrollment or a group, in the shape of the DPS service API.
+            replace: whether it may take the place of the one that has its id.
 
         Raises:
             UsageError: names the member that is wrong and what was expected.
         """
         for enrollment in parse_enrollments(json.dumps([record]), "enroll"):
-            self.service.records.add(enrollment)
+            self._keep(enrollment, replace=replace)
+
+    def _keep(
+        self, enrollment: IndividualEnrollment | EnrollmentGroup, *, replace: bool = False
+    ) -> None:
+        for der in enrollment.certificates:
+            parse_certificate(der)
+        if replace:
+            self.records.put(enrollment)
+        else:
+            self.records.add(enrollment)
+        if self._anchors is not None:
+            self._anchors.add(enrollment.certificates)
 
     def enroll_device(self, registration_id: str) -> str:
         """Enroll one device with fresh keys; return its primary key, base64."""
@@ -183,6 +212,9 @@ class LocalDps:
             )
             self._ca_file = certificates.ca_file
             self._context = certificates.context()
+            self._anchors = TrustAnchors(self._context)
+            for enrollment in (*self.records.individuals(), *self.records.groups()):
+                self._anchors.add(enrollment.certificates)
             if self.wss_port is not None:
                 self.wss_port = await self._listen(self.wss_port, "wss", self._greet_websocket)
             if self.mqtts_port is not None:
@@ -195,9 +227,9 @@ class LocalDps:
         """Close every connection and stop listening; bounded in time."""
         for server in self._servers:
             server.close()
-        for task in self._greeting:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._greeting, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(link.stop() for link in list(self._links)))
         self._servers.clear()
         if self._temporary is not None:
@@ -228,9 +260,7 @@ class LocalDps:
         def connected(stream: ByteStream) -> None:
             self._connections += 1
             label = f"#{self._connections} {name} {stream.peer}"
-            task = asyncio.get_running_loop().create_task(self._greet(stream, label, greet))
-            self._greeting.add(task)
-            task.add_done_callback(self._greeting.discard)
+            self._spawn(self._greet(stream, label, greet))
 
         try:
             server = await asyncio.get_running_loop().create_server(
@@ -246,15 +276,23 @@ class LocalDps:
         found: int = server.sockets[0].getsockname()[1]
         return found
 
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something done that ends with the service at the latest."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def _greet(self, stream: ByteStream, label: str, greet: Greet) -> None:
         """Bring a connection to where MQTT begins; whatever goes wrong ends it, in one log line."""
         hop = Hop.TLS
         try:
             await stream.start_tls(self._context, None, HANDSHAKE_TIMEOUT)
+            assert self._anchors is not None, "the service has been started"
+            chain = self._anchors.chain(stream.info("ssl_object"))
             hop = Hop.UPGRADE
             async with asyncio.timeout(HANDSHAKE_TIMEOUT):
                 upgraded = await greet(stream)
-            link = _DeviceLink(self, upgraded, label)
+            link = _DeviceLink(self, upgraded, label, chain)
             self._links.add(link)
             link.begin()
         except TimeoutError:
@@ -266,6 +304,9 @@ class LocalDps:
         except MqttwsError as error:
             logger.info("%s: %s", label, error)
             await stream.close()
+        except BaseException:
+            stream.abort()
+            raise
 
     async def _greet_websocket(self, stream: ByteStream) -> Stream:
         return await accept_websocket(stream, WEBSOCKET_PATHS.__contains__, 4 * MAX_PACKET_SIZE)
@@ -283,6 +324,16 @@ class LocalDps:
             older.close("taken over by a new connection of the same device")
         self._by_id[key] = link
 
+    def request_allocation(self, request: AllocationRequested) -> None:
+        """Ask an enrollment's webhook, and let the service know what it answers."""
+        self._spawn(self._allocate(request))
+
+    async def _allocate(self, request: AllocationRequested) -> None:
+        status, answer = await ask_webhook(request.url, request.body)
+        name = request.device.registration_id
+        logger.info("%s: the webhook answered %s", name, status or "nothing")
+        self.service.allocated(request, status, answer, time.time())
+
     def forget_link(self, link: "_DeviceLink", device: Device | None) -> None:
         """Let a closed connection go."""
         self._links.discard(link)
@@ -296,10 +347,11 @@ class _DeviceLink:
     It is the stream's receiver.
     """
 
-    def __init__(self, dps: LocalDps, stream: Stream, label: str) -> None:
+    def __init__(self, dps: LocalDps, stream: Stream, label: str, chain: Chain) -> None:
         self._dps = dps
         self._stream = stream
         self._label = label
+        self._chain = chain
         self._loop = asyncio.get_running_loop()
         self._protocol = ServerProtocol(
             self._loop.time(), connect_timeout=HANDSHAKE_TIMEOUT, max_packet_size=MAX_PACKET_SIZE
@@ -372,7 +424,7 @@ class _DeviceLink:
                 self._finish(error)
 
     def _admit(self, client_id: str, username: str | None, password: bytes | None) -> None:
-        verdict = self._dps.service.admit(client_id, username, password)
+        verdict = self._dps.service.admit(client_id, username, password, self._chain)
         if isinstance(verdict, Refusal):
             self._log("CONNACK %d: %s", verdict.return_code, verdict.reason)
             self._protocol.refuse(verdict.return_code)
@@ -405,6 +457,9 @@ class _DeviceLink:
                 self._log("%s", effect.reason)
                 if not self._protocol.publish(effect.message.topic, effect.message.payload, qos=1):
                     self._log("the device has not subscribed: the answer is lost")
+            elif isinstance(effect, AllocationRequested):
+                self._log("%s", effect.reason)
+                self._dps.request_allocation(effect)
             else:
                 self._protocol.close(ProtocolError(effect.reason))
 
