@@ -299,6 +299,16 @@ class Service:
         except _Reject as rejection:
             return [self._answer_rejection(request, rejection, unix_now)]
 
+    def refuse(
+        self, message: Message, error_code: int, retry_after: int | None, unix_now: float
+    ) -> list[Effect]:
+        """Return an error answer to a request that is not looked at: a fault that was ordered."""
+        request = parse_request_topic(message.topic)
+        if request is None:
+            return []
+        rejection = _Reject(error_code, "Ordered fault.", retry_after=retry_after)
+        return [self._answer_rejection(request, rejection, unix_now)]
+
     # Requests
 
     def _register(

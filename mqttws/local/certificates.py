@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -52,6 +52,26 @@ class ServerCertificate:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(self.chain_file, self.key_file)
         return context
+
+
+def expired_context(folder: Path, hosts: Iterable[str]) -> ssl.SSLContext:
+    """Return a server's TLS context that shows a certificate which ended long ago.
+
+    Args:
+        folder: where ``prepare_certificates`` has put the CA.
+        hosts: what the certificate would be good for.
+    """
+    long_ago = datetime.datetime.now(datetime.UTC) - 2 * SERVER_LIFETIME
+    names = tuple(dict.fromkeys([*ALWAYS_NAMED, *hosts]))
+    ca, ca_key = _load(folder / "ca.pem"), _load_key(folder / "ca.key")
+    certificate, key = make_server_certificate(ca, ca_key, names, long_ago)
+    with TemporaryDirectory(prefix="mqttws-") as temporary:
+        files = ServerCertificate(
+            folder / "ca.pem", Path(temporary) / "server.pem", Path(temporary) / "server.key"
+        )
+        _write_secret(files.key_file, key_pem(key))
+        _write(files.chain_file, certificate_pem(certificate))
+        return files.context()
 
 
 def prepare_certificates(folder: Path, hosts: Iterable[str] = ()) -> ServerCertificate:

@@ -9,13 +9,16 @@ import asyncio
 import json
 import logging
 import os
+import random
 import secrets
 import socket
 import tempfile
 import time
 import uuid
 from base64 import b64encode
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,12 +31,13 @@ from ..dps.enrollments import (
     Records,
     parse_enrollments,
 )
+from ..dps.faults import Fault, Faults, parse_fault
 from ..dps.service import AllocationRequested, Answer, Device, Refusal, Service
-from ..dps.topics import Message
+from ..dps.topics import Message, Poll, parse_request_topic
 from ..errors import Hop, MqttwsError, ProtocolError, UsageError
 from ..net.failures import translate
 from ..net.stream import ByteStream, Stream
-from ..net.websocket import accept_websocket
+from ..net.websocket import WebSocketStream, accept_websocket
 from ..protocol import (
     ConnectionClosed,
     ConnectReceived,
@@ -45,7 +49,7 @@ from ..protocol import (
     UnsubscribeReceived,
 )
 from ..wire import REFUSED
-from .certificates import prepare_certificates
+from .certificates import expired_context, prepare_certificates
 from .webhook import ask_webhook
 from .x509 import TrustAnchors, parse_certificate
 
@@ -95,6 +99,12 @@ class LocalDps:
         assigning_polls: how many polls are answered 202 before the final 200.
         registers_per_minute: of all devices together; more are answered 429; None for no limit.
         polls_per_10s: of each device; likewise.
+        fault_seed: for the faults that strike at random; the same seed strikes the same requests.
+
+    Attributes:
+        records: enrollments and registrations.
+        faults: what shall go wrong.
+        service: the rules.
     """
 
     def __init__(
@@ -112,7 +122,9 @@ class LocalDps:
         assigning_polls: int = 0,
         registers_per_minute: int | None = None,
         polls_per_10s: int | None = None,
+        fault_seed: int | None = None,
     ) -> None:
+        self.faults = Faults(random.Random(fault_seed).random)  # noqa: S311 - no secret comes of it
         self.host = host
         self.wss_port = wss_port
         self.mqtts_port = mqtts_port
@@ -191,6 +203,22 @@ class LocalDps:
         )
         return primary
 
+    def fault(self, kind: str, device: str | None = None, **members: Any) -> int:
+        """Let something go wrong from now on; return the order's number, for ``faults.cancel``.
+
+        >>> dps.fault("answer", "my-device", status=429, retry_after=1, times=2)
+        >>> dps.fault("drop-after", request="register", probability=0.1, times=None)
+
+        Args:
+            kind: see ``mqttws.dps.faults.Kind``.
+            device: a registration id; None for all.
+            **members: of ``mqttws.dps.faults.Fault``.
+
+        Raises:
+            UsageError: names the member and what is allowed.
+        """
+        return self.faults.order(parse_fault({"kind": kind, "device": device, **members}))
+
     async def start(self) -> None:
         """Make or load the certificates and listen.
 
@@ -211,6 +239,7 @@ class LocalDps:
                 prepare_certificates, folder, (self.host, socket.gethostname())
             )
             self._ca_file = certificates.ca_file
+            self._folder = folder
             self._context = certificates.context()
             self._anchors = TrustAnchors(self._context)
             for enrollment in (*self.records.individuals(), *self.records.groups()):
@@ -286,7 +315,12 @@ class LocalDps:
         """Bring a connection to where MQTT begins; whatever goes wrong ends it, in one log line."""
         hop = Hop.TLS
         try:
-            await stream.start_tls(self._context, None, HANDSHAKE_TIMEOUT)
+            context = self._context
+            if self.faults.strike_handshake():
+                logger.info("%s: fault: an expired certificate is shown", label)
+                names = (self.host, socket.gethostname())
+                context = await asyncio.to_thread(expired_context, self._folder, names)
+            await stream.start_tls(context, None, HANDSHAKE_TIMEOUT)
             assert self._anchors is not None, "the service has been started"
             chain = self._anchors.chain(stream.info("ssl_object"))
             hop = Hop.UPGRADE
@@ -359,6 +393,8 @@ class _DeviceLink:
         self._device: Device | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._late: set[asyncio.TimerHandle] = set()  # what faults have put off
+        self._trickle: deque[bytes] = deque()  # bytes that go out one by one
 
     def begin(self) -> None:
         """Take what the device says."""
@@ -405,7 +441,9 @@ class _DeviceLink:
         while (event := self._protocol.next_event()) is not None:
             self._on_event(event)
         data = self._protocol.data_to_send(self._loop.time())
-        if data:
+        if data and self._trickle:
+            self._trickle += [data[at : at + 1] for at in range(len(data))]
+        elif data:
             self._stream.write(data)
         self._set_timer()
 
@@ -448,26 +486,111 @@ class _DeviceLink:
     def _serve(self, message: Message, qos: int, packet_id: int | None) -> None:
         if self._protocol.state is not State.CONNECTED or self._device is None:
             return
-        effects = self._dps.service.handle(self._device, message, qos, time.time())
+        fault = self._strike(message)
+        if fault is not None and fault.kind in ("drop-before", "close-websocket"):
+            self._cut(fault)
+            return
+        service, now = self._dps.service, time.time()
+        if fault is not None and fault.kind == "answer":
+            effects = service.refuse(message, fault.error_code, fault.retry_after, now)
+        else:
+            effects = service.handle(self._device, message, qos, now)
         if packet_id is not None and qos == 1:
             # PUBACK comes before the answer: the C# SDK needs that order.
             self._protocol.acknowledge(packet_id)
         for effect in effects:
             if isinstance(effect, Answer):
-                self._log("%s", effect.reason)
-                if not self._protocol.publish(effect.message.topic, effect.message.payload, qos=1):
-                    self._log("the device has not subscribed: the answer is lost")
+                self._answer(effect, fault)
             elif isinstance(effect, AllocationRequested):
                 self._log("%s", effect.reason)
                 self._dps.request_allocation(effect)
             else:
                 self._protocol.close(ProtocolError(effect.reason))
 
+    def _send_answer(self, answer: Answer) -> None:
+        self._log("%s", answer.reason)
+        if not self._protocol.publish(answer.message.topic, answer.message.payload, qos=1):
+            self._log("the device has not subscribed: the answer is lost")
+
+    # Faults on order
+
+    def _strike(self, message: Message) -> Fault | None:
+        """Return what is to go wrong with a request."""
+        request = parse_request_topic(message.topic)
+        if request is None or self._device is None:
+            return None
+        name = "poll" if isinstance(request, Poll) else "register"
+        fault = self._dps.faults.strike(self._device.registration_id, name)
+        if fault is not None:
+            self._log("fault: %s", fault.kind)
+        return fault
+
+    def _cut(self, fault: Fault) -> None:
+        """End the connection in the place of an answer."""
+        if fault.kind == "close-websocket" and isinstance(self._stream, WebSocketStream):
+            self._stream.end(fault.code)
+        else:
+            self._stream.abort()
+
+    def _answer(self, answer: Answer, fault: Fault | None) -> None:
+        """Send an answer, or what a fault makes of it."""
+        match fault.kind if fault is not None else "":
+            case "silence":
+                return
+            case "bad-json":
+                topic, payload = answer.message
+                self._send_answer(replace(answer, message=Message(topic, payload[:-2])))
+            case "drop-after":
+                self._send_answer(answer)
+                self._protocol.close(ProtocolError("fault: dropped after the answer"))
+            case "delay":
+                assert fault is not None
+                self._put_off(fault.seconds, lambda: self._send_late(answer))
+            case "trickle":
+                assert fault is not None
+                self._begin_trickle(answer, fault.seconds)
+            case _:
+                self._send_answer(answer)
+
+    def _put_off(self, seconds: float, act: Callable[[], None]) -> None:
+        def due() -> None:
+            self._late.discard(timer)
+            act()
+
+        timer = self._loop.call_later(seconds, due)
+        self._late.add(timer)
+
+    def _send_late(self, answer: Answer) -> None:
+        if self._protocol.state is State.CONNECTED:
+            self._send_answer(answer)
+            self._pump()
+
+    def _begin_trickle(self, answer: Answer, seconds: float) -> None:
+        data = self._protocol.data_to_send(self._loop.time())  # PUBACK is not part of it
+        if data and not self._trickle:
+            self._stream.write(data)
+        begun = bool(self._trickle)
+        self._send_answer(answer)
+        data = self._protocol.data_to_send(self._loop.time())
+        self._trickle += [data[at : at + 1] for at in range(len(data))]
+        if not begun:
+            self._drip(seconds)
+
+    def _drip(self, seconds: float) -> None:
+        """Send the next byte, and see to the one after it; all else waits behind them."""
+        if self._trickle:
+            self._stream.write(self._trickle.popleft())
+        if self._trickle:
+            self._put_off(seconds, lambda: self._drip(seconds))
+
     def _finish(self, error: MqttwsError | None) -> None:
         self._log("closed: %s", "by the device" if error is None else error)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        for timer in self._late:
+            timer.cancel()
+        self._late.clear()
         self._dps.forget_link(self, self._device)
         # What waits, such as a refusing CONNACK, goes out before the close.
         self._closing = self._loop.create_task(self._close_stream(error))
