@@ -25,10 +25,11 @@ def _run() -> int:
     try:
         from .app import run
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _NEEDED:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _NEEDED:
             raise
         print(
-            f"mqttws: the command line needs {error.name}, which is not installed;"
+            f"mqttws: the command line needs {missing}, which is not installed;"
             " pip install 'mqttws[cli]'",
             file=sys.stderr,
         )

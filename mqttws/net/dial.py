@@ -5,6 +5,7 @@ between TCP and TLS.
 """
 
 import asyncio
+import re
 import socket
 import threading
 from contextlib import suppress
@@ -80,9 +81,17 @@ def parse_url(url: str) -> Target:
     try:
         port = parts.port
     except ValueError:
-        raise UsageError(f"URL {shown}: the port is not a number from 0 to 65535") from None
+        port = 0
+    if port == 0:
+        raise UsageError(f"URL {shown}: the port is not a number from 1 to 65535")
     if not parts.hostname:
         raise UsageError(f"URL {shown}: there is no host in it")
+    if not re.fullmatch(r"[\w.:%-]+", parts.hostname):
+        raise UsageError(f"URL {shown}: the host has characters that no name or address has")
+    if not re.fullmatch(r"[!-~]*", parts.path + parts.query):
+        raise UsageError(
+            f"URL {shown}: the path has characters that must be percent-encoded", rule="WS-15"
+        )
     if parts.fragment:
         raise UsageError(f"URL {shown}: a fragment has no meaning here", rule="WS-12")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -107,9 +116,8 @@ async def dial(target: Target, walk: Walk, *, tls: Tls = None, max_message_size:
         addresses = await resolve(target.host, target.port)
         step.detail = f"{target.host} is " + ", ".join(address[4][0] for address in addresses)
     async with walk.hop(Hop.TCP, target.address) as step:
-        connected = await race(addresses, target.address)
-        step.detail = "{}:{}".format(*connected.getpeername()[:2])
-        _, stream = await asyncio.get_running_loop().create_connection(ByteStream, sock=connected)
+        stream = await connect(addresses, target.address)
+        step.detail = stream.peer
     try:
         if context is not None:
             async with walk.hop(Hop.TLS, target.host) as step:
@@ -128,6 +136,21 @@ async def dial(target: Target, walk: Walk, *, tls: Tls = None, max_message_size:
 
 Address = tuple[int, int, int, str, Any]
 """What ``getaddrinfo`` returns for one address."""
+
+
+async def connect(addresses: list[Address], where: str) -> ByteStream:
+    """Return a stream to the first address that answers.
+
+    Raises:
+        Unreachable: none answered.
+    """
+    connected = await race(addresses, where)
+    try:
+        _, stream = await asyncio.get_running_loop().create_connection(ByteStream, sock=connected)
+    except BaseException:
+        connected.close()
+        raise
+    return stream
 
 
 async def resolve(host: str, port: int) -> list[Address]:

@@ -28,6 +28,7 @@ from ..errors import (
 )
 from .client import AsyncClient, ReceivedMessage
 from .hops import REQUESTS, OnStep, Step, Walk
+from .stream import CLOSE_TIMEOUT
 from .tls import Tls
 from .trace import OnPacket
 
@@ -232,7 +233,7 @@ async def _provision(
             if waiting >= walk.remaining:
                 raise
         finally:
-            await client.disconnect()
+            await client.disconnect(min(CLOSE_TIMEOUT, walk.remaining))
         await asyncio.sleep(waiting)
         pause = min(2 * pause, LONGEST_PAUSE)
 

@@ -79,7 +79,7 @@ def _new_context(pem: str | None, only_ca: bool) -> ssl.SSLContext:
     if pem is not None:
         try:
             context.load_verify_locations(cadata=pem)
-        except ssl.SSLError:
+        except (ssl.SSLError, ValueError):  # ValueError: it is empty
             raise UsageError("ca: no certificate in PEM form was found") from None
     return context
 

@@ -461,6 +461,10 @@ async def test_the_whole_walk_has_one_time_limit(certificates: Certificates) -> 
         "wss://x:99999/",
         "wss://x/#fragment",
         "x",
+        "wss://a b/",
+        "wss://h/a b",
+        "wss://h/\u00e4",
+        "wss://h/a\r\nX: y",
         "wss://user:secret@host/",
     ],
 )
