@@ -507,7 +507,7 @@ class Service:
         """End an operation: choose the device's hub and keep that, or say why there is none."""
         enrollment = operation.proof.enrollment
         before = self.records.registration(device.registration_id)
-        now = _timestamp(unix_now)
+        now = timestamp(unix_now)
         registration_id = _known_id(device, enrollment, before)
         payload = None
         try:
@@ -523,7 +523,7 @@ class Service:
                 "errorCode": rejection.error_code,
                 "errorMessage": rejection.message,
                 "lastUpdatedDateTimeUtc": now,
-                "etag": _etag(operation.operation_id),
+                "etag": new_etag(operation.operation_id),
             }
             return
         record = RegistrationRecord(
@@ -533,7 +533,7 @@ class Service:
             substatus=_substatus(before, hub, _policy(enrollment)),
             created=before.created if before else now,
             last_updated=now,
-            etag=_etag(operation.operation_id),
+            etag=new_etag(operation.operation_id),
             enrollment_group_id=_group_id(enrollment),
             key_name=operation.proof.key_name,
             payload=payload,
@@ -583,12 +583,12 @@ class Service:
 
     def _answer_disabled(self, device: Device, request: Register | Poll, unix_now: float) -> Answer:
         """Say that the device may not: status 200, and an operation that cannot be asked about."""
-        now = _timestamp(unix_now)
+        now = timestamp(unix_now)
         state = {
             "registrationId": device.registration_id,
             "status": "disabled",
             "lastUpdatedDateTimeUtc": now,
-            "etag": _etag(f"{device.registration_id} {now}"),
+            "etag": new_etag(f"{device.registration_id} {now}"),
         }
         body = {"operationId": "", "status": "disabled", "registrationState": state}
         return self._answer(request, 200, body, "disabled")
@@ -610,7 +610,7 @@ def error_body(
         "errorCode": error_code,
         "trackingId": tracking_id,
         "message": message,
-        "timestampUtc": _timestamp(unix_now),
+        "timestampUtc": timestamp(unix_now),
     }
 
 
@@ -812,13 +812,13 @@ def _verb(request: Register | Poll) -> str:
     return "register" if isinstance(request, Register) else "poll"
 
 
-def _timestamp(unix_now: float) -> str:
+def timestamp(unix_now: float) -> str:
     """Return ISO 8601 with the service's seven fractional digits."""
     seconds, ticks = divmod(round(unix_now * 10**7), 10**7)
     whole = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
     return f"{whole:%Y-%m-%dT%H:%M:%S}.{ticks:07d}Z"
 
 
-def _etag(name: str) -> str:
+def new_etag(name: str) -> str:
     """Return an etag of the service's form, a quoted guid in base64, made from ``name``."""
     return base64.b64encode(f'"{uuid.uuid5(uuid.NAMESPACE_OID, name)}"'.encode()).decode()

@@ -151,7 +151,7 @@ class LocalDps:
         self._by_id: dict[str, _DeviceLink] = {}
         self._connections = 0
         for enrollment in enrollments:
-            self._keep(enrollment)
+            self.keep(enrollment)
 
     @property
     def ca_file(self) -> Path:
@@ -175,11 +175,12 @@ class LocalDps:
             UsageError: names the member that is wrong and what was expected.
         """
         for enrollment in parse_enrollments(json.dumps([record]), "enroll"):
-            self._keep(enrollment, replace=replace)
+            self.keep(enrollment, replace=replace)
 
-    def _keep(
+    def keep(
         self, enrollment: IndividualEnrollment | EnrollmentGroup, *, replace: bool = False
     ) -> None:
+        """Take an enrollment that has been read already; otherwise like ``enroll``."""
         for der in enrollment.certificates:
             parse_certificate(der)
         if replace:
