@@ -6,6 +6,7 @@ Does not know what a command does.
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
@@ -66,7 +67,8 @@ def run(arguments: Sequence[str]) -> int:
         found = app.main(list(arguments) or ["--help"], prog_name="mqttws", standalone_mode=False)
     except MqttwsError as error:
         logger.debug("the command failed", exc_info=error)
-        print_error(str(error), error.hint)
+        with suppress(MqttwsError):  # there may be no standard error to write to
+            print_error(str(error), error.hint)
         return USAGE if isinstance(error, UsageError) else FAILED
     except click.ClickException as error:
         return _refuse(error, as_json="--json" in arguments)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from getpass import getpass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import click
 from rich.console import Console
@@ -211,7 +211,8 @@ def one_line(text: str) -> str:
 
 def print_json(value: Mapping[str, object]) -> None:
     """Print one JSON object in one line on standard output."""
-    click.echo(json.dumps(value))
+    with _writing(sys.stdout):
+        click.echo(json.dumps(value))
 
 
 def print_error(message: str, hint: str = "") -> None:
@@ -239,7 +240,23 @@ def print_assignment(assignment: Assignment) -> None:
 
 def _print(console: Console, line: Text) -> None:
     # Never wrapped: a line of ours is one line for whoever reads it, human or program.
-    console.print(line, soft_wrap=True, highlight=False)
+    with _writing(console.file):
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def _writing(stream: IO[str]) -> Iterator[None]:
+    """Turn what can go wrong with our output into an error of ours; a broken pipe is click's."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What waits in the stream is lost; Python would try it again at the end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise MqttwsError(
+            f"the output cannot be written: {error.strerror}", hint="see where it is sent to"
+        ) from error
 
 
 class Progress:

@@ -8,11 +8,11 @@ import asyncio
 import http.client
 import io
 import socket
-import ssl
 from typing import cast
 from urllib.parse import SplitResult, urlsplit
 
 from ..dps.service import MAX_WEBHOOK_ANSWER
+from ..net.tls import client_context
 
 WEBHOOK_TIMEOUT = 5.0
 """Seconds for all of it: as long as the real service waits."""
@@ -38,7 +38,7 @@ async def _exchange(target: SplitResult, body: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(
         target.hostname,
         target.port or (443 if secure else 80),
-        ssl=ssl.create_default_context() if secure else None,
+        ssl=client_context(None) if secure else None,
     )
     try:
         path = (target.path or "/") + (f"?{target.query}" if target.query else "")

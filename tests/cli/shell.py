@@ -3,6 +3,7 @@
 Nothing sleeps: a test waits for a line of output, within a deadline that a busy machine keeps.
 """
 
+import io
 import json
 import os
 import queue
@@ -14,11 +15,13 @@ import sys
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import mqttws
+from mqttws.cli import app
 
 DEADLINE = 60.0
 """Seconds within which a command must have done what is waited for."""
@@ -65,6 +68,19 @@ def run(
         env=environment(**variables),
         check=False,
     )
+
+
+def run_inside(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in this process: quicker, where it ends before it has begun anything."""
+    output, errors = io.StringIO(), io.StringIO()
+    words = list(map(str, arguments))
+    with (
+        redirect_stdout(output),
+        redirect_stderr(errors),
+        mock.patch.dict(os.environ, environment(**variables), clear=True),
+    ):
+        code = app.run(words)
+    return subprocess.CompletedProcess(words, code, output.getvalue(), errors.getvalue())
 
 
 def only_line(text: str) -> str:

@@ -18,7 +18,7 @@ from mqttws.local.certificates import (
     prepare_certificates,
 )
 
-from .shell import KEY, OTHER_KEY, Service, individual, only_line, peer, run, serving
+from .shell import KEY, OTHER_KEY, Service, individual, only_line, peer, run, run_inside, serving
 
 SHORT_KEY = "c2hvcnQ="
 
@@ -112,7 +112,7 @@ def test_what_the_service_refuses(service: Service, name: str) -> None:
 def test_a_ca_that_did_not_sign_the_servers_certificate(service: Service, dps_state: Path) -> None:
     other = prepare_certificates(dps_state).ca_file
     fails(
-        *(*service.to_reach, *GOOD, "--ca", other),
+        *(*service.to_reach, *GOOD, "--ca", str(other)),
         kind="CertificateRejected",
         hop="tls",
         message="certificate rejected",
@@ -231,9 +231,9 @@ def test_a_server_that_is_no_mqtt_service(dps_state: Path, name: str) -> None:
 # Files and keys
 
 
-def is_refused(*arguments: str | Path, part: str, stdin: str = "", **env: str) -> str:
+def is_refused(*arguments: str | Path, part: str, **env: str) -> str:
     """Run a command that must end at once, in one line, with 2; return the line."""
-    done = run(*arguments, stdin=stdin, **env)
+    done = (run if "-" in arguments else run_inside)(*arguments, **env)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     line = only_line(done.stderr)
@@ -288,7 +288,7 @@ def test_a_payload_that_is_not_json(tmp_path: Path) -> None:
     is_refused(*PROVISION, "--payload", file, part="payload.json: line 2", MQTTWS_KEY=KEY)
     file.write_text("[NaN]")
     is_refused(*PROVISION, "--payload", file, part="NaN", MQTTWS_KEY=KEY)
-    is_refused(*PROVISION, "--payload", "-", "--key-file", "-", part="cannot both", stdin="{}")
+    is_refused(*PROVISION, "--payload", "-", "--key-file", "-", part="cannot both")
 
 
 @pytest.mark.parametrize("words", [("--registration-id", "a b"), ("--id-scope", "a/b")])

@@ -1,14 +1,27 @@
 """The commands under one name: help, usage, exit codes, and life without the extra."""
 
+import os
 import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from mqttws import __version__
 from mqttws.cli.common import one_line
 
-from .shell import KEY, Running, only_line, peer, run
+from .shell import (
+    DEADLINE,
+    KEY,
+    MQTTWS,
+    Running,
+    environment,
+    only_line,
+    peer,
+    run,
+    run_inside,
+)
 
 # Runs mqttws where one package cannot be imported.
 WITHOUT = """
@@ -94,7 +107,7 @@ def test_the_version_is_the_packages() -> None:
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_2(arguments: tuple[str, ...]) -> None:
-    done = run(*arguments)
+    done = run_inside(*arguments)
     assert done.returncode == 2
     assert done.stdout == ""
     line = only_line(done.stderr)
@@ -113,6 +126,40 @@ def test_ctrl_c_ends_a_command_quietly_with_130() -> None:
         assert running.end(signal.SIGINT) == 130
     assert running.stdout == []
     assert [line.split()[4] for line in running.stderr[1:]] == ["name", "TCP"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("words", [("demo",), ("demo", "--json")])
+def test_an_output_that_cannot_be_written_is_one_line(words: tuple[str, ...]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*MQTTWS, *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=DEADLINE,
+            env=environment(),
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "No space left" in only_line(done.stderr)
+
+
+def test_a_reader_that_leaves_early_ends_the_command_quietly() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as pipe:
+        done = subprocess.run(
+            [*MQTTWS, "demo"],
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=DEADLINE,
+            env=environment(),
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize(
