@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .dps.credentials import SymmetricKey
-    from .dps.registration import Assignment
     from .errors import (
         CertificateRejected,
         ConnectFailed,
@@ -43,8 +42,10 @@ if TYPE_CHECKING:
         UsageError,
     )
     from .local.dps import LocalDps
+    from .local.hub import LocalHub
     from .net.client import AsyncClient, ReceivedMessage
     from .net.hops import Step
+    from .net.hub import Assignment
     from .net.provisioning import provision, provision_async
     from .net.tls import TlsConfig
     from .net.x509 import Tpm, X509Certificate
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "dps.credentials": ("SymmetricKey",),
-    "dps.registration": ("Assignment",),
     "errors": (
         "MqttwsError",
         "ProtocolError",
@@ -81,8 +81,10 @@ _HOMES = {
         "Hop",
     ),
     "local.dps": ("LocalDps",),
+    "local.hub": ("LocalHub",),
     "net.client": ("AsyncClient", "ReceivedMessage"),
     "net.hops": ("Step",),
+    "net.hub": ("Assignment",),
     "net.provisioning": ("provision", "provision_async"),
     "net.tls": ("TlsConfig",),
     "net.x509": ("X509Certificate", "Tpm"),
@@ -108,6 +110,7 @@ __all__ = [
     "Step",
     "Hop",
     "LocalDps",
+    "LocalHub",
     "MqttwsError",
     "ProtocolError",
     "MalformedPacket",

@@ -1,7 +1,8 @@
 """Who may import whom, and where trust is decided: the picture, read from the imports.
 
 ``cli -> local -> net -> protocol -> wire -> errors``, and ``dps`` and ``hub`` know
-``errors`` only. Below ``net`` there is no clock, no socket, no thread, no event loop and no randomness.
+``errors`` only. Below ``net`` there is no clock, no socket, no thread, no event loop and no
+randomness.
 """
 
 import ast

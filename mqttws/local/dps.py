@@ -71,6 +71,9 @@ WEBSOCKET_PATHS = ("/$iothub/websocket", "/")
 Greet = Callable[[ByteStream], Awaitable[Stream]]
 """Brings a connection from TLS to where MQTT begins."""
 
+MakeLink = Callable[[Stream, str, Chain], "DeviceLink"]
+"""Takes a connection, its name in the log, and the certificates shown, from where MQTT begins."""
+
 
 class LocalDps:
     """A local DPS with real TLS and real credential checks.
@@ -148,8 +151,8 @@ class LocalDps:
         self._anchors: TrustAnchors | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._greeting: set[ByteStream] = set()
-        self._links: set[_DeviceLink] = set()
-        self._by_id: dict[str, _DeviceLink] = {}
+        self._links: set[DeviceLink] = set()
+        self._by_id: dict[str, DeviceLink] = {}
         self._connections = 0
         for enrollment in enrollments:
             self.keep(enrollment)
@@ -247,9 +250,15 @@ class LocalDps:
             for enrollment in (*self.records.individuals(), *self.records.groups()):
                 self._anchors.add(enrollment.certificates)
             if self.wss_port is not None:
-                self.wss_port = await self._listen(self.wss_port, "wss", self._greet_websocket)
+                servers, self.wss_port = await self.listen(
+                    self.wss_port, "wss", self.greet_websocket, self._make_link
+                )
+                self._servers += servers
             if self.mqtts_port is not None:
-                self.mqtts_port = await self._listen(self.mqtts_port, "mqtts", self._greet_plain)
+                servers, self.mqtts_port = await self.listen(
+                    self.mqtts_port, "mqtts", self.greet_plain, self._make_link
+                )
+                self._servers += servers
         except BaseException:
             await self.stop()
             raise
@@ -290,12 +299,32 @@ class LocalDps:
 
     # Listeners
 
-    async def _listen(self, port: int, name: str, greet: Greet) -> int:
+    def _make_link(self, stream: Stream, label: str, chain: Chain) -> "DeviceLink":
+        link = DeviceLink(self, stream, label, chain)
+        self._links.add(link)
+        return link
+
+    async def listen(
+        self, port: int, name: str, greet: Greet, make_link: MakeLink
+    ) -> tuple[list[asyncio.Server], int]:
+        """Listen with the service's certificate; return the listeners and the port.
+
+        Args:
+            port: 0 takes a free one.
+            name: for the log.
+            greet: brings a connection to where MQTT begins.
+            make_link: takes it from there.
+
+        Raises:
+            UsageError: the port is taken or may not be used.
+        """
+        servers: list[asyncio.Server] = []
+
         def connected(stream: ByteStream) -> None:
             self._connections += 1
             label = f"#{self._connections} {name} {stream.peer}"
             self._greeting.add(stream)
-            task = self._spawn(self._greet(stream, label, greet))
+            task = self._spawn(self._greet(stream, label, greet, make_link))
             task.add_done_callback(lambda _: self._greeting.discard(stream))
 
         for address in await self._addresses():
@@ -304,14 +333,16 @@ class LocalDps:
                     lambda: ByteStream(connected), address, port, backlog=1024
                 )
             except OSError as error:
+                for opened in servers:
+                    opened.close()
                 raise UsageError(
                     f"cannot listen on {self.host} port {port}: {reason_of(error)}",
                     hint="choose another port, or 0 for a free one; below 1024 needs rights",
                 ) from error
-            self._servers.append(server)
+            servers.append(server)
             # A name with several addresses is served on one port.
             port = server.sockets[0].getsockname()[1]
-        return port
+        return servers, port
 
     async def _addresses(self) -> list[str]:
         """Return the addresses that ``host`` means."""
@@ -333,7 +364,9 @@ class LocalDps:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _greet(self, stream: ByteStream, label: str, greet: Greet) -> None:
+    async def _greet(
+        self, stream: ByteStream, label: str, greet: Greet, make_link: MakeLink
+    ) -> None:
         """Bring a connection to where MQTT begins; whatever goes wrong ends it, in one log line."""
         hop = Hop.TLS
         try:
@@ -348,9 +381,7 @@ class LocalDps:
             hop = Hop.UPGRADE
             async with asyncio.timeout(HANDSHAKE_TIMEOUT):
                 upgraded = await greet(stream)
-            link = _DeviceLink(self, upgraded, label, chain)
-            self._links.add(link)
-            link.begin()
+            make_link(upgraded, label, chain).begin()
         except TimeoutError:
             logger.info("%s: %s: nothing came within %g s", label, hop.value, HANDSHAKE_TIMEOUT)
             stream.abort()
@@ -364,15 +395,17 @@ class LocalDps:
             stream.abort()
             raise
 
-    async def _greet_websocket(self, stream: ByteStream) -> Stream:
+    async def greet_websocket(self, stream: ByteStream) -> Stream:
+        """Open the WebSocket that MQTT travels in."""
         return await accept_websocket(stream, WEBSOCKET_PATHS.__contains__, 4 * MAX_PACKET_SIZE)
 
-    async def _greet_plain(self, stream: ByteStream) -> Stream:
+    async def greet_plain(self, stream: ByteStream) -> Stream:
+        """Do nothing: MQTT follows TLS at once."""
         return stream
 
     # For the links
 
-    def register_link(self, link: "_DeviceLink", device: Device) -> None:
+    def register_link(self, link: "DeviceLink", device: Device) -> None:
         """Take a device in; an older connection of the same device ends [MQTT-3.1.4-2]."""
         key = device.registration_id.lower()
         older = self._by_id.get(key)
@@ -390,14 +423,14 @@ class LocalDps:
         logger.info("%s: the webhook answered %s", name, status or "nothing")
         self.service.allocated(request, status, answer, time.time())
 
-    def forget_link(self, link: "_DeviceLink", device: Device | None) -> None:
+    def forget_link(self, link: "DeviceLink", device: Device | None) -> None:
         """Let a closed connection go."""
         self._links.discard(link)
         if device is not None and self._by_id.get(device.registration_id.lower()) is link:
             del self._by_id[device.registration_id.lower()]
 
 
-class _DeviceLink:
+class DeviceLink:
     """One device's connection: its protocol object, its stream and its timer.
 
     It is the stream's receiver.
@@ -613,11 +646,14 @@ class _DeviceLink:
         for timer in self._late:
             timer.cancel()
         self._late.clear()
-        self._dps.forget_link(self, self._device)
+        self._forget()
         # What waits, such as a refusing CONNACK, goes out before the close.
         self._closing = self._loop.create_task(self._close_stream(error))
         _closing.add(self._closing)
         self._closing.add_done_callback(_closing.discard)
+
+    def _forget(self) -> None:
+        self._dps.forget_link(self, self._device)
 
     async def _close_stream(self, error: MqttwsError | None) -> None:
         await self._stream.close(error)

@@ -5,14 +5,13 @@ Joins the MQTT client to the device's side of DPS (``dps.registration``), and gi
 
 import asyncio
 import random
-import ssl
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Literal, Protocol, TypedDict, Unpack, runtime_checkable
+from typing import Literal, TypedDict, Unpack
 
 from ..dps.names import DEFAULT_API_VERSION, build_username
-from ..dps.registration import MAX_RETRY_AFTER, Assignment, Registration
+from ..dps.registration import MAX_RETRY_AFTER, Registration
 from ..dps.topics import RESPONSE_FILTER, Message
 from ..errors import (
     CertificateRejected,
@@ -27,7 +26,9 @@ from ..errors import (
     UsageError,
 )
 from .client import AsyncClient, ReceivedMessage
+from .credentials import Credential, TlsCredential
 from .hops import REQUESTS, OnStep, Step, Walk
+from .hub import Assignment
 from .stream import CLOSE_TIMEOUT
 from .tls import Tls
 from .trace import OnPacket
@@ -63,25 +64,6 @@ _CERTIFICATE_HINT = (
 
 Transport = Literal["wss", "mqtts"]
 """MQTT over WebSocket on port 443, or MQTT over TLS on port 8883."""
-
-
-class Credential(Protocol):
-    """What a device proves itself with."""
-
-    @property
-    def registration_id(self) -> str:
-        """The device's name at DPS."""
-
-    def password(self, id_scope: str, unix_now: float) -> str | None:
-        """Return the password for CONNECT; None for none."""
-
-
-@runtime_checkable
-class TlsCredential(Credential, Protocol):
-    """What speaks in the TLS handshake, such as a certificate."""
-
-    def context(self, tls: Tls) -> ssl.SSLContext:
-        """Return a TLS context that shows it and trusts whom ``tls`` names."""
 
 
 class ProvisionOptions(TypedDict, total=False):
@@ -289,7 +271,7 @@ async def _register(client: AsyncClient, registration: Registration, walk: Walk)
             if registration.error is not None:
                 raise registration.error
         if registration.result is not None:
-            return registration.result
+            return Assignment(**vars(registration.result))
         request = await _wait_for_turn(answers, registration, walk, hop)
     raise registration.error or walk.out_of_time(Hop(registration.waiting_for))
 
