@@ -31,3 +31,11 @@ class SigningCredential(Credential, Protocol):
 
     def sign(self, resource: str, expiry: int) -> str:
         """Return a token for ``resource`` that is good until ``expiry``, Unix time in seconds."""
+
+
+@runtime_checkable
+class DigestibleCredential(Credential, Protocol):
+    """What can be told from another credential without giving anything away."""
+
+    def digest(self, context: str) -> str:
+        """Return a text that another credential does not have, for ``context`` only."""

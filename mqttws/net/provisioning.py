@@ -4,6 +4,7 @@ Joins the MQTT client to the device's side of DPS (``dps.registration``), and gi
 """
 
 import asyncio
+import os
 import random
 import time
 import uuid
@@ -25,6 +26,7 @@ from ..errors import (
     UpgradeRefused,
     UsageError,
 )
+from .assignments import AssignmentFile
 from .client import AsyncClient, ReceivedMessage
 from .credentials import Credential, TlsCredential
 from .hops import REQUESTS, OnStep, Step, Walk
@@ -80,6 +82,8 @@ class ProvisionOptions(TypedDict, total=False):
     api_version: str
     jitter: float
     max_retry_after: float
+    cache: str | os.PathLike[str] | None
+    force: bool
     on_step: OnStep | None
     on_packet: OnPacket | None
 
@@ -125,6 +129,8 @@ async def provision_async(
     api_version: str = DEFAULT_API_VERSION,
     jitter: float = 0.0,
     max_retry_after: float = MAX_RETRY_AFTER,
+    cache: str | os.PathLike[str] | None = None,
+    force: bool = False,
     on_step: OnStep | None = None,
     on_packet: OnPacket | None = None,
 ) -> Assignment:
@@ -149,6 +155,10 @@ async def provision_async(
         api_version: of the service API, ``2019-03-31`` or later.
         jitter: seconds; up to so much is added to each wait, at random: for fleets.
         max_retry_after: the longest wait in seconds that is obeyed, jitter not counted.
+        cache: a file that keeps the assignment, mode 0600, without the key: it is returned as long
+            as host, id scope, registration id and credential are the same. Register again, with
+            ``force``, when the hub refuses the device.
+        force: register even though there is a stored assignment.
         on_step: told of each step when it begins and when it has ended.
         on_packet: told of each packet sent (``>``) and received (``<``), secrets included.
 
@@ -164,6 +174,11 @@ async def provision_async(
         raise UsageError(f"transport {transport!r}; allowed: 'wss' or 'mqtts'; DPS has no other")
     if not isinstance(id_scope, str) or not id_scope or "/" in id_scope:
         raise UsageError(f"id scope {id_scope!r}; allowed: what the portal shows, like 0ne00ABCDEF")
+    file = None if cache is None else AssignmentFile(cache, host, id_scope, credential)
+    if file is not None and not force:
+        stored = file.load()
+        if stored is not None:
+            return stored
     if jitter < 0:
         raise UsageError(f"jitter {jitter!r}; allowed: seconds, 0 or more")
     registration = Registration(
@@ -192,7 +207,7 @@ async def provision_async(
         )
 
     try:
-        return await _provision(new_client, registration, walk)
+        assignment = await _provision(new_client, registration, walk)
     except ConnectRefused as error:
         error.hint = _REFUSALS.get(error.return_code, error.hint)
         raise
@@ -200,6 +215,9 @@ async def provision_async(
         if certified and _is_cut_off(error):
             error.hint = _CERTIFICATE_HINT
         raise
+    if file is not None:
+        file.store(assignment)
+    return assignment
 
 
 async def _provision(
