@@ -261,17 +261,18 @@ class _HubLink(DeviceLink):
         if self._protocol.state is not State.CONNECTED:
             return
         telemetry = parse_telemetry_topic(message.topic)
-        if qos > 1 or (telemetry is None and not message.topic.startswith("$iothub/")):
+        known = telemetry is not None or message.topic.startswith("$iothub/")
+        if qos > 1 or not known:
             self._protocol.close(ProtocolError(f"QoS {qos} to topic {shown(message.topic)}"))
+            return
+        if telemetry is not None and telemetry[0] != self._device_id:
+            self._protocol.close(ProtocolError(f"telemetry of {shown(telemetry[0])}"))
             return
         if packet_id is not None:
             self._protocol.acknowledge(packet_id)
         if telemetry is None:
             return
         device_id, properties = telemetry
-        if device_id != self._device_id:
-            self._protocol.close(ProtocolError(f"telemetry of {shown(device_id)}"))
-            return
         self._log("telemetry, %d bytes", len(message.payload))
         self._hub.take(Telemetry(device_id, message.payload, properties))
 
