@@ -16,6 +16,7 @@ from . import INTERRUPTED
 from .admin import derive_key, enroll, fault
 from .common import EXIT_CODES, FAILED, USAGE, print_error, print_json
 from .demo import demo
+from .fleet import provision_fleet_command
 from .provision import provision
 from .serve import serve
 
@@ -52,6 +53,7 @@ def app() -> None:
 
 app.add_command(demo)
 app.add_command(provision)
+app.add_command(provision_fleet_command)
 app.add_command(serve)
 app.add_command(enroll)
 app.add_command(fault)

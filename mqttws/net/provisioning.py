@@ -334,6 +334,8 @@ def _describe(step: Step, registration: Registration) -> None:
     response = registration.last_response
     status = response.status if response is not None else 0
     state = f" {registration.status}" if 200 <= status < 300 else ""
+    step.status = status
+    step.retry_after = registration.retry_after
     step.detail = f"{status}{state}"
     if registration.retry_after is not None:
         step.detail += f", ask again in {registration.retry_after:g} s"
