@@ -24,6 +24,7 @@ from ..dps.enrollments import parse_enrollments
 from ..dps.sas import decode_key
 from ..errors import UsageError
 from ..local.records import SqliteRecords
+from ..net.stream import limit_tls_buffers
 from .common import (
     Command,
     check_host,
@@ -223,6 +224,7 @@ def serve(
             replace=True,
         )
     log_to_stderr(logger, logging.INFO)
+    limit_tls_buffers()
     try:
         asyncio.run(_serve(dps, key_file, admin_port, as_json=as_json))
     finally:
