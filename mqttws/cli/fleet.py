@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import mqttws
 
-from ..errors import UsageError
+from ..errors import UsageError, one_line
 from ..net.credentials import Credential
 from ..net.fleet import FleetResult, provision_fleet
 from .common import (
@@ -27,7 +27,6 @@ from .common import (
     ca_option,
     check_host,
     debug_option,
-    one_line,
     print_line,
     read_file,
 )

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import random
+import re
 import secrets
 import socket
 import tempfile
@@ -64,6 +65,9 @@ MAX_PACKET_SIZE = 98 * 1024
 
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds that a client is given for TLS, for the upgrade, and for CONNECT, each."""
+
+MAX_UNACKNOWLEDGED = 64
+"""Answers that a device may leave without PUBACK before its connection is closed."""
 
 WEBSOCKET_PATHS = ("/$iothub/websocket", "/")
 """Where the official SDKs ask for the WebSocket: Python, Node and C; C# and Java."""
@@ -127,6 +131,9 @@ class LocalDps:
         polls_per_10s: int | None = None,
         fault_seed: int | None = None,
     ) -> None:
+        for port in (wss_port, mqtts_port):
+            if port is not None and not (isinstance(port, int) and 0 <= port <= 65535):
+                raise UsageError(f"port {port!r}; allowed: 0 to 65535, or None")
         self.faults = Faults(random.Random(fault_seed).random)  # noqa: S311 - no secret comes of it
         self.host = host
         self.wss_port = wss_port
@@ -234,6 +241,7 @@ class LocalDps:
             raise UsageError("the local DPS has been started already")
         if self.wss_port is None and self.mqtts_port is None:
             raise UsageError("the local DPS needs a port to listen on")
+        self._listening_on = await self._addresses()
         if self._state is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="mqttws-")
             folder = Path(self._temporary.name)
@@ -241,7 +249,7 @@ class LocalDps:
             folder = Path(self._state)
         try:
             certificates = await asyncio.to_thread(
-                prepare_certificates, folder, (self.host, socket.gethostname())
+                prepare_certificates, folder, (self.host, *_own_names())
             )
             self._ca_file = certificates.ca_file
             self._folder = folder
@@ -293,10 +301,6 @@ class LocalDps:
         """Stop."""
         await self.stop()
 
-    async def wait_closed(self) -> None:
-        """Serve until cancelled."""
-        await asyncio.gather(*(server.serve_forever() for server in self._servers))
-
     # Listeners
 
     def _make_link(self, stream: Stream, label: str, chain: Chain) -> "DeviceLink":
@@ -327,7 +331,7 @@ class LocalDps:
             task = self._spawn(self._greet(stream, label, greet, make_link))
             task.add_done_callback(lambda _: self._greeting.discard(stream))
 
-        for address in await self._addresses():
+        for address in self._listening_on:
             try:
                 server = await asyncio.get_running_loop().create_server(
                     lambda: ByteStream(connected), address, port, backlog=1024
@@ -373,7 +377,7 @@ class LocalDps:
             context = self._context
             if self.faults.strike_handshake():
                 logger.info("%s: fault: an expired certificate is shown", label)
-                names = (self.host, socket.gethostname())
+                names = (self.host, *_own_names())
                 context = await asyncio.to_thread(expired_context, self._folder, names)
             await stream.start_tls(context, None, HANDSHAKE_TIMEOUT)
             assert self._anchors is not None, "the service has been started"
@@ -554,6 +558,9 @@ class DeviceLink:
             # PUBACK comes before the answer: the C# SDK needs that order.
             self._protocol.acknowledge(packet_id)
         for effect in effects:
+            if len(self._protocol.session.outgoing) >= MAX_UNACKNOWLEDGED:
+                self._protocol.close(ProtocolError("the device acknowledges none of its answers"))
+                return
             if isinstance(effect, Answer):
                 self._answer(effect, fault)
             elif isinstance(effect, AllocationRequested):
@@ -639,7 +646,8 @@ class DeviceLink:
             self._put_off(seconds, lambda: self._drip(seconds))
 
     def _finish(self, error: MqttwsError | None) -> None:
-        self._log("closed: %s", "by the device" if error is None else error)
+        who = "after the refusal" if self._device is None else "by the device"
+        self._log("closed: %s", error or who)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -674,6 +682,12 @@ class DeviceLink:
 
 _closing: set[asyncio.Task[None]] = set()
 """Connections that are being closed: a task that nobody holds could be collected before its end."""
+
+
+def _own_names() -> list[str]:
+    """Return the machine's name, if it is one that can stand in a certificate."""
+    name = socket.gethostname()
+    return [name] if re.fullmatch(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*", name) else []
 
 
 def _operation_ids() -> Iterator[str]:

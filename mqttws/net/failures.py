@@ -17,7 +17,6 @@ from ..errors import (
     Hop,
     MqttwsError,
     NameNotResolved,
-    RequestTimedOut,
     TlsFailed,
     Unreachable,
     UpgradeRefused,
@@ -121,10 +120,3 @@ def _tcp_hint(error: OSError) -> str:
     if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
         return "there is no route: check this machine's network"
     return "check host and port, and whether a firewall allows them"
-
-
-def timed_out(message: str) -> RequestTimedOut:
-    """Return the error for a connected peer that did not answer."""
-    return RequestTimedOut(
-        message, hint="the peer is connected but silent: try again, then ask its operator"
-    )

@@ -6,6 +6,7 @@ Joins the MQTT client to the device's side of DPS (``dps.registration``), and gi
 import asyncio
 import os
 import random
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -29,6 +30,7 @@ from ..errors import (
 from .assignments import AssignmentFile
 from .client import AsyncClient, ReceivedMessage
 from .credentials import Credential, TlsCredential
+from .dial import make_target
 from .hops import REQUESTS, OnStep, Step, Walk
 from .hub import Assignment
 from .stream import CLOSE_TIMEOUT
@@ -172,7 +174,7 @@ async def provision_async(
     """
     if transport not in ("wss", "mqtts"):
         raise UsageError(f"transport {transport!r}; allowed: 'wss' or 'mqtts'; DPS has no other")
-    if not isinstance(id_scope, str) or not id_scope or "/" in id_scope:
+    if not isinstance(id_scope, str) or not re.fullmatch(r"[!-.0-~]+", id_scope):
         raise UsageError(f"id scope {id_scope!r}; allowed: what the portal shows, like 0ne00ABCDEF")
     file = None if cache is None else AssignmentFile(cache, host, id_scope, credential)
     if file is not None and not force:
@@ -190,13 +192,13 @@ async def provision_async(
         answer_timeout=hop_timeout,
     )
     walk = Walk(timeout=timeout, hop_timeout=hop_timeout, on_step=on_step)
-    address = f"[{host}]" if ":" in host else host
+    target = make_target(transport, host, port, path)
     certified = isinstance(credential, TlsCredential)
     context: Tls = credential.context(tls) if isinstance(credential, TlsCredential) else tls
 
     def new_client() -> AsyncClient:
         return AsyncClient(
-            f"{transport}://{address}{'' if port is None else f':{port}'}{path}",
+            target,
             client_id=credential.registration_id,
             username=build_username(id_scope, credential.registration_id, api_version),
             password=credential.password(id_scope, time.time()),
