@@ -63,8 +63,13 @@ class SqliteRecords(MemoryRecords):
         self._changes: queue.SimpleQueue[_Change | threading.Event | None] = queue.SimpleQueue()
         self._failure = ""
         try:
-            self._database = self._open()
-            self._load()
+            self._database = self._connect()
+            try:
+                self._prepare()
+                self._load()
+            except BaseException:
+                self._database.close()
+                raise
         except (sqlite3.Error, OSError, ValueError, TypeError, UsageError) as error:
             reason = error.strerror if isinstance(error, OSError) else type(error).__name__
             raise UsageError(
@@ -74,11 +79,14 @@ class SqliteRecords(MemoryRecords):
         self._writer = threading.Thread(target=self._write, name="mqttws-records", daemon=True)
         self._writer.start()
 
-    def _open(self) -> sqlite3.Connection:
+    def _connect(self) -> sqlite3.Connection:
         if self._path != ":memory:":
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         # Opened and read here, and used by the writer's thread alone from then on.
-        database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        return sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+
+    def _prepare(self) -> None:
+        database = self._database
         version = database.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, SCHEMA_VERSION):
             raise UsageError(f"schema {version}")
@@ -87,7 +95,6 @@ class SqliteRecords(MemoryRecords):
         database.execute("PRAGMA synchronous = FULL")
         database.executescript(_SCHEMA)
         database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        return database
 
     def _load(self) -> None:
         rows = self._database.execute("SELECT record FROM enrollments ORDER BY rowid")
