@@ -50,9 +50,9 @@ chain_file and key_file (PEM), or neither with --group-key-file:
 
 \b
 Results: a line is added for each device as soon as it is done; columns
-registration_id, status (assigned or error), assigned_hub, device_id, substatus,
-error. Devices that stand there as assigned are passed over: after Ctrl-C, or
-after failures, the same command line goes on with the rest.
+registration_id, status (assigned or error), assigned_hub, device_id,
+substatus, error. Devices that stand there as assigned are passed over: after
+Ctrl-C, or after failures, the same command line goes on with the rest.
 
 \b
 Exit codes:
