@@ -140,6 +140,12 @@ BREAKS = {
         "if len(found) < len(wanted):",
         "if len(found) <= len(wanted):",
     ),
+    "WS-6": (
+        WEBSOCKET,
+        "subprotocols=[Subprotocol(SUBPROTOCOL)],\n        max_size=max_message_size,\n"
+        "        logger=_silent,\n    )\n    protocol.send_request",
+        "max_size=max_message_size,\n        logger=_silent,\n    )\n    protocol.send_request",
+    ),
     "WS-22": ANY_ANSWER,
     "WS-25": ANY_ANSWER,
     "WS-26": (
@@ -154,6 +160,16 @@ BREAKS = {
         '        request.headers["Sec-WebSocket-Version"] = "13"\n'
         "        response = protocol.accept(request)",
     ),
+    "WS-29": (
+        WEBSOCKET,
+        'elif not accept_path(request.path.partition("?")[0]):',
+        "elif False:",
+    ),
+    "WS-30": (
+        WEBSOCKET,
+        "response = protocol.accept(request)",
+        'response = protocol.accept(request)\n        del response.headers["Connection"]',
+    ),
     "WS-32": (
         WEBSOCKET,
         'raise NegotiationError("the subprotocol mqtt was not offered")',
@@ -167,10 +183,17 @@ BREAKS = {
         ").ServerPerMessageDeflateFactory()],",
     ),
     "WS-46": (WEBSOCKET, " or frame.opcode is Opcode.CONT:", ":"),
+    "WS-52": (WEBSOCKET, "self._stream.transport.close()", "pass"),
     "WS-61": (
         WEBSOCKET,
         'return CloseCode.POLICY_VIOLATION, ""',
         'return CloseCode.NORMAL_CLOSURE, ""',
+    ),
+    "WS-65": (WEBSOCKET, "self._protocol.send_close(code, reason)", "pass"),
+    "WS-66": (
+        SERVER,
+        "if self.state is State.CONNECTED and self._will is not None:",
+        "if False:",
     ),
 }
 """By rule: a file of the package, the text of a check, and what breaks it."""
