@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +15,6 @@ from mqttws import LocalDps, SymmetricKey, TlsConfig, UsageError, provision_asyn
 from mqttws.dps.sas import decode_key
 from mqttws.local.x509 import DeviceAuthority
 
-from ..conftest import peer_missing
 from . import x509_world
 
 try:
@@ -22,7 +22,9 @@ try:
 
     from mqttws.local.admin import AdminApi
 except (ImportError, UsageError):
-    peer_missing("aiohttp is not installed: pip install 'mqttws[admin]'")
+    if os.environ.get("CI") == "true":
+        raise
+    pytest.skip("aiohttp is not installed: mqttws[admin]", allow_module_level=True)
 
 KEYED = {"attestation": {"type": "symmetricKey"}}
 
