@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .dps.credentials import SymmetricKey
-    from .dps.registration import Assignment
     from .errors import (
         CertificateRejected,
         ConnectFailed,
@@ -38,19 +37,22 @@ if TYPE_CHECKING:
         TlsFailed,
         UnexpectedPacket,
         Unreachable,
+        UnsupportedAttestation,
         UpgradeRefused,
         UsageError,
     )
     from .local.dps import LocalDps
+    from .local.hub import LocalHub
     from .net.client import AsyncClient, ReceivedMessage
     from .net.hops import Step
+    from .net.hub import Assignment
     from .net.provisioning import provision, provision_async
     from .net.tls import TlsConfig
+    from .net.x509 import Tpm, X509Certificate
     from .wire import Will
 
 _HOMES = {
     "dps.credentials": ("SymmetricKey",),
-    "dps.registration": ("Assignment",),
     "errors": (
         "MqttwsError",
         "ProtocolError",
@@ -58,6 +60,7 @@ _HOMES = {
         "PacketTooLarge",
         "UnexpectedPacket",
         "UsageError",
+        "UnsupportedAttestation",
         "ConnectFailed",
         "NameNotResolved",
         "Unreachable",
@@ -78,10 +81,13 @@ _HOMES = {
         "Hop",
     ),
     "local.dps": ("LocalDps",),
+    "local.hub": ("LocalHub",),
     "net.client": ("AsyncClient", "ReceivedMessage"),
     "net.hops": ("Step",),
+    "net.hub": ("Assignment",),
     "net.provisioning": ("provision", "provision_async"),
     "net.tls": ("TlsConfig",),
+    "net.x509": ("X509Certificate", "Tpm"),
     "wire": ("Will",),
 }
 """Where each public name lives."""
@@ -94,6 +100,8 @@ __all__ = [
     "provision",
     "provision_async",
     "SymmetricKey",
+    "X509Certificate",
+    "Tpm",
     "Assignment",
     "AsyncClient",
     "ReceivedMessage",
@@ -102,12 +110,14 @@ __all__ = [
     "Step",
     "Hop",
     "LocalDps",
+    "LocalHub",
     "MqttwsError",
     "ProtocolError",
     "MalformedPacket",
     "PacketTooLarge",
     "UnexpectedPacket",
     "UsageError",
+    "UnsupportedAttestation",
     "ConnectFailed",
     "NameNotResolved",
     "Unreachable",

@@ -37,6 +37,8 @@ class Step:
         started: seconds since the walk began.
         ended: seconds since the walk began; None while the leg is being walked.
         error: what ended it; None if it was walked to its end.
+        status: of DPS's answer, as in HTTP; 0 with every other hop.
+        retry_after: seconds after which DPS wants to be asked again; None where it did not say.
     """
 
     hop: Hop
@@ -44,6 +46,8 @@ class Step:
     started: float = 0.0
     ended: float | None = None
     error: MqttwsError | None = field(default=None, repr=False)
+    status: int = 0
+    retry_after: float | None = None
 
     @property
     def name(self) -> str:

@@ -32,9 +32,20 @@ class TlsConfig:
         Raises:
             UsageError: ``ca`` cannot be read or holds no certificate.
         """
+        return _context(self._checked_pem(), self.only_ca)
+
+    def new_context(self) -> ssl.SSLContext:
+        """Return a context that nobody else has, so that a certificate can be loaded into it.
+
+        Raises:
+            UsageError: as for ``context``.
+        """
+        return _new_context(self._checked_pem(), self.only_ca)
+
+    def _checked_pem(self) -> str | None:
         if self.only_ca and self.ca is None:
             raise UsageError("TlsConfig(only_ca=True) needs ca=, else nothing would be trusted")
-        return _context(self._pem(), self.only_ca)
+        return self._pem()
 
     def _pem(self) -> str | None:
         if self.ca is None:
@@ -64,8 +75,7 @@ def client_context(tls: Tls) -> ssl.SSLContext:
     return (tls or TlsConfig()).context()
 
 
-@lru_cache(maxsize=32)  # the system's roots take some 30 ms to load
-def _context(pem: str | None, only_ca: bool) -> ssl.SSLContext:
+def _new_context(pem: str | None, only_ca: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if only_ca else ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if pem is not None:
@@ -74,3 +84,7 @@ def _context(pem: str | None, only_ca: bool) -> ssl.SSLContext:
         except (ssl.SSLError, ValueError):  # ValueError: it is empty
             raise UsageError("ca: no certificate in PEM form was found") from None
     return context
+
+
+# The system's roots take some 30 ms to load.
+_context = lru_cache(maxsize=32)(_new_context)
