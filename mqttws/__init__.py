@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .dps.credentials import SymmetricKey
     from .dps.registration import Assignment
     from .errors import (
+        CertificateFacts,
         CertificateRejected,
         ConnectFailed,
         ConnectionLost,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         PacketTooLarge,
         ProtocolError,
         ProvisioningError,
+        ProxyRefused,
         RegistrationFailed,
         RegistrationRejected,
         RequestTimedOut,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from .net.client import AsyncClient, ReceivedMessage
     from .net.hops import Step
     from .net.provisioning import provision, provision_async
+    from .net.proxy import Challenge, Login, ProxyConfig
     from .net.tls import TlsConfig
     from .wire import Will
 
@@ -62,8 +65,10 @@ _HOMES = {
         "NameNotResolved",
         "Unreachable",
         "HopTimedOut",
+        "ProxyRefused",
         "TlsFailed",
         "CertificateRejected",
+        "CertificateFacts",
         "UpgradeRefused",
         "SubprotocolRefused",
         "ConnectRefused",
@@ -81,6 +86,7 @@ _HOMES = {
     "net.client": ("AsyncClient", "ReceivedMessage"),
     "net.hops": ("Step",),
     "net.provisioning": ("provision", "provision_async"),
+    "net.proxy": ("ProxyConfig", "Login", "Challenge"),
     "net.tls": ("TlsConfig",),
     "wire": ("Will",),
 }
@@ -99,6 +105,9 @@ __all__ = [
     "ReceivedMessage",
     "Will",
     "TlsConfig",
+    "ProxyConfig",
+    "Login",
+    "Challenge",
     "Step",
     "Hop",
     "LocalDps",
@@ -112,8 +121,10 @@ __all__ = [
     "NameNotResolved",
     "Unreachable",
     "HopTimedOut",
+    "ProxyRefused",
     "TlsFailed",
     "CertificateRejected",
+    "CertificateFacts",
     "UpgradeRefused",
     "SubprotocolRefused",
     "ConnectRefused",

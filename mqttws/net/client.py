@@ -38,6 +38,7 @@ from ..wire import DEFAULT_MAX_PACKET_SIZE, REFUSED, Connect, Subscription, Will
 from .dial import dial, parse_url
 from .failures import timed_out
 from .hops import OnStep, Walk
+from .proxy import ENVIRONMENT, ProxyChoice
 from .stream import Stream
 from .tls import Tls
 from .trace import OnPacket, tracer_for
@@ -98,6 +99,9 @@ class AsyncClient:
         keep_alive: seconds, 0 to 65535, within which a dead link is noticed; 0 for never.
         will: what the server publishes when this client is lost.
         tls: whom to trust: a ``TlsConfig``, or an ``ssl.SSLContext`` that is used as it is.
+        proxy: a URL (``http://``, ``https://``, ``socks5://``, ``socks5h://``, ``socks4a://``), a
+            ``ProxyConfig``, ``environment`` for what the environment's variables say, ``none`` or
+            None for no proxy.
         connect_timeout: seconds for ``connect`` as a whole.
         hop_timeout: seconds for each of its hops.
         request_timeout: seconds for the answer to a publish, subscribe or unsubscribe.
@@ -119,6 +123,7 @@ class AsyncClient:
         keep_alive: int = 60,
         will: Will | None = None,
         tls: Tls = None,
+        proxy: ProxyChoice = ENVIRONMENT,
         connect_timeout: float = 30.0,
         hop_timeout: float = 15.0,
         request_timeout: float = 30.0,
@@ -143,6 +148,7 @@ class AsyncClient:
                 stacklevel=2,
             )
         self._tls = tls
+        self._proxy = proxy
         self._connect_timeout = connect_timeout
         self._hop_timeout = hop_timeout
         self._request_timeout = request_timeout
@@ -189,6 +195,7 @@ class AsyncClient:
                 self._target,
                 walk,
                 tls=self._tls,
+                proxy=self._proxy,
                 max_message_size=max(4 * self._max_packet_size, 1024 * 1024),
             )
             async with walk.hop(Hop.CONNECT, self._connect_packet.client_id) as step:

@@ -15,6 +15,7 @@ from ..dps.topics import RESPONSE_FILTER, Message
 from ..errors import ConnectionLost, ConnectRefused, Hop, MqttwsError, UsageError
 from .client import AsyncClient, ReceivedMessage
 from .hops import OnStep, Step, Walk
+from .proxy import ENVIRONMENT, ProxyChoice
 from .tls import Tls
 from .trace import OnPacket
 
@@ -58,6 +59,7 @@ class ProvisionOptions(TypedDict, total=False):
     path: str
     transport: Transport
     tls: Tls
+    proxy: ProxyChoice
     payload: object
     timeout: float
     hop_timeout: float
@@ -94,6 +96,7 @@ async def provision_async(
     path: str = WEBSOCKET_PATH,
     transport: Transport = "wss",
     tls: Tls = None,
+    proxy: ProxyChoice = ENVIRONMENT,
     payload: object = None,
     timeout: float = 120.0,
     hop_timeout: float = 30.0,
@@ -110,6 +113,8 @@ async def provision_async(
         path: of the WebSocket.
         transport: ``wss`` for MQTT over WebSocket, ``mqtts`` for MQTT over TLS. Never plain.
         tls: whom to trust: a ``TlsConfig``, or an ``ssl.SSLContext`` that is used as it is.
+        proxy: a URL, a ``ProxyConfig``, ``environment`` for what the environment's variables say,
+            ``none`` or None for no proxy.
         payload: handed to the enrollment's custom allocation; any value that JSON has.
         timeout: seconds for all of it.
         hop_timeout: seconds for each hop and for each answer of the service.
@@ -144,6 +149,7 @@ async def provision_async(
         keep_alive=KEEP_ALIVE,
         request_timeout=hop_timeout,
         tls=tls,
+        proxy=proxy,
         on_packet=on_packet,
     )
     try:
