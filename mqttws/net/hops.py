@@ -185,7 +185,7 @@ _SILENCE = {
     Hop.PROXY_TLS: "TCP connects but TLS is not answered: is it an http:// proxy, and not an"
     " https:// one?",
     Hop.PROXY: "the proxy took the request and said nothing: a firewall behind it drops this host"
-    " and port, or the proxy is overloaded",
+    " and port, or it is a proxy of another kind: check the URL's beginning, http or socks5h",
     Hop.NAME: "the name server does not answer: check this host's DNS settings",
     Hop.TCP: "packets vanish on the way, as a firewall does it: ask the network team to open this"
     " host and port, or try the other transport (443 or 8883)",

@@ -515,24 +515,21 @@ class Socks5Connect(_SocksConnect):
         self._next = self._on_reply
 
     def _on_reply(self) -> bool:
-        if len(self._inbox) < 5:
-            return self._early_refusal()
-        kind = self._inbox[3]
-        sizes = {1: 4, 3: 1 + self._inbox[4], 4: 16}
-        if self._inbox[0] != 5 or kind not in sizes:
+        if len(self._inbox) < 2:
+            return False
+        version, code = self._inbox[:2]
+        if version != 5:
             raise self._refused("the answer is not SOCKS5")
-        message = self._take(4 + sizes[kind] + 2)
-        if message is None:
-            return self._early_refusal()
-        self._judge(message[1])
+        self._judge(code)  # at once: some proxies close before the rest of a refusal
+        if len(self._inbox) < 5:
+            return False
+        size = {1: 4, 3: 1 + self._inbox[4], 4: 16}.get(self._inbox[3])
+        if size is None:
+            raise self._refused("the answer is not SOCKS5")
+        if self._take(4 + size + 2) is None:
+            return False
         self.facts["status"] = "0 succeeded"
         self.done = True
-        return False
-
-    def _early_refusal(self) -> bool:
-        """Judge a refusal by its second byte: some proxies close before the rest."""
-        if len(self._inbox) >= 2 and self._inbox[0] == 5:
-            self._judge(self._inbox[1])
         return False
 
     def _judge(self, code: int) -> None:
