@@ -13,6 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .doctor.examination import diagnose, diagnose_async
+    from .doctor.report import Report
     from .dps.credentials import SymmetricKey
     from .dps.registration import Assignment
     from .errors import (
@@ -82,6 +84,8 @@ _HOMES = {
         "MalformedAnswer",
         "Hop",
     ),
+    "doctor.examination": ("diagnose", "diagnose_async"),
+    "doctor.report": ("Report",),
     "local.dps": ("LocalDps",),
     "net.client": ("AsyncClient", "ReceivedMessage"),
     "net.hops": ("Step",),
@@ -111,6 +115,9 @@ __all__ = [
     "Step",
     "Hop",
     "LocalDps",
+    "diagnose",
+    "diagnose_async",
+    "Report",
     "MqttwsError",
     "ProtocolError",
     "MalformedPacket",

@@ -80,6 +80,11 @@ class MqttwsError(Exception):
         self.hint = hint
 
 
+def _with_rule(error: MqttwsError, rule: str) -> str:
+    message = str(error.args[0]) if error.args else ""
+    return f"{message} [{rule}]" if rule else message
+
+
 class ProtocolError(MqttwsError):
     """The peer broke a rule of MQTT or of its WebSocket carriage; the connection is over.
 
@@ -90,6 +95,9 @@ class ProtocolError(MqttwsError):
     def __init__(self, message: str = "", *, rule: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.rule = rule
+
+    def __str__(self) -> str:
+        return _with_rule(self, self.rule)
 
 
 class MalformedPacket(ProtocolError):
@@ -148,8 +156,7 @@ class UsageError(MqttwsError, ValueError):
         self.rule = rule
 
     def __str__(self) -> str:
-        message = str(self.args[0]) if self.args else ""
-        return f"{message} [{self.rule}]" if self.rule else message
+        return _with_rule(self, self.rule)
 
 
 class ConnectFailed(MqttwsError):

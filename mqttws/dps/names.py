@@ -68,9 +68,9 @@ def build_username(
     Raises:
         UsageError: a name that cannot stand there.
     """
-    if not id_scope or not id_scope.isascii() or not id_scope.isalnum():
-        # Not checked more closely: only examples of the form 0ne + 8 are published.
-        raise UsageError(f"id scope {id_scope!r}; allowed: letters and digits, such as 0ne00ABCDEF")
+    if not id_scope or "/" in id_scope or not (id_scope.isascii() and id_scope.isprintable()):
+        # Not checked more closely: its form, 0ne and 8 letters or digits, is nowhere promised.
+        raise UsageError(f"id scope {id_scope!r}; allowed: what DPS shows, such as 0ne00ABCDEF")
     check_registration_id(registration_id)
     username = f"{id_scope}/registrations/{registration_id}/api-version={quote(api_version, '')}"
     return f"{username}&ClientVersion={quote(client_version, '')}" if client_version else username

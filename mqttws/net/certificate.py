@@ -9,15 +9,11 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from typing import cast
 
 from ..errors import CertificateFacts, CertificateRejected, Hop, MqttwsError
 from .failures import translate
 from .stream import ByteStream
-
-_Name = tuple[tuple[tuple[str, str], ...], ...]
-"""A distinguished name as Python's ``getpeercert`` has it."""
+from .tls import public_organisations
 
 LOOK_TIMEOUT = 5.0
 """Seconds for the second look."""
@@ -107,7 +103,10 @@ def rejected_certificate(
     elif code in UNKNOWN_ISSUER:
         rejected.hint = _issuer_hint(seen, context)
     elif seen.names:
-        rejected.hint = f"the certificate is for {', '.join(seen.names[:5])}: connect by that name"
+        rejected.hint = (
+            f"the certificate is for another name ({', '.join(seen.names[:5])}): connect by the"
+            " name it was issued for"
+        )
     return rejected
 
 
@@ -129,18 +128,6 @@ def _issuer_hint(seen: CertificateFacts, context: ssl.SSLContext) -> str:
         f"{seen.issuer} is not a public issuer: probably an intercepting proxy, or a private CA;"
         " if you trust it, add its CA (option --ca, or TlsConfig(ca=...))"
     )
-
-
-@lru_cache(maxsize=1)
-def public_organisations() -> frozenset[str]:
-    """Return the organisations whose roots this system trusts."""
-    parts = [
-        pair
-        for root in ssl.create_default_context().get_ca_certs()
-        for part in cast(_Name, root.get("subject", ()))
-        for pair in part
-    ]
-    return frozenset(value for key, value in parts if key == "organizationName")
 
 
 def describe_session(session: ssl.SSLObject) -> dict[str, str]:

@@ -39,7 +39,7 @@ from .dial import dial, parse_url
 from .failures import timed_out
 from .hops import OnStep, Walk
 from .proxy import ENVIRONMENT, ProxyChoice
-from .stream import Stream
+from .stream import CLOSE_TIMEOUT, Stream
 from .tls import Tls
 from .trace import OnPacket, tracer_for
 
@@ -287,10 +287,14 @@ class AsyncClient:
             raise _not_connected()
         return _Messages(self._link)
 
-    async def disconnect(self) -> None:
-        """Leave: send what waits, then DISCONNECT, and close. Never raises for a dead link."""
+    async def disconnect(self, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Leave: send what waits, then DISCONNECT, and close. Never raises for a dead link.
+
+        Args:
+            timeout: seconds that the server is given to close too.
+        """
         if self._link is not None:
-            await self._link.close()
+            await self._link.close(timeout)
 
     async def __aenter__(self) -> Self:
         """Connect."""
@@ -450,13 +454,13 @@ class _Link:
             message.topic, message.payload, message.qos, message.retain, message.dup
         )
 
-    async def close(self) -> None:
-        """Send what waits and DISCONNECT, and close the stream; bounded in time."""
+    async def close(self, timeout: float) -> None:
+        """Send what waits and DISCONNECT, and close the stream within ``timeout`` seconds."""
         self.protocol.disconnect()
         self._pump()
         if self._stream is not None:
             stream, self._stream = self._stream, None
-            await stream.close()
+            await stream.close(timeout=timeout)
 
     def abort(self) -> None:
         """Close at once."""

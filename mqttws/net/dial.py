@@ -5,6 +5,7 @@ know what is said to a proxy (``tunnel``) and which one it is (``proxy``).
 """
 
 import asyncio
+import re
 import socket
 import ssl
 import threading
@@ -90,9 +91,17 @@ def parse_url(url: str) -> Target:
     try:
         port = parts.port
     except ValueError:
-        raise UsageError(f"URL {shown}: the port is not a number from 0 to 65535") from None
+        port = 0
+    if port == 0:
+        raise UsageError(f"URL {shown}: the port is not a number from 1 to 65535")
     if not parts.hostname:
         raise UsageError(f"URL {shown}: there is no host in it")
+    if not re.fullmatch(r"[\w.:%-]+", parts.hostname):
+        raise UsageError(f"URL {shown}: the host has characters that no name or address has")
+    if not re.fullmatch(r"[!-~]*", parts.path + parts.query):
+        raise UsageError(
+            f"URL {shown}: the path has characters that must be percent-encoded", rule="WS-15"
+        )
     if parts.fragment:
         raise UsageError(f"URL {shown}: a fragment has no meaning here", rule="WS-12")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -150,7 +159,7 @@ async def _reach(
 ) -> ByteStream:
     """Return a stream whose bytes go to the server, straight or through a proxy."""
     if proxy is None:
-        return await _connect(target.host, target.port, walk, Hop.NAME, Hop.TCP)
+        return await _connect_tcp(target.host, target.port, walk, Hop.NAME, Hop.TCP)
     if not proxy.resolves_here:
         tunnel = tunnel_through(proxy, target.host, target.port)
         return await _pass_proxy(proxy, proxy_tls, tunnel, walk)
@@ -167,22 +176,16 @@ async def _reach(
     raise NameNotResolved(f"{target.host} has no address", hop=Hop.NAME)
 
 
-async def _connect(host: str, port: int, walk: Walk, name_hop: Hop, tcp_hop: Hop) -> ByteStream:
+async def _connect_tcp(host: str, port: int, walk: Walk, name_hop: Hop, tcp_hop: Hop) -> ByteStream:
     """Return a TCP connection to a server or proxy."""
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     async with walk.hop(name_hop, host) as step:
         addresses = await resolve(host, port)
         step.detail = f"{host} is " + ", ".join(address[4][0] for address in addresses)
     async with walk.hop(tcp_hop, where) as step:
-        connected = await race(addresses, where, tcp_hop)
-        step.detail = _shown(connected.getpeername())
-        _, stream = await asyncio.get_running_loop().create_connection(ByteStream, sock=connected)
+        stream = await connect(addresses, where, tcp_hop)
+        step.detail = stream.peer
         return stream
-
-
-def _shown(address: tuple[str, int]) -> str:
-    host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def _pass_proxy(
@@ -191,7 +194,7 @@ async def _pass_proxy(
     """Return a connection to the proxy that it has joined to the server."""
 
     def reach(along: Walk) -> Awaitable[ByteStream]:
-        return _connect(proxy.host, proxy.port, along, Hop.PROXY_NAME, Hop.PROXY_TCP)
+        return _connect_tcp(proxy.host, proxy.port, along, Hop.PROXY_NAME, Hop.PROXY_TCP)
 
     while True:
         stream = await reach(walk)
@@ -247,6 +250,21 @@ async def _secure(
 
 Address = tuple[int, int, int, str, Any]
 """What ``getaddrinfo`` returns for one address."""
+
+
+async def connect(addresses: list[Address], where: str, hop: Hop = Hop.TCP) -> ByteStream:
+    """Return a stream to the first address that answers.
+
+    Raises:
+        Unreachable: none answered.
+    """
+    connected = await race(addresses, where, hop)
+    try:
+        _, stream = await asyncio.get_running_loop().create_connection(ByteStream, sock=connected)
+    except BaseException:
+        connected.close()
+        raise
+    return stream
 
 
 async def resolve(host: str, port: int) -> list[Address]:

@@ -121,21 +121,17 @@ class Walk:
         return max(0.0, self._timeout - self.elapsed)
 
     @asynccontextmanager
-    async def hop(
-        self, hop: Hop, detail: str = "", *, limit: float | None = None
-    ) -> AsyncIterator[Step]:
+    async def hop(self, hop: Hop, detail: str = "") -> AsyncIterator[Step]:
         """Walk one leg: time it, bound it, and turn foreign errors into ours.
 
         Args:
             hop: which leg.
             detail: what is known of it beforehand.
-            limit: seconds for this leg; None for the walk's ``hop_timeout``. The walk's own end
-                bounds every leg.
         """
         step = Step(hop, detail, self.elapsed)
         self.steps.append(step)
         self._tell(step)
-        allowed = min(self._hop_timeout if limit is None else limit, self.remaining)
+        allowed = min(self._hop_timeout, self.remaining)
         try:
             with translated(hop, detail):
                 async with asyncio.timeout(allowed):

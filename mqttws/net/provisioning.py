@@ -16,6 +16,7 @@ from ..errors import ConnectionLost, ConnectRefused, Hop, MqttwsError, UsageErro
 from .client import AsyncClient, ReceivedMessage
 from .hops import OnStep, Step, Walk
 from .proxy import ENVIRONMENT, ProxyChoice
+from .stream import CLOSE_TIMEOUT
 from .tls import Tls
 from .trace import OnPacket
 
@@ -162,7 +163,7 @@ async def provision_async(
         error.hint = _REFUSALS.get(error.return_code, error.hint)
         raise
     finally:
-        await client.disconnect()
+        await client.disconnect(min(CLOSE_TIMEOUT, walk.remaining))
 
 
 async def _register(client: AsyncClient, registration: Registration, walk: Walk) -> Assignment:

@@ -6,7 +6,7 @@ Knows proxy URLs and the environment's variables. Does not know what is said to 
 
 import ipaddress
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -183,7 +183,36 @@ def _from_environment(scheme: str, environ: Mapping[str, str]) -> tuple[str, str
     return "", None
 
 
+def describe_environment(
+    scheme: str, host: str, port: int, environ: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield the variables that count for a server, one in a line, without logins."""
+    for variable in (OWN_VARIABLE, *VARIABLES[scheme]):
+        for name in dict.fromkeys((variable, variable.upper())):
+            if environ.get(name):
+                yield f"{name}={_without_login(environ[name])}"
+    for name in ("no_proxy", "NO_PROXY"):
+        if environ.get(name):
+            counts = "exempts" if is_exempt(host, port, environ) else "does not exempt"
+            yield f"{name}={environ[name]} ({counts} this server)"
+
+
+def _without_login(url: str) -> str:
+    if url.lower() == "none":
+        return url
+    try:
+        scheme, host, port = _address(_split(url, "variable"))
+    except UsageError:
+        return "(not shown: it cannot be used)"
+    return Proxy(scheme, host, port, "variable").url
+
+
 # The URL of a proxy
+
+
+def has_login(url: str) -> bool:
+    """Whether a proxy's URL holds a login."""
+    return "@" in url
 
 
 def _split(url: str, source: str) -> SplitResult:

@@ -13,7 +13,7 @@ from ..errors import ConnectionLost, MqttwsError
 from .failures import reason_of
 
 CLOSE_TIMEOUT = 2.0
-"""Seconds that a peer is given to take the last bytes and to close its side."""
+"""Seconds that a peer is given, unless told otherwise, to take the last bytes and to close too."""
 
 
 class Receiver(Protocol):
@@ -47,8 +47,11 @@ class Stream(Protocol):
     def resume_reading(self) -> None:
         """Take the peer's bytes again."""
 
-    async def close(self, error: MqttwsError | None = None) -> None:
-        """Send what waits, say goodbye (``error`` says why), and close; bounded in time."""
+    async def close(self, error: MqttwsError | None = None, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Send what waits, say goodbye (``error`` says why), and close within ``timeout`` seconds.
+
+        With a ``timeout`` of 0 it is closed at once.
+        """
 
     def abort(self) -> None:
         """Close at once; what waits is lost."""
@@ -167,7 +170,10 @@ class ByteStream(asyncio.Protocol):
     def peer(self) -> str:
         """The peer's address, for a log."""
         address = self.info("peername")
-        return f"{address[0]}:{address[1]}" if address else "?"
+        if not address:
+            return "?"
+        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        return f"{host}:{address[1]}"
 
     def attach(self, receiver: Receiver) -> None:
         """Push everything that comes, and has come, into ``receiver``."""
@@ -198,14 +204,10 @@ class ByteStream(asyncio.Protocol):
         """Take the peer's bytes again."""
         self.transport.resume_reading()
 
-    async def close(self, error: MqttwsError | None = None) -> None:
-        """Send what waits and close; a peer that takes no more is cut off after a while."""
+    async def close(self, error: MqttwsError | None = None, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Send what waits and close; a peer that takes no more is cut off after ``timeout``."""
         self._receiver = None
         self.transport.close()
-        await self.closed(CLOSE_TIMEOUT)
-
-    async def closed(self, timeout: float) -> None:
-        """Wait until the peer has closed too, and no longer than ``timeout`` seconds."""
         try:
             async with asyncio.timeout(timeout):
                 await asyncio.shield(self._lost)

@@ -12,8 +12,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 from ..errors import UsageError
 
@@ -99,7 +101,7 @@ class TlsConfig:
         if ca is not None:
             try:
                 context.load_verify_locations(cadata=ca.decode("ascii"))
-            except (ssl.SSLError, UnicodeDecodeError):
+            except (ssl.SSLError, ValueError):  # not ASCII, or empty
                 raise UsageError("ca: no certificate in PEM form was found") from None
         return context
 
@@ -132,6 +134,22 @@ def proxy_context(own: Tls, servers: Tls) -> ssl.SSLContext:
     if isinstance(servers, TlsConfig):
         return servers.without_certificate().context()
     return TlsConfig().context()
+
+
+_Name = tuple[tuple[tuple[str, str], ...], ...]
+"""A distinguished name as Python's ``getpeercert`` has it."""
+
+
+@lru_cache(maxsize=1)
+def public_organisations() -> frozenset[str]:
+    """Return the organisations whose roots this system trusts."""
+    parts = [
+        pair
+        for root in ssl.create_default_context().get_ca_certs()
+        for part in cast(_Name, root.get("subject", ()))
+        for pair in part
+    ]
+    return frozenset(value for key, value in parts if key == "organizationName")
 
 
 def _truststore_context() -> ssl.SSLContext:

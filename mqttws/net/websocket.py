@@ -125,21 +125,22 @@ class WebSocketStream:
         """Take the peer's bytes again."""
         self._stream.resume_reading()
 
-    async def close(self, error: MqttwsError | None = None) -> None:
-        """Make the closing handshake (RFC 6455 section 7) and close; bounded in time."""
+    async def close(self, error: MqttwsError | None = None, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Make the closing handshake (RFC 6455 section 7) and close, within ``timeout`` seconds."""
         self._receiver = None
+        until = asyncio.get_running_loop().time() + timeout
         if self._protocol.state is State.OPEN:
             code, reason = _close_code(error)
             self._protocol.send_close(code, reason)
             self._flush()
         try:
-            async with asyncio.timeout(CLOSE_TIMEOUT):
-                if isinstance(self._protocol, ClientProtocol):
-                    await asyncio.shield(self._finished)  # the server closes TCP first (WS-52)
+            if isinstance(self._protocol, ClientProtocol):  # the server closes TCP first (WS-52)
+                async with asyncio.timeout_at(until):
+                    await asyncio.shield(self._finished)
         except TimeoutError:
             pass
         finally:
-            await self._stream.close()
+            await self._stream.close(timeout=max(0.0, until - asyncio.get_running_loop().time()))
 
     def abort(self) -> None:
         """Close at once; what waits is lost."""

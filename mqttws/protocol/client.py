@@ -69,8 +69,7 @@ class ClientProtocol(Endpoint):
             raise UsageError("connect: a connection is opened once", rule="MQTT-3.1.0-2")
         encoded = self._connect.encode()
         if self._connect.clean_session:  # [MQTT-3.1.2-6]
-            self.session.outgoing.clear()
-            self.session.received.clear()
+            self.session.clear()
         self._outbox.append(encoded)
         self._last_sent = now
         self.state = State.CONNECTING
@@ -109,7 +108,15 @@ class ClientProtocol(Endpoint):
             self._send(Disconnect())
         self._close(None)
 
-    # Time
+    # Bytes and time
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        """Take bytes from the server, cut anywhere."""
+        super().receive_data(data, now)
+        if self._decoder.buffered:
+            # A long message is arriving: the server lives, and PINGRESP stands behind it.
+            self._last_received = now
+            self._ping_sent_at = None
 
     @property
     def deadline(self) -> float | None:
@@ -131,6 +138,8 @@ class ClientProtocol(Endpoint):
 
         While it does not, PINGREQ still goes out, and a missing PINGRESP proves nothing.
         """
+        if reading is self._reading:
+            return
         self._reading = reading
         self._ping_sent_at = None
         self._last_received = now

@@ -79,7 +79,6 @@ class Endpoint:
         """Take bytes from the peer, cut anywhere."""
         if self.state is State.CLOSED:  # WS-57
             return
-        self._last_received = now
         try:
             self._decoder.feed(data)
             self._read_packets(now)
@@ -124,8 +123,8 @@ class Endpoint:
             UsageError: no such message waits.
         """
         self._require_connected("acknowledge")
-        for arrival in self._arrivals.acknowledge(packet_id):
-            self._send(PubAck(arrival.packet_id) if arrival.qos == 1 else PubRec(arrival.packet_id))
+        self._arrivals.acknowledge(packet_id)
+        self._answer_arrivals()
 
     def _send_publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> int | None:
         packet = Publish(topic, payload, qos, retain)
@@ -159,9 +158,9 @@ class Endpoint:
         if packet_id is not None:
             if packet.qos == 2:
                 if packet_id in self.session.received:
-                    # Seen before: answered again, not handed out again [MQTT-4.3.3-2].
-                    if not self._arrivals.waits(packet_id):
-                        self._send(PubRec(packet_id))
+                    # Seen before: answered again in its turn, not handed out again [MQTT-4.3.3-2].
+                    self._arrivals.add(packet_id, 2, done=True)
+                    self._answer_arrivals()
                     return
                 self.session.received.add(packet_id)
             self._arrivals.add(packet_id, packet.qos)
@@ -170,6 +169,10 @@ class Endpoint:
                 packet.topic, packet.payload, packet.qos, packet.retain, packet.dup, packet_id
             )
         )
+
+    def _answer_arrivals(self) -> None:
+        for arrival in self._arrivals.due():
+            self._send(PubAck(arrival.packet_id) if arrival.qos == 1 else PubRec(arrival.packet_id))
 
     def _on_puback(self, packet: PubAck, now: float) -> None:
         self.session.puback(packet.packet_id)
@@ -184,8 +187,8 @@ class Endpoint:
         self._send(PubComp(packet.packet_id))
 
     def _on_pubcomp(self, packet: PubComp, now: float) -> None:
-        self.session.pubcomp(packet.packet_id)
-        self._events.append(PublishCompleted(packet.packet_id))
+        if self.session.pubcomp(packet.packet_id):
+            self._events.append(PublishCompleted(packet.packet_id))
 
     # Inside
 
@@ -194,6 +197,7 @@ class Endpoint:
             packet = self._decoder.next_packet()
             if packet is None:
                 return
+            self._last_received = now
             handler = self.TABLE[self.state].get(type(packet))
             if handler is None:
                 raise UnexpectedPacket(

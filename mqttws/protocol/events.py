@@ -60,7 +60,7 @@ class UnsubscribeCompleted:
 
 @dataclass(slots=True)
 class ConnectionClosed:
-    """The connection is over: ``error`` says why, None that it ended on purpose."""
+    """The connection is over, and this is its last event: ``error`` says why, None on purpose."""
 
     error: MqttwsError | None
 

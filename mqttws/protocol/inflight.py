@@ -5,26 +5,35 @@ Does not know connections, buffers or time.
 """
 
 from collections import deque
+from collections.abc import Iterator
 
 from ..errors import UnexpectedPacket, UsageError
 from ..wire import Publish, PubRel
 
 
 class Session:
-    """What outlives a connection (section 4.1): exchanges of QoS 1 and 2 that are not complete.
+    """What outlives a connection (section 4.1): unfinished exchanges of QoS 1 and 2, subscriptions.
 
     Attributes:
         outgoing: by packet identifier, in sending order: the PUBLISH that waits for PUBACK or
             PUBREC, or the PUBREL that waits for PUBCOMP.
         received: identifiers of QoS 2 messages that were handed over and not yet released.
+        granted: at the server, the client's topic filters and the QoS that each was granted.
     """
 
-    __slots__ = ("_last_id", "outgoing", "received")
+    __slots__ = ("_last_id", "granted", "outgoing", "received")
 
     def __init__(self) -> None:
         self.outgoing: dict[int, Publish | PubRel] = {}
         self.received: set[int] = set()
+        self.granted: dict[str, int] = {}
         self._last_id = 0
+
+    def clear(self) -> None:
+        """Forget everything, as CleanSession 1 asks [MQTT-3.1.2-6]."""
+        self.outgoing.clear()
+        self.received.clear()
+        self.granted.clear()
 
     def next_packet_id(self, also_taken: dict[int, object]) -> int:
         """Return an identifier that is not in flight [MQTT-2.3.1-2].
@@ -66,11 +75,15 @@ class Session:
             waiting = self.outgoing[packet_id] = PubRel(packet_id)
         return waiting
 
-    def pubcomp(self, packet_id: int) -> None:
-        """Close a QoS 2 exchange."""
-        if not isinstance(self.outgoing.get(packet_id), PubRel):
+    def pubcomp(self, packet_id: int) -> bool:
+        """Close a QoS 2 exchange; return whether it was open.
+
+        It may be closed already: a repeated PUBREC brings a second PUBREL and PUBCOMP.
+        """
+        waiting = self.outgoing.get(packet_id)
+        if isinstance(waiting, Publish):
             raise _unexpected("PUBCOMP", packet_id)
-        del self.outgoing[packet_id]
+        return self.outgoing.pop(packet_id, None) is not None
 
     def _expect(self, packet_id: int, qos: int, packet_name: str) -> None:
         waiting = self.outgoing.get(packet_id)
@@ -90,35 +103,31 @@ class Arrivals:
     def __init__(self) -> None:
         self._waiting: deque[_Arrival] = deque()
 
-    def add(self, packet_id: int, qos: int) -> None:
-        """Take a message in that has been handed out."""
-        self._waiting.append(_Arrival(packet_id, qos))
+    def add(self, packet_id: int, qos: int, *, done: bool = False) -> None:
+        """Take a message in; ``done`` if it was acknowledged before and only needs its answer."""
+        self._waiting.append(_Arrival(packet_id, qos, done))
 
-    def waits(self, packet_id: int) -> bool:
-        """Whether a message with this identifier has not been acknowledged yet."""
-        return any(one.packet_id == packet_id and not one.done for one in self._waiting)
-
-    def acknowledge(self, packet_id: int) -> list["_Arrival"]:
-        """Mark the oldest message with this identifier; return those whose answer is due now."""
+    def acknowledge(self, packet_id: int) -> None:
+        """Mark the oldest message with this identifier."""
         for arrival in self._waiting:
             if arrival.packet_id == packet_id and not arrival.done:
                 arrival.done = True
-                break
-        else:
-            raise UsageError(f"no message with packet identifier {packet_id} waits for an answer")
-        due = []
+                return
+        raise UsageError(f"no message with packet identifier {packet_id} waits for an answer")
+
+    def due(self) -> Iterator["_Arrival"]:
+        """Take out those whose answer is due now."""
         while self._waiting and self._waiting[0].done:
-            due.append(self._waiting.popleft())
-        return due
+            yield self._waiting.popleft()
 
 
 class _Arrival:
     __slots__ = ("done", "packet_id", "qos")
 
-    def __init__(self, packet_id: int, qos: int) -> None:
+    def __init__(self, packet_id: int, qos: int, done: bool) -> None:
         self.packet_id = packet_id
         self.qos = qos
-        self.done = False
+        self.done = done
 
 
 def _unexpected(packet_name: str, packet_id: int) -> UnexpectedPacket:

@@ -6,7 +6,15 @@ Does not know other clients, retained messages or stored sessions: who wants tho
 
 from typing import ClassVar
 
-from ..errors import Hop, HopTimedOut, KeepAliveExpired, MqttwsError, ProtocolError, UsageError
+from ..errors import (
+    Hop,
+    HopTimedOut,
+    KeepAliveExpired,
+    MqttwsError,
+    ProtocolError,
+    UnexpectedPacket,
+    UsageError,
+)
 from ..wire import (
     DEFAULT_MAX_PACKET_SIZE,
     REFUSED,
@@ -53,13 +61,11 @@ class ServerProtocol(Endpoint):
         max_packet_size: int = DEFAULT_MAX_PACKET_SIZE,
     ) -> None:
         super().__init__(max_packet_size=max_packet_size)
-        self._last_received = now
         self._opened_at = now
         self._connect_timeout = connect_timeout
         self._keep_alive = 0
         self._will: Will | None = None
         self._clean_session = True
-        self._granted: dict[str, int] = {}
 
     # Answers
 
@@ -72,14 +78,18 @@ class ServerProtocol(Endpoint):
             now: seconds.
             session_present: whether an earlier session of this client goes on; only after
                 CleanSession 0 [MQTT-3.2.2-1].
-            session: that session's exchanges; what it owes is sent again.
+            session: what is kept of this client: its subscriptions hold, and what it is owed is
+                sent again; cleared without ``session_present``.
         """
         self._require_connecting("accept")
         if session_present and self._clean_session:
             raise UsageError("session present after CleanSession 1", rule="MQTT-3.2.2-1")
         self.session = session or self.session
+        if not session_present:  # the client is told so, and both begin afresh [MQTT-3.1.2-6]
+            self.session.clear()
         self._send(ConnAck(session_present))
         self.state = State.CONNECTED
+        self._last_received = now  # the time we took to judge is not the client's silence
         self._resend()
         try:
             self._read_packets(now)  # what the client sent without waiting for CONNACK (U-13)
@@ -91,7 +101,6 @@ class ServerProtocol(Endpoint):
         self._require_connecting("refuse")
         if not 1 <= return_code <= 5:
             raise UsageError(f"CONNACK code {return_code} to refuse with; allowed: 1 to 5")
-        self._will = None  # only an accepted connection's will counts [MQTT-3.1.2-8]
         self._send(ConnAck(return_code=return_code))
         self._close(None)
 
@@ -101,41 +110,43 @@ class ServerProtocol(Endpoint):
         An identical filter replaces its subscription [MQTT-3.8.4-3].
         """
         self._require_connected("suback")
-        filters = self._requests.get(packet_id)
-        if filters is None:
+        request = self._requests.get(packet_id)
+        if not isinstance(request, Subscribe):
             raise UsageError(f"suback: no SUBSCRIBE {packet_id} waits for an answer")
-        if len(return_codes) != len(filters):  # [MQTT-3.8.4-5]
+        if len(return_codes) != len(request.subscriptions):  # [MQTT-3.8.4-5]
             raise UsageError(
-                f"suback: {len(return_codes)} codes for {len(filters)} filters",
+                f"suback: {len(return_codes)} codes for {len(request.subscriptions)} filters",
                 rule="MQTT-3.8.4-5",
             )
         self._send(SubAck(packet_id, return_codes))
         del self._requests[packet_id]
-        for topic_filter, code in zip(filters, return_codes, strict=True):
+        for wish, code in zip(request.subscriptions, return_codes, strict=True):
             if code != REFUSED:
-                self._granted[topic_filter] = code
+                self.session.granted[wish.topic_filter] = code
 
     def unsuback(self, packet_id: int) -> None:
         """Answer an UNSUBSCRIBE; its filters are deleted, compared exactly [MQTT-3.10.4-1]."""
         self._require_connected("unsuback")
-        filters = self._requests.pop(packet_id, None)
-        if filters is None:
+        request = self._requests.get(packet_id)
+        if not isinstance(request, Unsubscribe):
             raise UsageError(f"unsuback: no UNSUBSCRIBE {packet_id} waits for an answer")
-        for topic_filter in filters:
-            self._granted.pop(topic_filter, None)
+        del self._requests[packet_id]
+        for topic_filter in request.topic_filters:
+            self.session.granted.pop(topic_filter, None)
         self._send(UnsubAck(packet_id))
 
-    def publish(self, topic: str, payload: bytes = b"", qos: int = 0) -> bool:
+    def publish(self, topic: str, payload: bytes = b"", qos: int = 0, retain: bool = False) -> bool:
         """Send a message if the client has asked for it; return whether it had.
 
         It goes out at the lower of ``qos`` and what was granted [MQTT-3.8.4-6], once, however many
-        filters match [MQTT-3.3.5-1].
+        filters match [MQTT-3.3.5-1]. ``retain`` is only for a message that was kept and goes to a
+        new subscription [MQTT-3.3.1-8, MQTT-3.3.1-9].
         """
         self._require_connected("publish")
-        granted = [code for wish, code in self._granted.items() if matches(wish, topic)]
+        granted = [code for wish, code in self.session.granted.items() if matches(wish, topic)]
         if not granted:  # [MQTT-3.3.2-3]
             return False
-        self._send_publish(topic, payload, min(qos, max(granted)), False)
+        self._send_publish(topic, payload, min(qos, max(granted)), retain)
         return True
 
     def close(self, error: MqttwsError | None = None) -> None:
@@ -184,12 +195,20 @@ class ServerProtocol(Endpoint):
         self._events.append(ConnectReceived(packet))
 
     def _on_subscribe(self, packet: Subscribe, now: float) -> None:
-        self._requests[packet.packet_id] = [wish.topic_filter for wish in packet.subscriptions]
+        self._keep_request(packet)
         self._events.append(SubscribeReceived(packet.packet_id, packet.subscriptions))
 
     def _on_unsubscribe(self, packet: Unsubscribe, now: float) -> None:
-        self._requests[packet.packet_id] = packet.topic_filters
+        self._keep_request(packet)
         self._events.append(UnsubscribeReceived(packet.packet_id, packet.topic_filters))
+
+    def _keep_request(self, packet: Subscribe | Unsubscribe) -> None:
+        if packet.packet_id in self._requests:
+            raise UnexpectedPacket(
+                f"packet identifier {packet.packet_id} again, before its first answer",
+                rule="MQTT-2.3.1-2",
+            )
+        self._requests[packet.packet_id] = packet
 
     def _on_pingreq(self, packet: PingReq, now: float) -> None:
         self._send(PingResp())
@@ -211,15 +230,15 @@ class ServerProtocol(Endpoint):
         return "MQTT-3.1.0-1" if self.state is State.NEW else "MQTT-4.8.0-1"
 
     def _on_fault(self, error: ProtocolError) -> None:
-        if error.rule == "MQTT-3.1.2-2":  # an unsupported protocol level is answered
+        if error.rule == "MQTT-3.1.2-2" and self.state is State.NEW:  # a wrong level is answered
             self._send(ConnAck(return_code=1))
         self._close(error)
 
     def _close(self, error: MqttwsError | None) -> None:
-        super()._close(error)
-        if self._will is not None and self.state is not State.NEW:
+        # Only an accepted connection's will counts [MQTT-3.1.2-8], and once [MQTT-3.1.2-10].
+        if self.state is State.CONNECTED and self._will is not None:
             self._events.append(WillDue(self._will))
-            self._will = None  # [MQTT-3.1.2-10]
+        super()._close(error)
 
     def _require_connecting(self, intent: str) -> None:
         if self.state is not State.CONNECTING:

@@ -62,10 +62,18 @@ def test_other_user_names_are_refused(text):
     assert parse_username(text) is None
 
 
-@pytest.mark.parametrize(("scope", "device"), [("", "d"), ("a/b", "d"), ("S", "d/e"), ("S", 5)])
+@pytest.mark.parametrize(
+    ("scope", "device"),
+    [("", "d"), ("a/b", "d"), ("a\n", "d"), ("\u0159", "d"), ("S", "d/e"), ("S", 5)],
+)
 def test_a_user_name_is_not_built_from_what_cannot_be_one(scope, device):
     with pytest.raises(UsageError):
         build_username(scope, device)
+
+
+def test_an_id_scope_is_not_held_to_its_usual_form():
+    parsed = parse_username(build_username("my-scope", "dev-01"))
+    assert parsed == Username("my-scope", "dev-01", "2019-03-31")
 
 
 @given(st.text())

@@ -242,6 +242,13 @@ def test_the_default_wait_can_be_set():
     assert registration.deadline == 12.0
 
 
+def test_a_wait_of_nothing_is_a_wait_that_was_asked_for():
+    registration = started()
+    registration.receive(answer("register-assigning", "r1", retry_after=0), 1.0)
+    assert registration.deadline == 1.0
+    assert registration.tick(1.0) is not None
+
+
 def test_an_unanswered_request_ends_it():
     for registration, sent in ((started(answer_timeout=10.0), 0.0), (polling(), 3.0)):
         deadline = registration.deadline

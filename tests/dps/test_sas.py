@@ -123,6 +123,7 @@ def test_ids_are_compared_without_regard_to_case(written):
     """Row 20."""
     token = sign_token(f"{SCOPE.upper()}/registrations/{written}", KEY, EXPIRY)
     assert fault(token, "dEv-01") is None
+    assert token_fault(token, SCOPE.upper(), "dEv-01", [KEY], NOW) is None
 
 
 def test_fields_come_in_any_order():

@@ -483,6 +483,29 @@ def test_registering_again_follows_the_reprovision_policy(policy, api_version, m
     assert (state["assignedHub"], state["substatus"]) == (HUBS[1], "initialAssignment")
 
 
+def test_a_registration_keeps_the_time_of_its_making():
+    service = make_service(individual())
+    device = connect(service)
+    states = []
+    for unix_now in (UNIX_START, UNIX_START + 100):
+        operation_id = register(service, device, unix_now=unix_now)[1]["operationId"]
+        body = poll(service, device, operation_id, unix_now=unix_now)[1]
+        states.append(body["registrationState"])
+    first, again = states
+    assert first["createdDateTimeUtc"] == first["lastUpdatedDateTimeUtc"]
+    assert again["createdDateTimeUtc"] == first["createdDateTimeUtc"]
+    assert again["lastUpdatedDateTimeUtc"] > first["lastUpdatedDateTimeUtc"]
+
+
+def test_hashed_does_not_heed_the_case_of_an_id():
+    """Row 20."""
+    service = make_service(group(), hubs=HUBS)
+    for number in range(20):
+        for written in (f"dev-{number}", f"DEV-{number}"):
+            state = provision(service, written, derive_device_key(KEY, written))
+        assert state["substatus"] == "reprovisionedToInitialAssignment"
+
+
 # Every answer
 
 

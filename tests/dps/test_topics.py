@@ -114,6 +114,11 @@ def test_a_response_without_properties_has_no_request_id():
     assert parse_response_topic("$dps/registrations/res/429/") == Response(429, None, None)
 
 
+def test_of_two_properties_alike_the_first_counts():
+    topic = "$dps/registrations/res/202/?$rid=1&retry-after=3&$rid=2&retry-after=9"
+    assert parse_response_topic(topic) == Response(202, "1", 3)
+
+
 @given(st.text(), st.text())
 def test_a_device_gets_its_ids_back_whatever_they_hold(request_id, operation_id):
     request = parse_request_topic(poll_topic(request_id, operation_id))

@@ -1,22 +1,238 @@
-"""The whole job: a device registers with the local DPS over both transports."""
+"""The whole job: a device registers with the local DPS over both transports, or learns why not."""
+
+import asyncio
+import time
 
 import pytest
 
-from mqttws import LocalDps, SymmetricKey, TlsConfig, provision_async
+from mqttws import (
+    Assignment,
+    ConnectionLost,
+    LocalDps,
+    MalformedAnswer,
+    MqttwsError,
+    RequestTimedOut,
+    Step,
+    SymmetricKey,
+    TlsConfig,
+    UsageError,
+    provision,
+    provision_async,
+)
+from mqttws.dps.service import Answer, Close, Effect
+from mqttws.dps.topics import Message, Poll, parse_request_topic
+from mqttws.protocol import MessageReceived, SubscribeReceived
+
+from .broker import broker
+from .rogue import Certificates
+
+KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+
+async def provisioned(dps: LocalDps, key: str, **options: object) -> Assignment:
+    return await provision_async(
+        dps.id_scope,
+        SymmetricKey("my-device", key),
+        host=dps.host,
+        port=dps.wss_port if options.get("transport", "wss") == "wss" else dps.mqtts_port,
+        tls=TlsConfig(ca=dps.ca_file),
+        **options,  # type: ignore[arg-type]
+    )
 
 
 @pytest.mark.parametrize("transport", ["wss", "mqtts"])
 async def test_a_device_is_assigned_to_a_hub(local_dps: LocalDps, transport: str) -> None:
-    async with local_dps:
-        key = local_dps.enroll_device("my-device")
-        assignment = await provision_async(
-            local_dps.id_scope,
-            SymmetricKey("my-device", key),
-            host=local_dps.host,
-            port=local_dps.wss_port if transport == "wss" else local_dps.mqtts_port,
-            transport=transport,
-            tls=TlsConfig(ca=local_dps.ca_file),
-        )
+    async with local_dps as dps:
+        assignment = await provisioned(dps, dps.enroll_device("my-device"), transport=transport)
     assert assignment.assigned_hub == "local-hub.azure-devices.net"
     assert assignment.device_id == "my-device"
     assert assignment.substatus == "initialAssignment"
+
+
+async def test_every_step_is_told_when_it_begins_and_when_it_has_ended(
+    local_dps: LocalDps,
+) -> None:
+    told: list[tuple[str, str]] = []
+    steps: list[Step] = []
+
+    def on_step(step: Step) -> None:
+        told.append((step.name, step.outcome))
+        steps.append(step)
+
+    async with local_dps as dps:
+        dps.service.assigning_polls = 1
+        await provisioned(dps, dps.enroll_device("my-device"), on_step=on_step)
+    names = ["name", "tcp", "tls", "upgrade", "connect", "subscribe", "register", "poll", "poll"]
+    assert told == [(name, outcome) for name in names for outcome in ("open", "ok")]
+    details = [step.detail for step in steps[1::2]]
+    assert details[-3:] == ["202 assigning, ask again in 0 s"] * 2 + ["200 assigned"]
+    assert all(step.seconds >= 0 and step.to_json()["outcome"] == "ok" for step in steps[1::2])
+
+
+def test_the_synchronous_form_is_the_same(dps_state: object) -> None:
+    async def serve_and_call() -> Assignment:
+        async with LocalDps(state=dps_state, retry_after=0) as dps:  # type: ignore[arg-type]
+            key = dps.enroll_device("my-device")
+            return await asyncio.to_thread(
+                provision,
+                dps.id_scope,
+                SymmetricKey("my-device", key),
+                host=dps.host,
+                port=dps.wss_port,
+                tls=TlsConfig(ca=dps.ca_file),
+            )
+
+    assert asyncio.run(serve_and_call()).device_id == "my-device"
+
+
+async def test_the_synchronous_form_says_so_inside_a_running_loop() -> None:
+    with pytest.raises(UsageError) as caught:
+        provision("0ne00", SymmetricKey("my-device", KEY))
+    assert "provision_async" in caught.value.hint
+
+
+@pytest.mark.parametrize("silent_at", ["subscribe", "puback", "register", "poll"])
+@pytest.mark.parametrize("limit", ["timeout", "hop_timeout"])
+async def test_silence_at_any_step_ends_by_the_deadline(
+    local_dps: LocalDps,
+    certificates: Certificates,
+    silent_at: str,
+    limit: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limits = {limit: 0.5}
+    if silent_at == "poll":
+        async with local_dps as dps:
+            say_nothing_to_polls(dps, monkeypatch)
+            key = dps.enroll_device("my-device")
+            began = time.monotonic()
+            with pytest.raises(RequestTimedOut) as caught:
+                await provisioned(dps, key, **limits)
+    else:
+        async with broker(websocket=True, tls=certificates.server()) as server:
+            # A broker that is no DPS takes the register request and never answers it.
+            server.mute = {"subscribe": SubscribeReceived, "puback": MessageReceived}.get(silent_at)
+            began = time.monotonic()
+            with pytest.raises(RequestTimedOut) as caught:
+                await provision_async(
+                    "0ne00SILENT",
+                    SymmetricKey("dev", KEY),
+                    host="127.0.0.1",
+                    port=server.port,
+                    path="/mqtt",
+                    tls=TlsConfig(ca=certificates.ca_file, only_ca=True),
+                    **limits,  # type: ignore[arg-type]
+                )
+    assert caught.value.hint
+    # A time limit that ends one hop leaves time to say goodbye; the whole walk's does not.
+    assert time.monotonic() - began < (1.5 if limit == "timeout" else 5)
+
+
+def say_nothing_to_polls(dps: LocalDps, monkeypatch: pytest.MonkeyPatch) -> None:
+    react_to_polls(dps, monkeypatch, [])
+
+
+def react_to_polls(dps: LocalDps, monkeypatch: pytest.MonkeyPatch, effects: list[Effect]) -> None:
+    handle = dps.service.handle
+
+    def instead(device: object, message: Message, qos: int, unix_now: float) -> list[Effect]:
+        if isinstance(parse_request_topic(message.topic), Poll):
+            return effects
+        return handle(device, message, qos, unix_now)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(dps.service, "handle", instead)
+
+
+async def test_a_wait_longer_than_the_time_left_ends_at_once(local_dps: LocalDps) -> None:
+    async with local_dps as dps:
+        dps.service.retry_after = 100
+        key = dps.enroll_device("my-device")
+        began = time.monotonic()
+        with pytest.raises(RequestTimedOut) as caught:
+            await provisioned(dps, key, timeout=20)
+        assert "100 s" in caught.value.hint
+        assert time.monotonic() - began < 10
+
+
+async def test_a_connection_closed_instead_of_an_answer_is_told(
+    local_dps: LocalDps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with local_dps as dps:
+        react_to_polls(dps, monkeypatch, [Close("a fault on order")])
+        with pytest.raises(ConnectionLost) as caught:
+            await provisioned(dps, dps.enroll_device("my-device"))
+        assert caught.value.close_code == 1008
+
+
+async def test_a_connection_closed_between_two_polls_is_noticed_at_once(
+    local_dps: LocalDps,
+) -> None:
+    async with local_dps as dps:
+        dps.service.retry_after = 50
+        key = dps.enroll_device("my-device")
+
+        def stop_when_registered(step: Step) -> None:
+            if step.name == "register" and step.outcome == "ok":
+                stopping.append(asyncio.ensure_future(dps.stop()))
+
+        stopping: list[asyncio.Future[None]] = []
+        began = time.monotonic()
+        with pytest.raises(ConnectionLost):
+            await provisioned(dps, key, on_step=stop_when_registered)
+        assert time.monotonic() - began < 10
+        await asyncio.gather(*stopping)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"not json", b"[]", b'{"status": "assigned"}', b'{"status": "strange"}', b"\xff"]
+)
+async def test_an_answer_that_cannot_be_read_is_told(
+    local_dps: LocalDps, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    async with local_dps as dps:
+        handle = dps.service.handle
+
+        def instead(device: object, message: Message, qos: int, unix_now: float) -> list[Effect]:
+            (answer,) = handle(device, message, qos, unix_now)  # type: ignore[arg-type]
+            assert isinstance(answer, Answer)
+            return [Answer(Message(answer.message.topic, body), "a fault on order")]
+
+        monkeypatch.setattr(dps.service, "handle", instead)
+        with pytest.raises(MalformedAnswer):
+            await provisioned(dps, dps.enroll_device("my-device"))
+
+
+async def test_cancelling_at_any_moment_leaves_nothing_behind(local_dps: LocalDps) -> None:
+    async with local_dps as dps:
+        key = dps.enroll_device("my-device")
+        for turns in range(0, 120, 4):
+            task = asyncio.ensure_future(provisioned(dps, key))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            # It may have ended just before; what counts is that it ends, with nothing left open.
+            await asyncio.wait([task])
+            assert task.cancelled() or not isinstance(task.exception(), MqttwsError)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"transport": "mqtt"},
+        {"transport": "ws"},
+        {"port": 99999},
+        {"payload": {1, 2}},
+        {"host": "a b"},
+    ],
+)
+async def test_an_argument_that_cannot_be_right_is_told_before_anything_is_sent(
+    options: dict[str, object],
+) -> None:
+    with pytest.raises(UsageError):
+        await provision_async("0ne00", SymmetricKey("dev", KEY), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("id_scope", ["", "a/b", None])
+async def test_an_id_scope_that_cannot_be_one_is_told(id_scope: str) -> None:
+    with pytest.raises(UsageError, match="id scope"):
+        await provision_async(id_scope, SymmetricKey("dev", KEY))

@@ -1,0 +1,88 @@
+"""The commands under one name, and how any of them ends: its exit code and its one line.
+
+Does not know what a command does.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+import click
+
+from .. import __version__
+from ..errors import MqttwsError, UsageError
+from . import INTERRUPTED
+from .common import EXIT_CODES, FAILED, USAGE, print_error, print_json
+from .demo import demo
+from .doctor import doctor
+from .provision import provision
+from .serve import serve
+
+logger = logging.getLogger("mqttws.cli")
+"""The tracebacks of expected errors, at level DEBUG; shown with ``--debug``."""
+
+
+_EPILOG = f"""\b
+Examples:
+  See the whole job on this machine, nothing else needed:
+    mqttws demo
+  How a device is provisioned, and where its key comes from:
+    mqttws provision --help
+  Which hop refuses, and what to do about it:
+    mqttws doctor global.azure-devices-provisioning.net
+  A local DPS to develop and test against:
+    mqttws serve --wss-port 0 --mqtts-port 0
+
+{EXIT_CODES}"""
+
+
+@click.group(
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name="mqttws", message="%(prog)s %(version)s")
+def app() -> None:
+    """Azure IoT device provisioning (DPS) over MQTT 3.1.1, WebSocket and TLS.
+
+    A device behind a firewall that lets only port 443 through opens a WebSocket,
+    speaks MQTT in it, registers with DPS, and learns its IoT hub and device id.
+    The other end is here too: a local DPS with real TLS and real credential
+    checks, so that all of it runs without a cloud account.
+    """
+
+
+app.add_command(demo)
+app.add_command(provision)
+app.add_command(doctor)
+app.add_command(serve)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; an expected error is one line on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a hub's name must not fail in an ASCII terminal
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        found = app.main(list(arguments) or ["--help"], prog_name="mqttws", standalone_mode=False)
+    except MqttwsError as error:
+        logger.debug("the command failed", exc_info=error)
+        with suppress(MqttwsError):  # there may be no standard error to write to
+            print_error(str(error), error.hint)
+        return USAGE if isinstance(error, UsageError) else FAILED
+    except click.ClickException as error:
+        return _refuse(error, as_json="--json" in arguments)
+    except click.Abort:  # Ctrl-C while the arguments were read
+        return INTERRUPTED
+    return found if isinstance(found, int) else 0
+
+
+def _refuse(error: click.ClickException, *, as_json: bool) -> int:
+    """Say in one line what is wrong with a command line."""
+    context = getattr(error, "ctx", None)
+    hint = f"see '{context.command_path if context else 'mqttws'} --help'"
+    message = error.format_message().rstrip(".")
+    if as_json:
+        print_json({"status": "error", "error": "UsageError", "message": message, "hint": hint})
+    print_error(message, hint)
+    return USAGE

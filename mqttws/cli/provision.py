@@ -1,0 +1,209 @@
+"""``mqttws provision``: one device registers with DPS and learns its hub.
+
+Knows the options. What happens then is ``mqttws.provision``.
+"""
+
+import sys
+from typing import Any, Literal
+
+import click
+
+import mqttws
+
+from .common import (
+    STEP_HEADER,
+    Command,
+    Progress,
+    ca_option,
+    check_host,
+    debug_option,
+    json_option,
+    print_assignment,
+    print_json,
+    print_line,
+    read_json,
+    read_key,
+    reported,
+    success,
+)
+
+
+def _check_path(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    plain = value.isascii() and value.isprintable() and not any(c in " #\\" for c in value)
+    if not value.startswith("/") or not plain:
+        raise click.BadParameter("allowed: one that begins with /, percent-encoded")
+    return value
+
+
+_EPILOG = """\b
+Secrets: no option takes a key, for other users could see it in the list of
+processes. The key comes from
+  --key-file FILE   a file that only its owner can read
+  --key-file -      standard input; a terminal does not show what is typed
+  MQTTWS_KEY        the environment, if there is no --key-file
+It is never shown, by no option.
+
+\b
+Examples:
+  A device with its own key:
+    mqttws provision --id-scope 0ne00ABCDEF --registration-id my-device \\
+        --key-file my-device.key
+  A device of a group, the key from a password store, the hub into a script:
+    pass show dps/group | mqttws provision --id-scope 0ne00ABCDEF \\
+        --registration-id my-device --group-key --key-file - --json \\
+        | jq -r .assigned_hub
+  Against `mqttws serve` on this machine:
+    mqttws provision --id-scope 0ne00LOCAL --registration-id my-device \\
+        --key-file my-device.key --host 127.0.0.1 --ca DIR/ca.pem --trace
+
+\b
+With --json, one object on standard output:
+  status  "assigned": assigned_hub, device_id, substatus, registration_id,
+            operation_id, payload, created, last_updated, etag, steps
+          "error": error (its class), message, hint, hop, facts, steps
+  steps   list of {hop, outcome, detail, started_ms, took_ms, error}
+
+\b
+Exit codes:
+  0    assigned
+  1    tried and failed: no connection, or DPS said no
+  2    an option, a key or a file cannot be right; nothing was sent
+  130  interrupted with Ctrl-C
+
+\b
+Environment:
+  MQTTWS_KEY     the key, if there is no --key-file
+  SSL_CERT_FILE  a PEM file with CA certificates, in place of the system's
+  NO_COLOR       if set, nothing is coloured
+"""
+
+
+@click.command(cls=Command, epilog=_EPILOG)
+@click.option(
+    "--id-scope",
+    required=True,
+    metavar="SCOPE",
+    help="ID scope of the DPS instance, such as 0ne00ABCDEF (portal: Overview).",
+)
+@click.option(
+    "--registration-id",
+    required=True,
+    metavar="ID",
+    help="The device's name at DPS, as it is enrolled.",
+)
+@click.option(
+    "--key-file",
+    metavar="FILE",
+    help="File with the device's symmetric key, base64; - for standard input.",
+)
+@click.option(
+    "--group-key",
+    is_flag=True,
+    help="The key is the enrollment group's: derive the device's key from it.",
+)
+@click.option(
+    "--host",
+    metavar="NAME",
+    callback=check_host,
+    help="DPS endpoint, if it is a private or a local one.  [default: the global one]",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    metavar="N",
+    help="TCP port.  [default: 443, or 8883 with mqtts]",
+)
+@click.option(
+    "--path",
+    metavar="PATH",
+    callback=_check_path,
+    help="Path of the WebSocket.  [default: /$iothub/websocket]",
+)
+@click.option(
+    "--transport",
+    type=click.Choice(["wss", "mqtts"]),
+    default="wss",
+    show_default=True,
+    help="MQTT over WebSocket and TLS, or MQTT over TLS alone.",
+)
+@ca_option
+@click.option(
+    "--payload",
+    metavar="FILE",
+    help="JSON file for the enrollment's custom allocation; - for standard input.",
+)
+@click.option(
+    "--timeout",
+    type=click.IntRange(1, 86_400),
+    default=120,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time for all of it; a single hop or answer gets 30 at most.",
+)
+@json_option("Print one JSON object, also if it fails.")
+@click.option(
+    "--steps/--no-steps",
+    default=None,
+    help="Print each step as it ends, on standard error.  [default: if it is a terminal]",
+)
+@click.option(
+    "--trace", is_flag=True, help="Print each packet too: > sent, < received; no secrets."
+)
+@debug_option
+def provision(
+    *,
+    id_scope: str,
+    registration_id: str,
+    key_file: str | None,
+    group_key: bool,
+    host: str | None,
+    port: int | None,
+    path: str | None,
+    transport: Literal["wss", "mqtts"],
+    ca: str | None,
+    payload: str | None,
+    timeout: int,
+    as_json: bool,
+    steps: bool | None,
+    trace: bool,
+) -> None:
+    """Register a device with DPS and print its hub and device id.
+
+    Opens a secure WebSocket to global.azure-devices-provisioning.net on port 443,
+    speaks MQTT 3.1.1 in it, registers the device, and asks again as often as DPS
+    wishes, until the device is assigned. Ends in a result or in an error within
+    --timeout seconds.
+
+    Results go to standard output; steps, packets and errors to standard error. An
+    error is one line: what was found, and what to do next.
+    """
+    shown = (trace or sys.stderr.isatty()) if steps is None else steps
+    progress = Progress(shown=shown, err=True)
+    with reported(progress, as_json=as_json):
+        if key_file == "-" and payload == "-":
+            raise mqttws.UsageError("key and payload cannot both come from standard input")
+        options: dict[str, Any] = {"host": host, "path": path}
+        if payload is not None:
+            options["payload"] = read_json(payload, "payload")
+        key = read_key(key_file)
+        build = mqttws.SymmetricKey.from_group_key if group_key else mqttws.SymmetricKey
+        credential = build(registration_id, key)
+        if shown:
+            print_line(STEP_HEADER, "dim", err=True)
+        assignment = mqttws.provision(
+            id_scope,
+            credential,
+            port=port,
+            transport=transport,
+            tls=mqttws.TlsConfig(ca=ca),
+            timeout=timeout,
+            on_step=progress.on_step,
+            on_packet=progress.on_packet if trace else None,
+            **{name: value for name, value in options.items() if value is not None},
+        )
+    if as_json:
+        print_json(success(assignment, progress))
+    else:
+        print_assignment(assignment)

@@ -1,0 +1,323 @@
+"""``mqttws serve``: the local DPS as a program.
+
+Knows the options, the example device and the signals. The service is ``mqttws.LocalDps``.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import sys
+from base64 import b64encode
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+import mqttws
+
+from ..dps.enrollments import parse_enrollments
+from ..dps.sas import decode_key
+from ..errors import UsageError
+from .common import (
+    Command,
+    check_host,
+    debug_option,
+    json_option,
+    log_to_stderr,
+    print_json,
+    print_line,
+    read_file,
+)
+
+EXAMPLE = "example-device"
+"""Registration id of the device that is there where no FILE says who is."""
+
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a client uses for it
+"""Addresses to listen on that are none to connect to."""
+
+logger = logging.getLogger("mqttws.local")
+
+
+def _default_state() -> str:
+    home = os.environ.get("XDG_STATE_HOME") or str(Path("~/.local/state").expanduser())
+    return str(Path(home) / "mqttws")
+
+
+def _check_id_scope(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    if not value or "/" in value or not (value.isascii() and value.isprintable()):
+        raise click.BadParameter("allowed: one like 0ne00ABCDEF")
+    return value
+
+
+_EPILOG = """\b
+Examples:
+  Free ports, and one example device whose key is made in DIR; prints the
+  command line that provisions it:
+    mqttws serve --wss-port 0 --mqtts-port 0 --state ./dps
+  The devices of a file, for scripts:
+    mqttws serve --enrollments fleet.json --json
+
+\b
+Enrollments: a JSON list of individual and group records, in the shape of the
+DPS service API; a record's keys are base64, 16 to 64 bytes:
+  [{"registrationId": "my-device",
+    "attestation": {"type": "symmetricKey",
+                    "symmetricKey": {"primaryKey": "...",
+                                     "secondaryKey": "..."}}},
+   {"enrollmentGroupId": "my-group",
+    "attestation": {...},
+    "provisioningStatus": "enabled",
+    "iotHubs": ["hub-a.azure-devices.net"]}]
+
+\b
+With --json, the first and only line of standard output:
+  {"status": "serving", "host", "wss_port", "mqtts_port", "id_scope",
+   "ca_file", "example": {"registration_id", "key_file", "command"} or null}
+
+\b
+Environment:
+  XDG_STATE_HOME  where the default --state DIR is, if set
+  NO_COLOR        if set, nothing is coloured
+
+\b
+Exit codes:
+  0    ended by a signal, or Ctrl-C
+  2    an option, a file or a port cannot be right; it did not start
+"""
+
+
+@click.command(cls=Command, epilog=_EPILOG, short_help="Run a local DPS, with no cloud account.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="NAME",
+    callback=check_host,
+    help="Address to listen on; the certificate is good for it.",
+)
+@click.option(
+    "--wss-port",
+    type=click.IntRange(0, 65535),
+    default=443,
+    show_default=True,
+    metavar="N",
+    help="Port for MQTT over WebSocket; 0 takes a free one.",
+)
+@click.option(
+    "--mqtts-port",
+    type=click.IntRange(0, 65535),
+    default=8883,
+    show_default=True,
+    metavar="N",
+    help="Port for MQTT over TLS; 0 takes a free one.",
+)
+@click.option(
+    "--state",
+    default=_default_state,
+    metavar="DIR",
+    help="Folder for CA, certificate and example key; made if need be, and reused."
+    "  [default: ~/.local/state/mqttws]",
+)
+@click.option(
+    "--id-scope",
+    default="0ne00LOCAL",
+    show_default=True,
+    metavar="SCOPE",
+    callback=_check_id_scope,
+    help="ID scope of this instance.",
+)
+@click.option(
+    "--enrollments",
+    metavar="FILE",
+    help="Who may register: a JSON list; see below.  [default: one example device]",
+)
+@click.option(
+    "--hub",
+    "hubs",
+    multiple=True,
+    metavar="NAME",
+    help="A linked IoT hub; can be repeated.  [default: local-hub.azure-devices.net]",
+)
+@click.option(
+    "--retry-after",
+    type=click.IntRange(0, 3600),
+    default=3,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a device is told to wait before it asks again.",
+)
+@json_option("Print the addresses as one JSON object, in one line.")
+@debug_option
+def serve(
+    *,
+    host: str,
+    wss_port: int,
+    mqtts_port: int,
+    state: str,
+    id_scope: str,
+    enrollments: str | None,
+    hubs: tuple[str, ...],
+    retry_after: int,
+    as_json: bool,
+) -> None:
+    """Run a local DPS: real TLS, real credential checks, no cloud account.
+
+    Serves MQTT 3.1.1 over WebSocket (wss) and over TLS (mqtts), and never without
+    TLS. Makes a development CA and a server certificate in --state DIR at the first
+    start; DIR/ca.pem is what clients must trust. What it has assigned is forgotten
+    when it ends. Ctrl-C, SIGINT or SIGTERM ends it, with exit code 0.
+
+    Ports below 1024 may need rights: as an ordinary user, choose others, or 0.
+    The official SDKs know no other ports than 443 and 8883.
+
+    Standard output tells where it listens, once it does; standard error has one
+    line for each thing that happens, without secrets.
+    """
+    records = []
+    if enrollments is not None:
+        text = read_file(enrollments, "enrollments")
+        source = "standard input" if enrollments == "-" else enrollments
+        records = parse_enrollments(text, source)
+    folder = Path(state).absolute()
+    key_file = None if enrollments is not None else folder / f"{EXAMPLE}.key"
+    key = None if key_file is None else _example_key(key_file)
+    dps = mqttws.LocalDps(
+        host=host,
+        wss_port=wss_port,
+        mqtts_port=mqtts_port,
+        state=folder,
+        id_scope=id_scope,
+        enrollments=records,
+        hubs=hubs or ("local-hub.azure-devices.net",),
+        retry_after=retry_after,
+    )
+    if key is not None:
+        dps.enroll(
+            {
+                "registrationId": EXAMPLE,
+                "attestation": {"type": "symmetricKey", "symmetricKey": {"primaryKey": key}},
+            }
+        )
+    log_to_stderr(logger, logging.INFO)
+    asyncio.run(_serve(dps, key_file, as_json=as_json))
+
+
+async def _serve(dps: mqttws.LocalDps, key_file: Path | None, *, as_json: bool) -> None:
+    """Serve until a signal comes."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def end(name: str) -> None:
+        logger.info("%s: the service ends", name)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)  # a second one ends it the hard way
+        stop.set()
+
+    with suppress(NotImplementedError):  # where there are no such signals, Ctrl-C ends it
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, end, number.name)
+    async with dps:
+        place = _Place(dps, key_file)
+        if as_json:
+            print_json(place.to_json())
+        else:
+            place.print()
+        await stop.wait()
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a started service is, for a human and for a script."""
+
+    dps: mqttws.LocalDps
+    key_file: Path | None
+
+    @property
+    def command(self) -> str:
+        """A shell's command line that provisions the example device."""
+        options = {
+            "--id-scope": self.dps.id_scope,
+            "--registration-id": EXAMPLE,
+            "--key-file": str(self.key_file),
+            "--host": _EVERYWHERE.get(self.dps.host, self.dps.host),
+            "--port": str(self.dps.wss_port),
+            "--ca": str(self.dps.ca_file),
+        }
+        pairs = [word for option in options.items() for word in option]
+        return shlex.join([*_program(), "provision", *pairs])
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "status": "serving",
+            "host": self.dps.host,
+            "wss_port": self.dps.wss_port,
+            "mqtts_port": self.dps.mqtts_port,
+            "id_scope": self.dps.id_scope,
+            "ca_file": str(self.dps.ca_file),
+            "example": None
+            if self.key_file is None
+            else {
+                "registration_id": EXAMPLE,
+                "key_file": str(self.key_file),
+                "command": self.command,
+            },
+        }
+
+    def print(self) -> None:
+        host = f"[{self.dps.host}]" if ":" in self.dps.host else self.dps.host
+        print_line("The local DPS is ready; Ctrl-C ends it.", "bold")
+        print_line(f"  wss       wss://{host}:{self.dps.wss_port}/$iothub/websocket")
+        print_line(f"  mqtts     mqtts://{host}:{self.dps.mqtts_port}")
+        print_line(f"  id scope  {self.dps.id_scope}")
+        print_line(f"  trust     {self.dps.ca_file}")
+        if self.key_file is not None:
+            print_line(f"  device    {EXAMPLE}, its key in {self.key_file}")
+            print_line()
+            print_line("Provision it from another terminal:")
+            print_line(self.command, "bold")
+
+
+def _program() -> list[str]:
+    """Return how this very program is called again from a shell."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return [sys.executable, "-m", "mqttws"]
+    found = shutil.which(called.name)
+    if found is not None and called.exists() and Path(found).samefile(called):
+        return [called.name]
+    return [str(called.absolute())]
+
+
+def _example_key(file: Path) -> str:
+    """Return the example device's key from ``file``, which is made if it is not there.
+
+    Raises:
+        UsageError: the file cannot be made or read, or what is in it is no key.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            file.chmod(0o600)
+        else:
+            with os.fdopen(opened, "w") as new:
+                new.write(b64encode(secrets.token_bytes(64)).decode() + "\n")
+    except OSError as error:
+        raise UsageError(
+            f"the state folder cannot be used: {file.parent}: {error.strerror}",
+            hint="name another with --state",
+        ) from error
+    key = read_file(str(file), "the example device's key").strip()
+    try:
+        decode_key(key)
+    except UsageError as error:
+        fault = str(error)
+    else:
+        return key
+    raise UsageError(f"{file}: {fault}", hint="remove the file: a new key is made then")

@@ -1,0 +1,156 @@
+"""``mqttws serve``: the local DPS as a program."""
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .shell import DEADLINE, Running, environment, individual, only_line, run, serving
+
+FREE = ("--wss-port", "0", "--mqtts-port", "0")
+
+
+def mode(file: Path) -> int:
+    return stat.S_IMODE(file.stat().st_mode)
+
+
+def paste(command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command line as a user who pastes it into a shell, in some folder."""
+    return subprocess.run(
+        ["/bin/sh", "-c", command],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        cwd="/",
+        env=environment(),
+        check=False,
+    )
+
+
+def test_the_example_command_line_works_as_it_is_printed(tmp_path: Path) -> None:
+    state = tmp_path / "a folder's $name"
+    running = Running("serve", *FREE, "--state", state, "--retry-after", "0")
+    try:
+        command = running.wait_for("--registration-id")
+        done = paste(command)
+        assert done.returncode == 0, done.stderr
+        assert "example-device" in done.stdout
+        running.wait_for("poll 200 assigned")
+    finally:
+        code = running.end()
+    assert code == 0
+    printed = "\n".join(running.stdout)
+    assert str(state / "ca.pem") in printed
+    assert re.search(r"wss://127\.0\.0\.1:[1-9]\d*/", printed)
+    assert re.search(r"mqtts://127\.0\.0\.1:[1-9]\d*$", printed, re.MULTILINE)
+    key_file = state / "example-device.key"
+    assert str(key_file) in printed
+    assert mode(key_file) == 0o600
+    assert mode(state) == 0o700
+    assert key_file.read_text().strip() not in printed + "".join(running.stderr)
+
+
+def test_the_example_key_and_the_ca_are_reused(tmp_path: Path) -> None:
+    found = []
+    for _ in range(2):
+        with serving(tmp_path) as service:
+            assert paste(service.place["example"]["command"]).returncode == 0
+        found.append([(tmp_path / name).read_text() for name in ("ca.pem", "example-device.key")])
+        (tmp_path / "example-device.key").chmod(0o644)
+    assert found[0] == found[1]
+    with serving(tmp_path):
+        assert mode(tmp_path / "example-device.key") == 0o600
+
+
+def test_json_tells_a_script_where_it_is(tmp_path: Path) -> None:
+    with serving(tmp_path, [individual("a")]) as service:
+        place = service.place
+        assert place["host"] == "127.0.0.1"
+        for port in (place["wss_port"], place["mqtts_port"]):
+            socket.create_connection((place["host"], port), timeout=DEADLINE).close()
+        assert place["ca_file"] == str(tmp_path / "ca.pem")
+        assert place["id_scope"] == "0ne00LOCAL"
+        assert place["example"] is None
+    assert len(service.running.stdout) == 1
+
+
+def test_options_reach_the_service(tmp_path: Path) -> None:
+    options = ("--id-scope", "0ne00OTHER", "--hub", "my-hub.example", "--host", "localhost")
+    with serving(tmp_path, None, *options) as service:
+        assert service.place["id_scope"] == "0ne00OTHER"
+        done = paste(service.place["example"]["command"] + " --json")
+        assert json.loads(done.stdout)["assigned_hub"] == "my-hub.example", done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_well(tmp_path: Path, number: int) -> None:
+    running = Running("serve", *FREE, "--state", tmp_path, "--json")
+    running.wait_for("serving")
+    assert running.end(number) == 0
+    assert "the service ends" in only_line("\n".join(running.stderr))
+
+
+def test_each_event_is_one_line_whatever_a_client_sends(tmp_path: Path) -> None:
+    with serving(tmp_path) as service:
+        port = service.place["wss_port"]
+        with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nthis is \x1b[31m not TLS\r\n\r\n")
+            service.running.wait_for("tls")
+        bad = ("--registration-id", "d", "--id-scope", "0ne00\x7e[red]")
+        done = run("provision", *service.to_reach, *bad, MQTTWS_KEY="A" * 24)
+        assert done.returncode == 1
+        assert "[red]" in service.running.wait_for("unknown id scope")
+    for line in service.running.stderr:
+        assert re.match(r"\d\d:\d\d:\d\d \S", line), line
+
+
+def refused(*arguments: str | Path) -> str:
+    done = run("serve", *arguments)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    return only_line(done.stderr)
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        line = refused("--wss-port", port, "--mqtts-port", "0", "--state", tmp_path)
+    assert f"cannot listen on 127.0.0.1 port {port}" in line
+    assert "choose another port" in line
+
+
+def test_a_host_that_is_not_here(tmp_path: Path) -> None:
+    line = refused(*FREE, "--state", tmp_path, "--host", "host.invalid")
+    assert "cannot listen on host.invalid" in line
+
+
+def test_a_state_folder_that_cannot_be_used(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    for folder in (file, file / "below"):
+        line = refused(*FREE, "--state", folder)
+        assert "the state folder cannot be used" in line
+        assert "--state" in line
+
+
+def test_an_example_key_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "example-device.key").write_text("not a key, and yet not to be shown")
+    line = refused(*FREE, "--state", tmp_path)
+    assert "example-device.key: the key is not base64" in line
+    assert "not to be shown" not in line
+
+
+def test_the_default_state_folder_is_the_users(tmp_path: Path) -> None:
+    running = Running("serve", *FREE, "--json", XDG_STATE_HOME=str(tmp_path))
+    try:
+        place = json.loads(running.wait_for("serving"))
+    finally:
+        running.end()
+    assert place["ca_file"] == os.path.join(tmp_path, "mqttws", "ca.pem")

@@ -1,0 +1,9 @@
+import pytest
+
+from .rogue import Certificates
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """A CA of the tests' own, made once."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))

@@ -1,0 +1,503 @@
+"""Each hop that can fail, failed: its error, its hop, a hint, and no hanging."""
+
+import asyncio
+import datetime
+import socket
+import ssl
+import warnings
+from collections.abc import Iterator
+
+import pytest
+
+from mqttws import (
+    AsyncClient,
+    CertificateRejected,
+    ConnectFailed,
+    ConnectRefused,
+    Hop,
+    HopTimedOut,
+    MqttwsError,
+    NameNotResolved,
+    RequestTimedOut,
+    Step,
+    SubprotocolRefused,
+    TlsConfig,
+    TlsFailed,
+    Unreachable,
+    UpgradeRefused,
+    UsageError,
+)
+from mqttws.net.dial import parse_url, race, resolve
+from mqttws.protocol import ConnectReceived
+
+from .broker import broker
+from .rogue import Certificates, Handler, frame, listening, read_frame, says, silent, upgrade
+
+SHORT = 0.3
+"""Seconds for a hop whose silence is what is tested."""
+
+
+async def failure(
+    url: str, certificates: Certificates, *, hop_timeout: float = 10.0
+) -> ConnectFailed:
+    """Return the error that connecting ends in; check what all of them promise."""
+    steps: list[Step] = []
+    client = AsyncClient(
+        url,
+        client_id="c",
+        tls=TlsConfig(ca=certificates.ca_file, only_ca=True),
+        hop_timeout=hop_timeout,
+        on_step=steps.append,
+    )
+    with pytest.raises(ConnectFailed) as caught:
+        await client.connect()
+    error = caught.value
+    assert error.hint
+    assert "\n" not in str(error)
+    assert not client.connected
+    assert steps[-1].hop is error.hop
+    assert steps[-1].error is error
+    assert steps[-1].outcome == type(error).__name__
+    return error
+
+
+async def failure_against(
+    handler: Handler,
+    certificates: Certificates,
+    *,
+    scheme: str = "wss",
+    hop_timeout: float = 10.0,
+) -> ConnectFailed:
+    tls = certificates.server() if scheme in ("wss", "mqtts") else None
+    async with listening(handler, tls) as port:
+        return await failure(
+            f"{scheme}://127.0.0.1:{port}/mqtt", certificates, hop_timeout=hop_timeout
+        )
+
+
+# Name
+
+
+async def test_a_name_without_an_address_is_told(certificates: Certificates) -> None:
+    error = await failure("wss://no-such-host.invalid/mqtt", certificates)
+    assert type(error) is NameNotResolved
+    assert error.hop is Hop.NAME
+    assert "no-such-host.invalid" in str(error)
+
+
+async def test_a_name_that_can_be_none_is_told(certificates: Certificates) -> None:
+    error = await failure(f"wss://{'a' * 70}.example/mqtt", certificates)
+    assert type(error) is NameNotResolved
+
+
+async def test_a_silent_name_server_does_not_hold_up_the_time_limit(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import threading
+
+    released = threading.Event()
+
+    def never(*_: object, **__: object) -> list[object]:
+        released.wait(30)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", never)
+    try:
+        error = await failure("wss://slow.example/mqtt", certificates, hop_timeout=SHORT)
+    finally:
+        released.set()
+    assert type(error) is HopTimedOut
+    assert isinstance(error, TimeoutError)
+    assert error.hop is Hop.NAME
+
+
+async def test_addresses_of_both_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    def address(family: int, host: str) -> tuple[object, ...]:
+        return (family, socket.SOCK_STREAM, 6, "", (host, 443))
+
+    six, four = socket.AF_INET6, socket.AF_INET
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda *_, **__: [address(six, "a"), address(six, "b"), address(four, "c")],
+    )
+    assert [found[4][0] for found in await resolve("x", 443)] == ["a", "c", "b"]
+
+
+# TCP
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def test_nothing_listening_is_told(certificates: Certificates) -> None:
+    error = await failure(f"wss://127.0.0.1:{free_port()}/mqtt", certificates)
+    assert type(error) is Unreachable
+    assert error.hop is Hop.TCP
+    assert "refused" in str(error)
+
+
+@pytest.fixture
+def full_port() -> Iterator[int]:
+    """A port whose queue is full: the kernel drops what else comes, as a firewall does."""
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for queued in (first, second):
+            queued.setblocking(False)
+            queued.connect_ex(full.getsockname())
+        yield full.getsockname()[1]
+
+
+async def test_packets_that_vanish_are_told_as_silence_of_tcp(
+    certificates: Certificates, full_port: int
+) -> None:
+    error = await failure(f"wss://127.0.0.1:{full_port}/mqtt", certificates, hop_timeout=SHORT)
+    assert type(error) is HopTimedOut
+    assert error.hop is Hop.TCP
+    assert "firewall" in error.hint
+
+
+async def test_a_dead_address_costs_no_more_than_its_head_start(full_port: int) -> None:
+    async with listening(silent) as port:
+        dead = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", full_port))
+        alive = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
+        async with asyncio.timeout(10):
+            with await race([dead, alive], "x") as connected:
+                assert connected.getpeername()[1] == port
+
+
+async def test_every_address_that_failed_is_named() -> None:
+    addresses = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, free_port()))
+        for host in ("127.0.0.1", "127.0.0.2")
+    ]
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1: .*refused; 127\.0\.0\.2: .*refused"):
+        await race(addresses, "both")
+
+
+# TLS
+
+
+async def test_a_silent_server_is_told_as_silence_of_tls(certificates: Certificates) -> None:
+    async with listening(silent) as port:
+        error = await failure(f"wss://127.0.0.1:{port}/", certificates, hop_timeout=SHORT)
+    assert type(error) is HopTimedOut
+    assert error.hop is Hop.TLS
+
+
+async def test_http_where_tls_belongs_is_told(certificates: Certificates) -> None:
+    async def web(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async with listening(web) as port:
+        error = await failure(f"wss://127.0.0.1:{port}/", certificates)
+    assert type(error) is TlsFailed
+    assert "does not speak TLS" in error.hint
+
+
+async def test_a_connection_cut_in_the_handshake_is_told(certificates: Certificates) -> None:
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+
+    async with listening(cut) as port:
+        error = await failure(f"wss://127.0.0.1:{port}/", certificates)
+    assert type(error) is TlsFailed
+    assert error.hop is Hop.TLS
+
+
+async def test_an_untrusted_certificate_is_told(certificates: Certificates) -> None:
+    async with listening(silent, certificates.server()) as port:
+        client = AsyncClient(f"wss://127.0.0.1:{port}/")  # trusts the system's CAs alone
+        with pytest.raises(CertificateRejected) as caught:
+            await client.connect()
+    assert caught.value.hop is Hop.TLS
+    assert "issuer" in caught.value.reason
+    assert "--ca" in caught.value.hint
+
+
+async def test_a_certificate_for_another_name_is_told(certificates: Certificates) -> None:
+    async with listening(silent, certificates.server("other.example")) as port:
+        error = await failure(f"wss://localhost:{port}/", certificates)
+    assert isinstance(error, CertificateRejected)
+    assert "another name" in error.hint
+
+
+async def test_an_expired_certificate_is_told(certificates: Certificates) -> None:
+    old = certificates.server(age=datetime.timedelta(days=500))
+    async with listening(silent, old) as port:
+        error = await failure(f"wss://127.0.0.1:{port}/", certificates)
+    assert isinstance(error, CertificateRejected)
+    assert "expired" in error.reason
+    assert "clock" in error.hint
+
+
+async def test_a_certificate_of_tomorrow_is_told(certificates: Certificates) -> None:
+    new = certificates.server(age=datetime.timedelta(days=-2))
+    async with listening(silent, new) as port:
+        error = await failure(f"wss://127.0.0.1:{port}/", certificates)
+    assert isinstance(error, CertificateRejected)
+    assert "clock is behind" in error.hint
+
+
+async def test_a_server_with_tls_1_1_alone_is_refused(certificates: Certificates) -> None:
+    context = certificates.server()
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    async with listening(silent, context) as port:
+        error = await failure(f"wss://127.0.0.1:{port}/", certificates)
+    assert type(error) is TlsFailed
+
+
+def test_a_ca_file_that_is_none_is_told_before_anything_is_sent(certificates: Certificates) -> None:
+    for tls in (
+        TlsConfig(ca="/nonexistent/ca.pem"),
+        TlsConfig(ca=b"not pem"),
+        TlsConfig(ca=b"\xff"),
+    ):
+        client = AsyncClient("wss://127.0.0.1:1/", tls=tls)
+        with pytest.raises(UsageError):
+            asyncio.run(client.connect())
+    with pytest.raises(UsageError):
+        TlsConfig(only_ca=True).context()
+
+
+def test_contexts_of_the_same_content_are_built_once(certificates: Certificates) -> None:
+    by_name = TlsConfig(ca=certificates.ca_file).context()
+    by_content = TlsConfig(ca=certificates.ca_file.read_bytes()).context()
+    assert by_name is by_content
+    assert by_name.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert by_name.verify_mode is ssl.CERT_REQUIRED
+    assert by_name.check_hostname
+
+
+# Upgrade
+
+
+@pytest.mark.rule("WS-20")
+@pytest.mark.parametrize("status", ["400 Bad Request", "403 Forbidden", "404 Not Found", "502 Bad"])
+async def test_a_refused_upgrade_shows_the_status_and_reason(
+    certificates: Certificates, status: str
+) -> None:
+    answer = f"HTTP/1.1 {status}\r\nContent-Length: 4\r\n\r\nbody".encode()
+    error = await failure_against(says(answer), certificates)
+    assert isinstance(error, UpgradeRefused)
+    assert f"{error.status} {error.reason}" == status
+    assert status in str(error)
+    assert error.hop is Hop.UPGRADE
+
+
+async def test_an_answer_that_is_no_http_is_told(certificates: Certificates) -> None:
+    error = await failure_against(says(b"220 smtp.example ESMTP\r\n\r\n"), certificates)
+    assert isinstance(error, UpgradeRefused)
+    assert error.status == 0
+    assert "not HTTP" in error.reason
+
+
+async def test_a_connection_closed_instead_of_an_answer_is_told(certificates: Certificates) -> None:
+    error = await failure_against(says(b""), certificates)
+    assert isinstance(error, UpgradeRefused)
+    assert "closed" in error.reason
+
+
+@pytest.mark.rule("WS-21")
+async def test_a_101_without_the_upgrade_headers_is_told(certificates: Certificates) -> None:
+    error = await failure_against(
+        says(b"HTTP/1.1 101 Switching Protocols\r\n\r\n", then_close=False), certificates
+    )
+    assert isinstance(error, UpgradeRefused)
+    assert error.status == 101
+
+
+@pytest.mark.rule("WS-22")
+async def test_a_wrong_accept_key_is_told(certificates: Certificates) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await upgrade(reader, writer, accept="s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+
+    error = await failure_against(handler, certificates)
+    assert isinstance(error, UpgradeRefused)
+    assert "Sec-WebSocket-Accept" in error.reason
+
+
+@pytest.mark.rule("WS-24", "MQTT-6.0.0-4")
+async def test_a_websocket_without_the_subprotocol_is_refused(certificates: Certificates) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await upgrade(reader, writer, headers=())
+
+    error = await failure_against(handler, certificates)
+    assert isinstance(error, SubprotocolRefused)
+    assert error.answered is None
+    assert error.hop is Hop.UPGRADE
+
+
+@pytest.mark.rule("WS-23")
+@pytest.mark.parametrize("answered", ["amqp", "MQTT", "mqttv3.1"])
+async def test_another_subprotocol_than_the_offered_one_is_refused(
+    certificates: Certificates, answered: str
+) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await upgrade(reader, writer, headers=(f"Sec-WebSocket-Protocol: {answered}",))
+
+    error = await failure_against(handler, certificates)
+    assert isinstance(error, SubprotocolRefused)
+    assert error.answered == answered
+
+
+@pytest.mark.rule("WS-25")
+async def test_an_extension_that_was_not_offered_is_refused(certificates: Certificates) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        extension = "Sec-WebSocket-Extensions: permessage-deflate"
+        await upgrade(reader, writer, headers=("Sec-WebSocket-Protocol: mqtt", extension))
+
+    error = await failure_against(handler, certificates)
+    assert isinstance(error, UpgradeRefused)
+    assert "extension" in error.reason
+
+
+async def test_silence_after_the_request_is_told_as_silence_of_the_upgrade(
+    certificates: Certificates,
+) -> None:
+    error = await failure_against(silent, certificates, hop_timeout=SHORT)
+    assert type(error) is HopTimedOut
+    assert error.hop is Hop.UPGRADE
+
+
+async def test_a_trickled_answer_does_not_stretch_the_hop(certificates: Certificates) -> None:
+    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        while True:
+            writer.write(b"H")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    error = await failure_against(trickle, certificates, hop_timeout=SHORT)
+    assert error.hop is Hop.UPGRADE
+
+
+# CONNECT
+
+
+def after_upgrade(answer: bytes) -> Handler:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await upgrade(reader, writer)
+        await read_frame(reader)
+        writer.write(answer)
+        await silent(reader, writer)
+
+    return handler
+
+
+@pytest.mark.rule("U-14")
+async def test_silence_after_connect_is_told_as_silence_of_connect(
+    certificates: Certificates,
+) -> None:
+    async with broker(websocket=True, tls=certificates.server()) as server:
+        server.mute = ConnectReceived
+        error = await failure(
+            f"wss://127.0.0.1:{server.port}/mqtt", certificates, hop_timeout=SHORT
+        )
+    assert type(error) is HopTimedOut
+    assert error.hop is Hop.CONNECT
+
+
+@pytest.mark.parametrize("code", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("scheme", ["wss", "mqtts"])
+async def test_a_refusing_connack_is_told_with_its_code(
+    certificates: Certificates, code: int, scheme: str
+) -> None:
+    async with broker(websocket=scheme == "wss", tls=certificates.server()) as server:
+        server.refuse_with = code
+        error = await failure(f"{scheme}://127.0.0.1:{server.port}/mqtt", certificates)
+    assert isinstance(error, ConnectRefused)
+    assert error.return_code == code
+    assert error.hop is Hop.CONNECT
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (frame(b"HTTP/1.1 200 OK\r\n"), "not MQTT"),
+        (frame(b"\xd0\x00"), "MQTT-3.2.0-1"),
+        (frame(b"hello", opcode=1), "MQTT-6.0.0-1"),
+        (frame(b"\x20\x02\x00\x00", masked=True), "frame"),
+        (frame(b"", opcode=3), "frame"),
+        (frame((1008).to_bytes(2, "big") + b"go away", opcode=8), "1008, go away"),
+    ],
+    ids=["garbage", "pingresp", "text", "masked", "unknown-opcode", "close"],
+)
+async def test_another_answer_than_connack_is_told(
+    certificates: Certificates, answer: bytes, said: str
+) -> None:
+    error = await failure_against(after_upgrade(answer), certificates)
+    assert type(error) is ConnectFailed
+    assert error.hop is Hop.CONNECT
+    assert said in str(error)
+
+
+async def test_the_whole_walk_has_one_time_limit(certificates: Certificates) -> None:
+    async with listening(silent, certificates.server()) as port:
+        client = AsyncClient(
+            f"wss://127.0.0.1:{port}/",
+            tls=TlsConfig(ca=certificates.ca_file),
+            connect_timeout=SHORT,
+            hop_timeout=60,
+        )
+        with pytest.raises(HopTimedOut):
+            async with asyncio.timeout(10):
+                await client.connect()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://x/",
+        "wss://",
+        "wss://x:99999/",
+        "wss://x/#fragment",
+        "x",
+        "wss://a b/",
+        "wss://h/a b",
+        "wss://h/\u00e4",
+        "wss://h/a\r\nX: y",
+        "wss://user:secret@host/",
+    ],
+)
+def test_a_url_that_leads_nowhere_is_refused_and_not_quoted_with_a_login(url: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        AsyncClient(url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.rule("WS-12")
+def test_ports_and_paths_have_their_defaults() -> None:
+    assert parse_url("wss://h").address == "h:443"
+    assert parse_url("ws://h").address == "h:80"
+    assert parse_url("mqtts://h").address == "h:8883"
+    assert parse_url("mqtt://[::1]").address == "[::1]:1883"
+    assert parse_url("wss://h/a?b=c").path == "/a?b=c"
+    assert parse_url("wss://h").path == "/"
+    assert parse_url("wss://h:8443/$iothub/websocket").url == "wss://h:8443/$iothub/websocket"
+
+
+async def test_cancelling_a_connect_leaves_nothing_open(certificates: Certificates) -> None:
+    async with listening(silent, certificates.server()) as port:
+        client = AsyncClient(f"wss://127.0.0.1:{port}/", tls=TlsConfig(ca=certificates.ca_file))
+        for turns in range(0, 60, 3):
+            task = asyncio.ensure_future(client.connect())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises((asyncio.CancelledError, MqttwsError)):
+                await task
+            assert not client.connected
+
+
+def test_errors_of_requests_are_time_outs_too() -> None:
+    assert issubclass(RequestTimedOut, TimeoutError)
+    assert issubclass(HopTimedOut, TimeoutError)

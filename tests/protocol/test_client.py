@@ -1,0 +1,520 @@
+"""The client's end, with a server that says whatever the test wants."""
+
+import re
+
+import pytest
+
+from mqttws.errors import (
+    HopTimedOut,
+    KeepAliveExpired,
+    MalformedPacket,
+    ProtocolError,
+    UnexpectedPacket,
+    UsageError,
+)
+from mqttws.protocol import (
+    ClientProtocol,
+    Connected,
+    ConnectionClosed,
+    ConnectRejected,
+    MessageReceived,
+    Session,
+    State,
+    SubscribeCompleted,
+    UnsubscribeCompleted,
+)
+from mqttws.wire import (
+    ConnAck,
+    Connect,
+    Disconnect,
+    Packet,
+    PingReq,
+    PingResp,
+    Publish,
+    PubRec,
+    PubRel,
+    SubAck,
+    Subscribe,
+    Subscription,
+    UnsubAck,
+    Unsubscribe,
+    Will,
+    encode,
+)
+
+from ..pair import connected_client, events_of, said, say, state_of
+
+
+def closed_by(client: ClientProtocol) -> BaseException | None:
+    last = events_of(client)[-1]
+    assert isinstance(last, ConnectionClosed)
+    assert client.state is State.CLOSED
+    return last.error
+
+
+def rule_of(error: BaseException | None) -> str:
+    assert isinstance(error, ProtocolError)
+    return error.rule
+
+
+# Opening
+
+
+@pytest.mark.rule("MQTT-3.1.0-1")
+def test_connect_is_the_first_packet_and_nothing_may_be_said_before():
+    client = ClientProtocol(Connect("c"))
+    for intent in (
+        lambda: client.publish("t"),
+        lambda: client.subscribe([Subscription("t")]),
+        lambda: client.unsubscribe(["t"]),
+        lambda: client.acknowledge(1),
+    ):
+        with pytest.raises(UsageError, match="new, not connected"):
+            intent()
+    assert said(client) == []
+    client.connect(0.0)
+    assert said(client) == [Connect("c")]
+
+
+@pytest.mark.rule("MQTT-3.1.0-2")
+def test_connect_is_sent_once():
+    client = connected_client()
+    for _ in range(2):
+        with pytest.raises(UsageError, match=re.escape("MQTT-3.1.0-2")):
+            client.connect(0.0)
+        assert said(client) == []
+        client.disconnect()
+        said(client)
+
+
+@pytest.mark.rule("MQTT-3.1.3-7")
+def test_an_empty_client_id_needs_clean_session_1():
+    client = ClientProtocol(Connect("", clean_session=False))
+    before = state_of(client)
+    with pytest.raises(UsageError, match=re.escape("MQTT-3.1.3-7")):
+        client.connect(0.0)
+    assert state_of(client) == before
+    assert said(client) == []
+
+
+@pytest.mark.rule("MQTT-3.1.2-14", "MQTT-3.1.2-22")
+@pytest.mark.parametrize(
+    "connect", [Connect("c", will=Will("t", b"", 3)), Connect("c", password=b"p")]
+)
+def test_a_connect_that_mqtt_forbids_is_refused_and_nothing_is_sent(connect: Connect):
+    client = ClientProtocol(connect)
+    with pytest.raises(UsageError):
+        client.connect(0.0)
+    assert said(client) == []
+    assert client.state is State.NEW
+    assert client.deadline is None
+
+
+@pytest.mark.rule("MQTT-3.2.2-2", "MQTT-3.2.2-3")
+@pytest.mark.parametrize("session_present", [False, True])
+def test_connack_0_connects_and_says_whether_the_session_was_kept(session_present: bool):
+    client = ClientProtocol(Connect("c", clean_session=False))
+    client.connect(0.0)
+    say(client, ConnAck(session_present))
+    assert events_of(client) == [Connected(session_present)]
+    assert client.state is State.CONNECTED
+
+
+@pytest.mark.rule("MQTT-3.2.2-5", "MQTT-3.1.2-2", "MQTT-3.1.3-8", "MQTT-3.1.3-9", "U-12")
+@pytest.mark.parametrize("code", [1, 2, 3, 4, 5])
+def test_a_refusal_says_its_code_and_ends_the_connection(code: int):
+    session = Session()
+    session.outgoing[3] = Publish("t", b"x", 1, packet_id=3)
+    client = ClientProtocol(Connect("c", clean_session=False), session=session)
+    client.connect(0.0)
+    said(client)
+    say(client, ConnAck(return_code=code), Publish("t"))
+    assert events_of(client) == [ConnectRejected(code)]
+    assert client.state is State.CLOSED
+    assert said(client) == []
+    assert list(session.outgoing) == [3]
+
+
+@pytest.mark.rule("MQTT-3.2.2-1")
+def test_a_session_that_is_present_after_clean_session_1_is_a_violation():
+    client = ClientProtocol(Connect("c"))
+    client.connect(0.0)
+    say(client, ConnAck(session_present=True))
+    assert rule_of(closed_by(client)) == "MQTT-3.2.2-1"
+
+
+@pytest.mark.rule("MQTT-3.2.2-4", "MQTT-3.2.2-6", "MQTT-2.2.2-2")
+@pytest.mark.parametrize("data", [b"\x20\x02\x01\x02", b"\x20\x02\x00\x06", b"\x21\x02\x00\x00"])
+def test_a_connack_that_cannot_be_closes_the_connection(data: bytes):
+    client = ClientProtocol(Connect("c"))
+    client.connect(0.0)
+    client.receive_data(data, 0.0)
+    assert isinstance(closed_by(client), MalformedPacket)
+
+
+@pytest.mark.rule("MQTT-3.2.0-1")
+@pytest.mark.parametrize("packet", [Publish("t"), PingResp(), SubAck(1, [0])])
+def test_any_other_first_packet_from_the_server_is_a_violation(packet: Packet):
+    client = ClientProtocol(Connect("c"))
+    client.connect(0.0)
+    say(client, packet, ConnAck())
+    error = closed_by(client)
+    assert isinstance(error, UnexpectedPacket)
+    assert error.rule == "MQTT-3.2.0-1"
+
+
+@pytest.mark.rule("U-14")
+def test_a_server_that_never_answers_connect_is_given_up():
+    client = ClientProtocol(Connect("c", keep_alive=0), answer_timeout=5.0)
+    client.connect(100.0)
+    said(client, 101.0)
+    assert client.deadline == 106.0
+    client.tick(105.9)
+    assert client.state is State.CONNECTING
+    client.tick(106.0)
+    assert isinstance(closed_by(client), HopTimedOut)
+
+
+@pytest.mark.rule("MQTT-3.1.2-6")
+def test_clean_session_1_forgets_what_was_in_flight():
+    session = Session()
+    session.outgoing[3] = Publish("t", b"x", 1, packet_id=3)
+    session.received.add(4)
+    client = connected_client(Connect("c"), session=session)
+    assert said(client) == []
+    assert not session.outgoing
+    assert not session.received
+
+
+@pytest.mark.rule("MQTT-3.1.2-4", "MQTT-4.1.0-1")
+def test_clean_session_0_keeps_what_is_in_flight():
+    session = Session()
+    connect = Connect("c", clean_session=False)
+    client = connected_client(connect, session=session)
+    client.publish("t", b"x", qos=1)
+    say(client, Publish("t", b"y", 2, packet_id=8))
+    client.receive_eof(1.0)
+    assert list(session.outgoing) == [1]
+    assert session.received == {8}
+    assert said(connected_client(connect, session=session, session_present=True)) == [
+        Publish("t", b"x", 1, dup=True, packet_id=1)
+    ]
+
+
+@pytest.mark.rule("MQTT-3.2.2-3", "MQTT-4.3.3-2")
+def test_a_server_that_forgot_the_session_is_sent_what_is_owed_and_may_use_its_identifiers_anew():
+    session = Session()
+    session.outgoing[3] = Publish("t", b"x", 1, packet_id=3)
+    session.outgoing[4] = PubRel(4)
+    session.received.add(8)
+    client = connected_client(Connect("c", clean_session=False), session=session)
+    assert said(client) == [Publish("t", b"x", 1, dup=True, packet_id=3), PubRel(4)]
+    say(client, Publish("t", b"new", 2, packet_id=8))
+    assert events_of(client) == [MessageReceived("t", b"new", 2, False, False, 8)]
+
+
+# Wishes
+
+
+@pytest.mark.rule("MQTT-2.3.1-7", "MQTT-3.8.4-2", "MQTT-3.8.4-4", "MQTT-3.9.3-1")
+def test_subacks_are_paired_by_identifier_and_their_codes_by_position():
+    client = connected_client()
+    one = client.subscribe([Subscription("a", 1)])
+    two = client.subscribe([Subscription("b", 2), Subscription("c", 1), Subscription("d")])
+    assert said(client) == [
+        Subscribe(one, [Subscription("a", 1)]),
+        Subscribe(two, [Subscription("b", 2), Subscription("c", 1), Subscription("d")]),
+    ]
+    assert one != two
+    say(client, SubAck(two, [2, 0x80, 0]), SubAck(one, [0]))
+    assert events_of(client) == [
+        SubscribeCompleted(two, [2, 0x80, 0]),
+        SubscribeCompleted(one, [0]),
+    ]
+
+
+@pytest.mark.rule("MQTT-3.10.4-4", "MQTT-3.10.4-6", "MQTT-2.3.1-7")
+def test_unsubacks_are_paired_by_identifier():
+    client = connected_client()
+    one = client.unsubscribe(["a", "b"])
+    two = client.unsubscribe(["c"])
+    assert said(client) == [Unsubscribe(one, ["a", "b"]), Unsubscribe(two, ["c"])]
+    say(client, UnsubAck(two), UnsubAck(one))
+    assert events_of(client) == [UnsubscribeCompleted(two), UnsubscribeCompleted(one)]
+
+
+@pytest.mark.rule("MQTT-2.3.1-2")
+def test_requests_and_messages_share_one_set_of_identifiers():
+    client = connected_client()
+    packet_ids = [
+        client.subscribe([Subscription("a")]),
+        client.publish("t", qos=1),
+        client.unsubscribe(["a"]),
+        client.publish("t", qos=2),
+    ]
+    client.session._last_id = 0
+    packet_ids.append(client.subscribe([Subscription("b")]))
+    assert packet_ids == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.rule("MQTT-2.3.1-3")
+def test_a_requests_identifier_is_free_after_its_answer():
+    client = connected_client()
+    subscribe = client.subscribe([Subscription("a")])
+    unsubscribe = client.unsubscribe(["a"])
+    say(client, SubAck(subscribe, [0]), UnsubAck(unsubscribe))
+    client.session._last_id = 0
+    assert client.unsubscribe(["a"]) == subscribe
+    assert client.subscribe([Subscription("a")]) == unsubscribe
+
+
+@pytest.mark.rule("MQTT-2.3.1-7", "MQTT-3.8.4-5", "MQTT-3.9.3-2")
+@pytest.mark.parametrize(
+    ("answer", "rule"),
+    [
+        (encode(SubAck(9, [0, 0])), "MQTT-2.3.1-7"),
+        (encode(UnsubAck(9)), "MQTT-2.3.1-7"),
+        (encode(UnsubAck(1)), "MQTT-2.3.1-7"),
+        (encode(SubAck(2, [0])), "MQTT-2.3.1-7"),
+        (encode(SubAck(1, [0])), "MQTT-3.8.4-5"),
+        (encode(SubAck(1, [0, 0, 0])), "MQTT-3.8.4-5"),
+        (b"\x90\x04\x00\x01\x00\x03", "MQTT-3.9.3-2"),
+    ],
+)
+def test_an_answer_that_fits_no_request_is_a_violation_and_completes_nothing(
+    answer: bytes, rule: str
+):
+    client = connected_client()
+    assert client.subscribe([Subscription("a"), Subscription("b")]) == 1
+    assert client.unsubscribe(["a"]) == 2
+    client.receive_data(answer, 0.0)
+    (closed,) = events_of(client)
+    assert isinstance(closed, ConnectionClosed)
+    assert rule_of(closed.error) == rule
+
+
+@pytest.mark.rule("U-18", "U-19")
+def test_messages_may_come_before_the_suback_and_more_than_once():
+    client = connected_client()
+    packet_id = client.subscribe([Subscription("a")])
+    say(client, Publish("a", b"x"), Publish("a", b"x"), SubAck(packet_id, [0]))
+    assert [type(event) for event in events_of(client)] == [
+        MessageReceived,
+        MessageReceived,
+        SubscribeCompleted,
+    ]
+
+
+@pytest.mark.rule("MQTT-3.10.4-3", "MQTT-4.5.0-2")
+def test_a_message_in_flight_is_answered_after_unsubscribe_too():
+    client = connected_client()
+    say(client, Publish("a", b"x", 2, packet_id=5))
+    packet_id = client.unsubscribe(["a"])
+    said(client)
+    say(client, UnsubAck(packet_id))
+    client.acknowledge(5)
+    assert said(client) == [PubRec(5)]
+
+
+@pytest.mark.rule("MQTT-3.3.1-8")
+def test_a_message_says_that_it_was_kept():
+    client = connected_client()
+    say(client, Publish("a", b"x", retain=True))
+    assert events_of(client) == [MessageReceived("a", b"x", 0, True, False, None)]
+
+
+@pytest.mark.rule("MQTT-3.8.3-3", "MQTT-3.10.3-2", "MQTT-4.7.1-2", "MQTT-4.7.1-3", "MQTT-4.7.3-1")
+def test_wishes_that_mqtt_forbids_are_refused_and_leave_nothing_behind():
+    client = connected_client()
+    before = state_of(client)
+    for intent in (
+        lambda: client.subscribe([]),
+        lambda: client.subscribe([Subscription("a/#/b")]),
+        lambda: client.subscribe([Subscription("a", 3)]),
+        lambda: client.unsubscribe([]),
+        lambda: client.unsubscribe(["a", "b+"]),
+        lambda: client.unsubscribe([""]),
+    ):
+        with pytest.raises(UsageError):
+            intent()
+    assert state_of(client) == before
+
+
+def test_retain_is_passed_on():
+    client = connected_client()
+    assert client.publish("t", b"x", retain=True) is None
+    assert said(client) == [Publish("t", b"x", retain=True)]
+
+
+# Keep-alive
+
+
+def ping_at(client: ClientProtocol, now: float) -> None:
+    """Let the deadline come, which must be ``now``, and see PINGREQ go out."""
+    assert client.deadline == now
+    client.tick(now - 0.01)
+    assert said(client, now - 0.01) == []
+    client.tick(now)
+    client.tick(now)
+    assert said(client, now) == [PingReq()]
+
+
+@pytest.mark.rule("MQTT-3.1.2-23", "MQTT-3.12.4-1")
+def test_an_idle_client_sends_pingreq_after_three_quarters_of_the_keep_alive():
+    client = connected_client(Connect("c", keep_alive=100))
+    for now in (75.0, 150.0, 225.0):
+        ping_at(client, now)
+        say(client, PingResp(), now=now + 1)
+    assert client.state is State.CONNECTED
+
+
+@pytest.mark.rule("U-15")
+def test_a_dead_link_is_noticed_after_one_and_a_quarter_of_the_keep_alive():
+    client = connected_client(Connect("c", keep_alive=100))
+    ping_at(client, 75.0)
+    assert client.deadline == 125.0
+    client.tick(124.9)
+    assert client.state is State.CONNECTED
+    client.tick(125.0)
+    assert isinstance(closed_by(client), KeepAliveExpired)
+
+
+@pytest.mark.rule("MQTT-3.1.2-23", "U-15")
+def test_a_client_that_only_sends_notices_a_dead_link_as_early():
+    client = connected_client(Connect("c", keep_alive=100))
+    for now in range(1, 75):
+        client.publish("t")
+        client.tick(float(now))
+        assert said(client, float(now)) == [Publish("t")]
+    ping_at(client, 75.0)
+    for now in range(76, 125):
+        client.publish("t")
+        client.tick(float(now))
+        assert said(client, float(now)) == [Publish("t")]
+    client.tick(125.0)
+    assert isinstance(closed_by(client), KeepAliveExpired)
+
+
+@pytest.mark.rule("MQTT-3.1.2-23")
+def test_a_client_that_only_receives_sends_pingreq_in_time():
+    client = connected_client(Connect("c", keep_alive=100))
+    pings = []
+    for now in range(1, 1000):
+        say(client, Publish("t"), now=float(now))
+        client.tick(float(now))
+        if PingReq() in said(client, float(now)):
+            pings.append(now)
+            say(client, PingResp(), now=float(now))
+    assert client.state is State.CONNECTED
+    gaps = [later - earlier for earlier, later in zip([0, *pings], pings, strict=False)]
+    assert max(gaps) <= 75
+
+
+@pytest.mark.rule("U-15")
+def test_a_server_that_talks_but_never_answers_pingreq_is_given_up():
+    client = connected_client(Connect("c", keep_alive=100))
+    ping_at(client, 75.0)
+    say(client, Publish("t"), now=100.0)
+    client.tick(125.0)
+    assert isinstance(closed_by(client), KeepAliveExpired)
+
+
+@pytest.mark.rule("MQTT-3.1.2-23", "U-15")
+def test_a_long_message_that_is_still_arriving_is_not_a_dead_link():
+    client = connected_client(Connect("c", keep_alive=100))
+    message = encode(Publish("t", bytes(900)))
+    pings = []
+    for now, byte in enumerate(message, 1):
+        client.receive_data(bytes((byte,)), float(now))
+        client.tick(float(now))
+        if said(client, float(now)) == [PingReq()]:
+            pings.append(now)
+    assert len(events_of(client)) == 1
+    assert client.state is State.CONNECTED
+    assert max(b - a for a, b in zip([0, *pings], [*pings, len(message)], strict=True)) <= 75
+
+    client.receive_data(message[:5], 1000.0)  # and here it stops
+    client.tick(1000.0 + 75.0)
+    client.tick(1000.0 + 125.0)
+    assert isinstance(closed_by(client), KeepAliveExpired)
+
+
+@pytest.mark.rule("U-16")
+def test_keep_alive_0_turns_the_mechanism_off():
+    client = connected_client(Connect("c", keep_alive=0))
+    assert client.deadline is None
+    client.tick(1e9)
+    assert said(client) == []
+    assert client.state is State.CONNECTED
+
+
+@pytest.mark.rule("MQTT-3.1.2-23", "U-15")
+def test_while_nothing_is_read_pingreq_goes_out_and_a_missing_pingresp_proves_nothing():
+    client = connected_client(Connect("c", keep_alive=100))
+    ping_at(client, 75.0)
+    client.set_reading(False, 80.0)
+    for now in (150.0, 225.0, 300.0, 375.0):
+        ping_at(client, now)
+    assert client.state is State.CONNECTED
+    client.set_reading(True, 400.0)
+    ping_at(client, 450.0)
+    client.tick(500.0)
+    assert isinstance(closed_by(client), KeepAliveExpired)
+
+
+@pytest.mark.rule("U-15")
+def test_a_dead_link_is_noticed_by_a_quarter_over_the_keep_alive_after_reading_goes_on():
+    client = connected_client(Connect("c", keep_alive=100))
+    client.set_reading(False, 10.0)
+    client.publish("t")
+    said(client, 70.0)
+    client.set_reading(True, 71.0)
+    ping_at(client, 145.0)
+    assert client.deadline == 195.0
+
+
+@pytest.mark.rule("U-15")
+def test_saying_again_that_it_reads_does_not_put_the_deadline_off():
+    client = connected_client(Connect("c", keep_alive=100))
+    ping_at(client, 75.0)
+    client.set_reading(True, 120.0)
+    client.tick(125.0)
+    assert isinstance(closed_by(client), KeepAliveExpired)
+
+
+# Leaving
+
+
+@pytest.mark.rule("MQTT-3.14.4-1", "MQTT-3.14.4-2", "MQTT-3.14.1-1")
+def test_disconnect_is_the_last_packet_and_closes():
+    client = connected_client()
+    client.publish("t")
+    client.disconnect()
+    client.disconnect()
+    assert events_of(client) == [ConnectionClosed(None)]
+    assert client.data_to_send(0.0) == encode(Publish("t")) + encode(Disconnect())
+    for intent in (
+        lambda: client.publish("t"),
+        lambda: client.subscribe([Subscription("t")]),
+        lambda: client.unsubscribe(["t"]),
+    ):
+        with pytest.raises(UsageError, match="closed"):
+            intent()
+    say(client, Publish("t", b"x", 1, packet_id=1), PingResp())
+    assert said(client) == []
+    assert events_of(client) == []
+    assert client.deadline is None
+
+
+def test_a_client_that_is_not_connected_leaves_without_disconnect():
+    new = ClientProtocol(Connect("c"))
+    new.disconnect()
+    assert events_of(new) == [ConnectionClosed(None)]
+    assert said(new) == []
+
+    connecting = ClientProtocol(Connect("c"))
+    connecting.connect(0.0)
+    said(connecting)
+    connecting.disconnect()
+    assert events_of(connecting) == [ConnectionClosed(None)]
+    assert said(connecting) == []

@@ -1,0 +1,100 @@
+"""Packet identifiers, and the order of answers, alone."""
+
+import pytest
+
+from mqttws.errors import UnexpectedPacket, UsageError
+from mqttws.protocol.inflight import Arrivals, Session
+from mqttws.wire import Publish, PubRel
+
+
+def message(packet_id: int, qos: int) -> Publish:
+    return Publish("t", b"", qos, packet_id=packet_id)
+
+
+def answered(arrivals: Arrivals) -> list[int]:
+    return [arrival.packet_id for arrival in arrivals.due()]
+
+
+@pytest.mark.rule("MQTT-2.3.1-1", "MQTT-2.3.1-2")
+def test_identifiers_go_round_and_leave_out_what_is_in_flight():
+    session = Session()
+    session._last_id = 65533
+    session.outgoing = {65534: message(65534, 1), 1: PubRel(1)}
+    assert session.next_packet_id({2: None}) == 65535
+    assert session.next_packet_id({2: None}) == 3
+
+
+@pytest.mark.rule("MQTT-2.3.1-2")
+def test_the_last_free_identifier_is_found_and_then_there_is_none():
+    session = Session()
+    session.outgoing = {i: message(i, 1) for i in range(1, 65535)}
+    assert session.next_packet_id({}) == 65535
+    with pytest.raises(UsageError) as caught:
+        session.next_packet_id({65535: None})
+    assert caught.value.rule == "MQTT-2.3.1-2"
+    assert caught.value.hint
+
+
+@pytest.mark.rule("MQTT-4.3.3-1")
+def test_pubrec_puts_pubrel_in_the_messages_place_at_the_end_of_the_order():
+    session = Session()
+    session.outgoing = {1: message(1, 2), 2: message(2, 2)}
+    assert session.pubrec(1) == PubRel(1)
+    assert list(session.outgoing.items()) == [(2, message(2, 2)), (1, PubRel(1))]
+    assert session.pubrec(1) == PubRel(1)
+    assert session.pubcomp(1)
+    assert not session.pubcomp(1)
+    assert list(session.outgoing) == [2]
+
+
+@pytest.mark.rule("MQTT-2.3.1-6")
+def test_answers_that_fit_nothing_are_unexpected_and_change_nothing():
+    session = Session()
+    session.outgoing = {1: message(1, 1), 2: message(2, 2), 3: PubRel(3)}
+    before = dict(session.outgoing)
+    for step, packet_id in (
+        (session.puback, 2), (session.puback, 3), (session.puback, 4),
+        (session.pubrec, 1), (session.pubrec, 4),
+        (session.pubcomp, 1), (session.pubcomp, 2),
+    ):  # fmt: skip
+        with pytest.raises(UnexpectedPacket) as caught:
+            step(packet_id)
+        assert caught.value.rule == "MQTT-2.3.1-6"
+    assert session.outgoing == before
+
+
+@pytest.mark.rule("MQTT-3.1.2-6")
+def test_a_cleared_session_holds_nothing():
+    session = Session()
+    session.outgoing[1] = PubRel(1)
+    session.received.add(2)
+    session.granted["t"] = 1
+    session.clear()
+    assert (session.outgoing, session.received, session.granted) == ({}, set(), {})
+
+
+@pytest.mark.rule("MQTT-4.6.0-2", "MQTT-4.6.0-3")
+def test_an_answer_waits_for_those_before_it():
+    arrivals = Arrivals()
+    for packet_id in (1, 2, 3):
+        arrivals.add(packet_id, 1)
+    arrivals.acknowledge(2)
+    assert answered(arrivals) == []
+    arrivals.acknowledge(1)
+    assert answered(arrivals) == [1, 2]
+    arrivals.acknowledge(3)
+    assert answered(arrivals) == [3]
+
+
+def test_an_identifier_that_waits_twice_is_acknowledged_twice_the_oldest_first():
+    arrivals = Arrivals()
+    arrivals.add(1, 1)
+    arrivals.add(2, 1)
+    arrivals.add(1, 1)
+    arrivals.acknowledge(1)
+    assert answered(arrivals) == [1]
+    arrivals.acknowledge(1)
+    arrivals.acknowledge(2)
+    assert answered(arrivals) == [2, 1]
+    with pytest.raises(UsageError):
+        arrivals.acknowledge(1)

@@ -1,0 +1,149 @@
+"""Who may import whom, and where trust is decided: the picture, read from the imports.
+
+``cli -> doctor, local -> net -> protocol -> wire -> errors``, and ``dps`` knows ``errors`` only.
+Below ``net`` there is no clock, no socket, no thread, no event loop and no randomness.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import mqttws
+
+ROOT = Path(mqttws.__file__).parent
+
+MAY_IMPORT = {
+    "errors": set(),
+    "wire": {"errors"},
+    "protocol": {"wire", "errors"},
+    "dps": {"errors"},
+    "net": {"protocol", "wire", "dps", "errors"},
+    "doctor": {"net", "dps", "protocol", "wire", "errors"},
+    "local": {"net", "dps", "protocol", "wire", "errors"},
+    "cli": {"mqttws", "doctor", "local", "net", "dps", "protocol", "wire", "errors"},
+    "__init__": {"doctor", "local", "net", "dps", "wire", "errors"},
+    "__main__": {"cli"},
+}
+"""Each room, and those of ours that it may import; a new room is put into the picture first."""
+
+PURE = {"errors", "wire", "protocol", "dps"}
+IMPURE = {"time", "asyncio", "socket", "ssl", "random", "secrets", "threading", "selectors",
+          "subprocess", "os", "sqlite3", "websockets", "cryptography"}  # fmt: skip
+CLOCKS_AND_CHANCE = {"now", "utcnow", "today", "uuid1", "uuid4"}
+MAKES_CONTEXTS = {
+    "net/tls.py": "PROTOCOL_TLS_CLIENT",
+    "net/certificate.py": "PROTOCOL_TLS_CLIENT",
+    "local/certificates.py": "PROTOCOL_TLS_SERVER",
+}
+
+
+MAY_TRUST_ANYBODY = ("net/certificate.py", "look_at_certificate")
+"""The one function that looks at a rejected certificate."""
+
+
+def outside_the_look(path: str, tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield everything in a file, but not what is in the function that may trust anybody."""
+    for statement in tree.body:
+        if (path, getattr(statement, "name", "")) != MAY_TRUST_ANYBODY:
+            yield from ast.walk(statement)
+
+
+def imported_modules(path: str, tree: ast.AST) -> Iterator[str]:
+    """Yield the full name of everything that a file of the package imports, wherever in it."""
+    package = ["mqttws", *Path(path).parts[:-1]]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else []
+            yield from (
+                ".".join([*base, *filter(None, [node.module]), alias.name]) for alias in node.names
+            )
+
+
+def faults_of(path: str, source: str) -> list[str]:
+    """Return what a file does against the picture; ``path`` is relative to the package."""
+    tree = ast.parse(source)
+    room = Path(path).parts[0].removesuffix(".py")
+    faults = []
+    for name in imported_modules(path, tree):
+        top, _, rest = name.partition(".")
+        if top == "mqttws":
+            target = rest.split(".")[0]
+            if target not in MAY_IMPORT and not (target and (ROOT / target).is_dir()):
+                target = "mqttws"  # the package itself, or a name of it
+            if target not in MAY_IMPORT[room] | {room}:
+                faults.append(f"{room} imports {target}")
+        elif room in PURE and top in IMPURE:
+            faults.append(f"{room} imports {top}")
+    words = {getattr(node, "attr", getattr(node, "id", "")) for node in ast.walk(tree)}
+    called = {
+        getattr(node.func, "attr", getattr(node.func, "id", ""))
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+    }
+    if room in PURE:
+        faults += [f"{room} calls {name}" for name in called & CLOCKS_AND_CHANCE]
+    checked = {
+        getattr(node, "attr", getattr(node, "id", "")) for node in outside_the_look(path, tree)
+    }
+    if called & {"SSLContext", "create_default_context"} and path not in MAKES_CONTEXTS:
+        faults.append(f"{path} makes an SSL context")
+    if not {word for word in words if word.startswith("PROTOCOL_TLS")} <= {
+        MAKES_CONTEXTS.get(path)
+    }:
+        faults.append(f"{path} makes an SSL context of another kind")
+    if checked & {"CERT_NONE", "check_hostname", "_create_unverified_context"}:
+        faults.append(f"{path} turns certificate checks off")
+    return faults
+
+
+FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_every_file_keeps_to_the_picture(path: str):
+    assert faults_of(path, (ROOT / path).read_text()) == []
+
+
+def test_every_room_that_exists_is_in_the_picture():
+    assert {Path(path).parts[0].removesuffix(".py") for path in FILES} <= MAY_IMPORT.keys()
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "fault"),
+    [
+        ("errors.py", "from .wire import Publish", "errors imports wire"),
+        ("wire/a.py", "from ..protocol.events import Event", "wire imports protocol"),
+        ("wire/a.py", "def f():\n    import mqttws.net.client", "wire imports net"),
+        ("wire/a.py", "from mqttws import net", "wire imports net"),
+        ("wire/a.py", "import mqttws", "wire imports mqttws"),
+        ("dps/a.py", "from .. import wire", "dps imports wire"),
+        ("dps/a.py", "from ..wire import Publish", "dps imports wire"),
+        ("protocol/a.py", "import asyncio.events", "protocol imports asyncio"),
+        ("protocol/a.py", "from time import monotonic", "protocol imports time"),
+        ("dps/a.py", "x = datetime.now(UTC)", "dps calls now"),
+        ("dps/a.py", "x = uuid4()", "dps calls uuid4"),
+        ("net/a.py", "from ..local.dps import LocalDps", "net imports local"),
+        ("net/a.py", "from ..cli import main", "net imports cli"),
+        ("local/a.py", "from ..cli import main", "local imports cli"),
+        ("net/a.py", "c = ssl.create_default_context()", "net/a.py makes an SSL context"),
+        ("net/tls.py", "c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)",
+         "net/tls.py makes an SSL context of another kind"),
+        ("net/tls.py", "c.check_hostname = False", "net/tls.py turns certificate checks off"),
+        ("net/tls.py", "c.verify_mode = ssl.CERT_NONE", "net/tls.py turns certificate checks off"),
+        ("net/certificate.py", "def f(c):\n    c.verify_mode = ssl.CERT_NONE",
+         "net/certificate.py turns certificate checks off"),
+        ("net/tls.py", "def look_at_certificate(c):\n    c.verify_mode = ssl.CERT_NONE",
+         "net/tls.py turns certificate checks off"),
+    ],
+)  # fmt: skip
+def test_a_file_that_leaves_the_picture_is_found(path: str, source: str, fault: str):
+    assert faults_of(path, source) == [fault]
+
+
+def test_a_file_within_the_picture_has_no_fault():
+    assert faults_of("protocol/a.py", "from ..wire import Publish\nfrom . import events\n") == []
+    assert faults_of("net/a.py", "import asyncio, time\nfrom ..dps.topics import Message\n") == []

@@ -1,0 +1,64 @@
+"""The public names as a program uses them; read by the type checker, never run."""
+
+from typing import assert_type
+
+import mqttws
+from mqttws.protocol import ClientProtocol, ConnectionClosed, Event, MessageReceived, Session
+from mqttws.wire import Connect, Decoder, Packet, Publish, Subscription, decode, encode
+
+
+def provisioning() -> None:
+    credential = mqttws.SymmetricKey("my-device", b"key")
+    assignment = mqttws.provision("0ne00ABCDEF", credential)
+    assert_type(assignment, mqttws.Assignment)
+    assert_type(assignment.assigned_hub, str)
+    assert_type(assignment.device_id, str)
+
+
+async def provisioning_async() -> None:
+    credential = mqttws.SymmetricKey.from_group_key("my-device", b"key")
+    try:
+        assert_type(await mqttws.provision_async("0ne00ABCDEF", credential), mqttws.Assignment)
+    except mqttws.RegistrationRejected as error:
+        assert_type(error.status, int)
+        assert_type(error.hint, str)
+    except mqttws.ConnectFailed as error:
+        assert_type(error.hop, mqttws.Hop)
+
+
+async def client() -> None:
+    async with mqttws.AsyncClient(
+        "wss://broker.example/mqtt", will=mqttws.Will("gone", b"x"), tls=mqttws.TlsConfig()
+    ) as connected:
+        await connected.subscribe("sensors/#", qos=1)
+        await connected.publish("sensors/a", b"21.5", qos=1)
+        async for message in connected.messages():
+            assert_type(message, mqttws.ReceivedMessage)
+            assert_type(message.topic, str)
+            assert_type(message.payload, bytes)
+
+
+async def service() -> None:
+    async with mqttws.LocalDps() as dps:
+        assert_type(dps, mqttws.LocalDps)
+
+
+def codec() -> None:
+    assert_type(encode(Publish("t", b"x")), bytes)
+    assert_type(decode(b"\xc0\x00"), Packet)
+    decoder = Decoder(max_packet_size=1024)
+    decoder.feed(b"")
+    assert_type(decoder.next_packet(), Packet | None)
+
+
+def protocol() -> None:
+    end = ClientProtocol(Connect("c"), session=Session())
+    end.connect(0.0)
+    assert_type(end.publish("t", qos=1), int | None)
+    assert_type(end.subscribe([Subscription("t", 1)]), int)
+    event = end.next_event()
+    assert_type(event, Event | None)
+    if isinstance(event, MessageReceived):
+        assert_type(event.packet_id, int | None)
+    elif isinstance(event, ConnectionClosed):
+        assert_type(event.error, mqttws.MqttwsError | None)
