@@ -15,6 +15,7 @@ from ..errors import (
     MqttwsError,
     ProxyRefused,
     RegistrationRejected,
+    RequestTimedOut,
     SubprotocolRefused,
     TlsFailed,
     Unreachable,
@@ -34,7 +35,9 @@ def hop_of(error: MqttwsError | None, steps: Sequence[Step]) -> Hop | None:
     hop = getattr(error, "hop", None)
     if isinstance(hop, Hop):
         return hop
-    return next((step.hop for step in reversed(steps) if step.error is not None), None)
+    failed = [step.hop for step in steps if step.error is not None]
+    walked = [step.hop for step in steps]
+    return next(reversed(failed or walked), None)
 
 
 def clock_skew(steps: Sequence[Step], unix_now: float) -> float | None:
@@ -128,7 +131,7 @@ def _unreachable(error: Unreachable, hop: Hop | None) -> Party:
 
 def advise(
     error: MqttwsError,
-    hop: Hop | None,
+    steps: Sequence[Step],
     alternatives: Sequence[Alternative],
     skew: float | None,
 ) -> tuple[Party, tuple[str, ...]]:
@@ -136,10 +139,11 @@ def advise(
 
     Args:
         error: the first failure.
-        hop: where it was.
+        steps: the hops that were walked.
         alternatives: the other ways that were tried.
         skew: seconds that this host's clock is ahead, if that is known.
     """
+    hop = hop_of(error, steps)
     party = party_of(error, hop)
     advice = [f"use what works: {other.name}" for other in alternatives if other.works]
     if advice and hop in (Hop.TCP, Hop.TLS, Hop.UPGRADE) and isinstance(error, _BLOCKED):
@@ -148,6 +152,8 @@ def advise(
     if skew is not None and abs(skew) > MAX_SKEW and hop in _CLOCK_MATTERS:
         party = Party.HOST
         advice.insert(0, "set this host's clock: tokens and certificates are judged by the time")
+    if isinstance(error, RequestTimedOut) and steps and steps[-1].detail.startswith("429"):
+        advice.append("DPS is throttled (429): too many devices ask it at once; try again later")
     if error.hint:
         advice.append(error.hint)
     return party, tuple(dict.fromkeys(advice))

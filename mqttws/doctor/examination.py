@@ -122,7 +122,7 @@ async def diagnose_async(
     if error is None:
         return Report(target.url, settings, tuple(walked.steps), warnings=warnings)
     alternatives = await patient.try_alternatives(hop)
-    party, advice = advise(error, hop, alternatives, skew)
+    party, advice = advise(error, walked.steps, alternatives, skew)
     return Report(
         target.url,
         settings,

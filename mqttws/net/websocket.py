@@ -305,7 +305,8 @@ _STATUS_HINTS = {
     403: "the server, or a filter before it, forbids this",
     404: "there is no WebSocket at this path",
     407: "a proxy wants a login",
-    426: "the server wants another WebSocket version",
+    426: "the server has not seen our request to upgrade: a reverse proxy or a middlebox swallows"
+    " its headers Upgrade and Connection",
     502: "a proxy in front of the server cannot reach it",
     503: "the server is overloaded or being maintained: try again later",
     504: "a proxy in front of the server got no answer from it",

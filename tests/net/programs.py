@@ -4,6 +4,7 @@ A program is started with a configuration written for the test, is ready when it
 and is ended by its process id. Its log is the proof of which way the traffic took.
 """
 
+import asyncio
 import getpass
 import os
 import shutil
@@ -58,13 +59,13 @@ class Program:
         except OSError:
             return ""
 
-    def wait_for_log(self, text: str, timeout: float = 10.0) -> str:
+    async def wait_for_log(self, text: str, timeout: float = 10.0) -> str:
         """Wait until the log holds ``text``; return the log."""
         deadline = time.monotonic() + timeout
         while text not in self.log:
             if time.monotonic() > deadline:
                 pytest.fail(f"{text!r} is not in the log:\n{self.log}")
-            time.sleep(0.01)
+            await asyncio.sleep(0.01)
         return self.log
 
 
@@ -90,7 +91,7 @@ def running(
     with output.open("wb") as writer:
         process = subprocess.Popen(
             [str(part) for part in command],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # some end with their standard input
             stdout=writer,
             stderr=subprocess.STDOUT,
             cwd=place,
@@ -109,6 +110,8 @@ def running(
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(10)
+        assert process.stdin is not None
+        process.stdin.close()
 
 
 USER, WORD = "s3cretuser", "s3cretword"

@@ -52,7 +52,7 @@ async def test_mitmproxy_works_once_its_ca_is_added(local_dps: LocalDps) -> None
             assert local_dps.wss_port
             await provision_at(local_dps, local_dps.wss_port, proxy=url, tls=TlsConfig(ca=ca_file))
             # It has seen the WebSocket's request in the clear: it did intercept.
-            proxy.wait_for_log("websocket")
+            await proxy.wait_for_log("websocket")
 
 
 async def test_mitmproxy_is_named_where_its_ca_is_not_known(local_dps: LocalDps) -> None:
@@ -138,14 +138,14 @@ async def behind_haproxy(
 async def test_nginx_terminates_tls_and_buffers(local_dps: LocalDps, files: Path) -> None:
     async with behind_nginx(local_dps, files, "proxy_buffering on; proxy_buffers 4 4k;") as nginx:
         await provision_at(local_dps, nginx.port)
-        log = nginx.wait_for_log("GET /$iothub/websocket HTTP/1.1")
+        log = await nginx.wait_for_log("GET /$iothub/websocket HTTP/1.1")
         assert '" 101 ' in log
 
 
 async def test_haproxy_terminates_tls(local_dps: LocalDps, files: Path, tmp_path: Path) -> None:
     async with behind_haproxy(local_dps, files, tmp_path) as haproxy:
         await provision_at(local_dps, haproxy.port)
-        haproxy.wait_for_log("GET /$iothub/websocket HTTP/1.1")
+        await haproxy.wait_for_log("GET /$iothub/websocket HTTP/1.1")
 
 
 async def idle_client(dps: LocalDps, port: int, keep_alive: int) -> AsyncClient:
@@ -229,7 +229,7 @@ async def test_mosquitto_on_its_tls_port_and_on_its_websocket(files: Path) -> No
                     await client.subscribe("a/b", qos=1)
                     await client.publish("a/b", b"x" * 200_000, qos=1)
                     assert len((await anext(client.messages())).payload) == 200_000
-                started.wait_for_log(f"as on-{parse_url(url).port}")
+                await started.wait_for_log(f"as on-{parse_url(url).port}")
 
 
 async def test_a_dead_ipv6_address_costs_no_time_out(
@@ -274,4 +274,4 @@ async def test_much_data_goes_through_tls_inside_tls(files: Path) -> None:
                 await client.subscribe("a", qos=1)
                 await client.publish("a", bytes(1_000_000), qos=1)
                 assert len((await anext(client.messages())).payload) == 1_000_000
-        squid.wait_for_log(f"CONNECT 127.0.0.1:{port}")
+        await squid.wait_for_log(f"CONNECT 127.0.0.1:{port}")

@@ -114,8 +114,8 @@ async def test_squid_resolves_the_name_and_passes_both_transports_on(
                 assigned = await way.provision(f"http://127.0.0.1:{squid.port}", NAME, transport)
                 assert assigned.device_id == "my-device"
                 assert way.hops[:4] == THROUGH_PROXY
-                squid.wait_for_log("TCP_TUNNEL/200 ")
-                squid.wait_for_log(f"CONNECT {NAME}:{port}")
+                await squid.wait_for_log("TCP_TUNNEL/200 ")
+                await squid.wait_for_log(f"CONNECT {NAME}:{port}")
 
 
 async def test_squid_lets_a_login_in_and_nobody_else(state: Path) -> None:
@@ -123,7 +123,7 @@ async def test_squid_lets_a_login_in_and_nobody_else(state: Path) -> None:
         async with way_to_dps(state) as way:
             at = f"127.0.0.1:{squid.port}"
             await way.provision(f"http://{USER}:{WORD}@{at}")
-            squid.wait_for_log(f"CONNECT 127.0.0.1:{way.dps.wss_port} {USER}")
+            await squid.wait_for_log(f"CONNECT 127.0.0.1:{way.dps.wss_port} {USER}")
             none = await way.refused(f"http://{at}")
             assert (none.status, none.challenge) == (407, ('Basic realm="proxy"',))
             assert "wants a login" in none.hint
@@ -141,7 +141,7 @@ async def test_a_hook_logs_in_at_squid_after_its_demand(state: Path) -> None:
             await way.provision(
                 ProxyConfig(f"http://127.0.0.1:{squid.port}", on_challenge=lambda seen: basic)
             )
-            squid.wait_for_log("TCP_TUNNEL/200")
+            await squid.wait_for_log("TCP_TUNNEL/200")
             assert squid.log.count("TCP_DENIED/407") == 1
 
 
@@ -154,7 +154,7 @@ async def test_our_own_variable_brings_the_login(
         async with way_to_dps(state) as way:
             await way.provision("environment", NAME)
             await way.provision(f"http://{at}", NAME)
-        squid.wait_for_log("TCP_TUNNEL/200")
+        await squid.wait_for_log("TCP_TUNNEL/200")
         assert "TCP_DENIED" not in squid.log
 
 
@@ -166,7 +166,7 @@ async def test_the_environments_proxy_is_used_by_default(
         monkeypatch.setenv(variable, f"http://127.0.0.1:{squid.port}")
         async with way_to_dps(state) as way:
             await way.provision("environment", NAME)
-            squid.wait_for_log(f"CONNECT {NAME}:{way.dps.wss_port}")
+            await squid.wait_for_log(f"CONNECT {NAME}:{way.dps.wss_port}")
             monkeypatch.setenv("no_proxy", "127.0.0.1")
             await way.provision("environment")
             await way.provision(None)
@@ -191,7 +191,7 @@ async def test_tls_to_the_proxy_itself_and_tls_to_the_server_inside(
                     Hop.PROXY,
                     Hop.TLS,
                 ]
-            squid.wait_for_log(f"CONNECT 127.0.0.1:{way.dps.mqtts_port} {USER}")
+            await squid.wait_for_log(f"CONNECT 127.0.0.1:{way.dps.mqtts_port} {USER}")
 
 
 async def test_squid_forbids_a_port_and_a_host(state: Path) -> None:
@@ -202,7 +202,7 @@ async def test_squid_forbids_a_port_and_a_host(state: Path) -> None:
             assert error.status == 403
             assert "ERR_ACCESS_DENIED" in str(error)
             assert "forbids this host or this port" in error.hint
-            squid.wait_for_log("TCP_DENIED/403")
+            await squid.wait_for_log("TCP_DENIED/403")
 
 
 async def test_squid_cannot_resolve_or_reach_the_server(state: Path) -> None:
@@ -222,7 +222,7 @@ async def test_tinyproxy_answers_http_1_0_and_401(state: Path) -> None:
         async with way_to_dps(state) as way:
             at = f"127.0.0.1:{proxy.port}"
             await way.provision(f"http://{USER}:{WORD}@{at}")
-            proxy.wait_for_log(f"CONNECT 127.0.0.1:{way.dps.wss_port} HTTP/1.1")
+            await proxy.wait_for_log(f"CONNECT 127.0.0.1:{way.dps.wss_port} HTTP/1.1")
             none = await way.refused(f"http://{at}")
             assert none.status == 407
             wrong = await way.refused(f"http://{USER}:wrong@{at}")
@@ -234,7 +234,7 @@ async def test_tinyproxy_without_a_login_and_its_forbidden_ports(state: Path) ->
     with programs.tinyproxy() as proxy:
         async with way_to_dps(state) as way:
             await way.provision(f"http://127.0.0.1:{proxy.port}")
-            proxy.wait_for_log(f"CONNECT 127.0.0.1:{way.dps.wss_port}")
+            await proxy.wait_for_log(f"CONNECT 127.0.0.1:{way.dps.wss_port}")
     with programs.tinyproxy(ports=[443]) as proxy:
         async with way_to_dps(state) as way:
             assert (await way.refused(f"http://127.0.0.1:{proxy.port}")).status == 403
@@ -249,14 +249,14 @@ async def test_dante_gets_an_address_or_a_name(state: Path, scheme: str, asked: 
         async with way_to_dps(state) as way:
             await way.provision(f"{scheme}://127.0.0.1:{dante.port}", "localhost")
             assert (Hop.NAME in way.hops) == (scheme == "socks5")
-            dante.wait_for_log(f"{asked}{way.dps.wss_port}")
+            await dante.wait_for_log(f"{asked}{way.dps.wss_port}")
 
 
 async def test_dante_takes_a_socks4_request_for_an_address(state: Path) -> None:
     with programs.dante() as dante:
         async with way_to_dps(state) as way:
             await way.provision(f"socks4a://127.0.0.1:{dante.port}")
-            dante.wait_for_log(f"VER: 4 CMD: 1 address: 127.0.0.1.{way.dps.wss_port}")
+            await dante.wait_for_log(f"VER: 4 CMD: 1 address: 127.0.0.1.{way.dps.wss_port}")
 
 
 @pytest.mark.parametrize("scheme", ["socks4a", "socks5h"])
@@ -265,7 +265,7 @@ async def test_openssh_resolves_the_name(state: Path, no_names: None, scheme: st
         async with way_to_dps(state) as way:
             await way.provision(f"{scheme}://127.0.0.1:{ssh.port}", "localhost")
             assert Hop.NAME not in way.hops
-            ssh.wait_for_log(f"socks{scheme[5]} host localhost port {way.dps.wss_port}")
+            await ssh.wait_for_log(f"socks{scheme[5]} host localhost port {way.dps.wss_port}")
 
 
 async def test_where_dante_resolves_nothing_is_looked_up_here(state: Path, no_names: None) -> None:
@@ -293,7 +293,7 @@ async def test_socks5_through_dante_goes_on_to_the_next_address(
         async with way_to_dps(state) as way:
             await way.provision(f"socks5://127.0.0.1:{dante.port}", NAME)
             assert [s.outcome for s in way.steps if s.hop is Hop.PROXY] == ["ProxyRefused", "ok"]
-            log = dante.wait_for_log(f"127.0.0.1.{way.dps.wss_port}")
+            log = await dante.wait_for_log(f"127.0.0.1.{way.dps.wss_port}")
             assert f"127.0.0.3.{way.dps.wss_port}" in log
 
 
@@ -325,4 +325,4 @@ async def test_nothing_is_left_open_when_a_proxy_refuses(state: Path) -> None:
             for _ in range(3):
                 await way.refused(f"http://127.0.0.1:{squid.port}")
             await asyncio.sleep(0)
-            squid.wait_for_log("TCP_DENIED/403")
+            await squid.wait_for_log("TCP_DENIED/403")
