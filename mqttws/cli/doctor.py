@@ -10,7 +10,6 @@ import click
 import mqttws
 
 from ..doctor.report import Report
-from ..net.proxy import has_login
 from .common import (
     STEP_HEADER,
     Command,
@@ -21,6 +20,7 @@ from .common import (
     json_option,
     print_json,
     print_line,
+    proxy_option,
     read_key,
 )
 
@@ -49,14 +49,6 @@ Exit codes, by the hop that failed:
 """
 
 
-def _check_proxy(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    if value is not None and has_login(value):
-        raise click.BadParameter(
-            "other users could see the login in the list of processes; set MQTTWS_PROXY instead"
-        )
-    return value
-
-
 @click.command(cls=Command, epilog=_EPILOG)
 @click.argument("host", callback=check_host)
 @click.option(
@@ -75,12 +67,7 @@ def _check_proxy(ctx: click.Context, parameter: click.Parameter, value: str | No
     show_default=True,
     help="MQTT over WebSocket and TLS, or MQTT over TLS alone.",
 )
-@click.option(
-    "--proxy",
-    metavar="URL",
-    callback=_check_proxy,
-    help="Proxy without a login, or none.  [default: what the environment says]",
-)
+@proxy_option
 @click.option("--id-scope", metavar="SCOPE", help="ID scope of the DPS instance.")
 @click.option("--registration-id", metavar="ID", help="The device's name at DPS.")
 @click.option("--key-file", metavar="FILE", help="File with its key; - for standard input.")

@@ -7,7 +7,7 @@ calls that wait for them. The rules of MQTT are not here.
 import asyncio
 import warnings
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -35,7 +35,7 @@ from ..protocol import (
     UnsubscribeCompleted,
 )
 from ..wire import DEFAULT_MAX_PACKET_SIZE, REFUSED, Connect, Subscription, Will
-from .dial import dial, parse_url
+from .dial import dial_first, parse_url
 from .failures import timed_out
 from .hops import OnStep, Walk
 from .proxy import ENVIRONMENT, ProxyChoice
@@ -91,7 +91,8 @@ class AsyncClient:
 
     Args:
         url: ``wss://host[:443]/path``, ``mqtts://host[:8883]``; ``ws://`` and ``mqtt://`` without
-            TLS.
+            TLS. Several are tried with a short head start each; the one that worked is tried
+            first when this client connects again.
         client_id: at most 65535 bytes of UTF-8; empty lets the server choose one.
         username: None for none.
         password: bytes or text; None for none; needs a username. Shown nowhere.
@@ -114,7 +115,7 @@ class AsyncClient:
 
     def __init__(
         self,
-        url: str,
+        url: str | Sequence[str],
         *,
         client_id: str = "",
         username: str | None = None,
@@ -132,7 +133,9 @@ class AsyncClient:
         on_step: OnStep | None = None,
         on_packet: OnPacket | None = None,
     ) -> None:
-        self._target = parse_url(url)
+        self._targets = [parse_url(one) for one in ([url] if isinstance(url, str) else url)]
+        if not self._targets:
+            raise UsageError("a client needs a URL")
         self._connect_packet = Connect(
             client_id,
             username,
@@ -142,9 +145,10 @@ class AsyncClient:
             will,
         )
         self._connect_packet.encode()  # a bad argument is told here, not at connect
-        if password is not None and not self._target.secure:
+        plain = next((target for target in self._targets if not target.secure), None)
+        if password is not None and plain is not None:
             warnings.warn(
-                f"the password for {self._target.address} goes over the network in the clear",
+                f"the password for {plain.address} goes over the network in the clear",
                 stacklevel=2,
             )
         self._tls = tls
@@ -160,7 +164,12 @@ class AsyncClient:
 
     def __repr__(self) -> str:
         state = self._link.protocol.state.value if self._link else "new"
-        return f"<AsyncClient {self._target.url} {self._connect_packet.client_id!r} {state}>"
+        return f"<AsyncClient {self.url} {self._connect_packet.client_id!r} {state}>"
+
+    @property
+    def url(self) -> str:
+        """The URL that is tried first: of several, the one that worked."""
+        return self._targets[0].url
 
     @property
     def connected(self) -> bool:
@@ -191,13 +200,14 @@ class AsyncClient:
             max_packet_size=self._max_packet_size,
         )
         try:
-            stream = await dial(
-                self._target,
+            taken, stream = await dial_first(
+                self._targets,
                 walk,
                 tls=self._tls,
                 proxy=self._proxy,
                 max_message_size=max(4 * self._max_packet_size, 1024 * 1024),
             )
+            self._targets.sort(key=lambda target: target is not taken)
             async with walk.hop(Hop.CONNECT, self._connect_packet.client_id) as step:
                 session_present = await _open(link, stream)
                 step.detail = "CONNACK 0, accepted"

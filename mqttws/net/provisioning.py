@@ -37,8 +37,14 @@ _REFUSALS = {
 }
 """What CONNACK's codes mean when DPS sends them."""
 
-Transport = Literal["wss", "mqtts"]
-"""MQTT over WebSocket on port 443, or MQTT over TLS on port 8883."""
+Transport = Literal["wss", "mqtts", "auto"]
+"""MQTT over WebSocket on port 443, MQTT over TLS on port 8883, or whichever is open."""
+
+AUTO: tuple[Transport, ...] = ("mqtts", "wss")
+"""What ``auto`` tries, in this order; each has a short head start over the next."""
+
+_worked: dict[str, str] = {}
+"""By host: what ``auto`` found open in this process, to be tried first the next time."""
 
 
 class Credential(Protocol):
@@ -112,7 +118,8 @@ async def provision_async(
         host: the DPS endpoint; the instance's own name is needed with private endpoints.
         port: None for the transport's own: 443 or 8883.
         path: of the WebSocket.
-        transport: ``wss`` for MQTT over WebSocket, ``mqtts`` for MQTT over TLS. Never plain.
+        transport: ``wss`` for MQTT over WebSocket, ``mqtts`` for MQTT over TLS, never plain;
+            ``auto`` tries 8883 and 443 with a short head start, and remembers which one worked.
         tls: whom to trust: a ``TlsConfig``, or an ``ssl.SSLContext`` that is used as it is.
         proxy: a URL, a ``ProxyConfig``, ``environment`` for what the environment's variables say,
             ``none`` or None for no proxy.
@@ -130,8 +137,12 @@ async def provision_async(
         ConnectionLost, ProtocolError, MalformedAnswer: the connection or an answer was broken.
         UsageError: an argument cannot be right; nothing was sent.
     """
-    if transport not in ("wss", "mqtts"):
-        raise UsageError(f"transport {transport!r}; allowed: 'wss' or 'mqtts'; DPS has no other")
+    if transport not in ("wss", "mqtts", "auto"):
+        raise UsageError(
+            f"transport {transport!r}; allowed: 'wss', 'mqtts' or 'auto'; DPS has no other"
+        )
+    if transport == "auto" and port is not None:
+        raise UsageError("transport 'auto' tries ports 8883 and 443; give no port with it")
     if not isinstance(id_scope, str) or not id_scope or "/" in id_scope:
         raise UsageError(f"id scope {id_scope!r}; allowed: what the portal shows, like 0ne00ABCDEF")
     registration = Registration(
@@ -142,8 +153,11 @@ async def provision_async(
     )
     walk = Walk(timeout=timeout, hop_timeout=hop_timeout, on_step=on_step)
     address = f"[{host}]" if ":" in host else host
+    schemes: tuple[str, ...] = (transport,)
+    if transport == "auto":
+        schemes = tuple(sorted(AUTO, key=lambda scheme: scheme != _worked.get(host)))
     client = AsyncClient(
-        f"{transport}://{address}{'' if port is None else f':{port}'}{path}",
+        [f"{scheme}://{address}{'' if port is None else f':{port}'}{path}" for scheme in schemes],
         client_id=credential.registration_id,
         username=build_username(id_scope, credential.registration_id),
         password=credential.password(id_scope, time.time()),
@@ -155,6 +169,8 @@ async def provision_async(
     )
     try:
         await client.connect_along(walk)
+        if transport == "auto":
+            _worked[host] = client.url.partition(":")[0]
         async with walk.hop(Hop.SUBSCRIBE, RESPONSE_FILTER) as step:
             granted = await client.subscribe(RESPONSE_FILTER, qos=1)
             step.detail = f"SUBACK, QoS {granted[0]} for {RESPONSE_FILTER}"

@@ -22,6 +22,9 @@ import pytest
 
 from ..conftest import require_program
 
+PREFIX: list[str] = []
+"""What every command is run by, such as a program that gives it other names for addresses."""
+
 START_TIMEOUT = 20.0
 """Seconds within which a program must accept connections."""
 
@@ -90,7 +93,7 @@ def running(
     output = place / "output"
     with output.open("wb") as writer:
         process = subprocess.Popen(
-            [str(part) for part in command],
+            [*PREFIX, *(str(part) for part in command)],
             stdin=subprocess.PIPE,  # some end with their standard input
             stdout=writer,
             stderr=subprocess.STDOUT,
