@@ -1,6 +1,6 @@
 """Every exception of mqttws, in one tree, and the hops that their ``.hop`` can name.
 
-MqttwsError                         .hint: what to do next, or ""
+MqttwsError                         .hint: what to do next
 ├── ProtocolError                   the peer broke the rules; the connection is over   .rule
 │   ├── MalformedPacket             bytes that no packet can be     .found .allowed .offset
 │   ├── PacketTooLarge              longer than we agreed to read   .size .limit
@@ -32,6 +32,7 @@ and what was allowed. No message ever holds a key, a password or a token.
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import ClassVar
 
 
 class Hop(Enum):
@@ -72,12 +73,15 @@ class MqttwsError(Exception):
     """The root of the tree: catching it catches everything that mqttws raises on purpose.
 
     Attributes:
-        hint: what the user can do next, one sentence; empty where nothing sensible can be said.
+        hint: what the user can do next, one sentence.
     """
+
+    usual_hint: ClassVar[str] = ""
+    """What ``hint`` says where nothing better is known."""
 
     def __init__(self, message: str = "", *, hint: str = "") -> None:
         super().__init__(message)
-        self.hint = hint
+        self.hint = hint or self.usual_hint
 
 
 def _with_rule(error: MqttwsError, rule: str) -> str:
@@ -91,6 +95,10 @@ class ProtocolError(MqttwsError):
     Attributes:
         rule: the statement's id, such as ``MQTT-3.3.1-4``; empty where the rule has none.
     """
+
+    usual_hint = (
+        "the peer does not keep to MQTT 3.1.1, or something on the way rewrites bytes: see its log"
+    )
 
     def __init__(self, message: str = "", *, rule: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -130,6 +138,8 @@ class PacketTooLarge(ProtocolError):
         limit: the largest size in bytes that was agreed to.
     """
 
+    usual_hint = "allow larger packets with max_packet_size, or have smaller ones sent"
+
     def __init__(self, size: int = 0, limit: int = 0) -> None:
         super().__init__()
         self.args = (size, limit)
@@ -150,6 +160,8 @@ class UsageError(MqttwsError, ValueError):
     Attributes:
         rule: the statement's id, where one forbids it; else empty.
     """
+
+    usual_hint = "correct the argument; the documentation says what is allowed"
 
     def __init__(self, message: str = "", *, rule: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -335,6 +347,8 @@ class SubscribeRefused(MqttwsError):
         hop: always ``Hop.SUBSCRIBE``.
     """
 
+    usual_hint = "this client may not read it, or the server has no such topics"
+
     hop = Hop.SUBSCRIBE
 
     def __init__(self, message: str = "", *, topic_filter: str = "", hint: str = "") -> None:
@@ -349,6 +363,8 @@ class ConnectionLost(MqttwsError):
         close_code: the WebSocket close code (RFC 6455 section 7.4); None without one.
         close_reason: the text that came with it.
     """
+
+    usual_hint = "connect again; if it happens again, see the peer's log for why it closed"
 
     def __init__(
         self,
@@ -369,6 +385,8 @@ class KeepAliveExpired(ConnectionLost):
 
 class RequestTimedOut(MqttwsError, TimeoutError):
     """A connected peer did not answer a request, or not all of them, in the time given."""
+
+    usual_hint = "the peer is connected but silent: try again, then ask its operator"
 
 
 class ProvisioningError(MqttwsError):
@@ -417,3 +435,7 @@ class RegistrationFailed(ProvisioningError):
 
 class MalformedAnswer(ProvisioningError):
     """The service's answer does not have the documented shape, so nothing can be done with it."""
+
+    usual_hint = (
+        "the service is not DPS, or something on the way rewrites its answers: check the host"
+    )

@@ -39,6 +39,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     limit = marker.args[0] if marker else TEST_TIMEOUT
 
     async def run() -> None:
+        # A busy machine is not what a test is about.
+        asyncio.get_running_loop().slow_callback_duration = limit
         async with asyncio.timeout(limit):
             await pyfuncitem.obj(**arguments)
         # What has been told to end may take a few turns of the loop to do so.

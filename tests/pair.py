@@ -176,13 +176,14 @@ class Pair:
 
     def exchange(self) -> bool:
         """Carry bytes and let both programs answer until nothing moves; False if a cut came."""
-        moved = True
-        while moved:
+        for _ in range(10_000):
             moved = self._carry_to_server() | self._carry_to_client()
             if self.to_server.is_cut or self.to_client.is_cut:
                 self.drop()
                 return False
-        return True
+            if not moved:
+                return True
+        raise AssertionError("the two ends never fall silent")
 
     def drop(self) -> None:
         """Cut the connection: what is under way is lost, and both ends learn of it."""

@@ -180,7 +180,7 @@ def _general_name(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
-        return x509.DNSName(host)
+        return x509.DNSName(host.encode("idna").decode("ascii"))
 
 
 def _serves(files: ServerCertificate, hosts: tuple[str, ...], now: datetime.datetime) -> bool:

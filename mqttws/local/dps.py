@@ -28,8 +28,8 @@ from ..dps.enrollments import (
 )
 from ..dps.service import Answer, Device, Refusal, Service
 from ..dps.topics import Message
-from ..errors import Hop, MqttwsError, ProtocolError, UsageError
-from ..net.failures import translate
+from ..errors import ConnectionLost, Hop, MqttwsError, ProtocolError, UsageError
+from ..net.failures import reason_of, translate
 from ..net.stream import ByteStream, Stream
 from ..net.websocket import accept_websocket
 from ..protocol import (
@@ -120,7 +120,7 @@ class LocalDps:
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._ca_file: Path | None = None
         self._servers: list[asyncio.Server] = []
-        self._greeting: set[asyncio.Task[None]] = set()
+        self._greeting: dict[asyncio.Task[None], ByteStream] = {}
         self._links: set[_DeviceLink] = set()
         self._by_id: dict[str, _DeviceLink] = {}
         self._connections = 0
@@ -195,9 +195,11 @@ class LocalDps:
         """Close every connection and stop listening; bounded in time."""
         for server in self._servers:
             server.close()
-        for task in self._greeting:
+        greeting = dict(self._greeting)
+        for task, stream in greeting.items():
             task.cancel()
-        await asyncio.gather(*self._greeting, return_exceptions=True)
+            stream.abort()  # a task that has not begun yet would not do it
+        await asyncio.gather(*greeting, return_exceptions=True)
         await asyncio.gather(*(link.stop() for link in list(self._links)))
         self._servers.clear()
         if self._temporary is not None:
@@ -229,22 +231,36 @@ class LocalDps:
             self._connections += 1
             label = f"#{self._connections} {name} {stream.peer}"
             task = asyncio.get_running_loop().create_task(self._greet(stream, label, greet))
-            self._greeting.add(task)
-            task.add_done_callback(self._greeting.discard)
+            self._greeting[task] = stream
+            task.add_done_callback(self._greeting.pop)
 
+        for address in await self._addresses():
+            try:
+                server = await asyncio.get_running_loop().create_server(
+                    lambda: ByteStream(connected), address, port, backlog=1024
+                )
+            except OSError as error:
+                raise UsageError(
+                    f"cannot listen on {self.host} port {port}: {reason_of(error)}",
+                    hint="choose another port, or 0 for a free one; below 1024 needs rights",
+                ) from error
+            self._servers.append(server)
+            # A name with several addresses is served on one port.
+            port = server.sockets[0].getsockname()[1]
+        return port
+
+    async def _addresses(self) -> list[str]:
+        """Return the addresses that ``host`` means."""
         try:
-            server = await asyncio.get_running_loop().create_server(
-                lambda: ByteStream(connected), self.host, port, backlog=1024
+            found = await asyncio.get_running_loop().getaddrinfo(
+                self.host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )
-        except OSError as error:
-            reason = error.strerror or str(error)
+        except (OSError, UnicodeError) as error:
             raise UsageError(
-                f"cannot listen on {self.host} port {port}: {reason}",
-                hint="choose another port, or 0 for a free one; below 1024 needs rights",
+                f"cannot listen on {self.host}: it has no address here",
+                hint="name an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all",
             ) from error
-        self._servers.append(server)
-        found: int = server.sockets[0].getsockname()[1]
-        return found
+        return list(dict.fromkeys(str(address[4][0]) for address in found))
 
     async def _greet(self, stream: ByteStream, label: str, greet: Greet) -> None:
         """Bring a connection to where MQTT begins; whatever goes wrong ends it, in one log line."""
@@ -320,7 +336,7 @@ class _DeviceLink:
 
     async def stop(self) -> None:
         """End the connection because the service ends, and wait for that."""
-        self._protocol.close(None)
+        self._protocol.close(ConnectionLost("the service has ended"))
         self._pump()
         if self._closing is not None:
             await self._closing

@@ -84,14 +84,20 @@ def provision(
     Raises:
         UsageError: called inside a running event loop.
     """
+    if _loop_is_running():
+        raise UsageError(
+            "provision() would block the event loop that is running here",
+            hint="use `await mqttws.provision_async(...)` instead",
+        )
+    return asyncio.run(provision_async(id_scope, credential, **options))
+
+
+def _loop_is_running() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(provision_async(id_scope, credential, **options))
-    raise UsageError(
-        "provision() would block the event loop that is running here",
-        hint="use `await mqttws.provision_async(...)` instead",
-    )
+        return False
+    return True
 
 
 async def provision_async(

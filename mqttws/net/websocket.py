@@ -202,6 +202,8 @@ def _close_code(error: MqttwsError | None) -> tuple[CloseCode, str]:
         return CloseCode.NORMAL_CLOSURE, ""
     if isinstance(error, PacketTooLarge):
         return CloseCode.MESSAGE_TOO_BIG, ""
+    if isinstance(error, ConnectionLost):  # it is we who leave
+        return CloseCode.GOING_AWAY, ""
     return CloseCode.POLICY_VIOLATION, ""
 
 

@@ -112,7 +112,7 @@ def test_what_the_service_refuses(service: Service, name: str) -> None:
 def test_a_ca_that_did_not_sign_the_servers_certificate(service: Service, dps_state: Path) -> None:
     other = prepare_certificates(dps_state).ca_file
     fails(
-        *(*service.to_reach, *GOOD, "--ca", other),
+        *(*service.to_reach, *GOOD, "--ca", str(other)),
         kind="CertificateRejected",
         hop="tls",
         message="certificate rejected",

@@ -77,7 +77,7 @@ def test_a_payload_from_a_file(service: Service, tmp_path: Path) -> None:
     file = tmp_path / "payload.json"
     file.write_text('{"modelId": "dtmi:example:a;1"}')
     done = run(
-        *("provision", *service.to_reach, *MY_DEVICE, "--payload", file, "--trace"),
+        *("provision", *service.to_reach, *MY_DEVICE, "--payload", str(file), "--trace"),
         MQTTWS_KEY=KEY,
     )
     assert done.returncode == 0, done.stderr

@@ -105,7 +105,7 @@ class Link:
 async def broker(*, websocket: bool, tls: ssl.SSLContext | None = None) -> AsyncIterator[Broker]:
     """Run a broker on a free loopback port."""
     made = Broker()
-    tasks: set[asyncio.Task[None]] = set()
+    tasks: dict[asyncio.Task[None], ByteStream] = {}
 
     async def greet(stream: ByteStream) -> None:
         try:
@@ -124,8 +124,8 @@ async def broker(*, websocket: bool, tls: ssl.SSLContext | None = None) -> Async
 
     def connected(stream: ByteStream) -> None:
         task = asyncio.get_running_loop().create_task(greet(stream))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        tasks[task] = stream
+        task.add_done_callback(tasks.pop)
 
     server = await asyncio.get_running_loop().create_server(
         lambda: ByteStream(connected), "127.0.0.1", 0
@@ -135,7 +135,9 @@ async def broker(*, websocket: bool, tls: ssl.SSLContext | None = None) -> Async
         yield made
     finally:
         server.close()
-        for task in tasks:
+        greeting = dict(tasks)
+        for task, stream in greeting.items():
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            stream.abort()
+        await asyncio.gather(*greeting, return_exceptions=True)
         await asyncio.gather(*(link.stream.close() for link in made.links))

@@ -412,6 +412,7 @@ def test_acknowledging_what_does_not_wait_is_a_usage_error_and_changes_nothing(m
 @pytest.mark.parametrize(
     ("topic", "payload", "qos"),
     [
+        ("", b"", 1),
         ("a/#", b"", 1),
         ("a/\ud800", b"", 1),
         ("a/\0", b"", 2),

@@ -98,3 +98,14 @@ def test_an_identifier_that_waits_twice_is_acknowledged_twice_the_oldest_first()
     assert answered(arrivals) == [2, 1]
     with pytest.raises(UsageError):
         arrivals.acknowledge(1)
+
+
+def test_a_message_that_is_acknowledged_and_held_back_cannot_be_acknowledged_again():
+    arrivals = Arrivals()
+    arrivals.add(1, 1)
+    arrivals.add(2, 1)
+    arrivals.acknowledge(2)
+    with pytest.raises(UsageError):
+        arrivals.acknowledge(2)
+    arrivals.acknowledge(1)
+    assert answered(arrivals) == [1, 2]

@@ -169,7 +169,6 @@ def test_an_empty_client_id_with_clean_session_0_gets_connack_2_and_is_closed():
     assert events_of(server) == [ConnectionClosed(None)]
 
 
-@pytest.mark.rule("MQTT-3.1.3-6")
 def test_an_empty_client_id_with_clean_session_1_can_be_accepted():
     server = connected_server(Connect(""))
     assert server.state is State.CONNECTED
@@ -651,7 +650,6 @@ def test_an_unsubscribe_is_answered_even_when_nothing_was_deleted(packet_id: int
 # Closing
 
 
-@pytest.mark.rule("MQTT-3.1.4-2", "MQTT-3.3.5-2")
 def test_the_program_can_end_the_connection_with_its_reason():
     server = connected_server()
     reason = ProtocolError("another connection of the same client")
