@@ -36,7 +36,7 @@ Examples:
         --registration-id my-device --key-file my-device.key
 
 \b
-A proxy's login is taken from the environment, where other users cannot see it:
+A proxy's login comes from the environment, where other users cannot see it:
   MQTTWS_PROXY=http://user:password@proxy.example:3128
 
 \b

@@ -76,8 +76,8 @@ Exit codes:
 \b
 Environment:
   MQTTWS_KEY     the key, if there is no --key-file
-  MQTTWS_PROXY   a proxy's URL, with its login; then wss_proxy, https_proxy and
-                 all_proxy count, and no_proxy says who is reached without one
+  MQTTWS_PROXY   a proxy's URL, with its login; then wss_proxy, https_proxy
+                 and all_proxy count; no_proxy says who needs none
   SSL_CERT_FILE  a PEM file with CA certificates, in place of the system's
   NO_COLOR       if set, nothing is coloured
 """
