@@ -35,6 +35,14 @@ from enum import Enum
 from typing import ClassVar
 
 
+def one_line(text: str) -> str:
+    """Return text from elsewhere so that it can stand in one line of a log or an error.
+
+    Control characters are written out: a peer must not forge lines, nor colour a terminal.
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 class Hop(Enum):
     """One leg of the way to an assignment, in the order in which the legs are walked."""
 

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from ..dps.json_text import parse_json
 from ..dps.registration import Assignment
-from ..errors import Hop, MqttwsError, UsageError
+from ..errors import Hop, MqttwsError, UsageError, one_line
 from ..net.hops import Step
 from ..net.proxy import has_login
 from ..net.trace import describe
@@ -227,11 +227,6 @@ def read_file(file: str, what: str) -> str:
 # Output
 
 
-def one_line(text: str) -> str:
-    """Return foreign text with its control characters written out, so that it is one line."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
 def print_json(value: Mapping[str, object]) -> None:
     """Print one JSON object in one line on standard output."""
     with _writing(sys.stdout):
@@ -240,6 +235,8 @@ def print_json(value: Mapping[str, object]) -> None:
 
 def print_error(message: str, hint: str = "") -> None:
     """Print an error in one line on standard error."""
+    if hint:
+        message = message.rstrip(".")
     line = Text("mqttws: ", "bold red").append(one_line(message), "not bold default")
     if hint:
         line.append("; ").append(one_line(hint), "not bold cyan")

@@ -14,7 +14,7 @@ from typing import Literal, TypedDict, Unpack
 
 from ..errors import ConnectRefused, Hop, MqttwsError, UsageError
 from ..net.client import AsyncClient
-from ..net.dial import Target, dial, parse_url
+from ..net.dial import Target, dial, make_target
 from ..net.hops import OnStep, Step, Walk
 from ..net.provisioning import WEBSOCKET_PATH, Credential, provision_async
 from ..net.proxy import ENVIRONMENT, ProxyChoice, choose_proxy, describe_environment
@@ -104,9 +104,7 @@ async def diagnose_async(
     """
     if (id_scope is None) != (credential is None):
         raise UsageError("id scope and credential belong together: give both, or neither")
-    address = f"[{host}]" if ":" in host else host
-    shown_port = "" if port is None else f":{port}"
-    target = parse_url(f"{transport}://{address}{shown_port}{path}")
+    target = make_target(transport, host, port, path)
     patient = _Patient(target, proxy, tls, id_scope, credential, timeout, hop_timeout)
     walked = _Walked(on_step, nameless=credential is None)
     settings = describe_settings(target, proxy)
@@ -205,7 +203,7 @@ class _Patient:
 
     async def _connect(self, walked: _Walked) -> None:
         client = AsyncClient(
-            self.target.url,
+            self.target,
             client_id="mqttws-doctor",
             tls=self.tls,
             proxy=self.proxy,

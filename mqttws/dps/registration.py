@@ -33,6 +33,9 @@ DEFAULT_RETRY_AFTER = 2.0
 MAX_RETRY_AFTER = 300.0
 """The longest wait in seconds that is obeyed; the C SDK caps at as much."""
 
+LEAST_WAITS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.0)
+"""Seconds that are waited at least: the first time, the second, …; the last holds from then on."""
+
 ANSWER_TIMEOUT = 30.0
 """Seconds to wait for an answer; the Python SDK waits as long."""
 
@@ -142,6 +145,7 @@ class Registration:
         self._default_retry_after = default_retry_after
         self._max_retry_after = max_retry_after
         self._answer_timeout = answer_timeout
+        self._waits = 0
         self._request_id: str | None = None  # of the request that awaits its answer
         self.deadline: float | None = None
         self.result: Assignment | None = None
@@ -273,8 +277,11 @@ class Registration:
         wanted = response.retry_after
         if wanted is None:
             wanted = self._default_retry_after
+        # A service that says 0 again and again must not be asked without pause and without end.
+        least = LEAST_WAITS[min(self._waits, len(LEAST_WAITS) - 1)]
+        self._waits += 1
         # Jitter comes on top of the cap: it must spread a fleet that was told the longest wait.
-        self.retry_after = min(wanted, self._max_retry_after) + max(0.0, self._jitter())
+        self.retry_after = min(max(wanted, least), self._max_retry_after) + max(0.0, self._jitter())
         self.deadline = now + self.retry_after
 
 

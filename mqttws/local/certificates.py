@@ -8,7 +8,8 @@ import datetime
 import ipaddress
 import os
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -65,21 +66,13 @@ def prepare_certificates(folder: Path, hosts: Iterable[str] = ()) -> ServerCerti
         UsageError: the folder cannot be written, or holds files that are none of ours.
     """
     names = tuple(dict.fromkeys([*ALWAYS_NAMED, *hosts]))
+    for name in names:
+        _general_name(name)  # a host that cannot be one is told before anything is written
     files = ServerCertificate(folder / "ca.pem", folder / "server.pem", folder / "server.key")
-    ca_key_file = folder / "ca.key"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        now = datetime.datetime.now(datetime.UTC)
-        if not (files.ca_file.exists() and ca_key_file.exists()) or _ends(files.ca_file, now):
-            ca, ca_key = make_ca(now)
-            _write_secret(ca_key_file, _key_pem(ca_key))
-            _write(files.ca_file, _certificate_pem(ca))
-            files.chain_file.unlink(missing_ok=True)
-        if not _serves(files, names, now):
-            ca, ca_key = _load(files.ca_file), _load_key(ca_key_file)
-            server, server_key = make_server_certificate(ca, ca_key, names, now)
-            _write_secret(files.key_file, _key_pem(server_key))
-            _write(files.chain_file, _certificate_pem(server))
+        with _locked(folder):  # another process may start on the same folder
+            _prepare(files, folder / "ca.key", names)
     except OSError as error:
         raise UsageError(
             f"the state folder cannot be used: {folder}: {error.strerror}",
@@ -91,6 +84,38 @@ def prepare_certificates(folder: Path, hosts: Iterable[str] = ()) -> ServerCerti
             hint="remove it, or name another with --state",
         ) from error
     return files
+
+
+def _prepare(files: ServerCertificate, ca_key_file: Path, names: tuple[str, ...]) -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    if not _fit(files.ca_file, ca_key_file) or _ends(files.ca_file, now):
+        ca, ca_key = make_ca(now)
+        files.chain_file.unlink(missing_ok=True)
+        _write_secret(ca_key_file, _key_pem(ca_key))
+        _write(files.ca_file, _certificate_pem(ca))
+    if not _serves(files, names, now):
+        ca, ca_key = _load(files.ca_file), _load_key(ca_key_file)
+        server, server_key = make_server_certificate(ca, ca_key, names, now)
+        _write_secret(files.key_file, _key_pem(server_key))
+        _write(files.chain_file, _certificate_pem(server))
+    for key_file in (ca_key_file, files.key_file):
+        key_file.chmod(0o600)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out, where the system has a way to do it (POSIX)."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)  # lets go of the lock too
 
 
 Key = ec.EllipticCurvePrivateKey
@@ -180,12 +205,16 @@ def _general_name(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
+        pass
+    try:
         return x509.DNSName(host.encode("idna").decode("ascii"))
+    except UnicodeError:
+        raise UsageError(f"host {host!r}; allowed: a host name or an address") from None
 
 
 def _serves(files: ServerCertificate, hosts: tuple[str, ...], now: datetime.datetime) -> bool:
     """Whether the server certificate there is good for a while, for all ``hosts``, by our CA."""
-    if not (files.chain_file.exists() and files.key_file.exists()):
+    if not _fit(files.chain_file, files.key_file):
         return False
     if _ends(files.chain_file, now):
         return False
@@ -198,6 +227,13 @@ def _serves(files: ServerCertificate, hosts: tuple[str, ...], now: datetime.date
     except Exception:
         return False
     return True
+
+
+def _fit(certificate_file: Path, key_file: Path) -> bool:
+    """Whether both are there and belong together."""
+    if not (certificate_file.exists() and key_file.exists()):
+        return False
+    return _load(certificate_file).public_key() == _load_key(key_file).public_key()
 
 
 def _ends(file: Path, now: datetime.datetime) -> bool:

@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import secrets
 import socket
 import tempfile
@@ -57,6 +58,9 @@ MAX_PACKET_SIZE = 98 * 1024
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds that a client is given for TLS, for the upgrade, and for CONNECT, each."""
 
+MAX_UNACKNOWLEDGED = 64
+"""Answers that a device may leave without PUBACK before its connection is closed."""
+
 WEBSOCKET_PATHS = ("/$iothub/websocket", "/")
 """Where the official SDKs ask for the WebSocket: Python, Node and C; C# and Java."""
 
@@ -103,6 +107,9 @@ class LocalDps:
         retry_after: int = 3,
         assigning_polls: int = 0,
     ) -> None:
+        for port in (wss_port, mqtts_port):
+            if port is not None and not (isinstance(port, int) and 0 <= port <= 65535):
+                raise UsageError(f"port {port!r}; allowed: 0 to 65535, or None")
         self.host = host
         self.wss_port = wss_port
         self.mqtts_port = mqtts_port
@@ -172,6 +179,7 @@ class LocalDps:
             raise UsageError("the local DPS has been started already")
         if self.wss_port is None and self.mqtts_port is None:
             raise UsageError("the local DPS needs a port to listen on")
+        addresses = await self._addresses()
         if self._state is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="mqttws-")
             folder = Path(self._temporary.name)
@@ -179,14 +187,18 @@ class LocalDps:
             folder = Path(self._state)
         try:
             certificates = await asyncio.to_thread(
-                prepare_certificates, folder, (self.host, socket.gethostname())
+                prepare_certificates, folder, (self.host, *_own_names())
             )
             self._ca_file = certificates.ca_file
             self._context = certificates.context()
             if self.wss_port is not None:
-                self.wss_port = await self._listen(self.wss_port, "wss", self._greet_websocket)
+                self.wss_port = await self._listen(
+                    addresses, self.wss_port, "wss", self._greet_websocket
+                )
             if self.mqtts_port is not None:
-                self.mqtts_port = await self._listen(self.mqtts_port, "mqtts", self._greet_plain)
+                self.mqtts_port = await self._listen(
+                    addresses, self.mqtts_port, "mqtts", self._greet_plain
+                )
         except BaseException:
             await self.stop()
             raise
@@ -220,13 +232,9 @@ class LocalDps:
         """Stop."""
         await self.stop()
 
-    async def wait_closed(self) -> None:
-        """Serve until cancelled."""
-        await asyncio.gather(*(server.serve_forever() for server in self._servers))
-
     # Listeners
 
-    async def _listen(self, port: int, name: str, greet: Greet) -> int:
+    async def _listen(self, addresses: Sequence[str], port: int, name: str, greet: Greet) -> int:
         def connected(stream: ByteStream) -> None:
             self._connections += 1
             label = f"#{self._connections} {name} {stream.peer}"
@@ -234,7 +242,7 @@ class LocalDps:
             self._greeting[task] = stream
             task.add_done_callback(self._greeting.pop)
 
-        for address in await self._addresses():
+        for address in addresses:
             try:
                 server = await asyncio.get_running_loop().create_server(
                     lambda: ByteStream(connected), address, port, backlog=1024
@@ -417,6 +425,9 @@ class _DeviceLink:
             # PUBACK comes before the answer: the C# SDK needs that order.
             self._protocol.acknowledge(packet_id)
         for effect in effects:
+            if len(self._protocol.session.outgoing) >= MAX_UNACKNOWLEDGED:
+                self._protocol.close(ProtocolError("the device acknowledges none of its answers"))
+                return
             if isinstance(effect, Answer):
                 self._log("%s", effect.reason)
                 if not self._protocol.publish(effect.message.topic, effect.message.payload, qos=1):
@@ -425,7 +436,8 @@ class _DeviceLink:
                 self._protocol.close(ProtocolError(effect.reason))
 
     def _finish(self, error: MqttwsError | None) -> None:
-        self._log("closed: %s", "by the device" if error is None else error)
+        who = "after the refusal" if self._device is None else "by the device"
+        self._log("closed: %s", error or who)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -454,6 +466,12 @@ class _DeviceLink:
 
 _closing: set[asyncio.Task[None]] = set()
 """Connections that are being closed: a task that nobody holds could be collected before its end."""
+
+
+def _own_names() -> list[str]:
+    """Return the machine's name, if it is one that can stand in a certificate."""
+    name = socket.gethostname()
+    return [name] if re.fullmatch(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*", name) else []
 
 
 def _operation_ids() -> Iterator[str]:

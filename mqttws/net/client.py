@@ -19,6 +19,7 @@ from ..errors import (
     Hop,
     MqttwsError,
     ProtocolError,
+    RequestTimedOut,
     SubscribeRefused,
     UsageError,
 )
@@ -35,8 +36,7 @@ from ..protocol import (
     UnsubscribeCompleted,
 )
 from ..wire import DEFAULT_MAX_PACKET_SIZE, REFUSED, Connect, Subscription, Will
-from .dial import dial_first, parse_url
-from .failures import timed_out
+from .dial import Target, dial_first, parse_url
 from .hops import OnStep, Walk
 from .proxy import ENVIRONMENT, ProxyChoice
 from .stream import CLOSE_TIMEOUT, Stream
@@ -47,7 +47,13 @@ OUTBOX_HIGH_WATER = 64 * 1024
 """Bytes that may wait to be sent before ``publish`` waits for the peer to take some."""
 
 MAX_UNREAD_BYTES = 16 * 1024 * 1024
-"""Payload bytes that may wait for the application while a call of its own awaits an answer."""
+"""Bytes of messages that may wait for the application before the socket is left unread."""
+
+MAX_UNREAD_BYTES_WAITING = 64 * 1024 * 1024
+"""The same while a call awaits its answer, which comes behind the messages; then it is an error."""
+
+MESSAGE_COST = 400
+"""Bytes that a waiting message takes beside its topic and payload."""
 
 RETURN_CODES = {
     1: ("the server does not speak MQTT 3.1.1", "ask its operator which versions it speaks"),
@@ -115,7 +121,7 @@ class AsyncClient:
 
     def __init__(
         self,
-        url: str | Sequence[str],
+        url: str | Target | Sequence[str | Target],
         *,
         client_id: str = "",
         username: str | None = None,
@@ -133,7 +139,8 @@ class AsyncClient:
         on_step: OnStep | None = None,
         on_packet: OnPacket | None = None,
     ) -> None:
-        self._targets = [parse_url(one) for one in ([url] if isinstance(url, str) else url)]
+        given = [url] if isinstance(url, str | Target) else url
+        self._targets = [one if isinstance(one, Target) else parse_url(one) for one in given]
         if not self._targets:
             raise UsageError("a client needs a URL")
         self._connect_packet = Connect(
@@ -243,9 +250,12 @@ class AsyncClient:
         link = self._require_link()
         raw = _payload_bytes(payload)
         packet_id = link.protocol.publish(topic, raw, qos, retain)
-        await link.sent(len(raw))
-        if packet_id is not None:
-            await link.answer(packet_id, self._request_timeout, f"publish to {topic!r}")
+        if packet_id is None:
+            await link.sent(len(raw))
+        else:
+            await link.answer(
+                packet_id, self._request_timeout, f"publish to {topic!r}", size=len(raw)
+            )
 
     async def subscribe(
         self, topic_filter: str | Iterable[tuple[str, int]], qos: int = 0
@@ -260,8 +270,8 @@ class AsyncClient:
             SubscribeRefused: the server refused at least one filter.
             ConnectionLost, RequestTimedOut, UsageError: as for ``publish``.
         """
-        pairs = [(topic_filter, qos)] if isinstance(topic_filter, str) else list(topic_filter)
         link = self._require_link()
+        pairs = [(topic_filter, qos)] if isinstance(topic_filter, str) else _pairs(topic_filter)
         packet_id = link.protocol.subscribe([Subscription(*pair) for pair in pairs])
         granted: list[int] = await link.answer(packet_id, self._request_timeout, "subscribe")
         for (name, _), code in zip(pairs, granted, strict=True):
@@ -324,7 +334,7 @@ class AsyncClient:
         if self._link is None:
             raise _not_connected()
         if self._link.error is not None:
-            raise self._link.error
+            raise self._link.error.with_traceback(None)
         if self._link.protocol.state is not State.CONNECTED:
             raise UsageError("the client has been disconnected", hint="make a new client")
         return self._link
@@ -336,10 +346,20 @@ def _not_connected() -> UsageError:
 
 def _payload_bytes(payload: bytes | bytearray | memoryview | str) -> bytes:
     if isinstance(payload, str):
-        return payload.encode()
+        try:
+            return payload.encode()
+        except UnicodeEncodeError:
+            raise UsageError("payload: text with a lone surrogate has no UTF-8") from None
     if isinstance(payload, bytes | bytearray | memoryview):
         return bytes(payload)
     raise UsageError(f"payload: found {type(payload).__name__}; allowed: bytes or str")
+
+
+def _pairs(wishes: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+    try:
+        return [(topic_filter, qos) for topic_filter, qos in wishes]
+    except (TypeError, ValueError):
+        raise UsageError("topic filters: allowed: one str, or (filter, QoS) pairs") from None
 
 
 class _Messages(AsyncIterator[ReceivedMessage]):
@@ -363,7 +383,8 @@ async def _open(link: "_Link", stream: Stream) -> bool:
         raise ConnectFailed(
             f"connect: the server closed the connection instead of answering CONNECT: {error}",
             hop=Hop.CONNECT,
-            hint="it found fault with CONNECT: check user name and ClientId, and see its log",
+            hint="check the port, since WebSocket and MQTT over TLS have different ones; then user"
+            " name and ClientId, and the server's log",
         ) from error
     except ProtocolError as error:
         raise ConnectFailed(
@@ -425,26 +446,31 @@ class _Link:
             await self._stream.drain()
         await asyncio.sleep(0)  # others have their turn, also beside a loop that only publishes
 
-    async def answer(self, packet_id: int, timeout: float, what: str) -> Any:
-        """Wait for the answer to a request."""
+    async def answer(self, packet_id: int, timeout: float, what: str, *, size: int = 0) -> Any:
+        """Send the request that is in the outbox, and wait for its answer.
+
+        The answer may come while the request is still being sent: who waits is noted first.
+        """
         future: asyncio.Future[Any] = self._loop.create_future()
         self._pending[packet_id] = future
-        self._flush_soon()
         self._regulate()
         try:
             async with asyncio.timeout(timeout):
+                await self.sent(size)
                 return await future
         except TimeoutError:
-            raise timed_out(f"{what}: no answer within {timeout:g} s") from None
+            raise RequestTimedOut(f"{what}: no answer within {timeout:g} s") from None
         finally:
-            self._pending.pop(packet_id, None)
+            del self._pending[packet_id]
+            if future.done() and not future.cancelled():
+                future.exception()  # told or not: it is not a warning's matter
             self._regulate()
 
     async def next_message(self) -> ReceivedMessage | None:
         """Wait for a message, acknowledge it, and return it; None after a disconnect."""
         while not self._queue:
             if self.error is not None:
-                raise self.error
+                raise self.error.with_traceback(None)
             if self.protocol.state is State.CLOSED:
                 return None
             reader = self._loop.create_future()
@@ -454,8 +480,10 @@ class _Link:
             finally:
                 if reader in self._readers:
                     self._readers.remove(reader)
+                elif reader.cancelled() or self._queue:
+                    self._wake_reader()  # woken, but perhaps not to take the message
         message = self._queue.popleft()
-        self._unread_bytes -= len(message.payload)
+        self._unread_bytes -= _cost(message)
         if message.packet_id is not None and self.protocol.state is State.CONNECTED:
             self.protocol.acknowledge(message.packet_id)
             self._flush_soon()
@@ -510,7 +538,7 @@ class _Link:
         match event:
             case MessageReceived():
                 self._queue.append(event)
-                self._unread_bytes += len(event.payload)
+                self._unread_bytes += _cost(event)
                 self._wake_reader()
                 self._regulate()
             case PublishCompleted(packet_id) | UnsubscribeCompleted(packet_id):
@@ -572,16 +600,15 @@ class _Link:
         stream = self._stream
         if stream is None:
             return
-        full = len(self._queue) >= self._max_queued
-        if self._pending and self._unread_bytes > MAX_UNREAD_BYTES:
-            self._end(
-                ConnectionLost(
-                    f"{self._unread_bytes} bytes of messages wait unread while a call awaits its"
-                    " answer behind them",
-                    hint="read messages() faster, or in a task of its own",
-                )
+        if self._pending and self._unread_bytes > MAX_UNREAD_BYTES_WAITING:
+            lost = ConnectionLost(
+                f"{self._unread_bytes} bytes of messages wait unread while a call awaits its"
+                " answer behind them",
+                hint="read messages() faster, or in a task of its own",
             )
+            self._loop.call_soon(self.stream_ended, lost)
             return
+        full = len(self._queue) >= self._max_queued or self._unread_bytes > MAX_UNREAD_BYTES
         pause = full and not self._pending
         if pause != self._reading_paused:
             self._reading_paused = pause
@@ -606,9 +633,9 @@ class _Link:
     def _flush_to(self, stream: Stream) -> None:
         data = self.protocol.data_to_send(self._loop.time())
         if data:
+            stream.write(data)
             if self._tracer is not None:
                 self._tracer.read(">", data)
-            stream.write(data)
 
     def _set_timer(self) -> None:
         """Have ``tick`` called at the deadline; a timer that rings too early is set anew then."""
@@ -628,6 +655,10 @@ class _Link:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _cost(message: MessageReceived) -> int:
+    return len(message.payload) + len(message.topic) + MESSAGE_COST
 
 
 _background: set[asyncio.Task[None]] = set()

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from ..errors import ConnectFailed, Hop, NameNotResolved, ProxyRefused, Unreachable, UsageError
 from .certificate import (
@@ -85,31 +85,47 @@ def parse_url(url: str) -> Target:
     Raises:
         UsageError: it is none of ``wss://``, ``ws://``, ``mqtts://``, ``mqtt://`` with a host.
     """
-    parts = urlsplit(url)
-    if parts.username is not None or parts.password is not None:
-        # The URL is not shown: it holds a login.
+    if not isinstance(url, str):
+        raise UsageError(f"URL: found {type(url).__name__}; allowed: str")
+    parts = _split(url)
+    if parts is None:  # not quoted: there may be a login in it
+        raise UsageError("a URL that cannot be read: host or port is not one")
+    if "@" in parts.netloc:
         raise UsageError("a URL with a login in it", hint="give username= and password= instead")
-    shown = f"{url[:100]!r}"
-    if parts.scheme not in DEFAULT_PORTS:
-        raise UsageError(f"URL {shown}; allowed: one that begins with wss, ws, mqtts or mqtt")
-    try:
-        port = parts.port
-    except ValueError:
-        port = 0
-    if port == 0:
-        raise UsageError(f"URL {shown}: the port is not a number from 1 to 65535")
-    if not parts.hostname:
-        raise UsageError(f"URL {shown}: there is no host in it")
-    if not re.fullmatch(r"[\w.:%-]+", parts.hostname):
-        raise UsageError(f"URL {shown}: the host has characters that no name or address has")
-    if not re.fullmatch(r"[!-~]*", parts.path + parts.query):
-        raise UsageError(
-            f"URL {shown}: the path has characters that must be percent-encoded", rule="WS-15"
-        )
     if parts.fragment:
-        raise UsageError(f"URL {shown}: a fragment has no meaning here", rule="WS-12")
+        raise UsageError(f"URL {url[:100]!r}: a fragment has no meaning here", rule="WS-12")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Target(parts.scheme, parts.hostname, port or DEFAULT_PORTS[parts.scheme], path)
+    return make_target(parts.scheme, parts.hostname or "", parts.port, path)
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:  # its text holds the whole URL, so it goes no further
+        return None
+    return parts
+
+
+def make_target(scheme: str, host: str, port: int | None, path: str = "/") -> Target:
+    """Return a target, its parts checked; ``port`` None is the scheme's own.
+
+    Raises:
+        UsageError: a part cannot be one.
+    """
+    if scheme not in DEFAULT_PORTS:
+        raise UsageError(f"URL scheme {scheme!r}; allowed: wss, ws, mqtts or mqtt")
+    if not isinstance(host, str) or not re.fullmatch(r"[\w.:%-]+", host):
+        raise UsageError(f"host {host!r}; allowed: a name or an address, nothing around it")
+    if port is None:
+        port = DEFAULT_PORTS[scheme]
+    if not isinstance(port, int) or not 1 <= port <= 65535:
+        raise UsageError(f"port {port!r}; allowed: 1 to 65535")
+    if not isinstance(path, str) or not re.fullmatch(r"/[!-~]*", path):
+        raise UsageError(
+            f"path {path!r}; allowed: one that begins with / and is percent-encoded", rule="WS-15"
+        )
+    return Target(scheme, host, port, path)
 
 
 async def dial(

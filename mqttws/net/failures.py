@@ -18,7 +18,6 @@ from ..errors import (
     MqttwsError,
     NameNotResolved,
     ProxyRefused,
-    RequestTimedOut,
     TlsFailed,
     Unreachable,
     UpgradeRefused,
@@ -132,10 +131,3 @@ def _tcp_hint(error: OSError) -> str:
     if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
         return "there is no route: check this machine's network"
     return "check host and port, and whether a firewall allows them"
-
-
-def timed_out(message: str) -> RequestTimedOut:
-    """Return the error for a connected peer that did not answer."""
-    return RequestTimedOut(
-        message, hint="the peer is connected but silent: try again, then ask its operator"
-    )

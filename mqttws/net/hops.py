@@ -5,14 +5,24 @@ errors' ``.hop`` and whoever diagnoses a network all read the same ``Step`` obje
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import ConnectFailed, Hop, HopTimedOut, MqttwsError, RequestTimedOut
+from ..errors import (
+    ConnectFailed,
+    Hop,
+    HopTimedOut,
+    MqttwsError,
+    RequestTimedOut,
+    UsageError,
+)
 from .failures import translated
+
+logger = logging.getLogger("mqttws.hops")
 
 REQUESTS = frozenset({Hop.SUBSCRIBE, Hop.REGISTER, Hop.POLL})
 """Hops that ask a peer who is already connected: silence there is ``RequestTimedOut``."""
@@ -87,6 +97,9 @@ class Walk:
     def __init__(
         self, *, timeout: float, hop_timeout: float, on_step: OnStep | None = None
     ) -> None:
+        for name, seconds in (("timeout", timeout), ("hop_timeout", hop_timeout)):
+            if not isinstance(seconds, int | float) or not 0 < seconds < 1e9:
+                raise UsageError(f"{name} {seconds!r}; allowed: more than 0 seconds")
         self.steps: list[Step] = []
         self._hop_timeout = hop_timeout
         self._timeout = timeout
@@ -155,14 +168,14 @@ class Walk:
 
     def _silence(self, hop: Hop, detail: str, allowed: float) -> ConnectFailed | RequestTimedOut:
         where = f" ({detail})" if detail else ""
+        if allowed < self._hop_timeout:
+            waited = f"no answer before the {self._timeout:g} s for all of it were over"
+        else:
+            waited = f"no answer within {allowed:g} s"
+        sentence = f"{hop.value}: {waited}{where}"
         if hop in REQUESTS:
-            return RequestTimedOut(
-                f"{hop.value}: no answer within {allowed:.3g} s{where}",
-                hint="the peer is connected but silent: try again, then ask its operator",
-            )
-        return HopTimedOut(
-            f"{hop.value}: no answer within {allowed:.3g} s{where}", hop=hop, hint=_SILENCE[hop]
-        )
+            return RequestTimedOut(sentence)
+        return HopTimedOut(sentence, hop=hop, hint=_SILENCE[hop])
 
     def _end(self, step: Step, error: MqttwsError | None) -> None:
         step.error = error
@@ -170,8 +183,12 @@ class Walk:
         self._tell(step)
 
     def _tell(self, step: Step) -> None:
-        if self._on_step is not None:
+        if self._on_step is None:
+            return
+        try:
             self._on_step(step)
+        except Exception:  # who only watches must not end the walk, nor leave a socket open
+            logger.exception("on_step failed")
 
 
 _SILENCE = {

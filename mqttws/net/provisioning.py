@@ -4,6 +4,7 @@ Joins the MQTT client to the device's side of DPS (``dps.registration``), and gi
 """
 
 import asyncio
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -14,6 +15,7 @@ from ..dps.registration import Assignment, Registration
 from ..dps.topics import RESPONSE_FILTER, Message
 from ..errors import ConnectionLost, ConnectRefused, Hop, MqttwsError, UsageError
 from .client import AsyncClient, ReceivedMessage
+from .dial import make_target
 from .hops import OnStep, Step, Walk
 from .proxy import ENVIRONMENT, ProxyChoice
 from .stream import CLOSE_TIMEOUT
@@ -149,7 +151,7 @@ async def provision_async(
         )
     if transport == "auto" and port is not None:
         raise UsageError("transport 'auto' tries ports 8883 and 443; give no port with it")
-    if not isinstance(id_scope, str) or not id_scope or "/" in id_scope:
+    if not isinstance(id_scope, str) or not re.fullmatch(r"[!-.0-~]+", id_scope):
         raise UsageError(f"id scope {id_scope!r}; allowed: what the portal shows, like 0ne00ABCDEF")
     registration = Registration(
         credential.registration_id,
@@ -158,12 +160,11 @@ async def provision_async(
         answer_timeout=hop_timeout,
     )
     walk = Walk(timeout=timeout, hop_timeout=hop_timeout, on_step=on_step)
-    address = f"[{host}]" if ":" in host else host
     schemes: tuple[str, ...] = (transport,)
     if transport == "auto":
         schemes = tuple(sorted(AUTO, key=lambda scheme: scheme != _worked.get(host)))
     client = AsyncClient(
-        [f"{scheme}://{address}{'' if port is None else f':{port}'}{path}" for scheme in schemes],
+        [make_target(scheme, host, port, path) for scheme in schemes],
         client_id=credential.registration_id,
         username=build_username(id_scope, credential.registration_id),
         password=credential.password(id_scope, time.time()),

@@ -123,6 +123,8 @@ def client_context(tls: Tls) -> ssl.SSLContext:
     """Return the context that ``tls`` means; None trusts the system's CAs."""
     if isinstance(tls, ssl.SSLContext):
         return tls
+    if tls is not None and not isinstance(tls, TlsConfig):
+        raise UsageError(f"tls: found {type(tls).__name__}; allowed: TlsConfig or ssl.SSLContext")
     return (tls or TlsConfig()).context()
 
 

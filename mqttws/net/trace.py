@@ -56,9 +56,15 @@ class Tracer:
             while (packet := decoder.next_packet()) is not None:
                 logger.debug("%s %s", direction, describe(packet))
                 if self._on_packet is not None:
-                    self._on_packet(direction, packet)
+                    self._tell(self._on_packet, direction, packet)
         except MqttwsError as error:  # the connection itself reports it
             logger.debug("%s %s", direction, error)
+
+    def _tell(self, on_packet: OnPacket, direction: str, packet: Packet) -> None:
+        try:
+            on_packet(direction, packet)
+        except Exception:  # who only watches must not end the connection
+            logger.exception("on_packet failed")
 
 
 def tracer_for(max_packet_size: int, on_packet: OnPacket | None) -> Tracer | None:

@@ -26,6 +26,7 @@ from ..errors import (
     ProtocolError,
     SubprotocolRefused,
     UpgradeRefused,
+    one_line,
 )
 from .stream import CLOSE_TIMEOUT, ByteStream, Receiver
 
@@ -81,7 +82,8 @@ class WebSocketStream:
         if self._protocol.parser_exc is not None:
             self._end(
                 ProtocolError(
-                    f"a broken WebSocket frame: {self._protocol.parser_exc}", rule="MQTT-4.8.0-1"
+                    f"a broken WebSocket frame: {one_line(str(self._protocol.parser_exc))}",
+                    rule="MQTT-4.8.0-1",
                 )
             )
 
@@ -186,7 +188,7 @@ class WebSocketStream:
         close: Close | None = self._protocol.close_rcvd
         if close is None or not isinstance(cause, ConnectionLost):
             return cause
-        said = f", {close.reason}" if close.reason else ""
+        said = f", {one_line(close.reason)}" if close.reason else ""
         lost = ConnectionLost(
             f"the peer closed the WebSocket with code {close.code}{said}",
             close_code=close.code,
@@ -269,7 +271,7 @@ def _note(response: Response, facts: dict[str, str] | None) -> None:
 def _upgrade_error(response: Response | None, error: Exception | None) -> MqttwsError:
     if response is not None and response.status_code != 101:
         return UpgradeRefused(
-            f"upgrade: HTTP {response.status_code} {response.reason_phrase}",
+            f"upgrade: HTTP {response.status_code} {one_line(response.reason_phrase)}",
             status=response.status_code,
             reason=response.reason_phrase,
             hint=_STATUS_HINTS.get(
@@ -285,7 +287,7 @@ def _upgrade_error(response: Response | None, error: Exception | None) -> Mqttws
                 hint="it is not an MQTT 3.1.1 service, or this is not its path",
             )
     if response is not None:
-        reason = str(error)
+        reason = one_line(str(error))
         hint = "a middlebox that breaks WebSocket, or a server that does not speak RFC 6455"
     elif isinstance(error, InvalidMessage) and isinstance(error.__cause__, EOFError):
         reason = "the connection was closed without an HTTP answer"

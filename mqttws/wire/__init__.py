@@ -11,7 +11,7 @@ Publish(topic='t', payload=b'x', qos=0, retain=False, dup=False, packet_id=None)
 """
 
 from ..errors import MalformedPacket, PacketTooLarge, ProtocolError, UsageError
-from .fields import MAX_REMAINING_LENGTH
+from .fields import COMPILED, MAX_REMAINING_LENGTH
 from .framing import DEFAULT_MAX_PACKET_SIZE, Decoder, decode, encode
 from .packets import (
     REFUSED,
@@ -41,6 +41,7 @@ __all__ = [
     "Decoder",
     "DEFAULT_MAX_PACKET_SIZE",
     "MAX_REMAINING_LENGTH",
+    "COMPILED",
     "Packet",
     "Connect",
     "Will",

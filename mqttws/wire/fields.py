@@ -3,60 +3,74 @@
 Knows how one field lies in bytes (MQTT 3.1.1 sections 1.5 and 2.2.3). Does not know any packet.
 """
 
-from ..errors import MalformedPacket, UsageError
+from typing import Final
 
-MAX_REMAINING_LENGTH = 268_435_455
+from ..errors import MalformedPacket, UsageError
+from .given import Given
+
+
+def _probe() -> None:
+    """Be looked at: a compiled function has no Python code."""
+
+
+COMPILED = not hasattr(_probe, "__code__")
+"""Whether this is the compiled codec; the compiler and the type checker are told beforehand."""
+
+MAX_REMAINING_LENGTH: Final = 268_435_455
 """The largest remaining length in bytes that four length bytes can carry (section 2.2.3)."""
+
+MAX_FIELD_SIZE: Final = 65_535
+"""The largest string or binary field in bytes, as its length has two bytes (section 1.5.3)."""
 
 Fault = tuple[str, str, str]
 """What is wrong with a value: the rule's id, what was found, what is allowed."""
 
 
 class FieldReader:
-    """Reads a packet's body field by field; a fault raises ``MalformedPacket`` with its offset."""
+    """Reads a packet's body field by field; a fault raises ``MalformedPacket`` with its offset.
 
-    __slots__ = ("at", "body", "rule")
+    ``what`` names the field and ``rule`` is the id of the statement that asks for it.
+    """
 
-    def __init__(self, body: bytes, rule: str) -> None:
-        """``rule`` is cited where the body ends too early or too late."""
+    __slots__ = ("at", "body")
+
+    def __init__(self, body: bytes) -> None:
         self.body = body
         self.at = 0
-        self.rule = rule
 
-    def take(self, size: int, what: str) -> bytes:
+    def take(self, size: int, what: str, rule: str) -> bytes:
         """Return the next ``size`` bytes."""
         end = self.at + size
         if end > len(self.body):
             left = len(self.body) - self.at
-            raise MalformedPacket(self.rule, f"{what}: {left} bytes left", f"{size} bytes", self.at)
+            raise MalformedPacket(rule, f"{what}: {left} bytes left", f"{size} bytes", self.at)
         field = self.body[self.at : end]
         self.at = end
         return field
 
-    def u8(self, what: str) -> int:
+    def u8(self, what: str, rule: str) -> int:
         """Return the next byte as a number."""
-        return self.take(1, what)[0]
+        return self.take(1, what, rule)[0]
 
-    def u16(self, what: str) -> int:
+    def u16(self, what: str, rule: str) -> int:
         """Return the next two bytes as a big-endian number (section 1.5.2)."""
-        high, low = self.take(2, what)
-        return high << 8 | low
+        field = self.take(2, what, rule)
+        return field[0] << 8 | field[1]
 
-    def binary(self, what: str) -> bytes:
+    def binary(self, what: str, rule: str) -> bytes:
         """Return binary data with a two-byte length before it."""
-        return self.take(self.u16(f"{what}'s length"), what)
+        return self.take(self.u16(f"{what}'s length", rule), what, rule)
 
-    def text(self, what: str) -> str:
+    def text(self, what: str, rule: str) -> str:
         """Return a UTF-8 string with a two-byte length before it (section 1.5.3)."""
-        raw = self.binary(what)
+        raw = self.binary(what, rule)
         return decode_text(raw, what, self.at - len(raw))
 
     def packet_id(self) -> int:
         """Return a packet identifier, which is never 0 [MQTT-2.3.1-1]."""
-        packet_id = self.u16("packet identifier")
-        fault = packet_id_fault(packet_id)
-        if fault:
-            raise MalformedPacket(*fault, self.at - 2)
+        packet_id = self.u16("packet identifier", "MQTT-2.3.1-1")
+        if not packet_id:
+            raise MalformedPacket("MQTT-2.3.1-1", "packet identifier 0", "1 to 65535", self.at - 2)
         return packet_id
 
     @property
@@ -64,11 +78,11 @@ class FieldReader:
         """Whether every byte has been read."""
         return self.at == len(self.body)
 
-    def end(self) -> None:
+    def end(self, rule: str) -> None:
         """Check that nothing follows the last field."""
         if not self.exhausted:
             left = len(self.body) - self.at
-            raise MalformedPacket(self.rule, f"{left} bytes after the last field", "none", self.at)
+            raise MalformedPacket(rule, f"{left} bytes after the last field", "none", self.at)
 
 
 def decode_text(raw: bytes, what: str, offset: int) -> str:
@@ -78,7 +92,7 @@ def decode_text(raw: bytes, what: str, offset: int) -> str:
     """
     try:
         # Python's strict UTF-8 refuses overlong forms and surrogates, as RFC 3629 does.
-        text = raw.decode()  # [MQTT-1.5.3-1]
+        text = raw.decode("utf-8")  # [MQTT-1.5.3-1]
     except UnicodeDecodeError as error:
         raise MalformedPacket(
             "MQTT-1.5.3-1",
@@ -87,54 +101,70 @@ def decode_text(raw: bytes, what: str, offset: int) -> str:
             offset + error.start,
         ) from None
     if "\0" in text:
-        raise MalformedPacket("MQTT-1.5.3-2", f"{what}: U+0000", "no U+0000", offset + raw.index(0))
+        raise MalformedPacket(
+            "MQTT-1.5.3-2", f"{what}: U+0000", "no U+0000", offset + raw.index(b"\0")
+        )
     return text
 
 
-def encode_text(text: str, what: str) -> bytes:
-    """Return ``text`` as UTF-8 with its two-byte length before it (section 1.5.3)."""
+def encode_text(text: Given[str], what: str, rule: str) -> bytes:
+    """Return ``text`` as UTF-8 with its two-byte length before it (section 1.5.3).
+
+    ``rule`` is the id of the statement that makes this field a string.
+    """
     if not isinstance(text, str):
-        raise UsageError(f"{what}: found {type(text).__name__}; allowed: str")
+        raise UsageError(f"{what}: found {type(text).__name__}; allowed: str", rule=rule)
     try:
-        raw = text.encode()
+        raw = text.encode("utf-8")
     except UnicodeEncodeError:
-        raise UsageError(f"{what}: a lone surrogate", rule="MQTT-1.5.3-1") from None
-    if 0 in raw:
-        raise UsageError(f"{what}: U+0000", rule="MQTT-1.5.3-2")
-    return encode_binary(raw, what)
+        raise UsageError(
+            f"{what}: found a lone surrogate; allowed: well-formed text", rule="MQTT-1.5.3-1"
+        ) from None
+    if "\0" in text:
+        raise UsageError(f"{what}: found U+0000; allowed: no U+0000", rule="MQTT-1.5.3-2")
+    return encode_binary(raw, what, rule)
 
 
-def encode_binary(raw: bytes, what: str) -> bytes:
+def encode_binary(raw: Given[bytes], what: str, rule: str) -> bytes:
     """Return ``raw`` with its two-byte length before it."""
     if not isinstance(raw, bytes):
-        raise UsageError(f"{what}: found {type(raw).__name__}; allowed: bytes")
-    if len(raw) > 65535:
-        raise UsageError(f"{what}: {len(raw)} bytes; allowed: at most 65535", rule="MQTT-4.7.3-3")
-    return len(raw).to_bytes(2, "big") + raw
+        raise UsageError(f"{what}: found {type(raw).__name__}; allowed: bytes", rule=rule)
+    size = len(raw)
+    if size > MAX_FIELD_SIZE:
+        raise UsageError(
+            f"{what}: found {size} bytes; allowed: at most {MAX_FIELD_SIZE}", rule=rule
+        )
+    return size.to_bytes(2, "big") + raw
 
 
-def packet_id_fault(packet_id: int) -> Fault | None:
-    """Say what is wrong with a packet identifier: it is 1 to 65535 [MQTT-2.3.1-1]."""
-    if isinstance(packet_id, int) and 1 <= packet_id <= 65535:
-        return None
-    return ("MQTT-2.3.1-1", f"packet identifier {packet_id!r}", "1 to 65535")
+def encode_packet_id(packet_id: Given[int | None]) -> bytes:
+    """Return a packet identifier, 1 to 65535, as two bytes [MQTT-2.3.1-1]."""
+    return encode_number(packet_id, "packet identifier", 1, 65535, "MQTT-2.3.1-1").to_bytes(
+        2, "big"
+    )
 
 
-def encode_packet_id(packet_id: int | None) -> bytes:
-    """Return a packet identifier as two bytes."""
-    fault = packet_id_fault(packet_id)  # type: ignore[arg-type]  # None is one of the faults
-    if fault or packet_id is None:
-        raise usage_error(fault or ("MQTT-2.3.1-1", "no packet identifier", "1 to 65535"))
-    return packet_id.to_bytes(2, "big")
+def encode_number(value: Given[int | None], what: str, lowest: int, highest: int, rule: str) -> int:
+    """Return ``value`` if it is a whole number from ``lowest`` to ``highest``."""
+    # bool is an int in Python, but whoever writes packet_id=True meant something else.
+    if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
+        raise UsageError(f"{what}: found {value!r}; allowed: {lowest} to {highest}", rule=rule)
+    return value
+
+
+def encode_flag(value: Given[bool], what: str) -> int:
+    """Return 1 for True and 0 for False; nothing else is a flag."""
+    if not isinstance(value, bool):
+        raise UsageError(f"{what}: found {value!r}; allowed: True or False", rule="MQTT-2.2.2-1")
+    return 1 if value else 0
 
 
 def encode_remaining_length(length: int) -> bytes:
     """Return ``length`` in the fewest bytes, seven bits in each (section 2.2.3)."""
-    if length < 128:
-        return bytes((length,))
     if length > MAX_REMAINING_LENGTH:
         raise UsageError(
-            f"remaining length {length}; allowed: at most {MAX_REMAINING_LENGTH}", rule="U-2"
+            f"remaining length: found {length}; allowed: at most {MAX_REMAINING_LENGTH}",
+            rule="U-2",
         )
     encoded = bytearray()
     while length > 127:
@@ -147,4 +177,4 @@ def encode_remaining_length(length: int) -> bytes:
 def usage_error(fault: Fault) -> UsageError:
     """Return the error for a caller who gave a faulty value."""
     rule, found, allowed = fault
-    return UsageError(f"{found}; allowed: {allowed}", rule=rule)
+    return UsageError(f"found {found}; allowed: {allowed}", rule=rule)

@@ -4,39 +4,53 @@ Knows the fixed header (MQTT 3.1.1 section 2.2). Does not know what the packets 
 them, or in which frames and segments their bytes arrive.
 """
 
-from ..errors import MalformedPacket, PacketTooLarge, ProtocolError, UsageError
-from .packets import PACKET_TYPES, Packet
+from io import BytesIO
+from typing import Final
 
-DEFAULT_MAX_PACKET_SIZE = 1024 * 1024
+from ..errors import MalformedPacket, PacketTooLarge, ProtocolError, UsageError
+from .fields import encode_number
+from .given import Given
+from .packets import SHAPES, Packet, PubAck, PubComp, Publish, PubRec, PubRel
+
+DEFAULT_MAX_PACKET_SIZE: Final = 1024 * 1024
 """The largest packet in bytes that a ``Decoder`` accepts unless told otherwise: 1 MiB."""
 
+_HUGE: Final = 2**63 - 1
 
-def encode(packet: Packet) -> bytes:
+_PACKETS: Final = frozenset(shape.packet_type for shape in SHAPES.values())
+
+_QOS: Final = [(byte >> 1 & 3) if byte in SHAPES and byte >> 4 == 3 else 3 for byte in range(256)]
+"""The QoS of a PUBLISH by its first byte; 3 for what is none."""
+
+
+def encode(packet: Given[Packet]) -> bytes:
     """Return the bytes of one packet, fixed header included.
 
     Raises:
         UsageError: the object breaks a rule of MQTT 3.1.1; there are no bytes for it.
     """
+    if isinstance(packet, Publish):  # hot: compiled, a known method is called directly
+        return packet.encode()
+    if type(packet) not in _PACKETS:
+        raise UsageError(f"packet: found {type(packet).__name__}; allowed: a packet of wire")
     return packet.encode()
 
 
-def decode(data: bytes) -> Packet:
+def decode(data: Given[bytes]) -> Packet:
     """Return the packet that ``data`` is, exactly one and whole.
 
     Raises:
         MalformedPacket: the bytes break a rule.
         UsageError: there are fewer or more bytes than one packet has.
     """
-    decoder = Decoder(max_packet_size=max(len(data), 5))
+    decoder = Decoder(_HUGE)
     decoder.feed(data)
-    try:
-        packet = decoder.next_packet()
-    except PacketTooLarge as error:
-        raise UsageError(f"{len(data)} bytes of a packet that has {error.size}") from None
+    size = decoder.buffered
+    packet = decoder.next_packet()
     if packet is None:
-        raise UsageError(f"{len(data)} bytes are not a whole packet")
+        raise UsageError(f"found {size} bytes of a packet; allowed: all of one")
     if decoder.buffered:
-        raise UsageError(f"{decoder.buffered} bytes after the packet")
+        raise UsageError(f"found {decoder.buffered} bytes after the packet; allowed: none")
     return packet
 
 
@@ -47,83 +61,168 @@ class Decoder:
     that proves a fault: a type or flags that no packet has, a fifth length byte, a size that is
     over the limit or that the type cannot have, all before any body is waited for. Packets before
     a faulty one are delivered; after a fault every call raises the same error again. It holds at
-    most ``max_packet_size`` bytes and what was last fed and not yet asked for.
+    most ``max_packet_size`` bytes and what was last fed and not yet asked for (in a buffer that
+    may have an eighth more room, so that it need not move for each piece).
 
     Args:
         max_packet_size: the largest packet in bytes, fixed header included.
     """
 
+    # Fed bytes are read where they lie: _data from _at on. Only an unfinished packet is moved, to
+    # _tail; pieces of it are collected there until _needed bytes have come, then the tail is what
+    # is read in place. Bytes fed before the earlier ones have been asked for wait in _tail too.
     __slots__ = ("_at", "_data", "_error", "_needed", "_start", "_tail", "max_packet_size")
 
-    def __init__(self, max_packet_size: int = DEFAULT_MAX_PACKET_SIZE) -> None:
-        if max_packet_size < 2:
-            raise UsageError(f"max_packet_size {max_packet_size}; allowed: at least 2 bytes")
-        self.max_packet_size = max_packet_size
-        self._data = b""  # what is being read in place, from _at on
+    def __init__(self, max_packet_size: Given[int] = DEFAULT_MAX_PACKET_SIZE) -> None:
+        self.max_packet_size = encode_number(
+            max_packet_size, "max_packet_size in bytes", 2, _HUGE, ""
+        )
+        self._data = b""
         self._at = 0
-        self._tail = bytearray()  # what follows it; less than _needed bytes when _data is used up
-        self._needed = 2
+        self._tail: BytesIO | None = None
+        self._needed = 1  # bytes of the next packet without which it cannot be read further
         self._start = 0  # the stream's offset at which _data begins
         self._error: ProtocolError | None = None
 
     @property
     def buffered(self) -> int:
         """How many bytes have been fed and not yet been part of a packet."""
-        return len(self._data) - self._at + len(self._tail)
+        waiting = 0 if self._tail is None else self._tail.tell()
+        return len(self._data) - self._at + waiting
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: Given[bytes | bytearray | memoryview]) -> None:
         """Take the next bytes of the stream, as many as there are.
 
         Raises:
             ProtocolError: the stream has already failed; the same error again.
+            UsageError: ``data`` is not bytes.
         """
         if self._error is not None:
-            raise self._error
-        if self._tail or self._at < len(self._data):
-            self._tail += data
-        else:
-            self._start += len(self._data)
-            self._data = bytes(data)
-            self._at = 0
+            raise _same(self._error)
+        if not isinstance(data, bytes):
+            if not isinstance(data, (bytearray, memoryview)):
+                raise UsageError(f"data: found {type(data).__name__}; allowed: bytes")
+            data = bytes(data)
+        if self._tail is None:
+            if self._at == len(self._data):
+                self._start += self._at
+                self._data = data
+                self._at = 0
+                return
+            self._tail = BytesIO()
+        self._tail.write(data)
 
-    def next_packet(self) -> Packet | None:
+    def next_packet(self) -> Packet | None:  # noqa: PLR0912  # hot, so in one piece
         """Return the next whole packet, or None until more bytes have been fed.
 
         Raises:
             MalformedPacket: the bytes break a rule.
             PacketTooLarge: a packet over ``max_packet_size`` has been announced.
         """
-        if self._error is not None:
-            raise self._error
-        try:
-            packet = self._read()
-            while packet is None and self._refill():
-                packet = self._read()
-        except ProtocolError as error:
+        # Hot: a whole PUBLISH or acknowledgement in which nothing is wrong, in one pass: 900 ns
+        # instead of 2400 interpreted, 130 instead of 520 compiled. Whatever else stands here, the
+        # careful way below reads it from its first byte and finds out.
+        data = self._data
+        start = self._at
+        size = len(data)
+        if size - start > 3:
+            first_byte = data[start]
+            length = data[start + 1]
+            at = start + 2
+            if length > 127:
+                length -= 128
+                shift = 7
+                while True:
+                    if at == size or shift > 21:
+                        return self._next_carefully()
+                    byte = data[at]
+                    at += 1
+                    length += (byte & 127) << shift
+                    if byte < 128:
+                        break
+                    shift += 7
+            end = at + length
+            if end <= size and end - start <= self.max_packet_size:
+                qos = _QOS[first_byte]
+                if qos < 3 and length > 2:
+                    topic_start = at + 2
+                    topic_end = topic_start + (data[at] << 8 | data[at + 1])
+                    payload_start = topic_end + 2 if qos else topic_end
+                    if topic_start < topic_end and payload_start <= end:
+                        packet_id = data[topic_end] << 8 | data[topic_end + 1] if qos else None
+                        try:
+                            topic = data[topic_start:topic_end].decode("utf-8")
+                        except UnicodeDecodeError:
+                            return self._next_carefully()
+                        if packet_id != 0 and not ("#" in topic or "+" in topic or "\0" in topic):
+                            self._at = end
+                            return Publish(
+                                topic,
+                                data[payload_start:end],
+                                qos,
+                                first_byte & 1 == 1,
+                                first_byte & 8 == 8,
+                                packet_id,
+                            )
+                elif length == 2:
+                    packet_id = data[at] << 8 | data[at + 1]
+                    if packet_id:
+                        if first_byte == 0x40:
+                            self._at = end
+                            return PubAck(packet_id)
+                        if first_byte == 0x50:
+                            self._at = end
+                            return PubRec(packet_id)
+                        if first_byte == 0x62:
+                            self._at = end
+                            return PubRel(packet_id)
+                        if first_byte == 0x70:
+                            self._at = end
+                            return PubComp(packet_id)
+        elif start == size and self._tail is None and self._error is None:
+            # All has been read: let go of it.
+            self._start += size
             self._data = b""
-            self._tail = bytearray()
             self._at = 0
-            self._error = error
-            raise
-        return packet
+            return None
+        return self._next_carefully()
+
+    def _next_carefully(self) -> Packet | None:
+        """Read one packet with a word for every fault, after fetching what has come of it."""
+        if self._error is not None:
+            raise _same(self._error)
+        if self._tail is None or self._at < len(self._data):
+            try:
+                packet = self._read()
+            except ProtocolError as error:
+                self._data = b""
+                self._at = 0
+                self._tail = None
+                self._error = _same(error)
+                raise
+            if packet is not None:
+                return packet
+        return self.next_packet() if self._refill() else None
 
     def _refill(self) -> bool:
         """Continue with the tail, if it has become long enough to be worth reading."""
-        if len(self._data) - self._at + len(self._tail) < self._needed:
-            if self._at < len(self._data) or self._at:
-                # Only the unfinished packet stays; the fed bytes can go.
-                self._start += self._at
-                self._tail = bytearray(self._data[self._at :]) + self._tail
-                self._data = b""
-                self._at = 0
-            return False
-        if not self._tail:
-            return False
+        rest = self._data[self._at :]
         self._start += self._at
-        self._data = self._data[self._at :] + bytes(self._tail)
         self._at = 0
-        self._tail = bytearray()
-        return True
+        self._data = b""
+        tail = self._tail
+        if tail is None:
+            if rest:
+                self._tail = BytesIO()
+                self._tail.write(rest)
+            return False
+        waiting = tail.tell()
+        if rest or waiting >= self._needed:
+            # No copy where nothing stands before it: the buffer itself becomes the bytes.
+            self._data = rest + tail.getvalue() if rest else tail.getvalue()
+            self._tail = None
+            return waiting > 0
+        return False
 
     def _read(self) -> Packet | None:
         """Read one packet in place; None leaves in ``_needed`` how many bytes that would take."""
@@ -134,45 +233,65 @@ class Decoder:
             self._needed = 1
             return None
         first_byte = data[at]
-        packet_type = PACKET_TYPES.get(first_byte)
-        if packet_type is None:
+        shape = SHAPES.get(first_byte)
+        if shape is None:
             raise _first_byte_fault(first_byte, self._start + at)
         length = 0
-        for count in range(4):
-            position = at + 1 + count
-            if position >= len(data):
-                self._needed = count + 2
+        body = at + 1
+        shift = 0
+        while True:
+            if body >= len(data):
+                self._needed = body - at + 1
                 return None
-            byte = data[position]
-            length |= (byte & 127) << 7 * count
+            byte = data[body]
+            body += 1
+            length |= (byte & 127) << shift
             if byte < 128:
                 break
-        else:
+            shift += 7
+            if shift == 28:
+                raise MalformedPacket(
+                    "U-2",
+                    "a fourth length byte that announces a fifth",
+                    "at most four length bytes",
+                    self._start + body - 1,
+                )
+        if not shape.smallest <= length <= shape.largest:
             raise MalformedPacket(
-                "U-2", "a fourth length byte that announces a fifth", "four", self._start + at + 4
+                shape.rule,
+                f"remaining length {length} of {shape.packet_type.__name__}",
+                str(shape.largest)
+                if shape.smallest == shape.largest
+                else f"at least {shape.smallest}",
+                self._start + at + 1,
             )
-        body = position + 1
         end = body + length
-        if not packet_type.MIN_SIZE <= length <= packet_type.MAX_SIZE:
-            raise _length_fault(packet_type, length, self._start + at + 1)
         if end - at > self.max_packet_size:
             raise PacketTooLarge(end - at, self.max_packet_size)
         if end > len(data):
             self._needed = end - at
             return None
         try:
-            packet = packet_type.decode(first_byte & 15, data[body:end])
+            packet = shape.packet_type.decode(first_byte & 15, data[body:end])
         except MalformedPacket as error:
-            rule, found, allowed, offset = error.args
-            raise MalformedPacket(rule, found, allowed, self._start + body + offset) from None
+            raise MalformedPacket(
+                error.rule, error.found, error.allowed, self._start + body + error.offset
+            ) from None
         self._at = end
         self._needed = 1
         return packet
 
 
+def _same(error: ProtocolError) -> ProtocolError:
+    """Return the error anew, without the frames that its traceback would keep alive."""
+    again: ProtocolError = type(error)(*error.args)
+    return again
+
+
 def _first_byte_fault(first_byte: int, offset: int) -> MalformedPacket:
     """Say which rule a first byte breaks."""
-    kind, flags = first_byte >> 4, first_byte & 15
+    kind = first_byte >> 4
+    flags = first_byte & 15
     if kind in (0, 15):
         return MalformedPacket("U-1", f"packet type {kind}", "1 to 14", offset)
     if kind == 3:
@@ -187,21 +306,3 @@ def _first_byte_fault(first_byte: int, offset: int) -> MalformedPacket:
     }.get(kind, "MQTT-2.2.2-2")
     allowed = 2 if kind in (6, 8, 10) else 0
     return MalformedPacket(rule, f"flags {flags:#x} of type {kind}", f"{allowed:#x}", offset)
-
-
-def _length_fault(packet_type: type[Packet], length: int, offset: int) -> MalformedPacket:
-    """Say which rule a remaining length breaks that its packet type cannot have."""
-    name = packet_type.__name__
-    if packet_type.MIN_SIZE == packet_type.MAX_SIZE:
-        rule = "MQTT-3.14.1-1" if name == "Disconnect" else "U-7"
-        allowed = str(packet_type.MIN_SIZE)
-    else:
-        rule = {
-            "Connect": "MQTT-3.1.3-3",
-            "Publish": "MQTT-4.7.3-1",
-            "Subscribe": "MQTT-3.8.3-3",
-            "SubAck": "MQTT-3.8.4-5",
-            "Unsubscribe": "MQTT-3.10.3-2",
-        }[name]
-        allowed = f"at least {packet_type.MIN_SIZE}"
-    return MalformedPacket(rule, f"remaining length {length} of {name}", allowed, offset)

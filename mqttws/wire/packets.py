@@ -5,30 +5,36 @@ A packet is a value: built once, never changed, checked at the two doors. ``enco
 follows the fixed header) and raises ``MalformedPacket``. First byte and remaining length are read
 by ``framing``, from the table at the end of this file. Numbers of sections are those of the
 standard (OASIS, MQTT Version 3.1.1 with Errata 01).
+
+PUBLISH and its acknowledgements are most of all traffic. What they need for speed, and no other
+packet does, is marked "hot" here and in ``framing``; each says what it saves.
 """
 
-from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from dataclasses import dataclass, field, fields
+from struct import Struct
+from typing import Any, Final, Self
 
 from ..errors import MalformedPacket, UsageError
 from .fields import (
+    COMPILED,
     MAX_REMAINING_LENGTH,
     FieldReader,
     decode_text,
     encode_binary,
+    encode_flag,
+    encode_number,
     encode_packet_id,
     encode_remaining_length,
     encode_text,
-    packet_id_fault,
     usage_error,
 )
+from .given import Given, compiled_class
 from .topics import topic_filter_fault, topic_name_fault
 
-PROTOCOL_NAME = "MQTT"
-PROTOCOL_LEVEL = 4
+PROTOCOL_LEVEL: Final = 4
 """3.1.1 calls itself level 4 (section 3.1.2.2)."""
 
-REFUSED = 0x80
+REFUSED: Final = 0x80
 """The SUBACK return code of a refused topic filter (section 3.9.3)."""
 
 
@@ -36,31 +42,35 @@ def _frame(first_byte: int, body: bytes) -> bytes:
     return bytes((first_byte,)) + encode_remaining_length(len(body)) + body
 
 
-def _qos_of(value: int, what: str) -> int:
-    if not isinstance(value, int) or not 0 <= value <= 2:
-        raise UsageError(f"{what} {value!r}; allowed: 0, 1 or 2", rule="MQTT-3.3.1-4")
-    return value
+@compiled_class(acyclic=True)
+class Value:
+    """What makes a packet a value: it is copied and pickled by its fields, compiled or not."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        return type(self), tuple(getattr(self, each.name) for each in fields(self))  # type: ignore[arg-type]  # every subclass is a dataclass
 
 
 @dataclass(slots=True)
-class Will:
+class Will(Value):
     """The message that the server publishes when the client is lost (section 3.1.2.5).
 
     Attributes:
-        topic: topic name, at most 65535 bytes of UTF-8.
+        topic: topic name, at most 65535 bytes of UTF-8, no wildcards.
         payload: 0 to 65535 bytes.
         qos: 0, 1 or 2.
         retain: whether the server keeps it for later subscribers.
     """
 
-    topic: str
-    payload: bytes = b""
-    qos: int = 0
-    retain: bool = False
+    topic: Given[str]
+    payload: Given[bytes] = b""
+    qos: Given[int] = 0
+    retain: Given[bool] = False
 
 
 @dataclass(slots=True)
-class Connect:
+class Connect(Value):
     """A client asks for a connection (section 3.1).
 
     Attributes:
@@ -72,45 +82,40 @@ class Connect:
         will: what the server publishes when the client is lost.
     """
 
-    MIN_SIZE: ClassVar[int] = 12
-    MAX_SIZE: ClassVar[int] = MAX_REMAINING_LENGTH
-
-    client_id: str
-    username: str | None = None
-    password: bytes | None = field(default=None, repr=False)
-    clean_session: bool = True
-    keep_alive: int = 60
-    will: Will | None = None
+    client_id: Given[str]
+    username: Given[str | None] = None
+    password: Given[bytes | None] = field(default=None, repr=False)
+    clean_session: Given[bool] = True
+    keep_alive: Given[int] = 60
+    will: Given[Will | None] = None
 
     def encode(self) -> bytes:
         """Return the packet's bytes."""
+        flags = encode_flag(self.clean_session, "clean session") << 1
+        payload = encode_text(self.client_id, "ClientId", "MQTT-3.1.3-4")
         if not self.client_id and not self.clean_session:
             raise UsageError(
-                "an empty ClientId with CleanSession 0; allowed: only with CleanSession 1",
+                "found an empty ClientId with CleanSession 0; allowed: only with CleanSession 1",
                 rule="MQTT-3.1.3-7",
             )
-        if self.password is not None and self.username is None:
-            raise UsageError("a password without a user name", rule="MQTT-3.1.2-22")
-        if not isinstance(self.keep_alive, int) or not 0 <= self.keep_alive <= 65535:
-            raise UsageError(f"keep alive {self.keep_alive!r}; allowed: 0 to 65535 seconds")
-        flags = 0x02 if self.clean_session else 0
-        payload = encode_text(self.client_id, "ClientId")
         if self.will is not None:
-            fault = topic_name_fault(self.will.topic)
-            if fault:
-                raise usage_error(fault)
-            flags |= 0x04 | _qos_of(self.will.qos, "will QoS") << 3  # [MQTT-3.1.2-14]
-            flags |= 0x20 if self.will.retain else 0
-            payload += encode_text(self.will.topic, "will topic")
-            payload += encode_binary(self.will.payload, "will message")
+            will_flags, fields_of_will = _encode_will(self.will)
+            flags |= will_flags
+            payload += fields_of_will
         if self.username is not None:
             flags |= 0x80
-            payload += encode_text(self.username, "user name")
+            payload += encode_text(self.username, "user name", "MQTT-3.1.3-11")
+        elif self.password is not None:
+            raise UsageError(
+                "found a password without a user name; allowed: only with one",
+                rule="MQTT-3.1.2-22",
+            )
         if self.password is not None:
             flags |= 0x40
-            payload += encode_binary(self.password, "password")
-        head = encode_text(PROTOCOL_NAME, "protocol name") + bytes((PROTOCOL_LEVEL, flags))
-        return _frame(0x10, head + self.keep_alive.to_bytes(2, "big") + payload)
+            payload += encode_binary(self.password, "password", "U-9")
+        keep_alive = encode_number(self.keep_alive, "keep alive in seconds", 0, 65535, "")
+        head = b"\x00\x04MQTT" + bytes((PROTOCOL_LEVEL, flags)) + keep_alive.to_bytes(2, "big")
+        return _frame(0x10, head + payload)
 
     @classmethod
     def decode(cls, flags: int, body: bytes) -> Self:
@@ -118,28 +123,53 @@ class Connect:
 
         A protocol level other than 4 is cited as ``MQTT-3.1.2-2``, so that a server can answer it.
         """
-        reader = FieldReader(body, "MQTT-3.1.3-1")
-        name = reader.binary("protocol name")
+        reader = FieldReader(body)
+        name = reader.binary("protocol name", "MQTT-3.1.2-1")
         if name != b"MQTT":
             raise MalformedPacket("MQTT-3.1.2-1", f"protocol name {name!r}", "b'MQTT'", 2)
-        level = reader.u8("protocol level")
+        level = reader.u8("protocol level", "MQTT-3.1.2-2")
         if level != PROTOCOL_LEVEL:
             raise MalformedPacket("MQTT-3.1.2-2", f"protocol level {level}", "4", 6)
-        bits = reader.u8("connect flags")
+        bits = reader.u8("connect flags", "MQTT-3.1.2-3")
         _check_connect_flags(bits)
-        keep_alive = reader.u16("keep alive")
-        client_id = reader.text("ClientId")
-        will = None
-        if bits & 0x04:
-            topic = reader.text("will topic")
-            fault = topic_name_fault(topic)
-            if fault:
-                raise MalformedPacket(*fault, reader.at - len(topic.encode()))
-            will = Will(topic, reader.binary("will message"), bits >> 3 & 3, bool(bits & 0x20))
-        username = reader.text("user name") if bits & 0x80 else None
-        password = reader.binary("password") if bits & 0x40 else None
-        reader.end()
+        keep_alive = reader.u16("keep alive", "MQTT-3.1.3-3")
+        client_id = reader.text("ClientId", "MQTT-3.1.3-3")
+        will = _read_will(reader, bits) if bits & 0x04 else None
+        username = reader.text("user name", "MQTT-3.1.2-19") if bits & 0x80 else None
+        password = reader.binary("password", "MQTT-3.1.2-21") if bits & 0x40 else None
+        # Fields whose flags are 0 are not there [MQTT-3.1.2-11, MQTT-3.1.2-18, MQTT-3.1.2-20].
+        reader.end("MQTT-3.1.3-1")
         return cls(client_id, username, password, bool(bits & 0x02), keep_alive, will)
+
+
+def _encode_will(will: Given[Will]) -> tuple[int, bytes]:
+    """Return the will's connect flags and its fields [MQTT-3.1.2-9]."""
+    if not isinstance(will, Will):
+        raise UsageError(f"will: found {type(will).__name__}; allowed: Will", rule="MQTT-3.1.2-9")
+    fault = topic_name_fault(will.topic)
+    if fault:
+        rule, found, allowed = fault
+        raise UsageError(
+            f"will: found {found}; allowed: {allowed}",
+            rule="MQTT-4.7.1-1" if rule == "MQTT-3.3.2-2" else rule,
+        )
+    qos = encode_number(will.qos, "will QoS", 0, 2, "MQTT-3.1.2-14")
+    flags = 0x04 | qos << 3 | encode_flag(will.retain, "will retain") << 5
+    topic = encode_text(will.topic, "will topic", "MQTT-3.1.3-10")
+    return flags, topic + encode_binary(will.payload, "will message", "U-8")
+
+
+def _read_will(reader: FieldReader, bits: int) -> Will:
+    start = reader.at + 2
+    topic = reader.text("will topic", "MQTT-3.1.2-9")
+    fault = topic_name_fault(topic)
+    if fault:
+        rule, found, allowed = fault
+        raise MalformedPacket(
+            "MQTT-4.7.1-1" if rule == "MQTT-3.3.2-2" else rule, f"will: {found}", allowed, start
+        )
+    payload = reader.binary("will message", "MQTT-3.1.2-9")
+    return Will(topic, payload, bits >> 3 & 3, bool(bits & 0x20))
 
 
 def _check_connect_flags(bits: int) -> None:
@@ -159,7 +189,7 @@ def _check_connect_flags(bits: int) -> None:
 
 
 @dataclass(slots=True)
-class ConnAck:
+class ConnAck(Value):
     """The server's answer to CONNECT (section 3.2).
 
     Attributes:
@@ -168,26 +198,29 @@ class ConnAck:
             name or password, 5 not authorized.
     """
 
-    MIN_SIZE: ClassVar[int] = 2
-    MAX_SIZE: ClassVar[int] = 2
-
-    session_present: bool = False
-    return_code: int = 0
+    session_present: Given[bool] = False
+    return_code: Given[int] = 0
 
     def encode(self) -> bytes:
         """Return the packet's four bytes."""
-        if not isinstance(self.return_code, int) or not 0 <= self.return_code <= 5:
-            raise UsageError(f"CONNACK code {self.return_code!r}; allowed: 0 to 5", rule="U-6")
-        if self.session_present and self.return_code:
-            raise UsageError("session present with a refusal", rule="MQTT-3.2.2-4")
-        return bytes((0x20, 2, bool(self.session_present), self.return_code))
+        session_present = encode_flag(self.session_present, "session present")
+        return_code = encode_number(self.return_code, "CONNACK code", 0, 5, "U-6")
+        if session_present and return_code:
+            raise UsageError(
+                f"found session present with code {return_code}; allowed: only with code 0",
+                rule="MQTT-3.2.2-4",
+            )
+        return bytes((0x20, 2, session_present, return_code))
 
     @classmethod
     def decode(cls, flags: int, body: bytes) -> Self:
         """Read the body of two bytes."""
-        acknowledge_flags, return_code = body
+        acknowledge_flags = body[0]
+        return_code = body[1]
         if acknowledge_flags > 1:
-            raise MalformedPacket("U-5", f"flags {acknowledge_flags:#04x}", "0 or 1", 0)
+            raise MalformedPacket(
+                "U-5", f"CONNACK acknowledge flags {acknowledge_flags:#04x}", "0 or 1", 0
+            )
         if return_code > 5:
             raise MalformedPacket("U-6", f"CONNACK code {return_code}", "0 to 5", 1)
         if acknowledge_flags and return_code:
@@ -197,8 +230,41 @@ class ConnAck:
         return cls(bool(acknowledge_flags), return_code)
 
 
-@dataclass(slots=True)
-class Publish:
+_pack_start = Struct(">BBH").pack
+_pack_u16 = Struct(">H").pack
+_BYTES: Final[list[bytes]] = [bytes((number,)) for number in range(256)]
+
+
+def _join_publish(
+    first_byte: int, length: int, topic: bytes, packet_id: int, payload: bytes
+) -> bytes:
+    """Return a PUBLISH of checked parts; ``length`` is below 128, ``packet_id`` 0 with QoS 0.
+
+    Hot, compiled: bytes that are ready made and one format, which the compiler turns into a single
+    allocation, are 70 ns faster than structs and a join; interpreted they are 90 ns slower.
+    """
+    if packet_id:
+        return b"%b%b\0%b%b%b%b%b" % (
+            _BYTES[first_byte],
+            _BYTES[length],
+            _BYTES[len(topic)],
+            topic,
+            _BYTES[packet_id >> 8],
+            _BYTES[packet_id & 255],
+            payload,
+        )
+    return b"%b%b\0%b%b%b" % (
+        _BYTES[first_byte],
+        _BYTES[length],
+        _BYTES[len(topic)],
+        topic,
+        payload,
+    )
+
+
+@compiled_class(acyclic=True, free_list_len=1)
+@dataclass(init=False, slots=True)
+class Publish(Value):
     """An application message on its way (section 3.3).
 
     Attributes:
@@ -210,33 +276,92 @@ class Publish:
         packet_id: 1 to 65535 with QoS 1 and 2; None with QoS 0.
     """
 
-    MIN_SIZE: ClassVar[int] = 3
-    MAX_SIZE: ClassVar[int] = MAX_REMAINING_LENGTH
+    topic: Given[str]
+    payload: Given[bytes] = b""
+    qos: Given[int] = 0
+    retain: Given[bool] = False
+    dup: Given[bool] = False
+    packet_id: Given[int | None] = None
 
-    topic: str
-    payload: bytes = b""
-    qos: int = 0
-    retain: bool = False
-    dup: bool = False
-    packet_id: int | None = None
+    # Hot: a generated __init__ is not compiled.
+    def __init__(  # noqa: PLR0917  # the fields, in their order
+        self,
+        topic: Given[str],
+        payload: Given[bytes] = b"",
+        qos: Given[int] = 0,
+        retain: Given[bool] = False,
+        dup: Given[bool] = False,
+        packet_id: Given[int | None] = None,
+    ) -> None:
+        self.topic = topic
+        self.payload = payload
+        self.qos = qos
+        self.retain = retain
+        self.dup = dup
+        self.packet_id = packet_id
 
     def encode(self) -> bytes:
         """Return the packet's bytes."""
-        if not isinstance(self.payload, bytes):
-            raise UsageError(f"payload: found {type(self.payload).__name__}; allowed: bytes")
-        body = encode_text(self.topic, "topic name")
+        # Hot: a short packet in which nothing is wrong or rare, in one pass: 480 ns instead of
+        # 1500 interpreted, 200 instead of 550 compiled. Whatever else it is, the careful way
+        # below finds out.
+        topic = self.topic
+        payload = self.payload
+        qos = self.qos
+        packet_id = self.packet_id
+        if (
+            type(topic) is str
+            and type(payload) is bytes
+            and type(qos) is int
+            and self.retain is False
+            and self.dup is False
+            and not ("#" in topic or "+" in topic or "\0" in topic)
+        ):
+            try:
+                raw = topic.encode()
+            except UnicodeEncodeError:
+                raw = b""
+            size = len(raw)
+            length = size + len(payload) + 2
+            if size and length < 126:
+                if qos == 0 and packet_id is None:
+                    if COMPILED:
+                        return _join_publish(0x30, length, raw, 0, payload)
+                    return b"".join((_pack_start(0x30, length, size), raw, payload))
+                if 1 <= qos <= 2 and type(packet_id) is int and 1 <= packet_id <= 65535:
+                    first_byte = 0x30 + 2 * qos
+                    length += 2
+                    if COMPILED:
+                        return _join_publish(first_byte, length, raw, packet_id, payload)
+                    start = _pack_start(first_byte, length, size)
+                    return b"".join((start, raw, _pack_u16(packet_id), payload))
+        return self._encode_carefully()
+
+    def _encode_carefully(self) -> bytes:
+        """Return the packet's bytes, or say which rule it breaks."""
         fault = topic_name_fault(self.topic)
         if fault:
             raise usage_error(fault)
-        if _qos_of(self.qos, "QoS"):
-            body += encode_packet_id(self.packet_id)
+        payload = self.payload
+        if not isinstance(payload, bytes):
+            raise UsageError(
+                f"payload: found {type(payload).__name__}; allowed: bytes", rule="U-10"
+            )
+        qos = encode_number(self.qos, "QoS", 0, 2, "MQTT-3.3.1-4")
+        dup = encode_flag(self.dup, "dup")
+        first_byte = 0x30 | dup << 3 | qos << 1 | encode_flag(self.retain, "retain")
+        head = encode_text(self.topic, "topic name", "MQTT-3.3.2-1")
+        if qos:
+            head += encode_packet_id(self.packet_id)
         elif self.packet_id is not None:
-            raise UsageError("a packet identifier with QoS 0", rule="MQTT-2.3.1-5")
-        elif self.dup:
-            raise UsageError("DUP with QoS 0", rule="MQTT-3.3.1-2")
-        flags = (0x08 if self.dup else 0) | self.qos << 1 | (1 if self.retain else 0)
-        length = encode_remaining_length(len(body) + len(self.payload))
-        return b"".join((bytes((0x30 | flags,)), length, body, self.payload))
+            raise UsageError(
+                f"found packet identifier {self.packet_id!r} with QoS 0; allowed: none",
+                rule="MQTT-2.3.1-5",
+            )
+        elif dup:
+            raise UsageError("found DUP with QoS 0; allowed: no DUP", rule="MQTT-3.3.1-2")
+        length = encode_remaining_length(len(head) + len(payload))
+        return b"".join((bytes((first_byte,)), length, head, payload))
 
     @classmethod
     def decode(cls, flags: int, body: bytes) -> Self:
@@ -249,7 +374,8 @@ class Publish:
         topic = decode_text(body[2:at], "topic name", 2)
         fault = topic_name_fault(topic)
         if fault:
-            raise MalformedPacket(*fault, 2)
+            rule, found, allowed = fault
+            raise MalformedPacket(rule, found, allowed, 2)
         qos = flags >> 1 & 3
         packet_id = None
         if qos:
@@ -264,27 +390,28 @@ class Publish:
         return cls(topic, body[at:], qos, bool(flags & 1), bool(flags & 8), packet_id)
 
 
-class _PacketIdOnly:
-    """What PUBACK, PUBREC, PUBREL, PUBCOMP and UNSUBACK share: a packet identifier and no more."""
+def _acknowledge(first_byte: int, packet_id: Given[int]) -> bytes:
+    """Return the four bytes of a packet that says no more than a packet identifier."""
+    # Hot: 110 ns instead of 200 interpreted, 20 instead of 60 compiled.
+    if type(packet_id) is int and 1 <= packet_id <= 65535:
+        return (first_byte << 24 | 2 << 16 | packet_id).to_bytes(4, "big")
+    return bytes((first_byte, 2)) + encode_packet_id(packet_id)
 
-    __slots__ = ()
 
-    FIRST_BYTE: ClassVar[int]
-    MIN_SIZE: ClassVar[int] = 2
-    MAX_SIZE: ClassVar[int] = 2
+@compiled_class(acyclic=True, free_list_len=1)
+@dataclass(init=False, slots=True)
+class Acknowledgement(Value):
+    """What PUBACK, PUBREC, PUBREL, PUBCOMP and UNSUBACK share: a packet identifier and no more.
 
-    packet_id: int
+    Attributes:
+        packet_id: that of the packet it answers, 1 to 65535.
+    """
 
-    def __init__(self, packet_id: int) -> None:
-        raise NotImplementedError
+    packet_id: Given[int]
 
-    def encode(self) -> bytes:
-        """Return the packet's four bytes."""
-        packet_id = self.packet_id
-        fault = packet_id_fault(packet_id)
-        if fault:
-            raise usage_error(fault)
-        return bytes((self.FIRST_BYTE, 2, packet_id >> 8, packet_id & 255))
+    # Hot: a generated __init__ is not compiled.
+    def __init__(self, packet_id: Given[int]) -> None:
+        self.packet_id = packet_id
 
     @classmethod
     def decode(cls, flags: int, body: bytes) -> Self:
@@ -295,56 +422,48 @@ class _PacketIdOnly:
         return cls(packet_id)
 
 
-@dataclass(slots=True)
-class PubAck(_PacketIdOnly):
-    """A QoS 1 PUBLISH has arrived (section 3.4).
+@compiled_class(acyclic=True, free_list_len=1)
+@dataclass(init=False, slots=True)
+class PubAck(Acknowledgement):
+    """A QoS 1 PUBLISH has arrived (section 3.4)."""
 
-    Attributes:
-        packet_id: that of the PUBLISH, 1 to 65535.
-    """
-
-    FIRST_BYTE: ClassVar[int] = 0x40
-    packet_id: int
+    def encode(self) -> bytes:
+        """Return the packet's four bytes."""
+        return _acknowledge(0x40, self.packet_id)
 
 
-@dataclass(slots=True)
-class PubRec(_PacketIdOnly):
-    """A QoS 2 PUBLISH has arrived; first of three answers (section 3.5).
+@compiled_class(acyclic=True, free_list_len=1)
+@dataclass(init=False, slots=True)
+class PubRec(Acknowledgement):
+    """A QoS 2 PUBLISH has arrived; first of three answers (section 3.5)."""
 
-    Attributes:
-        packet_id: that of the PUBLISH, 1 to 65535.
-    """
-
-    FIRST_BYTE: ClassVar[int] = 0x50
-    packet_id: int
+    def encode(self) -> bytes:
+        """Return the packet's four bytes."""
+        return _acknowledge(0x50, self.packet_id)
 
 
-@dataclass(slots=True)
-class PubRel(_PacketIdOnly):
-    """The sender of a QoS 2 PUBLISH will not send it again (section 3.6).
+@compiled_class(acyclic=True, free_list_len=1)
+@dataclass(init=False, slots=True)
+class PubRel(Acknowledgement):
+    """The sender of a QoS 2 PUBLISH will not send it again (section 3.6)."""
 
-    Attributes:
-        packet_id: that of the PUBLISH, 1 to 65535.
-    """
-
-    FIRST_BYTE: ClassVar[int] = 0x62  # [MQTT-3.6.1-1]
-    packet_id: int
+    def encode(self) -> bytes:
+        """Return the packet's four bytes."""
+        return _acknowledge(0x62, self.packet_id)
 
 
-@dataclass(slots=True)
-class PubComp(_PacketIdOnly):
-    """A QoS 2 exchange is complete (section 3.7).
+@compiled_class(acyclic=True, free_list_len=1)
+@dataclass(init=False, slots=True)
+class PubComp(Acknowledgement):
+    """A QoS 2 exchange is complete (section 3.7)."""
 
-    Attributes:
-        packet_id: that of the PUBLISH, 1 to 65535.
-    """
-
-    FIRST_BYTE: ClassVar[int] = 0x70
-    packet_id: int
+    def encode(self) -> bytes:
+        """Return the packet's four bytes."""
+        return _acknowledge(0x70, self.packet_id)
 
 
 @dataclass(slots=True)
-class Subscription:
+class Subscription(Value):
     """One wish of a SUBSCRIBE: a topic filter and the highest QoS to send for it (section 3.8.3).
 
     Attributes:
@@ -352,12 +471,12 @@ class Subscription:
         qos: 0, 1 or 2.
     """
 
-    topic_filter: str
-    qos: int = 0
+    topic_filter: Given[str]
+    qos: Given[int] = 0
 
 
 @dataclass(slots=True)
-class Subscribe:
+class Subscribe(Value):
     """A client asks for messages (section 3.8).
 
     Attributes:
@@ -365,31 +484,32 @@ class Subscribe:
         subscriptions: one or more.
     """
 
-    MIN_SIZE: ClassVar[int] = 6
-    MAX_SIZE: ClassVar[int] = MAX_REMAINING_LENGTH
-
-    packet_id: int
-    subscriptions: list[Subscription]
+    packet_id: Given[int]
+    subscriptions: Given[list[Subscription]]
 
     def encode(self) -> bytes:
         """Return the packet's bytes."""
-        if not self.subscriptions:
-            raise UsageError("SUBSCRIBE without a topic filter", rule="MQTT-3.8.3-3")
         parts = [encode_packet_id(self.packet_id)]
-        for subscription in self.subscriptions:
-            parts.append(_encode_filter(subscription.topic_filter))
-            parts.append(bytes((_qos_of(subscription.qos, "requested QoS"),)))
+        for subscription in _entries(self.subscriptions, "subscriptions", "MQTT-3.8.3-3"):
+            if not isinstance(subscription, Subscription):
+                raise UsageError(
+                    f"subscriptions: found {type(subscription).__name__}; allowed: Subscription",
+                    rule="MQTT-3.8.3-3",
+                )
+            parts.append(_encode_filter(subscription.topic_filter, "MQTT-3.8.3-1"))
+            qos = encode_number(subscription.qos, "requested QoS", 0, 2, "MQTT-3.8.3-4")
+            parts.append(bytes((qos,)))
         return _frame(0x82, b"".join(parts))
 
     @classmethod
     def decode(cls, flags: int, body: bytes) -> Self:
         """Read the body."""
-        reader = FieldReader(body, "MQTT-3.8.3-3")
+        reader = FieldReader(body)
         packet_id = reader.packet_id()
         subscriptions: list[Subscription] = []
-        while not reader.exhausted or not subscriptions:
-            topic_filter = _read_filter(reader)
-            qos = reader.u8("requested QoS")
+        while not reader.exhausted:
+            topic_filter = _read_filter(reader, "MQTT-3.8.3-1")
+            qos = reader.u8("requested QoS", "MQTT-3.8.3-3")
             if qos > 2:
                 raise MalformedPacket(
                     "MQTT-3.8.3-4", f"requested QoS {qos:#04x}", "0, 1 or 2", reader.at - 1
@@ -399,7 +519,7 @@ class Subscribe:
 
 
 @dataclass(slots=True)
-class SubAck:
+class SubAck(Value):
     """The server's answer to SUBSCRIBE (section 3.9).
 
     Attributes:
@@ -407,28 +527,29 @@ class SubAck:
         return_codes: for each filter, in order, the granted QoS 0, 1 or 2, or 0x80 for refused.
     """
 
-    MIN_SIZE: ClassVar[int] = 3
-    MAX_SIZE: ClassVar[int] = MAX_REMAINING_LENGTH
-
-    packet_id: int
-    return_codes: list[int]
+    packet_id: Given[int]
+    return_codes: Given[list[int]]
 
     def encode(self) -> bytes:
         """Return the packet's bytes."""
-        if not self.return_codes:
-            raise UsageError("SUBACK without a return code", rule="MQTT-3.8.4-5")
-        for code in self.return_codes:
-            if code not in (0, 1, 2, REFUSED):
+        packet_id = encode_packet_id(self.packet_id)
+        codes = bytearray()
+        for code in _entries(self.return_codes, "return codes", "MQTT-3.8.4-5"):
+            if (
+                not isinstance(code, int)
+                or isinstance(code, bool)
+                or code not in (0, 1, 2, REFUSED)
+            ):
                 raise UsageError(
-                    f"SUBACK code {code!r}; allowed: 0, 1, 2, 0x80", rule="MQTT-3.9.3-2"
+                    f"SUBACK code: found {code!r}; allowed: 0, 1, 2 or 0x80", rule="MQTT-3.9.3-2"
                 )
-        return _frame(0x90, encode_packet_id(self.packet_id) + bytes(self.return_codes))
+            codes.append(code)
+        return _frame(0x90, packet_id + bytes(codes))
 
     @classmethod
     def decode(cls, flags: int, body: bytes) -> Self:
         """Read the body."""
-        reader = FieldReader(body, "MQTT-3.8.4-5")
-        packet_id = reader.packet_id()
+        packet_id = FieldReader(body).packet_id()
         return_codes = list(body[2:])
         for at, code in enumerate(return_codes, 2):
             if code not in (0, 1, 2, REFUSED):
@@ -439,7 +560,7 @@ class SubAck:
 
 
 @dataclass(slots=True)
-class Unsubscribe:
+class Unsubscribe(Value):
     """A client takes wishes back (section 3.10).
 
     Attributes:
@@ -447,73 +568,69 @@ class Unsubscribe:
         topic_filters: one or more, spelled exactly as they were subscribed.
     """
 
-    MIN_SIZE: ClassVar[int] = 5
-    MAX_SIZE: ClassVar[int] = MAX_REMAINING_LENGTH
-
-    packet_id: int
-    topic_filters: list[str]
+    packet_id: Given[int]
+    topic_filters: Given[list[str]]
 
     def encode(self) -> bytes:
         """Return the packet's bytes."""
-        if isinstance(self.topic_filters, str):
-            raise UsageError("topic filters: found str; allowed: a list of str")
-        if not self.topic_filters:
-            raise UsageError("UNSUBSCRIBE without a topic filter", rule="MQTT-3.10.3-2")
-        filters = b"".join(map(_encode_filter, self.topic_filters))
-        return _frame(0xA2, encode_packet_id(self.packet_id) + filters)
+        parts = [encode_packet_id(self.packet_id)]
+        for topic_filter in _entries(self.topic_filters, "topic filters", "MQTT-3.10.3-2"):
+            parts.append(_encode_filter(topic_filter, "MQTT-3.10.3-1"))
+        return _frame(0xA2, b"".join(parts))
 
     @classmethod
     def decode(cls, flags: int, body: bytes) -> Self:
         """Read the body."""
-        reader = FieldReader(body, "MQTT-3.10.3-2")
+        reader = FieldReader(body)
         packet_id = reader.packet_id()
         topic_filters: list[str] = []
-        while not reader.exhausted or not topic_filters:
-            topic_filters.append(_read_filter(reader))
+        while not reader.exhausted:
+            topic_filters.append(_read_filter(reader, "MQTT-3.10.3-1"))
         return cls(packet_id, topic_filters)
 
 
-def _encode_filter(topic_filter: str) -> bytes:
-    field = encode_text(topic_filter, "topic filter")
+def _entries(entries: Given[object], what: str, rule: str) -> list[Any]:
+    """Return the entries of a list or tuple that may not be empty."""
+    if not isinstance(entries, (list, tuple)):
+        raise UsageError(f"{what}: found {type(entries).__name__}; allowed: a list", rule=rule)
+    if not entries:
+        raise UsageError(f"{what}: found none; allowed: at least one", rule=rule)
+    return list(entries)
+
+
+def _encode_filter(topic_filter: Given[str], rule: str) -> bytes:
     fault = topic_filter_fault(topic_filter)
     if fault:
         raise usage_error(fault)
-    return field
+    return encode_text(topic_filter, "topic filter", rule)
 
 
-def _read_filter(reader: FieldReader) -> str:
+def _read_filter(reader: FieldReader, rule: str) -> str:
     start = reader.at + 2
-    topic_filter = reader.text("topic filter")
+    topic_filter = reader.text("topic filter", rule)
     fault = topic_filter_fault(topic_filter)
     if fault:
-        raise MalformedPacket(*fault, start)
+        rule, found, allowed = fault
+        raise MalformedPacket(rule, found, allowed, start)
     return topic_filter
 
 
+@dataclass(init=False, slots=True)
+class UnsubAck(Acknowledgement):
+    """The server's answer to UNSUBSCRIBE (section 3.11)."""
+
+    def encode(self) -> bytes:
+        """Return the packet's four bytes."""
+        return _acknowledge(0xB0, self.packet_id)
+
+
 @dataclass(slots=True)
-class UnsubAck(_PacketIdOnly):
-    """The server's answer to UNSUBSCRIBE (section 3.11).
-
-    Attributes:
-        packet_id: that of the UNSUBSCRIBE, 1 to 65535.
-    """
-
-    FIRST_BYTE: ClassVar[int] = 0xB0
-    packet_id: int
-
-
-class _Bare:
-    """What PINGREQ, PINGRESP and DISCONNECT share: they say nothing but their name."""
-
-    __slots__ = ()
-
-    FIRST_BYTE: ClassVar[int]
-    MIN_SIZE: ClassVar[int] = 0
-    MAX_SIZE: ClassVar[int] = 0
+class PingReq(Value):
+    """The client is alive and asks whether the server is (section 3.12)."""
 
     def encode(self) -> bytes:
         """Return the packet's two bytes."""
-        return bytes((self.FIRST_BYTE, 0))
+        return b"\xc0\x00"
 
     @classmethod
     def decode(cls, flags: int, body: bytes) -> Self:
@@ -522,24 +639,31 @@ class _Bare:
 
 
 @dataclass(slots=True)
-class PingReq(_Bare):
-    """The client is alive and asks whether the server is (section 3.12)."""
-
-    FIRST_BYTE: ClassVar[int] = 0xC0
-
-
-@dataclass(slots=True)
-class PingResp(_Bare):
+class PingResp(Value):
     """The server is alive (section 3.13)."""
 
-    FIRST_BYTE: ClassVar[int] = 0xD0
+    def encode(self) -> bytes:
+        """Return the packet's two bytes."""
+        return b"\xd0\x00"
+
+    @classmethod
+    def decode(cls, flags: int, body: bytes) -> Self:
+        """Read the empty body."""
+        return cls()
 
 
 @dataclass(slots=True)
-class Disconnect(_Bare):
+class Disconnect(Value):
     """The client leaves on purpose; its will is dropped (section 3.14)."""
 
-    FIRST_BYTE: ClassVar[int] = 0xE0
+    def encode(self) -> bytes:
+        """Return the packet's two bytes."""
+        return b"\xe0\x00"
+
+    @classmethod
+    def decode(cls, flags: int, body: bytes) -> Self:
+        """Read the empty body."""
+        return cls()
 
 
 Packet = (
@@ -560,25 +684,43 @@ Packet = (
 )
 """Any control packet."""
 
-PACKET_TYPES: dict[int, type[Packet]] = {
-    0x10: Connect,
-    0x20: ConnAck,
-    **{
-        # Every flag combination but QoS 3 [MQTT-3.3.1-4] and DUP with QoS 0 [MQTT-3.3.1-2].
-        0x30 | flags: Publish
-        for flags in range(16)
-        if flags & 6 != 6 and not (flags & 8 and not flags & 6)
-    },
-    0x40: PubAck,
-    0x50: PubRec,
-    0x62: PubRel,
-    0x70: PubComp,
-    0x82: Subscribe,
-    0x90: SubAck,
-    0xA2: Unsubscribe,
-    0xB0: UnsubAck,
-    0xC0: PingReq,
-    0xD0: PingResp,
-    0xE0: Disconnect,
+
+@dataclass(slots=True)
+class Shape:
+    """What a first byte announces: the packet's type, and how long its body can be.
+
+    Attributes:
+        packet_type: the packet's class.
+        smallest: the least remaining length in bytes.
+        largest: the greatest remaining length in bytes.
+        rule: the id of the statement that another remaining length breaks.
+    """
+
+    packet_type: type[Packet]
+    smallest: int
+    largest: int
+    rule: str
+
+
+_QOS_0 = Shape(Publish, 3, MAX_REMAINING_LENGTH, "MQTT-4.7.3-1")
+_QOS_1_OR_2 = Shape(Publish, 5, MAX_REMAINING_LENGTH, "MQTT-2.3.1-1")
+
+SHAPES: Final[dict[int, Shape]] = {
+    0x10: Shape(Connect, 12, MAX_REMAINING_LENGTH, "MQTT-3.1.3-3"),
+    0x20: Shape(ConnAck, 2, 2, "U-7"),
+    # QoS 3 is nowhere [MQTT-3.3.1-4], and DUP is not with QoS 0 [MQTT-3.3.1-2].
+    **dict.fromkeys((0x30, 0x31), _QOS_0),
+    **dict.fromkeys((0x32, 0x33, 0x34, 0x35, 0x3A, 0x3B, 0x3C, 0x3D), _QOS_1_OR_2),
+    0x40: Shape(PubAck, 2, 2, "U-7"),
+    0x50: Shape(PubRec, 2, 2, "U-7"),
+    0x62: Shape(PubRel, 2, 2, "U-7"),
+    0x70: Shape(PubComp, 2, 2, "U-7"),
+    0x82: Shape(Subscribe, 6, MAX_REMAINING_LENGTH, "MQTT-3.8.3-3"),
+    0x90: Shape(SubAck, 3, MAX_REMAINING_LENGTH, "MQTT-3.8.4-5"),
+    0xA2: Shape(Unsubscribe, 5, MAX_REMAINING_LENGTH, "MQTT-3.10.3-2"),
+    0xB0: Shape(UnsubAck, 2, 2, "U-7"),
+    0xC0: Shape(PingReq, 0, 0, "U-7"),
+    0xD0: Shape(PingResp, 0, 0, "U-7"),
+    0xE0: Shape(Disconnect, 0, 0, "U-7"),
 }
 """Which packet a first byte announces; a byte that is not here announces none [MQTT-2.2.2-1]."""

@@ -3,24 +3,23 @@
 Knows MQTT 3.1.1 section 4.7. Does not know packets, sessions or who subscribed to what.
 """
 
-from .fields import Fault
+from .fields import MAX_FIELD_SIZE, Fault
+from .given import Given
 
 
-def topic_name_fault(topic: str) -> Fault | None:
+def topic_name_fault(topic: Given[str]) -> Fault | None:
     """Say what is wrong with a topic name; None if it may be published to."""
-    if not topic:
-        return ("MQTT-4.7.3-1", "an empty topic name", "at least one character")
-    if "#" in topic or "+" in topic:
+    fault = _text_fault(topic, "topic name")
+    if fault is None and ("#" in topic or "+" in topic):
         return ("MQTT-3.3.2-2", f"a wildcard in topic name {topic!r}", "no '#' and no '+'")
-    return None
+    return fault
 
 
-def topic_filter_fault(topic_filter: str) -> Fault | None:
+def topic_filter_fault(topic_filter: Given[str]) -> Fault | None:
     """Say what is wrong with a topic filter; None if it may be subscribed to."""
-    if not topic_filter:
-        return ("MQTT-4.7.3-1", "an empty topic filter", "at least one character")
-    if "#" not in topic_filter and "+" not in topic_filter:
-        return None
+    fault = _text_fault(topic_filter, "topic filter")
+    if fault is not None or ("#" not in topic_filter and "+" not in topic_filter):
+        return fault
     levels = topic_filter.split("/")
     for number, level in enumerate(levels, 1):
         if "#" in level and (level != "#" or number < len(levels)):
@@ -38,6 +37,23 @@ def topic_filter_fault(topic_filter: str) -> Fault | None:
     return None
 
 
+def _text_fault(text: Given[str], what: str) -> Fault | None:
+    """Say what is wrong with a text that is to be a topic name or filter."""
+    if not isinstance(text, str):
+        return ("MQTT-4.7.3-1", f"{what} of type {type(text).__name__}", "str")
+    if not text:
+        return ("MQTT-4.7.3-1", f"an empty {what}", "at least one character")
+    if "\0" in text:
+        return ("MQTT-4.7.3-2", f"U+0000 in {what} {text!r}", "no U+0000")
+    try:
+        size = len(text.encode("utf-8"))
+    except UnicodeEncodeError:
+        return ("MQTT-1.5.3-1", f"a lone surrogate in {what} {text!r}", "well-formed text")
+    if size > MAX_FIELD_SIZE:
+        return ("MQTT-4.7.3-3", f"{what} of {size} bytes", f"at most {MAX_FIELD_SIZE} bytes")
+    return None
+
+
 def matches(topic_filter: str, topic: str) -> bool:
     """Tell whether a topic name matches a topic filter (both valid).
 
@@ -45,7 +61,7 @@ def matches(topic_filter: str, topic: str) -> bool:
     starts with a wildcard does not match a name that starts with ``$`` [MQTT-4.7.2-1]; ``a/#``
     matches ``a`` too (U-22).
     """
-    if topic.startswith("$") and topic_filter[0] in "#+":
+    if topic.startswith("$") and topic_filter[0] in ("#", "+"):
         return False
     wanted = topic_filter.split("/")
     found = topic.split("/")

@@ -3,6 +3,8 @@
 import datetime
 import ssl
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,51 @@ def test_a_lost_ca_is_made_anew_with_a_server_certificate_of_its_own(tmp_path: P
     prepare_certificates(tmp_path)
     server = x509.load_pem_x509_certificate(files.chain_file.read_bytes())
     server.verify_directly_issued_by(x509.load_pem_x509_certificate(files.ca_file.read_bytes()))
+
+
+def test_files_that_do_not_belong_together_are_made_anew(tmp_path: Path) -> None:
+    files = prepare_certificates(tmp_path / "a")
+    for name in ("ca.key", "server.key"):
+        other = prepare_certificates(tmp_path / name)
+        (tmp_path / "a" / name).write_bytes((other.ca_file.parent / name).read_bytes())
+        prepare_certificates(tmp_path / "a").context()
+        server = x509.load_pem_x509_certificate(files.chain_file.read_bytes())
+        server.verify_directly_issued_by(x509.load_pem_x509_certificate(files.ca_file.read_bytes()))
+
+
+def test_keys_that_were_opened_to_others_are_closed_again(tmp_path: Path) -> None:
+    prepare_certificates(tmp_path)
+    (tmp_path / "ca.key").chmod(0o644)
+    prepare_certificates(tmp_path)
+    assert stat.S_IMODE((tmp_path / "ca.key").stat().st_mode) == 0o600
+
+
+def test_processes_that_start_at_once_on_one_folder_agree(tmp_path: Path) -> None:
+    start = (
+        "import sys, pathlib\n"
+        "from mqttws.local.certificates import prepare_certificates\n"
+        "sys.stdin.read(1)\n"
+        "prepare_certificates(pathlib.Path(sys.argv[1])).context()\n"
+    )
+    for folder in (tmp_path / str(number) for number in range(3)):
+        started = [
+            subprocess.Popen([sys.executable, "-c", start, str(folder)], stdin=subprocess.PIPE)
+            for _ in range(3)
+        ]
+        for process in started:
+            assert process.stdin is not None
+            process.stdin.write(b"x")
+            process.stdin.flush()
+        for process in started:
+            process.communicate(timeout=60)
+            assert process.returncode == 0
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 70])
+def test_a_host_that_cannot_be_one_is_told(tmp_path: Path, host: str) -> None:
+    with pytest.raises(UsageError, match="host"):
+        prepare_certificates(tmp_path / "state", [host])
+    assert not (tmp_path / "state").exists()
 
 
 def test_what_is_about_to_end_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

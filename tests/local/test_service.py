@@ -575,6 +575,31 @@ async def test_a_token_for_another_device_is_401(
     assert token not in caplog.text
 
 
+async def test_a_device_that_acknowledges_nothing_is_let_go(local_dps: LocalDps) -> None:
+    async with local_dps as dps:
+        key = dps.enroll_device("dev")
+        async with device(dps) as peer:
+            await ready(dps, peer, key)
+            for _ in range(local_dps_module.MAX_UNACKNOWLEDGED + 1):
+                await peer.send(register(qos=0))
+            assert await closed_by_service(peer) == 1008
+
+
+async def test_a_close_reason_forges_no_log_line(
+    local_dps: LocalDps, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "mqttws.local")
+    async with local_dps as dps:
+        key = dps.enroll_device("dev")
+        async with device(dps) as peer:
+            await ready(dps, peer, key)
+            await peer.socket.close(4000, "bye\nforged: \x1b[31m")
+        while "closed:" not in caplog.text:
+            await asyncio.sleep(0.01)
+    assert "\x1b" not in caplog.text
+    assert all("\n" not in record.getMessage() for record in caplog.records)
+
+
 async def test_malformed_json_is_400(local_dps: LocalDps) -> None:
     async with local_dps as dps:
         key = dps.enroll_device("dev")

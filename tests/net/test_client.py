@@ -235,6 +235,8 @@ async def test_misuse_is_told_at_the_call_and_harms_nothing(certificates: Certif
                 client.publish("t" * 65536),
                 client.publish("t", qos=3),
                 client.publish("t", 5),  # type: ignore[arg-type]
+                client.publish("t", "\ud800"),
+                client.subscribe([("a",)]),  # type: ignore[list-item]
                 client.subscribe("a/#/b"),
                 client.subscribe([]),
                 client.unsubscribe(),
@@ -327,6 +329,67 @@ async def test_a_consumer_that_publishes_in_its_loop_never_deadlocks(
                 if len(seen) == 100:
                     break
             assert seen == list(range(100))
+
+
+async def test_an_answer_that_comes_while_the_request_is_being_sent_is_not_missed(
+    certificates: Certificates,
+) -> None:
+    async with broker(**carried_by("wss", certificates)) as server:  # type: ignore[arg-type]
+        async with client_of(server, certificates, request_timeout=20) as client:
+            await asyncio.gather(*(client.publish("t", bytes(300_000), qos=1) for _ in range(30)))
+
+
+async def test_a_reader_that_is_woken_and_cancelled_wakes_the_next(
+    certificates: Certificates,
+) -> None:
+    async with broker(**carried_by("wss", certificates)) as server:  # type: ignore[arg-type]
+        async with client_of(server, certificates) as client:
+            await client.subscribe("t", qos=1)
+            first = asyncio.ensure_future(anext(client.messages()))
+            second = asyncio.ensure_future(anext(client.messages()))
+            await asyncio.sleep(0)
+            link = server.last
+            link.protocol.publish("t", b"x", 0)
+            link.pump()
+            while not client._link._queue:  # type: ignore[union-attr]
+                await asyncio.sleep(0)
+            first.cancel()
+            async with asyncio.timeout(10):
+                assert (await second).payload == b"x"
+            assert first.cancelled()
+
+
+@pytest.mark.parametrize("while_waiting", [False, True])
+async def test_a_server_that_floods_is_bounded_in_bytes(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch, while_waiting: bool
+) -> None:
+    monkeypatch.setattr("mqttws.net.client.MAX_UNREAD_BYTES", 100_000)
+    monkeypatch.setattr("mqttws.net.client.MAX_UNREAD_BYTES_WAITING", 1_000_000)
+    flood = frame(encode(Publish("t" * 60_000)))
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await upgrade(reader, writer)
+        await read_frame(reader)
+        writer.write(frame(CONNACK))
+        while True:
+            writer.write(flood)
+            await writer.drain()
+
+    async with listening(handler, certificates.server()) as port:
+        client = AsyncClient(
+            f"wss://127.0.0.1:{port}/", tls=TlsConfig(ca=certificates.ca_file, only_ca=True)
+        )
+        async with client:
+            if while_waiting:
+                with pytest.raises(ConnectionLost, match="unread"):
+                    await client.subscribe("t")
+                assert not client.connected
+            else:
+                messages = client.messages()
+                for _ in range(20):
+                    await anext(messages)
+                    assert client._link is not None
+                    assert client._link._unread_bytes < 2_000_000
 
 
 async def test_a_message_that_was_not_handed_out_is_not_acknowledged(

@@ -465,6 +465,10 @@ async def test_the_whole_walk_has_one_time_limit(certificates: Certificates) -> 
         "wss://h/a b",
         "wss://h/\u00e4",
         "wss://h/a\r\nX: y",
+        "wss://[::1",
+        "wss://h:0/",
+        "wss://user:secr\u2105et@host/",
+        5,
         "wss://user:secret@host/",
     ],
 )

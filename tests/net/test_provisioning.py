@@ -65,7 +65,11 @@ async def test_every_step_is_told_when_it_begins_and_when_it_has_ended(
     names = ["name", "tcp", "tls", "upgrade", "connect", "subscribe", "register", "poll", "poll"]
     assert told == [(name, outcome) for name in names for outcome in ("open", "ok")]
     details = [step.detail for step in steps[1::2]]
-    assert details[-3:] == ["202 assigning, ask again in 0 s"] * 2 + ["200 assigned"]
+    assert details[-3:] == [
+        "202 assigning, ask again in 0 s",
+        "202 assigning, ask again in 0.1 s",
+        "200 assigned",
+    ]
     assert all(step.seconds >= 0 and step.to_json()["outcome"] == "ok" for step in steps[1::2])
 
 
@@ -141,6 +145,27 @@ def react_to_polls(dps: LocalDps, monkeypatch: pytest.MonkeyPatch, effects: list
         return handle(device, message, qos, unix_now)  # type: ignore[arg-type]
 
     monkeypatch.setattr(dps.service, "handle", instead)
+
+
+async def test_a_service_that_always_says_now_is_not_asked_without_pause(
+    local_dps: LocalDps,
+) -> None:
+    steps: list[Step] = []
+    async with local_dps as dps:
+        dps.service.assigning_polls = 10**9
+        key = dps.enroll_device("my-device")
+        with pytest.raises(RequestTimedOut):
+            await provisioned(dps, key, timeout=1.2, on_step=steps.append)
+    assert 2 <= sum(step.name == "poll" for step in steps) / 2 <= 5
+
+
+async def test_a_watcher_that_raises_ends_nothing(local_dps: LocalDps) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("watching went wrong")
+
+    async with local_dps as dps:
+        key = dps.enroll_device("my-device")
+        assert await provisioned(dps, key, on_step=fail, on_packet=fail)
 
 
 async def test_a_wait_longer_than_the_time_left_ends_at_once(local_dps: LocalDps) -> None:
@@ -223,6 +248,14 @@ async def test_cancelling_at_any_moment_leaves_nothing_behind(local_dps: LocalDp
         {"port": 99999},
         {"payload": {1, 2}},
         {"host": "a b"},
+        {"host": "a/b"},
+        {"host": "u:p@127.0.0.1"},
+        {"host": None},
+        {"path": "x"},
+        {"tls": "x"},
+        {"timeout": -1},
+        {"timeout": float("nan")},
+        {"hop_timeout": "5"},
     ],
 )
 async def test_an_argument_that_cannot_be_right_is_told_before_anything_is_sent(
@@ -232,7 +265,7 @@ async def test_an_argument_that_cannot_be_right_is_told_before_anything_is_sent(
         await provision_async("0ne00", SymmetricKey("dev", KEY), **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("id_scope", ["", "a/b", None])
+@pytest.mark.parametrize("id_scope", ["", "a/b", "a b", None])
 async def test_an_id_scope_that_cannot_be_one_is_told(id_scope: str) -> None:
     with pytest.raises(UsageError, match="id scope"):
         await provision_async(id_scope, SymmetricKey("dev", KEY))

@@ -1,0 +1,28 @@
+"""How the type checker and the compiler see what callers put into packets.
+
+A packet's fields are checked when it is encoded, with ``UsageError``. A compiled class would check
+a typed field as soon as it is set, with ``TypeError``, which pure Python does not. So a field is
+``Given[str]``: a ``str`` for the type checker and whoever reads it, any object for the compiler,
+which setup.py tells that ``COMPILING`` is true. This file is not compiled itself.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union
+
+__all__ = ["Given", "compiled_class"]
+
+COMPILING = False
+
+T = TypeVar("T")
+
+if not COMPILING:
+    Given = Annotated[T, "as the caller gave it; checked when it is encoded"]
+else:
+    Given = Union[T, Any]  # noqa: UP007  # as an alias with |, mypy takes T for the alias itself
+
+if TYPE_CHECKING:
+    from mypy_extensions import mypyc_attr as compiled_class
+else:
+
+    def compiled_class(**_wishes):
+        """Pass wishes to the compiler (none of them changes what a class does)."""
+        return lambda cls: cls

@@ -1,0 +1,149 @@
+"""The conformance matrix: read from conformance.csv, rendered into spec_notes.md.
+
+``python -m tests.conformance`` writes the table between the two marker comments of the notes.
+Columns of the source: ``id``, ``section``, ``party`` (whom the rule binds), ``layer``, ``rule`` in
+our words, ``enforced`` (``module:name`` below mqttws, or ``websockets`` for the library that makes
+and reads every frame), ``tests`` (node names below tests/), ``remark`` (why a rule does not apply,
+or where we depart from it). ``OPEN`` stands where something is still to be filled in.
+"""
+
+import ast
+import csv
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+SOURCE = TESTS / "conformance.csv"
+NOTES = TESTS.parent / "spec_notes.md"
+PACKAGE = TESTS.parent / "mqttws"
+
+BEGIN = "<!-- conformance matrix: written by python -m tests.conformance -->"
+END = "<!-- end of the conformance matrix -->"
+OPEN = "OPEN"
+LIBRARY = "websockets"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row of the matrix."""
+
+    id: str
+    section: str
+    party: str
+    layer: str
+    rule: str
+    enforced: tuple[str, ...]
+    tests: tuple[str, ...]
+    remark: str
+
+    @property
+    def applies(self) -> bool:
+        """Whether the rule is enforced here, rather than explained away."""
+        return bool(self.enforced or self.tests)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is still to be filled in."""
+        return OPEN in self.enforced or OPEN in self.tests
+
+
+def read() -> list[Rule]:
+    """Return the rows of the source, in its order."""
+    with SOURCE.open(newline="", encoding="utf-8") as file:
+        return [
+            Rule(
+                row["id"],
+                row["section"],
+                row["party"],
+                row["layer"],
+                row["rule"],
+                tuple(row["enforced"].split()),
+                tuple(row["tests"].split()),
+                row["remark"],
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+@cache
+def parse(path: Path) -> ast.Module:
+    """Return the syntax tree of a file."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def has_name(where: str) -> bool:
+    """Tell whether ``module:name`` is in the package; the name may be empty, or dotted."""
+    module, _, name = where.partition(":")
+    path = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
+    if not path.exists():
+        return False
+    return not name or _finds(parse(path), name.split("."))
+
+
+def has_test(node: str) -> bool:
+    """Tell whether ``path::function`` or ``path::Class::function`` is among the tests."""
+    path, _, name = node.partition("::")
+    file = TESTS / path
+    if not name or not file.exists():
+        return False
+    return _finds(parse(file), name.split("::"))
+
+
+def _finds(tree: ast.AST, names: list[str]) -> bool:
+    """Tell whether the names lead from one definition to the next; branches are looked into."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and _finds(node, names):
+            return True
+        found = ""
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found = node.name
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found = node.targets[0].id
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            found = node.target.id
+        if found == names[0] and (len(names) == 1 or _finds(node, names[1:])):
+            return True
+    return False
+
+
+def render(rules: list[Rule]) -> str:
+    """Return the table as Markdown, between its markers."""
+    counts = Counter(
+        "not applicable" if not rule.applies else "open" if rule.is_open else "enforced and proven"
+        for rule in rules
+    )
+    lines = [
+        BEGIN,
+        "",
+        f"{len(rules)} rules: "
+        + ", ".join(f"{counts[kind]} {kind}" for kind in sorted(counts))
+        + ".",
+        "",
+        "| id | rule | binds | enforced in | proven by | remark |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for rule in rules:
+        enforced = "<br>".join(f"`{each}`" for each in rule.enforced)
+        tests = "<br>".join(f"`{each}`" for each in rule.tests)
+        remark = rule.remark if rule.applies else f"not applicable: {rule.remark}"
+        cells = (rule.id, rule.rule, rule.party, enforced, tests, remark)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join([*lines, "", END])
+
+
+def rendered_in(notes: str) -> str:
+    """Return what stands between the markers of the notes, markers included."""
+    begin, end = notes.index(BEGIN), notes.index(END)
+    return notes[begin : end + len(END)]
+
+
+def main() -> None:
+    """Write the table into the notes."""
+    notes = NOTES.read_text(encoding="utf-8")
+    NOTES.write_text(notes.replace(rendered_in(notes), render(read())), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

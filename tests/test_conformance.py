@@ -1,0 +1,148 @@
+"""The matrix is complete, names only what exists, and is what spec_notes.md shows."""
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from tests import conformance, packet_table
+from tests.conformance import LIBRARY, OPEN, Rule
+
+RULES = conformance.read()
+BY_ID = {rule.id: rule for rule in RULES}
+
+# How many numbered statements each section of the standard has: 141 in all.
+STATEMENTS = {
+    "1.5.3": 3, "2.2.2": 2, "2.3.1": 7, "3.1.0": 2, "3.1.2": 24, "3.1.3": 11, "3.1.4": 5,
+    "3.2.0": 1, "3.2.2": 6, "3.3.1": 12, "3.3.2": 3, "3.3.4": 1, "3.3.5": 2, "3.6.1": 1,
+    "3.8.1": 1, "3.8.3": 4, "3.8.4": 6, "3.9.3": 2, "3.10.1": 1, "3.10.3": 2, "3.10.4": 6,
+    "3.12.4": 1, "3.14.1": 1, "3.14.4": 3, "4.1.0": 2, "4.3.1": 1, "4.3.2": 2, "4.3.3": 2,
+    "4.4.0": 1, "4.5.0": 2, "4.6.0": 6, "4.7.1": 3, "4.7.2": 1, "4.7.3": 4, "4.8.0": 2,
+    "6.0.0": 4, "7.0.0": 2, "7.1.1": 1, "7.1.2": 1,
+}  # fmt: skip
+UNNUMBERED = 23
+WEBSOCKET = 70
+
+PARTIES = {"client", "server", "both"}
+LAYERS = {"codec", "client", "server", "transport"}
+
+
+def test_every_rule_has_its_row_and_no_other_has() -> None:
+    assert sum(STATEMENTS.values()) == 141
+    expected = {
+        f"MQTT-{section}-{number + 1}"
+        for section, count in STATEMENTS.items()
+        for number in range(count)
+    }
+    expected |= {f"U-{number + 1}" for number in range(UNNUMBERED)}
+    expected |= {f"WS-{number + 1}" for number in range(WEBSOCKET)}
+    ids = [rule.id for rule in RULES]
+    assert set(ids) ^ expected == set()
+    assert [id for id, count in Counter(ids).items() if count > 1] == []
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_a_row_says_all_there_is_to_say(rule: Rule) -> None:
+    assert rule.section
+    assert rule.rule
+    assert rule.party in PARTIES
+    assert rule.layer in LAYERS
+    if rule.applies:
+        assert rule.enforced
+        assert rule.tests
+    else:
+        assert rule.remark
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_a_row_names_only_what_exists(rule: Rule) -> None:
+    for where in rule.enforced:
+        assert where in (LIBRARY, OPEN) or conformance.has_name(where), where
+    for node in rule.tests:
+        assert node == OPEN or conformance.has_test(node), node
+
+
+def test_no_row_is_left_open() -> None:
+    assert [rule.id for rule in RULES if rule.is_open] == []
+
+
+def test_only_what_dps_does_not_do_is_not_applicable() -> None:
+    assert {rule.layer for rule in RULES if not rule.applies} <= {"server", "transport"}
+
+
+def rules_in(node: ast.AST) -> Iterator[str]:
+    """Yield the rules of every ``mark.rule(...)`` in an expression."""
+    for call in ast.walk(node):
+        if (
+            isinstance(call, ast.Call)
+            and isinstance(call.func, ast.Attribute)
+            and call.func.attr == "rule"
+        ):
+            yield from (str(each.value) for each in call.args if isinstance(each, ast.Constant))
+
+
+def marked() -> Iterator[tuple[str, str]]:
+    """Yield each test, as ``path::function``, with each rule in its marks."""
+    for path in sorted(conformance.TESTS.rglob("test_*.py")):
+        name = path.relative_to(conformance.TESTS).as_posix()
+        tree = conformance.parse(path)
+        named = {
+            target.id: list(rules_in(node.value))
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                for decorator in node.decorator_list:
+                    rules = list(rules_in(decorator))
+                    if isinstance(decorator, ast.Name):
+                        rules += named.get(decorator.id, [])
+                    yield from ((f"{name}::{node.name}", rule) for rule in rules)
+
+
+def test_every_marked_rule_is_in_the_matrix() -> None:
+    marks = list(marked())
+    assert len(marks) > 100
+    assert [mark for mark in marks if mark[1] not in BY_ID] == []
+
+
+def test_every_rule_that_the_packet_table_cites_is_in_the_matrix() -> None:
+    cited = {row.rule for row in packet_table.BAD}
+    cited |= {row.rule for row in packet_table.UNUSABLE if row.rule}
+    assert cited <= set(BY_ID)
+
+
+def test_every_test_that_a_row_names_is_marked_with_its_rule() -> None:
+    marks = set(marked())
+    tables = {
+        "wire/test_refusals.py": {row.rule for row in packet_table.BAD}
+        | {row.rule for row in packet_table.UNUSABLE}
+    }
+    missing = [
+        (rule.id, node)
+        for rule in RULES
+        for node in rule.tests
+        if node != OPEN
+        and (node, rule.id) not in marks
+        and rule.id not in tables.get(node.partition("::")[0], set())
+    ]
+    assert missing == []
+
+
+def test_the_notes_show_the_matrix_as_it_is() -> None:
+    notes = conformance.NOTES.read_text(encoding="utf-8")
+    assert conformance.rendered_in(notes) == conformance.render(RULES), (
+        "run: python -m tests.conformance"
+    )
+
+
+def test_the_checks_can_fail() -> None:
+    assert not conformance.has_name("wire.packets:Publish.nothing")
+    assert not conformance.has_name("wire.nothing:Publish")
+    assert conformance.has_name("wire.packets:Publish.decode")
+    assert not conformance.has_test("wire/test_packets.py::test_nothing")
+    assert not conformance.has_test("wire/test_packets.py")
+    assert conformance.has_test("wire/test_packets.py::test_bytes_decode_to_their_packet")

@@ -1,0 +1,155 @@
+"""How the decoder takes what it is fed, and what that costs."""
+
+import sys
+from io import BytesIO
+
+import pytest
+
+from mqttws.errors import PacketTooLarge
+from mqttws.wire import COMPILED, Decoder, PingReq, PubAck, Publish, encode, framing
+
+
+def test_all_kinds_of_bytes_can_be_fed() -> None:
+    data = encode(Publish("t", b"x", 1, packet_id=1))
+    for piece in (data, bytearray(data), memoryview(data), memoryview(bytearray(b"x" + data))[1:]):
+        decoder = Decoder()
+        decoder.feed(piece)
+        assert decoder.next_packet() == Publish("t", b"x", 1, packet_id=1)
+
+
+def test_what_was_fed_may_change_afterwards() -> None:
+    data = bytearray(encode(Publish("t", b"before")))
+    decoder = Decoder()
+    decoder.feed(data)
+    data[-6:] = b"after!"
+    assert decoder.next_packet() == Publish("t", b"before")
+
+
+def test_a_payload_is_bytes_of_its_own() -> None:
+    for size in (10, 200, 100_000):
+        data = bytearray(encode(Publish("t", bytes(size))))
+        decoder = Decoder()
+        decoder.feed(memoryview(data)[: size // 2])
+        decoder.next_packet()
+        decoder.feed(memoryview(data)[size // 2 :])
+        packet = decoder.next_packet()
+        assert isinstance(packet, Publish)
+        assert type(packet.payload) is bytes
+
+
+def test_an_empty_piece_adds_nothing() -> None:
+    decoder = Decoder()
+    decoder.feed(b"")
+    assert decoder.next_packet() is None
+    decoder.feed(b"\xc0")
+    assert decoder.next_packet() is None
+    decoder.feed(b"")
+    assert decoder.next_packet() is None
+    assert decoder.buffered == 1
+    decoder.feed(b"\x00")
+    assert decoder.next_packet() == PingReq()
+
+
+def test_buffered_counts_what_is_not_yet_part_of_a_packet() -> None:
+    decoder = Decoder()
+    assert decoder.buffered == 0
+    decoder.feed(b"\xc0\x00\xc0\x00\x40")
+    assert decoder.buffered == 5
+    decoder.next_packet()
+    assert decoder.buffered == 3
+    decoder.feed(b"\x02\x00")
+    assert decoder.buffered == 5
+    decoder.next_packet()
+    assert decoder.buffered == 3
+    assert decoder.next_packet() is None
+    assert decoder.buffered == 3
+    decoder.feed(b"\x01")
+    assert decoder.next_packet() == PubAck(1)
+    assert decoder.buffered == 0
+
+
+def test_pieces_may_be_fed_before_packets_are_asked_for() -> None:
+    packets = [Publish(f"t/{n}", bytes(n), 1, packet_id=n) for n in range(1, 400)]
+    stream = b"".join(map(encode, packets))
+    for size in (1, 7, 1000):
+        for ask_after in (1, 3, 10_000_000):
+            decoder = Decoder()
+            found = []
+            for number, at in enumerate(range(0, len(stream), size)):
+                decoder.feed(stream[at : at + size])
+                if number % ask_after == 0:
+                    packet = decoder.next_packet()
+                    if packet is not None:
+                        found.append(packet)
+            while (packet := decoder.next_packet()) is not None:
+                found.append(packet)
+            assert found == packets
+
+
+class CountingBuffer(BytesIO):
+    """Counts what is written to it and taken out of it."""
+
+    moved = 0
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        CountingBuffer.moved += len(data)
+        return super().write(data)
+
+    def getvalue(self) -> bytes:
+        CountingBuffer.moved += 1
+        return super().getvalue()
+
+
+@pytest.mark.skipif(COMPILED, reason="counts the buffer's moves, which needs a buffer of its own")
+@pytest.mark.parametrize("ask", [True, False])
+def test_one_byte_at_a_time_costs_linear_work(monkeypatch: pytest.MonkeyPatch, ask: bool) -> None:
+    monkeypatch.setattr(framing, "BytesIO", CountingBuffer)
+
+    def moved(size: int) -> int:
+        CountingBuffer.moved = 0
+        decoder = Decoder()
+        for byte in encode(Publish("t", bytes(size))):
+            decoder.feed(bytes((byte,)))
+            if ask:
+                decoder.next_packet()
+        while decoder.next_packet() is not None:
+            pass
+        assert decoder.buffered == 0
+        return CountingBuffer.moved
+
+    assert moved(20_000) < 2.1 * moved(10_000)
+    assert moved(20_000) < 20_100
+
+
+@pytest.mark.skipif(COMPILED, reason="compiled code has no lines to count")
+def test_one_byte_at_a_time_looks_at_each_byte_a_few_times() -> None:
+    # The lines that run are counted, not the time: deterministic on every machine.
+    def lines(size: int) -> int:
+        decoder = Decoder()
+        data = encode(Publish("t", bytes(size)))
+        count = 0
+
+        def trace(_frame: object, event: str, _argument: object) -> object:
+            nonlocal count
+            count += event == "line"
+            return trace
+
+        sys.settrace(trace)  # type: ignore[arg-type]
+        try:
+            for at in range(len(data)):
+                decoder.feed(data[at : at + 1])
+                decoder.next_packet()
+        finally:
+            sys.settrace(None)
+        return count
+
+    assert 0 < lines(8_000) < 2.2 * lines(4_000)
+
+
+def test_a_decoder_with_a_limit_of_two_reads_the_smallest_packets() -> None:
+    decoder = Decoder(2)
+    decoder.feed(b"\xc0\x00\xd0\x00\xe0\x00\x40\x02")
+    for _ in range(3):
+        assert decoder.next_packet() is not None
+    with pytest.raises(PacketTooLarge):
+        decoder.next_packet()
