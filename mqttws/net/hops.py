@@ -117,10 +117,12 @@ class Walk:
     def adopt(self, steps: Sequence[Step], began: float) -> None:
         """Take in the steps of a walk aside that began ``began`` seconds after this one."""
         for step in steps:
+            ended, error = step.ended, step.error
             step.started += began
-            if step.ended is not None:
-                step.ended += began
+            step.ended, step.error = None, None  # whoever is told is told twice, as ever
             self.steps.append(step)
+            self._tell(step)
+            step.ended, step.error = None if ended is None else ended + began, error
             self._tell(step)
 
     @property

@@ -45,18 +45,19 @@ async def scripted(
     conversations: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        seen.connections += 1
-        task = asyncio.current_task()
-        assert task is not None
-        conversations.add(task)
         try:
             with suppress(OSError, asyncio.IncompleteReadError):
                 await script(seen)(reader, writer)
         finally:
-            conversations.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    def started(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.connections += 1
+        task = asyncio.get_running_loop().create_task(serve(reader, writer))
+        conversations.add(task)
+        task.add_done_callback(conversations.discard)
+
+    server = await asyncio.start_server(started, "127.0.0.1", 0)
     seen.port = server.sockets[0].getsockname()[1]
     try:
         yield seen
