@@ -40,12 +40,13 @@ A proxy's login comes from the environment, where other users cannot see it:
   MQTTWS_PROXY=http://user:password@proxy.example:3128
 
 \b
-Exit codes, by the hop that failed:
+Exit codes:
   0    the way is open
   1    a failure that belongs to no hop
   2    an option, a key or a file cannot be right; nothing was sent
-{_CODES}
   130  interrupted with Ctrl-C
+  else the hop that failed:
+{_CODES}
 """
 
 

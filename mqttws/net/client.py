@@ -139,7 +139,7 @@ class AsyncClient:
         on_step: OnStep | None = None,
         on_packet: OnPacket | None = None,
     ) -> None:
-        given = [url] if isinstance(url, str | Target) else url
+        given = url if isinstance(url, Sequence) and not isinstance(url, str) else [url]
         self._targets = [one if isinstance(one, Target) else parse_url(one) for one in given]
         if not self._targets:
             raise UsageError("a client needs a URL")
