@@ -185,7 +185,8 @@ def test_a_context_is_built_once_for_the_same_content(world: World, tmp_path: Pa
 
 
 def test_a_ca_is_added_to_the_systems_or_stands_alone(world: World) -> None:
-    system = TlsConfig().context().cert_store_stats()["x509_ca"]
+    system = ssl.create_default_context().cert_store_stats()["x509_ca"]
+    assert system > 0, "this machine has no CAs: the test would prove nothing"
     assert TlsConfig(world.ca).context().cert_store_stats()["x509_ca"] == system + 1
     assert TlsConfig(world.ca, only_ca=True).context().cert_store_stats()["x509_ca"] == 1
 
