@@ -16,7 +16,7 @@ from .stream import ByteStream
 from .tls import public_organisations
 
 LOOK_TIMEOUT = 5.0
-"""Seconds for the second look."""
+"""Seconds for the second look, at most."""
 
 EXPIRED, NOT_YET_VALID = 10, 9
 UNKNOWN_ISSUER = frozenset({2, 18, 19, 20, 21})
@@ -24,22 +24,23 @@ UNKNOWN_ISSUER = frozenset({2, 18, 19, 20, 21})
 
 
 async def look_at_certificate(
-    reach: Callable[[], Awaitable[ByteStream]], host: str
+    reach: Callable[[], Awaitable[ByteStream]], host: str, timeout: float = LOOK_TIMEOUT
 ) -> CertificateFacts | None:
     """Return what stands in the certificate that a peer shows; None if it shows none.
 
     Args:
         reach: opens another connection to the peer, on the same way as the one that failed.
         host: the name that the peer is asked for (SNI).
+        timeout: seconds for it.
     """
     anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     anybody.check_hostname = False
     anybody.verify_mode = ssl.CERT_NONE
     stream: ByteStream | None = None
     try:
-        async with asyncio.timeout(LOOK_TIMEOUT):
+        async with asyncio.timeout(timeout):
             stream = await reach()
-            await stream.start_tls(anybody, host, LOOK_TIMEOUT)
+            await stream.start_tls(anybody, host, max(0.001, timeout))
             der = stream.info("ssl_object").getpeercert(binary_form=True)
             return parse_certificate(der) if der else None
     except (MqttwsError, OSError, ValueError):  # TimeoutError is an OSError

@@ -340,7 +340,9 @@ async def _secure(
         try:
             await stream.start_tls(context, host, max(0.001, walk.remaining))
         except ssl.SSLCertVerificationError as error:
-            seen = await look_at_certificate(lambda: reach(walk.aside(LOOK_TIMEOUT)), host)
+            # The look must not use up the hop's time, else its own error would be lost.
+            limit = min(LOOK_TIMEOUT, walk.left_of(step) * 0.8)
+            seen = await look_at_certificate(lambda: reach(walk.aside(limit)), host, limit)
             raise rejected_certificate(error, hop, host, seen, context) from error
         step.facts.update(describe_session(stream.info("ssl_object")))
         step.detail = f"{step.facts['version']}, {step.facts['cipher']}"

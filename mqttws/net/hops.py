@@ -106,6 +106,10 @@ class Walk:
         self._on_step = on_step
         self._began = time.monotonic()
 
+    def left_of(self, step: Step) -> float:
+        """Return the seconds that a step, which is being walked, still has; never negative."""
+        return max(0.0, min(self._hop_timeout - (self.elapsed - step.started), self.remaining))
+
     def aside(self, timeout: float) -> "Walk":
         """Return a walk that nobody is told of, of ``timeout`` seconds or what this one has left.
 

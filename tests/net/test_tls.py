@@ -7,6 +7,7 @@ import signal
 import ssl
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -297,10 +298,47 @@ async def test_a_rejected_certificate_is_described_and_gets_no_byte(world: World
     assert set(got) <= {b""}
 
 
+async def test_a_second_look_that_is_not_answered_leaves_the_first_error_within_the_hops_time(
+    world: World,
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(world.server_file)
+    connections = 0
+
+    def started(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        task = asyncio.ensure_future(answer_the_first(reader, writer, connections))
+        tasks.append(task)
+
+    async def answer_the_first(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
+    ) -> None:
+        with suppress(OSError):
+            if number == 1:
+                await writer.start_tls(context)
+            await reader.read()
+        writer.close()
+
+    tasks: list[asyncio.Future[None]] = []
+    server = await asyncio.start_server(started, "127.0.0.1", 0)
+    try:
+        client = AsyncClient(
+            f"wss://127.0.0.1:{server.sockets[0].getsockname()[1]}/", proxy=None, hop_timeout=2.0
+        )
+        with pytest.raises(CertificateRejected) as caught:
+            await client.connect()
+        assert caught.value.certificate is None
+        assert connections == 2
+    finally:
+        server.close()
+        await asyncio.gather(*tasks)
+
+
 async def test_a_second_look_that_fails_leaves_the_first_error(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def nothing(reach: object, host: str) -> None:
+    async def nothing(reach: object, host: str, timeout: float) -> None:
         return None
 
     from mqttws.net import dial
