@@ -115,23 +115,6 @@ def test_every_rule_that_the_packet_table_cites_is_in_the_matrix() -> None:
     assert cited <= set(BY_ID)
 
 
-def test_every_test_that_a_row_names_is_marked_with_its_rule() -> None:
-    marks = set(marked())
-    tables = {
-        "wire/test_refusals.py": {row.rule for row in packet_table.BAD}
-        | {row.rule for row in packet_table.UNUSABLE}
-    }
-    missing = [
-        (rule.id, node)
-        for rule in RULES
-        for node in rule.tests
-        if node != OPEN
-        and (node, rule.id) not in marks
-        and rule.id not in tables.get(node.partition("::")[0], set())
-    ]
-    assert missing == []
-
-
 def test_the_notes_show_the_matrix_as_it_is() -> None:
     notes = conformance.NOTES.read_text(encoding="utf-8")
     assert conformance.rendered_in(notes) == conformance.render(RULES), (

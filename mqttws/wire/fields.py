@@ -125,6 +125,12 @@ def encode_text(text: Given[str], what: str, rule: str) -> bytes:
     return encode_binary(raw, what, rule)
 
 
+def frame_text(text: str) -> bytes:
+    """Return a text that is known to be right as UTF-8 with its length before it."""
+    raw = text.encode()
+    return len(raw).to_bytes(2, "big") + raw
+
+
 def encode_binary(raw: Given[bytes], what: str, rule: str) -> bytes:
     """Return ``raw`` with its two-byte length before it."""
     if not isinstance(raw, bytes):

@@ -26,6 +26,7 @@ from .fields import (
     encode_packet_id,
     encode_remaining_length,
     encode_text,
+    frame_text,
     usage_error,
 )
 from .given import Given, compiled_class
@@ -155,8 +156,7 @@ def _encode_will(will: Given[Will]) -> tuple[int, bytes]:
         )
     qos = encode_number(will.qos, "will QoS", 0, 2, "MQTT-3.1.2-14")
     flags = 0x04 | qos << 3 | encode_flag(will.retain, "will retain") << 5
-    topic = encode_text(will.topic, "will topic", "MQTT-3.1.3-10")
-    return flags, topic + encode_binary(will.payload, "will message", "U-8")
+    return flags, frame_text(will.topic) + encode_binary(will.payload, "will message", "U-8")
 
 
 def _read_will(reader: FieldReader, bits: int) -> Will:
@@ -350,7 +350,7 @@ class Publish(Value):
         qos = encode_number(self.qos, "QoS", 0, 2, "MQTT-3.3.1-4")
         dup = encode_flag(self.dup, "dup")
         first_byte = 0x30 | dup << 3 | qos << 1 | encode_flag(self.retain, "retain")
-        head = encode_text(self.topic, "topic name", "MQTT-3.3.2-1")
+        head = frame_text(self.topic)
         if qos:
             head += encode_packet_id(self.packet_id)
         elif self.packet_id is not None:
@@ -496,7 +496,7 @@ class Subscribe(Value):
                     f"subscriptions: found {type(subscription).__name__}; allowed: Subscription",
                     rule="MQTT-3.8.3-3",
                 )
-            parts.append(_encode_filter(subscription.topic_filter, "MQTT-3.8.3-1"))
+            parts.append(_encode_filter(subscription.topic_filter))
             qos = encode_number(subscription.qos, "requested QoS", 0, 2, "MQTT-3.8.3-4")
             parts.append(bytes((qos,)))
         return _frame(0x82, b"".join(parts))
@@ -575,7 +575,7 @@ class Unsubscribe(Value):
         """Return the packet's bytes."""
         parts = [encode_packet_id(self.packet_id)]
         for topic_filter in _entries(self.topic_filters, "topic filters", "MQTT-3.10.3-2"):
-            parts.append(_encode_filter(topic_filter, "MQTT-3.10.3-1"))
+            parts.append(_encode_filter(topic_filter))
         return _frame(0xA2, b"".join(parts))
 
     @classmethod
@@ -598,11 +598,11 @@ def _entries(entries: Given[object], what: str, rule: str) -> list[Any]:
     return list(entries)
 
 
-def _encode_filter(topic_filter: Given[str], rule: str) -> bytes:
+def _encode_filter(topic_filter: Given[str]) -> bytes:
     fault = topic_filter_fault(topic_filter)
     if fault:
         raise usage_error(fault)
-    return encode_text(topic_filter, "topic filter", rule)
+    return frame_text(topic_filter)
 
 
 def _read_filter(reader: FieldReader, rule: str) -> str:

@@ -103,6 +103,7 @@ def test_a_large_publish_is_copied_twice(traced: None) -> None:
     decoder = Decoder(max_packet_size=2 * MIB)
     before = held()
     tracemalloc.reset_peak()
+    got = None
     for piece in pieces:
         decoder.feed(piece)
         got = decoder.next_packet()

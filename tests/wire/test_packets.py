@@ -1,5 +1,8 @@
 """Every packet of the table, both ways, whole and in pieces."""
 
+from collections.abc import Callable
+from enum import IntEnum
+
 import pytest
 
 from mqttws.errors import UsageError
@@ -8,10 +11,15 @@ from mqttws.wire import (
     Connect,
     Decoder,
     Packet,
+    PubAck,
+    PubComp,
     Publish,
+    PubRec,
+    PubRel,
     SubAck,
     Subscribe,
     Subscription,
+    UnsubAck,
     Unsubscribe,
     decode,
     encode,
@@ -34,7 +42,7 @@ def drain(decoder: Decoder) -> list[Packet]:
 @rows
 def test_a_packet_encodes_to_its_bytes(row: Row) -> None:
     assert encode(row.packet) == row.data
-    assert row.packet.encode() == row.data  # type: ignore[union-attr]
+    assert row.packet.encode() == row.data
 
 
 @pytest.mark.rule("MQTT-1.5.3-3", "U-4", "U-7", "U-10")
@@ -179,11 +187,12 @@ def test_binary_fields_hold_up_to_65535_bytes() -> None:
 def test_topics_hold_up_to_65535_bytes_of_utf_8() -> None:
     for topic in ("t" * 65535, "é" * 32767 + "e", "😀" * 16383 + "abc"):
         assert len(topic.encode()) == 65535
-        for packet in (
+        packets: list[Packet] = [
             Publish(topic),
             Subscribe(1, [Subscription(topic)]),
             Unsubscribe(1, [topic]),
-        ):
+        ]
+        for packet in packets:
             assert decode(encode(packet)) == packet
 
 
@@ -196,6 +205,33 @@ def test_the_order_of_filters_and_codes_is_kept() -> None:
     assert decode(encode(unsubscribe)) == unsubscribe
     suback = SubAck(1, [(0, 1, 2, 128)[number % 4] for number in range(300)])
     assert decode(encode(suback)) == suback
+
+
+class Number(IntEnum):
+    """Names for numbers, as a program may have them."""
+
+    ONE = 1
+    HUNDRED = 100
+    LARGEST = 65535
+
+
+@pytest.mark.parametrize("number", Number)
+def test_numbers_may_have_names(number: Number) -> None:
+    kinds: list[Callable[[int], Packet]] = [PubAck, PubRec, PubRel, PubComp, UnsubAck]
+    for make in kinds:
+        assert encode(make(number)) == encode(make(int(number)))
+    pairs: list[tuple[Packet, Packet]] = [
+        (Publish("t", b"", Number.ONE, packet_id=number), Publish("t", b"", 1, packet_id=number)),
+        (Publish("t", b"", 1, packet_id=number), Publish("t", b"", 1, packet_id=int(number))),
+        (
+            Subscribe(number, [Subscription("t", Number.ONE)]),
+            Subscribe(number, [Subscription("t", 1)]),
+        ),
+        (SubAck(number, [Number.ONE]), SubAck(int(number), [1])),
+        (Connect("c", keep_alive=number), Connect("c", keep_alive=int(number))),
+    ]
+    for named, plain in pairs:
+        assert encode(named) == encode(plain)
 
 
 def test_lists_of_a_packet_may_be_tuples() -> None:

@@ -32,7 +32,8 @@ from mqttws.wire import (
     topic_filter_fault,
     topic_name_fault,
 )
-from tests.packet_table import BAD, NOT_SHORTEST, PACKETS
+from mqttws.wire.fields import Fault
+from tests.packet_table import BAD, NOT_SHORTEST, PACKETS, Bad, Row
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 topics = st.text(
@@ -101,7 +102,8 @@ packets: st.SearchStrategy[Packet] = st.one_of(
     st.builds(Disconnect),
 )
 
-_SAMPLES = [row.data for row in [*PACKETS, *NOT_SHORTEST, *BAD] if len(row.data) < 300]
+_ROWS: list[Row | Bad] = [*PACKETS, *NOT_SHORTEST, *BAD]
+_SAMPLES = [row.data for row in _ROWS if len(row.data) < 300]
 
 
 @st.composite
@@ -199,12 +201,13 @@ def test_what_was_read_can_be_written_and_is_no_longer_than_it_was(data: bytes) 
 @settings(deadline=None)
 @given(st.text(max_size=20))
 def test_a_topic_is_refused_by_the_codec_exactly_when_it_has_a_fault(text: str) -> None:
-    for fault, packet in [
+    cases: list[tuple[Fault | None, Packet]] = [
         (topic_name_fault(text), Publish(text)),
         (topic_name_fault(text), Publish(text, b"x", 1, packet_id=1)),
         (topic_filter_fault(text), Subscribe(1, [Subscription(text)])),
         (topic_filter_fault(text), Unsubscribe(1, [text])),
-    ]:
+    ]
+    for fault, packet in cases:
         if fault is None:
             assert decode(encode(packet)) == packet
         else:
