@@ -9,7 +9,11 @@ import click
 
 import mqttws
 
+from ..doctor.examination import describe_settings
 from ..doctor.report import Report
+from ..net.dial import make_target
+from ..net.provisioning import WEBSOCKET_PATH
+from ..net.proxy import ENVIRONMENT
 from .common import (
     STEP_HEADER,
     Command,
@@ -113,14 +117,20 @@ def doctor(
         build = mqttws.SymmetricKey.from_group_key if group_key else mqttws.SymmetricKey
         credential = build(registration_id, read_key(key_file))
     progress = Progress(shown=not as_json, err=False)
+    path = path or WEBSOCKET_PATH
     if not as_json:
+        for line in describe_settings(
+            make_target(transport, host, port, path), proxy or ENVIRONMENT
+        ):
+            print_line(f"on this host   {line}", "dim")
+        print_line()
         print_line(STEP_HEADER, "dim")
     report = mqttws.diagnose(
         host,
         port=port,
-        path=path or "/$iothub/websocket",
+        path=path,
         transport=transport,
-        proxy=proxy or "environment",
+        proxy=proxy or ENVIRONMENT,
         tls=mqttws.TlsConfig(ca=ca),
         id_scope=id_scope,
         credential=credential,
@@ -136,8 +146,6 @@ def doctor(
 
 def _print_report(report: Report) -> None:
     print_line()
-    for line in report.settings:
-        print_line(f"on this host   {line}", "dim")
     for line in report.warnings:
         print_line(f"warning        {line}", "yellow")
     if report.error is None:
