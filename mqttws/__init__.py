@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from .doctor.examination import diagnose, diagnose_async
     from .doctor.report import Report
     from .dps.credentials import SymmetricKey
-    from .dps.registration import Assignment
     from .errors import (
         CertificateFacts,
         CertificateRejected,
@@ -42,20 +41,23 @@ if TYPE_CHECKING:
         TlsFailed,
         UnexpectedPacket,
         Unreachable,
+        UnsupportedAttestation,
         UpgradeRefused,
         UsageError,
     )
     from .local.dps import LocalDps
+    from .local.hub import LocalHub
     from .net.client import AsyncClient, ReceivedMessage
     from .net.hops import Step
+    from .net.hub import Assignment
     from .net.provisioning import provision, provision_async
     from .net.proxy import Challenge, Login, ProxyConfig
     from .net.tls import TlsConfig
+    from .net.x509 import Tpm, X509Certificate
     from .wire import Will
 
 _HOMES = {
     "dps.credentials": ("SymmetricKey",),
-    "dps.registration": ("Assignment",),
     "errors": (
         "MqttwsError",
         "ProtocolError",
@@ -63,6 +65,7 @@ _HOMES = {
         "PacketTooLarge",
         "UnexpectedPacket",
         "UsageError",
+        "UnsupportedAttestation",
         "ConnectFailed",
         "NameNotResolved",
         "Unreachable",
@@ -87,11 +90,14 @@ _HOMES = {
     "doctor.examination": ("diagnose", "diagnose_async"),
     "doctor.report": ("Report",),
     "local.dps": ("LocalDps",),
+    "local.hub": ("LocalHub",),
     "net.client": ("AsyncClient", "ReceivedMessage"),
     "net.hops": ("Step",),
+    "net.hub": ("Assignment",),
     "net.provisioning": ("provision", "provision_async"),
     "net.proxy": ("ProxyConfig", "Login", "Challenge"),
     "net.tls": ("TlsConfig",),
+    "net.x509": ("X509Certificate", "Tpm"),
     "wire": ("Will",),
 }
 """Where each public name lives."""
@@ -104,6 +110,8 @@ __all__ = [
     "provision",
     "provision_async",
     "SymmetricKey",
+    "X509Certificate",
+    "Tpm",
     "Assignment",
     "AsyncClient",
     "ReceivedMessage",
@@ -115,6 +123,7 @@ __all__ = [
     "Step",
     "Hop",
     "LocalDps",
+    "LocalHub",
     "diagnose",
     "diagnose_async",
     "Report",
@@ -124,6 +133,7 @@ __all__ = [
     "PacketTooLarge",
     "UnexpectedPacket",
     "UsageError",
+    "UnsupportedAttestation",
     "ConnectFailed",
     "NameNotResolved",
     "Unreachable",

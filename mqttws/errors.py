@@ -6,6 +6,7 @@ MqttwsError                         .hint: what to do next
 │   ├── PacketTooLarge              longer than we agreed to read   .size .limit
 │   └── UnexpectedPacket            a good packet at the wrong time
 ├── UsageError (ValueError)         we were asked for what the rules do not allow; nothing was sent
+│   └── UnsupportedAttestation      a way to prove who one is that DPS has not over MQTT
 ├── ConnectFailed                   no connection came about        .hop
 │   ├── NameNotResolved
 │   ├── Unreachable                 refused, dropped, no route
@@ -177,6 +178,10 @@ class UsageError(MqttwsError, ValueError):
 
     def __str__(self) -> str:
         return _with_rule(self, self.rule)
+
+
+class UnsupportedAttestation(UsageError):
+    """A way of proving who a device is that DPS does not have over MQTT: TPM."""
 
 
 class ConnectFailed(MqttwsError):

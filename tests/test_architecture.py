@@ -1,7 +1,8 @@
 """Who may import whom, and where trust is decided: the picture, read from the imports.
 
-``cli -> doctor, local -> net -> protocol -> wire -> errors``, and ``dps`` knows ``errors`` only.
-Below ``net`` there is no clock, no socket, no thread, no event loop and no randomness.
+``cli -> doctor, local -> net -> protocol -> wire -> errors``, and ``dps`` and ``hub`` know
+``errors`` only. Below ``net`` there is no clock, no socket, no thread, no event loop and no
+randomness.
 """
 
 import ast
@@ -19,16 +20,18 @@ MAY_IMPORT = {
     "wire": {"errors"},
     "protocol": {"wire", "errors"},
     "dps": {"errors"},
-    "net": {"protocol", "wire", "dps", "errors"},
+    "hub": {"errors"},
+    "net": {"protocol", "wire", "dps", "hub", "errors"},
     "doctor": {"net", "dps", "protocol", "wire", "errors"},
-    "local": {"net", "dps", "protocol", "wire", "errors"},
-    "cli": {"mqttws", "doctor", "local", "net", "dps", "protocol", "wire", "errors"},
-    "__init__": {"doctor", "local", "net", "dps", "wire", "errors"},
+    "local": {"net", "dps", "hub", "protocol", "wire", "errors"},
+    "cli": {"mqttws", "doctor", "local", "net", "dps", "hub", "protocol", "wire", "errors"},
+    "__init__": {"doctor", "local", "net", "dps", "hub", "wire", "errors"},
     "__main__": {"cli"},
+    "pytest_plugin": {"local"},
 }
 """Each room, and those of ours that it may import; a new room is put into the picture first."""
 
-PURE = {"errors", "wire", "protocol", "dps"}
+PURE = {"errors", "wire", "protocol", "dps", "hub"}
 IMPURE = {"time", "asyncio", "socket", "ssl", "random", "secrets", "threading", "selectors",
           "subprocess", "os", "sqlite3", "websockets", "cryptography"}  # fmt: skip
 CLOCKS_AND_CHANCE = {"now", "utcnow", "today", "uuid1", "uuid4"}

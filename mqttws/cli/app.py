@@ -13,9 +13,11 @@ import click
 from .. import __version__
 from ..errors import MqttwsError, UsageError
 from . import INTERRUPTED
+from .admin import derive_key, enroll, fault
 from .common import EXIT_CODES, FAILED, USAGE, print_error, print_json
 from .demo import demo
 from .doctor import doctor
+from .fleet import provision_fleet_command
 from .provision import provision
 from .serve import serve
 
@@ -55,7 +57,11 @@ def app() -> None:
 app.add_command(demo)
 app.add_command(provision)
 app.add_command(doctor)
+app.add_command(provision_fleet_command)
 app.add_command(serve)
+app.add_command(enroll)
+app.add_command(fault)
+app.add_command(derive_key)
 
 
 def run(arguments: Sequence[str]) -> int:

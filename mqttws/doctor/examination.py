@@ -14,9 +14,10 @@ from typing import Literal, TypedDict, Unpack
 
 from ..errors import ConnectRefused, Hop, MqttwsError, UsageError
 from ..net.client import AsyncClient
+from ..net.credentials import Credential
 from ..net.dial import Target, dial, make_target
 from ..net.hops import OnStep, Step, Walk
-from ..net.provisioning import WEBSOCKET_PATH, Credential, provision_async
+from ..net.provisioning import WEBSOCKET_PATH, provision_async
 from ..net.proxy import ENVIRONMENT, ProxyChoice, choose_proxy, describe_environment
 from ..net.tls import Tls
 from .advice import MAX_SKEW, advise, clock_skew, describe_skew, hop_of

@@ -7,8 +7,8 @@ calls that wait for them. The rules of MQTT are not here.
 import asyncio
 import warnings
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -101,7 +101,8 @@ class AsyncClient:
             first when this client connects again.
         client_id: at most 65535 bytes of UTF-8; empty lets the server choose one.
         username: None for none.
-        password: bytes or text; None for none; needs a username. Shown nowhere.
+        password: bytes or text; None for none; needs a username. Shown nowhere. A function is
+            called at each connect, for tokens that expire.
         clean_session: whether server and client forget what was before and after.
         keep_alive: seconds, 0 to 65535, within which a dead link is noticed; 0 for never.
         will: what the server publishes when this client is lost.
@@ -125,7 +126,7 @@ class AsyncClient:
         *,
         client_id: str = "",
         username: str | None = None,
-        password: str | bytes | None = None,
+        password: str | bytes | Callable[[], str | bytes] | None = None,
         clean_session: bool = True,
         keep_alive: int = 60,
         will: Will | None = None,
@@ -146,7 +147,7 @@ class AsyncClient:
         self._connect_packet = Connect(
             client_id,
             username,
-            password.encode() if isinstance(password, str) else password,
+            b"" if callable(password) else _password_bytes(password),
             clean_session,
             keep_alive,
             will,
@@ -158,6 +159,7 @@ class AsyncClient:
                 f"the password for {plain.address} goes over the network in the clear",
                 stacklevel=2,
             )
+        self._new_password = password if callable(password) else None
         self._tls = tls
         self._proxy = proxy
         self._connect_timeout = connect_timeout
@@ -200,8 +202,11 @@ class AsyncClient:
         """Open the connection as one part of a longer walk; otherwise like ``connect``."""
         if self._link is not None:
             raise UsageError("connect: a client is connected once; make a new one")
+        packet = self._connect_packet
+        if self._new_password is not None:
+            packet = replace(packet, password=_password_bytes(self._new_password()))
         link = self._link = _Link(
-            ClientProtocol(self._connect_packet, max_packet_size=self._max_packet_size),
+            ClientProtocol(packet, max_packet_size=self._max_packet_size),
             max_queued=self._max_queued,
             on_packet=self._on_packet,
             max_packet_size=self._max_packet_size,
@@ -342,6 +347,10 @@ class AsyncClient:
 
 def _not_connected() -> UsageError:
     return UsageError("the client is not connected", hint="await client.connect() first")
+
+
+def _password_bytes(password: str | bytes | None) -> bytes | None:
+    return password.encode() if isinstance(password, str) else password
 
 
 def _payload_bytes(payload: bytes | bytearray | memoryview | str) -> bytes:

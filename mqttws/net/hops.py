@@ -39,6 +39,8 @@ class Step:
         ended: seconds since the walk began; None while the leg is being walked.
         error: what ended it; None if it was walked to its end.
         facts: what the peer told on it, such as ``server`` or ``date``, for whoever judges the way.
+        status: of DPS's answer, as in HTTP; 0 with every other hop.
+        retry_after: seconds after which DPS wants to be asked again; None where it did not say.
     """
 
     hop: Hop
@@ -47,6 +49,8 @@ class Step:
     ended: float | None = None
     error: MqttwsError | None = field(default=None, repr=False)
     facts: dict[str, str] = field(default_factory=dict, repr=False)
+    status: int = 0
+    retry_after: float | None = None
 
     @property
     def name(self) -> str:

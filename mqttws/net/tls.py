@@ -76,6 +76,15 @@ class TlsConfig:
             _contexts[digest.digest()] = known
         return known
 
+    def new_context(self) -> ssl.SSLContext:
+        """Return a context that nobody else has, so that a certificate can be loaded into it.
+
+        Raises:
+            UsageError: as for ``context``.
+        """
+        self._check()
+        return self._new_context(_read(self.ca, "CA file"))
+
     def without_certificate(self) -> "TlsConfig":
         """Return the same trust for somebody who is not to see the client's certificate."""
         return replace(self, certificate=None, key=None, key_password=None)

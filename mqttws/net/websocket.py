@@ -144,6 +144,12 @@ class WebSocketStream:
         finally:
             await self._stream.close(timeout=max(0.0, until - asyncio.get_running_loop().time()))
 
+    def end(self, code: int) -> None:
+        """Begin the closing handshake with a code of the caller's choice."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(code)
+            self._flush()
+
     def abort(self) -> None:
         """Close at once; what waits is lost."""
         self._stream.abort()
