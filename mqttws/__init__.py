@@ -13,8 +13,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .doctor.examination import diagnose, diagnose_async
+    from .doctor.report import Report
     from .dps.credentials import SymmetricKey
     from .errors import (
+        CertificateFacts,
         CertificateRejected,
         ConnectFailed,
         ConnectionLost,
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
         PacketTooLarge,
         ProtocolError,
         ProvisioningError,
+        ProxyRefused,
         RegistrationFailed,
         RegistrationRejected,
         RequestTimedOut,
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
     from .net.hops import Step
     from .net.hub import Assignment
     from .net.provisioning import provision, provision_async
+    from .net.proxy import Challenge, Login, ProxyConfig
     from .net.tls import TlsConfig
     from .net.x509 import Tpm, X509Certificate
     from .wire import Will
@@ -65,8 +70,10 @@ _HOMES = {
         "NameNotResolved",
         "Unreachable",
         "HopTimedOut",
+        "ProxyRefused",
         "TlsFailed",
         "CertificateRejected",
+        "CertificateFacts",
         "UpgradeRefused",
         "SubprotocolRefused",
         "ConnectRefused",
@@ -80,12 +87,15 @@ _HOMES = {
         "MalformedAnswer",
         "Hop",
     ),
+    "doctor.examination": ("diagnose", "diagnose_async"),
+    "doctor.report": ("Report",),
     "local.dps": ("LocalDps",),
     "local.hub": ("LocalHub",),
     "net.client": ("AsyncClient", "ReceivedMessage"),
     "net.hops": ("Step",),
     "net.hub": ("Assignment",),
     "net.provisioning": ("provision", "provision_async"),
+    "net.proxy": ("ProxyConfig", "Login", "Challenge"),
     "net.tls": ("TlsConfig",),
     "net.x509": ("X509Certificate", "Tpm"),
     "wire": ("Will",),
@@ -107,10 +117,16 @@ __all__ = [
     "ReceivedMessage",
     "Will",
     "TlsConfig",
+    "ProxyConfig",
+    "Login",
+    "Challenge",
     "Step",
     "Hop",
     "LocalDps",
     "LocalHub",
+    "diagnose",
+    "diagnose_async",
+    "Report",
     "MqttwsError",
     "ProtocolError",
     "MalformedPacket",
@@ -122,8 +138,10 @@ __all__ = [
     "NameNotResolved",
     "Unreachable",
     "HopTimedOut",
+    "ProxyRefused",
     "TlsFailed",
     "CertificateRejected",
+    "CertificateFacts",
     "UpgradeRefused",
     "SubprotocolRefused",
     "ConnectRefused",

@@ -16,6 +16,7 @@ from . import INTERRUPTED
 from .admin import derive_key, enroll, fault
 from .common import EXIT_CODES, FAILED, USAGE, print_error, print_json
 from .demo import demo
+from .doctor import doctor
 from .fleet import provision_fleet_command
 from .provision import provision
 from .serve import serve
@@ -30,6 +31,8 @@ Examples:
     mqttws demo
   How a device is provisioned, and where its key comes from:
     mqttws provision --help
+  Which hop refuses, and what to do about it:
+    mqttws doctor global.azure-devices-provisioning.net
   A local DPS to develop and test against:
     mqttws serve --wss-port 0 --mqtts-port 0
 
@@ -53,6 +56,7 @@ def app() -> None:
 
 app.add_command(demo)
 app.add_command(provision)
+app.add_command(doctor)
 app.add_command(provision_fleet_command)
 app.add_command(serve)
 app.add_command(enroll)

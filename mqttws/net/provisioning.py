@@ -33,6 +33,7 @@ from .credentials import Credential, TlsCredential
 from .dial import make_target
 from .hops import REQUESTS, OnStep, Step, Walk
 from .hub import Assignment
+from .proxy import ENVIRONMENT, ProxyChoice
 from .stream import CLOSE_TIMEOUT
 from .tls import Tls
 from .trace import OnPacket
@@ -66,8 +67,14 @@ _CERTIFICATE_HINT = (
     "enrolled"
 )
 
-Transport = Literal["wss", "mqtts"]
-"""MQTT over WebSocket on port 443, or MQTT over TLS on port 8883."""
+Transport = Literal["wss", "mqtts", "auto"]
+"""MQTT over WebSocket on port 443, MQTT over TLS on port 8883, or whichever is open."""
+
+AUTO: tuple[Transport, ...] = ("mqtts", "wss")
+"""What ``auto`` tries, in this order; each has a short head start over the next."""
+
+_worked: dict[str, str] = {}
+"""By host: what ``auto`` found open in this process, to be tried first the next time."""
 
 
 class ProvisionOptions(TypedDict, total=False):
@@ -78,6 +85,7 @@ class ProvisionOptions(TypedDict, total=False):
     path: str
     transport: Transport
     tls: Tls
+    proxy: ProxyChoice
     payload: object
     timeout: float
     hop_timeout: float
@@ -125,6 +133,7 @@ async def provision_async(
     path: str = WEBSOCKET_PATH,
     transport: Transport = "wss",
     tls: Tls = None,
+    proxy: ProxyChoice = ENVIRONMENT,
     payload: object = None,
     timeout: float = 120.0,
     hop_timeout: float = 30.0,
@@ -149,8 +158,11 @@ async def provision_async(
         host: the DPS endpoint; the instance's own name is needed with private endpoints.
         port: None for the transport's own: 443 or 8883.
         path: of the WebSocket.
-        transport: ``wss`` for MQTT over WebSocket, ``mqtts`` for MQTT over TLS. Never plain.
+        transport: ``wss`` for MQTT over WebSocket, ``mqtts`` for MQTT over TLS, never plain;
+            ``auto`` tries 8883 and 443 with a short head start, and remembers which one worked.
         tls: whom to trust: a ``TlsConfig``, or an ``ssl.SSLContext`` that is used as it is.
+        proxy: a URL, a ``ProxyConfig``, ``environment`` for what the environment's variables say,
+            ``none`` or None for no proxy.
         payload: handed to the enrollment's custom allocation; any value that JSON has.
         timeout: seconds for all of it.
         hop_timeout: seconds for each hop and for each answer of the service.
@@ -172,8 +184,12 @@ async def provision_async(
         ConnectionLost, ProtocolError, MalformedAnswer: the connection or an answer was broken.
         UsageError: an argument cannot be right; nothing was sent.
     """
-    if transport not in ("wss", "mqtts"):
-        raise UsageError(f"transport {transport!r}; allowed: 'wss' or 'mqtts'; DPS has no other")
+    if transport not in ("wss", "mqtts", "auto"):
+        raise UsageError(
+            f"transport {transport!r}; allowed: 'wss', 'mqtts' or 'auto'; DPS has no other"
+        )
+    if transport == "auto" and port is not None:
+        raise UsageError("transport 'auto' tries ports 8883 and 443; give no port with it")
     if not isinstance(id_scope, str) or not re.fullmatch(r"[!-.0-~]+", id_scope):
         raise UsageError(f"id scope {id_scope!r}; allowed: what the portal shows, like 0ne00ABCDEF")
     file = None if cache is None else AssignmentFile(cache, host, id_scope, credential)
@@ -192,24 +208,33 @@ async def provision_async(
         answer_timeout=hop_timeout,
     )
     walk = Walk(timeout=timeout, hop_timeout=hop_timeout, on_step=on_step)
-    target = make_target(transport, host, port, path)
     certified = isinstance(credential, TlsCredential)
     context: Tls = credential.context(tls) if isinstance(credential, TlsCredential) else tls
 
+    clients: list[AsyncClient] = []
+
     def new_client() -> AsyncClient:
-        return AsyncClient(
-            target,
+        schemes: tuple[str, ...] = (transport,)
+        if transport == "auto":
+            schemes = tuple(sorted(AUTO, key=lambda scheme: scheme != _worked.get(host)))
+        client = AsyncClient(
+            [make_target(scheme, host, port, path) for scheme in schemes],
             client_id=credential.registration_id,
             username=build_username(id_scope, credential.registration_id, api_version),
             password=credential.password(id_scope, time.time()),
             keep_alive=KEEP_ALIVE,
             request_timeout=hop_timeout,
             tls=context,
+            proxy=proxy,
             on_packet=on_packet,
         )
+        clients[:] = [client]
+        return client
 
     try:
         assignment = await _provision(new_client, registration, walk)
+        if transport == "auto":
+            _worked[host] = clients[0].url.partition(":")[0]
     except ConnectRefused as error:
         error.hint = _REFUSALS.get(error.return_code, error.hint)
         raise
