@@ -13,9 +13,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .doctor.examination import diagnose, diagnose_async
+    from .doctor.report import Report
     from .dps.credentials import SymmetricKey
-    from .dps.registration import Assignment
     from .errors import (
+        CertificateFacts,
         CertificateRejected,
         ConnectFailed,
         ConnectionLost,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
         PacketTooLarge,
         ProtocolError,
         ProvisioningError,
+        ProxyRefused,
         QueueFull,
         RegistrationFailed,
         RegistrationRejected,
@@ -40,26 +43,30 @@ if TYPE_CHECKING:
         TlsFailed,
         UnexpectedPacket,
         Unreachable,
+        UnsupportedAttestation,
         UpgradeRefused,
         UsageError,
     )
     from .local.dps import LocalDps
+    from .local.hub import LocalHub
     from .net.backoff import Backoff
     from .net.client import AsyncClient
     from .net.hops import Step
+    from .net.hub import Assignment
     from .net.inbox import MessageStream, ReceivedMessage
     from .net.options import ClientState
     from .net.provisioning import provision, provision_async
+    from .net.proxy import Challenge, Login, ProxyConfig
     from .net.receipt import Receipt
     from .net.sqlite import SqliteStore
     from .net.store import MemoryStore
     from .net.sync import Client
     from .net.tls import TlsConfig
+    from .net.x509 import Tpm, X509Certificate
     from .wire import Will
 
 _HOMES = {
     "dps.credentials": ("SymmetricKey",),
-    "dps.registration": ("Assignment",),
     "errors": (
         "MqttwsError",
         "ProtocolError",
@@ -67,12 +74,15 @@ _HOMES = {
         "PacketTooLarge",
         "UnexpectedPacket",
         "UsageError",
+        "UnsupportedAttestation",
         "ConnectFailed",
         "NameNotResolved",
         "Unreachable",
         "HopTimedOut",
+        "ProxyRefused",
         "TlsFailed",
         "CertificateRejected",
+        "CertificateFacts",
         "UpgradeRefused",
         "SubprotocolRefused",
         "ConnectRefused",
@@ -88,6 +98,8 @@ _HOMES = {
         "MalformedAnswer",
         "Hop",
     ),
+    "doctor.examination": ("diagnose", "diagnose_async"),
+    "doctor.report": ("Report",),
     "local.dps": ("LocalDps",),
     "net.backoff": ("Backoff",),
     "net.client": ("AsyncClient",),
@@ -99,7 +111,11 @@ _HOMES = {
     "net.sqlite": ("SqliteStore",),
     "net.sync": ("Client",),
     "net.store": ("MemoryStore",),
+    "local.hub": ("LocalHub",),
+    "net.hub": ("Assignment",),
+    "net.proxy": ("ProxyConfig", "Login", "Challenge"),
     "net.tls": ("TlsConfig",),
+    "net.x509": ("X509Certificate", "Tpm"),
     "wire": ("Will",),
 }
 """Where each public name lives."""
@@ -112,6 +128,8 @@ __all__ = [
     "provision",
     "provision_async",
     "SymmetricKey",
+    "X509Certificate",
+    "Tpm",
     "Assignment",
     "AsyncClient",
     "Client",
@@ -124,21 +142,31 @@ __all__ = [
     "SqliteStore",
     "Will",
     "TlsConfig",
+    "ProxyConfig",
+    "Login",
+    "Challenge",
     "Step",
     "Hop",
     "LocalDps",
+    "LocalHub",
+    "diagnose",
+    "diagnose_async",
+    "Report",
     "MqttwsError",
     "ProtocolError",
     "MalformedPacket",
     "PacketTooLarge",
     "UnexpectedPacket",
     "UsageError",
+    "UnsupportedAttestation",
     "ConnectFailed",
     "NameNotResolved",
     "Unreachable",
     "HopTimedOut",
+    "ProxyRefused",
     "TlsFailed",
     "CertificateRejected",
+    "CertificateFacts",
     "UpgradeRefused",
     "SubprotocolRefused",
     "ConnectRefused",

@@ -5,7 +5,7 @@ What an application sees: its calls, their arguments and their errors. What keep
 """
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -27,6 +27,7 @@ from .hops import OnStep, Walk
 from .inbox import MessageStream, ReceivedMessage
 from .link import OUTBOX_HIGH_WATER
 from .options import ClientState, OnState, Options, Password, password_bytes
+from .proxy import ENVIRONMENT, ProxyChoice
 from .receipt import Receipt, late
 from .store import MemoryStore, Store
 from .stream import CLOSE_TIMEOUT
@@ -57,7 +58,8 @@ class AsyncClient:
 
     Args:
         url: ``wss://host[:443]/path``, ``mqtts://host[:8883]``; ``ws://`` and ``mqtt://`` without
-            TLS.
+            TLS. Several are tried with a short head start each; the one that worked is tried
+            first when this client connects again.
         client_id: at most 65535 bytes of UTF-8; empty lets the server choose one.
         username: None for none.
         password: bytes or text, or a function, plain or async, that returns a fresh one for each
@@ -68,6 +70,9 @@ class AsyncClient:
         keep_alive: seconds, 0 to 65535, within which a dead link is noticed; 0 for never.
         will: what the server publishes when this client is lost.
         tls: whom to trust: a ``TlsConfig``, or an ``ssl.SSLContext`` that is used as it is.
+        proxy: a URL (``http://``, ``https://``, ``socks5://``, ``socks5h://``, ``socks4a://``), a
+            ``ProxyConfig``, ``environment`` for what the environment's variables say, ``none`` or
+            None for no proxy.
         connect_timeout: seconds for each attempt to connect as a whole.
         hop_timeout: seconds for each of its hops.
         request_timeout: seconds for the answer to a publish, subscribe or unsubscribe, the time
@@ -88,7 +93,7 @@ class AsyncClient:
 
     def __init__(
         self,
-        url: str | Target,
+        url: str | Target | Sequence[str | Target],
         *,
         client_id: str = "",
         username: str | None = None,
@@ -97,6 +102,7 @@ class AsyncClient:
         keep_alive: int = 60,
         will: Will | None = None,
         tls: Tls = None,
+        proxy: ProxyChoice = ENVIRONMENT,
         connect_timeout: float = 30.0,
         hop_timeout: float = 15.0,
         request_timeout: float = 30.0,
@@ -112,25 +118,29 @@ class AsyncClient:
     ) -> None:
         if not isinstance(max_outgoing, int) or not 1 <= max_outgoing <= MAX_OUTGOING:
             raise UsageError(f"max_outgoing {max_outgoing!r}; allowed: 1 to {MAX_OUTGOING}")
-        target = url if isinstance(url, Target) else parse_url(url)
+        given = url if isinstance(url, Sequence) and not isinstance(url, str) else [url]
+        targets = [one if isinstance(one, Target) else parse_url(one) for one in given]
+        if not targets:
+            raise UsageError("a client needs a URL")
         fixed = None if password is None or callable(password) else password_bytes(password)
         placeholder = b"" if callable(password) else fixed
         connect = Connect(client_id, username, placeholder, clean_session, keep_alive, will)
         connect.encode()  # a bad argument is told here, not at connect
-        if password is not None and not target.secure:
+        plain = next((target for target in targets if not target.secure), None)
+        if password is not None and plain is not None:
             warnings.warn(
-                f"the password for {target.address} goes over the network in the clear",
+                f"the password for {plain.address} goes over the network in the clear",
                 stacklevel=2,
             )
-        self._url = target.url
         self._client_id = client_id
         self._request_timeout = request_timeout
         self._engine = Engine(
             Options(
-                target=target,
+                targets=targets,
                 connect=connect,
                 password=password,
                 tls=tls,
+                proxy=proxy,
                 connect_timeout=connect_timeout,
                 hop_timeout=hop_timeout,
                 request_timeout=request_timeout,
@@ -147,7 +157,12 @@ class AsyncClient:
         )
 
     def __repr__(self) -> str:
-        return f"<AsyncClient {self._url} {self._client_id!r} {self.state.value}>"
+        return f"<AsyncClient {self.url} {self._client_id!r} {self.state.value}>"
+
+    @property
+    def url(self) -> str:
+        """The URL that is tried first: of several, the one that worked."""
+        return self._engine.targets[0].url
 
     @property
     def state(self) -> ClientState:

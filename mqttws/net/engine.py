@@ -27,7 +27,7 @@ from ..protocol import ClientProtocol, MessageReceived, Session, State
 from ..wire import REFUSED, Connect, Subscription
 from . import clock
 from .backoff import Backoff
-from .dial import dial
+from .dial import dial_first
 from .hops import Walk
 from .inbox import Inbox, MessageStream, ReceivedMessage, logger
 from .journal import CLOSE_TIMEOUT, Journal
@@ -66,6 +66,7 @@ class Engine:
         self.inbox = Inbox(self._on_left)
         self.subscriptions: dict[str, int] = {}
         self._options = options
+        self.targets = options.targets
         self._session = Session()
         self._epoch = 0
         self._journal: Journal | None = None
@@ -383,12 +384,14 @@ class Engine:
     async def _attempt(self, walk: Walk) -> bool:
         """Open a connection, and bring the session up on it; return whether it was present."""
         options = self._options
-        stream = await dial(
-            options.target,
+        taken, stream = await dial_first(
+            self.targets,
             walk,
             tls=options.tls,
+            proxy=options.proxy,
             max_message_size=max(4 * options.max_packet_size, 1024 * 1024),
         )
+        self.targets.sort(key=lambda target: target is not taken)
         try:
             async with walk.hop(Hop.CONNECT, options.connect.client_id) as step:
                 connect = await self._connect_packet()

@@ -221,6 +221,8 @@ class Link:
                 await asyncio.wait_for(self._journal.written(), timeout)
         stream, self._stream = self._stream, None
         if stream is not None:
+            if self.reading_paused:
+                stream.resume_reading()  # the answer to our close comes behind what nobody reads
             await stream.close(timeout=max(0.0, until - self._loop.time()))
 
     def abort(self) -> None:
@@ -315,6 +317,8 @@ class Link:
         if error is not None and self._stream is not None:
             self.flush()  # what was acknowledged goes out, if it can
             stream, self._stream = self._stream, None
+            if self.reading_paused:
+                stream.resume_reading()
             self.closing = self._loop.create_task(stream.close(error))
         self._owner.on_end(self, error)
 

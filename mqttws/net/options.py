@@ -9,6 +9,7 @@ from ..wire import Connect
 from .backoff import Backoff
 from .dial import Target
 from .hops import OnStep
+from .proxy import ProxyChoice
 from .store import MemoryStore, Store
 from .tls import Tls
 from .trace import OnPacket
@@ -41,10 +42,11 @@ Password = Secret | Callable[[], Secret | Awaitable[Secret]] | None
 class Options:
     """What a client was told when it was made; ``AsyncClient`` describes each."""
 
-    target: Target
+    targets: list[Target]
     connect: Connect
     password: Password = field(repr=False)
     tls: Tls
+    proxy: ProxyChoice
     connect_timeout: float
     hop_timeout: float
     request_timeout: float

@@ -11,7 +11,7 @@ import pytest
 
 from mqttws import Backoff, ClientState, MqttwsError, TlsConfig, Will
 
-from .programs import Mosquitto, Nginx, server_pem
+from .broker_programs import Mosquitto, Nginx, server_pem
 from .relay import DOWN, UP, Relay, relay
 from .rogue import Certificates
 from .test_reconnect import States, until
