@@ -13,9 +13,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .doctor.examination import diagnose, diagnose_async
+    from .doctor.report import Report
     from .dps.credentials import SymmetricKey
-    from .dps.registration import Assignment
     from .errors import (
+        CertificateFacts,
         CertificateRejected,
         ConnectFailed,
         ConnectionLost,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
         PacketTooLarge,
         ProtocolError,
         ProvisioningError,
+        ProxyRefused,
         RegistrationFailed,
         RegistrationRejected,
         RequestTimedOut,
@@ -38,19 +41,23 @@ if TYPE_CHECKING:
         TlsFailed,
         UnexpectedPacket,
         Unreachable,
+        UnsupportedAttestation,
         UpgradeRefused,
         UsageError,
     )
     from .local.dps import LocalDps
+    from .local.hub import LocalHub
     from .net.client import AsyncClient, ReceivedMessage
     from .net.hops import Step
+    from .net.hub import Assignment
     from .net.provisioning import provision, provision_async
+    from .net.proxy import Challenge, Login, ProxyConfig
     from .net.tls import TlsConfig
+    from .net.x509 import Tpm, X509Certificate
     from .wire import Will
 
 _HOMES = {
     "dps.credentials": ("SymmetricKey",),
-    "dps.registration": ("Assignment",),
     "errors": (
         "MqttwsError",
         "ProtocolError",
@@ -58,12 +65,15 @@ _HOMES = {
         "PacketTooLarge",
         "UnexpectedPacket",
         "UsageError",
+        "UnsupportedAttestation",
         "ConnectFailed",
         "NameNotResolved",
         "Unreachable",
         "HopTimedOut",
+        "ProxyRefused",
         "TlsFailed",
         "CertificateRejected",
+        "CertificateFacts",
         "UpgradeRefused",
         "SubprotocolRefused",
         "ConnectRefused",
@@ -77,11 +87,17 @@ _HOMES = {
         "MalformedAnswer",
         "Hop",
     ),
+    "doctor.examination": ("diagnose", "diagnose_async"),
+    "doctor.report": ("Report",),
     "local.dps": ("LocalDps",),
+    "local.hub": ("LocalHub",),
     "net.client": ("AsyncClient", "ReceivedMessage"),
     "net.hops": ("Step",),
+    "net.hub": ("Assignment",),
     "net.provisioning": ("provision", "provision_async"),
+    "net.proxy": ("ProxyConfig", "Login", "Challenge"),
     "net.tls": ("TlsConfig",),
+    "net.x509": ("X509Certificate", "Tpm"),
     "wire": ("Will",),
 }
 """Where each public name lives."""
@@ -94,26 +110,38 @@ __all__ = [
     "provision",
     "provision_async",
     "SymmetricKey",
+    "X509Certificate",
+    "Tpm",
     "Assignment",
     "AsyncClient",
     "ReceivedMessage",
     "Will",
     "TlsConfig",
+    "ProxyConfig",
+    "Login",
+    "Challenge",
     "Step",
     "Hop",
     "LocalDps",
+    "LocalHub",
+    "diagnose",
+    "diagnose_async",
+    "Report",
     "MqttwsError",
     "ProtocolError",
     "MalformedPacket",
     "PacketTooLarge",
     "UnexpectedPacket",
     "UsageError",
+    "UnsupportedAttestation",
     "ConnectFailed",
     "NameNotResolved",
     "Unreachable",
     "HopTimedOut",
+    "ProxyRefused",
     "TlsFailed",
     "CertificateRejected",
+    "CertificateFacts",
     "UpgradeRefused",
     "SubprotocolRefused",
     "ConnectRefused",

@@ -6,12 +6,14 @@ MqttwsError                         .hint: what to do next
 │   ├── PacketTooLarge              longer than we agreed to read   .size .limit
 │   └── UnexpectedPacket            a good packet at the wrong time
 ├── UsageError (ValueError)         we were asked for what the rules do not allow; nothing was sent
+│   └── UnsupportedAttestation      a way to prove who one is that DPS has not over MQTT
 ├── ConnectFailed                   no connection came about        .hop
 │   ├── NameNotResolved
 │   ├── Unreachable                 refused, dropped, no route
 │   ├── HopTimedOut (TimeoutError)  the peer said nothing within a hop's time
+│   ├── ProxyRefused                .status .challenge
 │   ├── TlsFailed
-│   │   └── CertificateRejected     .reason
+│   │   └── CertificateRejected     .reason .certificate
 │   ├── UpgradeRefused              .status .reason
 │   ├── SubprotocolRefused          .offered .answered
 │   └── ConnectRefused              CONNACK said no                 .return_code
@@ -28,6 +30,8 @@ The class says whose fault it is; the attributes carry the facts; the sentence s
 and what was allowed. No message ever holds a key, a password or a token.
 """
 
+from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import ClassVar
 
@@ -43,10 +47,18 @@ def one_line(text: str) -> str:
 class Hop(Enum):
     """One leg of the way to an assignment, in the order in which the legs are walked."""
 
+    PROXY_NAME = "proxy-name"
+    """The proxy's name becomes addresses."""
+    PROXY_TCP = "proxy-tcp"
+    """One of the proxy's addresses accepts a connection."""
+    PROXY_TLS = "proxy-tls"
+    """The proxy proves who it is, and the bytes to it are encrypted."""
     NAME = "name"
-    """The host's name becomes addresses."""
+    """The host's name becomes addresses; left out where a proxy does that."""
     TCP = "tcp"
-    """One of the addresses accepts a connection."""
+    """One of the addresses accepts a connection; a proxy does that in its own leg."""
+    PROXY = "proxy"
+    """The proxy lets us through to the host (CONNECT, RFC 9110 section 9.3.6; or SOCKS)."""
     TLS = "tls"
     """The server proves who it is, and the bytes are encrypted."""
     UPGRADE = "upgrade"
@@ -59,6 +71,11 @@ class Hop(Enum):
     """DPS answers the registration request."""
     POLL = "poll"
     """DPS answers a question about the operation's status."""
+
+    @property
+    def exit_code(self) -> int:
+        """What a program ends with when this leg failed: 10 for the first one, and so on."""
+        return 10 + list(Hop).index(self)
 
 
 class MqttwsError(Exception):
@@ -163,6 +180,10 @@ class UsageError(MqttwsError, ValueError):
         return _with_rule(self, self.rule)
 
 
+class UnsupportedAttestation(UsageError):
+    """A way of proving who a device is that DPS does not have over MQTT: TPM."""
+
+
 class ConnectFailed(MqttwsError):
     """No connection came about.
 
@@ -187,22 +208,85 @@ class HopTimedOut(ConnectFailed, TimeoutError):
     """The peer said nothing (or not enough) within the time that one hop is given."""
 
 
+class ProxyRefused(ConnectFailed):
+    """The proxy answered, but did not let us through.
+
+    Attributes:
+        status: the HTTP status, or the reply code of SOCKS; 0 where the answer was neither.
+        challenge: the logins that the proxy asks for, as in its ``Proxy-Authenticate`` headers.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        hop: Hop = Hop.PROXY,
+        hint: str = "",
+        status: int = 0,
+        challenge: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message, hop=hop, hint=hint)
+        self.status = status
+        self.challenge = challenge
+
+
 class TlsFailed(ConnectFailed):
     """No TLS session came about."""
 
 
+@dataclass(frozen=True, slots=True)
+class CertificateFacts:
+    """What stands in a certificate; nobody has vouched for it.
+
+    Attributes:
+        subject: whom it names, such as ``CN=example.com``.
+        issuer: who signed it.
+        names: the host names and addresses it is for.
+        not_before: the moment from which it is good.
+        not_after: the moment until which it is good.
+        sha256: the fingerprint, hexadecimal.
+        self_signed: whether it names itself as its issuer.
+    """
+
+    subject: str
+    issuer: str
+    names: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    sha256: str
+    self_signed: bool
+
+    def __str__(self) -> str:
+        return (
+            f"subject {self.subject}; issuer {self.issuer};"
+            f" valid {self.not_before:%Y-%m-%d} to {self.not_after:%Y-%m-%d}"
+        )
+
+
 class CertificateRejected(TlsFailed):
-    """The server's certificate is not one that we may trust for this host.
+    """The certificate of a server or proxy is not one that we may trust for this host.
 
     Attributes:
         reason: why, in the words of the TLS library.
+        certificate: what stands in it; None where it could not be looked at.
     """
 
     def __init__(
-        self, message: str = "", *, hop: Hop = Hop.TLS, hint: str = "", reason: str = ""
+        self,
+        message: str = "",
+        *,
+        hop: Hop = Hop.TLS,
+        hint: str = "",
+        reason: str = "",
+        certificate: CertificateFacts | None = None,
     ) -> None:
         super().__init__(message, hop=hop, hint=hint)
         self.reason = reason
+        self.certificate = certificate
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{message} ({self.certificate})" if self.certificate else message
 
 
 class UpgradeRefused(ConnectFailed):

@@ -19,6 +19,8 @@ TEST_TIMEOUT = 60.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        del os.environ[name]  # a proxy of the machine that runs the tests is none of theirs
     config.addinivalue_line(
         "markers", "rule(*ids): the statements of a standard that the test proves"
     )

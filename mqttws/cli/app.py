@@ -13,8 +13,11 @@ import click
 from .. import __version__
 from ..errors import MqttwsError, UsageError
 from . import INTERRUPTED
+from .admin import derive_key, enroll, fault
 from .common import EXIT_CODES, FAILED, USAGE, print_error, print_json
 from .demo import demo
+from .doctor import doctor
+from .fleet import provision_fleet_command
 from .provision import provision
 from .serve import serve
 
@@ -28,6 +31,8 @@ Examples:
     mqttws demo
   How a device is provisioned, and where its key comes from:
     mqttws provision --help
+  Which hop refuses, and what to do about it:
+    mqttws doctor global.azure-devices-provisioning.net
   A local DPS to develop and test against:
     mqttws serve --wss-port 0 --mqtts-port 0
 
@@ -51,7 +56,12 @@ def app() -> None:
 
 app.add_command(demo)
 app.add_command(provision)
+app.add_command(doctor)
+app.add_command(provision_fleet_command)
 app.add_command(serve)
+app.add_command(enroll)
+app.add_command(fault)
+app.add_command(derive_key)
 
 
 def run(arguments: Sequence[str]) -> int:

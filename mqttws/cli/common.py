@@ -22,6 +22,7 @@ from ..dps.json_text import parse_json
 from ..dps.registration import Assignment
 from ..errors import Hop, MqttwsError, UsageError, one_line
 from ..net.hops import Step
+from ..net.proxy import has_login
 from ..net.trace import describe
 from ..wire import Packet
 from . import INTERRUPTED
@@ -47,8 +48,12 @@ MAX_FILE_SIZE = 4 * 1024 * 1024
 """Bytes of the largest file that is read; nothing that we are given is longer."""
 
 _LABELS = {
+    Hop.PROXY_NAME: "proxy name",
+    Hop.PROXY_TCP: "proxy TCP",
+    Hop.PROXY_TLS: "proxy TLS",
     Hop.NAME: "name",
     Hop.TCP: "TCP",
+    Hop.PROXY: "proxy",
     Hop.TLS: "TLS",
     Hop.UPGRADE: "upgrade",
     Hop.CONNECT: "CONNECT",
@@ -97,6 +102,24 @@ def ca_option(command: _F) -> _F:
         "--ca",
         metavar="FILE",
         help="Trust the CA certificates in this PEM file too, besides the system's.",
+    )(command)
+
+
+def _check_proxy(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and has_login(value):
+        raise click.BadParameter(
+            "other users could see the login in the list of processes; set MQTTWS_PROXY instead"
+        )
+    return value
+
+
+def proxy_option(command: _F) -> _F:
+    """Add ``--proxy``: a proxy without its login, or none."""
+    return click.option(
+        "--proxy",
+        metavar="URL",
+        callback=_check_proxy,
+        help="Proxy, without a login, or none.  [default: what the environment says]",
     )(command)
 
 

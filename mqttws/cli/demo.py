@@ -5,12 +5,14 @@ Knows how to put a local DPS and a device together. Everything else is the publi
 
 import asyncio
 import time
+from dataclasses import dataclass
 
 import click
 
 import mqttws
 
-from ..dps.registration import Assignment
+from ..hub.topics import devicebound_filter, telemetry_topic
+from ..net.hub import Assignment
 from .common import (
     STEP_HEADER,
     Command,
@@ -38,6 +40,8 @@ With --json, one object on standard output:
   assigned_hub  host name of the hub
   device_id     the device's name there
   substatus     how it came to be assigned, such as initialAssignment
+  telemetry     what the device published to its hub
+  received      what the hub sent the device
   steps         list of {hop, outcome, detail, started_ms, took_ms}
 
 \b
@@ -58,27 +62,43 @@ def demo(*, as_json: bool) -> None:
 
     Starts a local DPS in this process, on a free port of the loopback interface,
     with TLS from a development CA that is made for it and thrown away afterwards.
-    Enrolls a device, and provisions it through the public API over wss://. Each
-    step is printed as soon as it has ended: when that was, how long it took, and
-    what was found. No network, no cloud account and no rights are needed, and
+    Enrolls a device, and provisions it through the public API over wss://. Then the
+    device connects to a stand-in for its hub, publishes, and receives. Each step is
+    printed as soon as it has ended: when that was, how long it took, and what was
+    found. No network, no cloud account and no rights are needed, and
     nothing is left behind. It takes some three seconds; two of them are the
     retry-after of two answers that say: ask again in a second.
     """
     progress = Progress(shown=not as_json, err=False)
     with reported(progress, as_json=as_json):
-        assignment = asyncio.run(_demonstrate(progress, verbose=not as_json))
+        done = asyncio.run(_demonstrate(progress, verbose=not as_json))
     if as_json:
-        print_json(success(assignment, progress))
+        exchanged = {"telemetry": done.telemetry, "received": done.received}
+        print_json(success(done.assignment, progress) | exchanged)
     else:
         print_line()
-        print_assignment(assignment)
+        print_assignment(done.assignment)
+        print_line(f"telemetry     {done.telemetry}, taken by the hub")
+        print_line(f"received      {done.received}, sent by the hub")
 
 
-async def _demonstrate(progress: Progress, *, verbose: bool) -> Assignment:
+@dataclass(frozen=True)
+class _Done:
+    """What the demonstration came to."""
+
+    assignment: Assignment
+    telemetry: str
+    received: str
+
+
+async def _demonstrate(progress: Progress, *, verbose: bool) -> _Done:
     began = time.monotonic()
     # One poll is answered 202, so that a wait and a second poll are seen.
-    async with mqttws.LocalDps(mqtts_port=None, retry_after=1, assigning_polls=1) as dps:
-        key = dps.enroll_device(DEVICE)
+    async with (
+        mqttws.LocalDps(mqtts_port=None, retry_after=1, assigning_polls=1) as dps,
+        mqttws.LocalHub(dps) as hub,
+    ):
+        credential = mqttws.SymmetricKey(DEVICE, dps.enroll_device(DEVICE))
         if verbose:
             ready = (time.monotonic() - began) * 1000
             print_line(f"Local DPS with a fresh development CA at wss://{dps.host}:{dps.wss_port}")
@@ -87,12 +107,29 @@ async def _demonstrate(progress: Progress, *, verbose: bool) -> Assignment:
             )
             print_line()
             print_line(STEP_HEADER, "dim")
-        return await mqttws.provision_async(
+        trust = mqttws.TlsConfig(ca=dps.ca_file, only_ca=True)
+        assignment = await mqttws.provision_async(
             dps.id_scope,
-            mqttws.SymmetricKey(DEVICE, key),
+            credential,
             host=dps.host,
             port=dps.wss_port,
-            tls=mqttws.TlsConfig(ca=dps.ca_file, only_ca=True),
+            tls=trust,
             timeout=30.0,
             on_step=progress.on_step,
         )
+        options = assignment.connect_options(
+            credential, host=hub.host, port=hub.wss_port, tls=trust
+        )
+        async with asyncio.timeout(30.0), mqttws.AsyncClient(**options) as client:
+            return _Done(assignment, *await _exchange(client, hub))
+
+
+async def _exchange(client: mqttws.AsyncClient, hub: mqttws.LocalHub) -> tuple[str, str]:
+    """Send the hub telemetry, and receive a message from it; return both."""
+    await client.subscribe(devicebound_filter(DEVICE), qos=1)
+    properties = {"$.ct": "application/json", "$.ce": "utf-8"}
+    await client.publish(telemetry_topic(DEVICE, properties), b'{"temperature":21.5}', qos=1)
+    telemetry = await hub.next_telemetry()
+    hub.send(DEVICE, b"hello, device")
+    received = await anext(client.messages())
+    return telemetry.payload.decode(), received.payload.decode()

@@ -21,6 +21,7 @@ from .common import (
     print_assignment,
     print_json,
     print_line,
+    proxy_option,
     read_json,
     read_key,
     reported,
@@ -75,6 +76,8 @@ Exit codes:
 \b
 Environment:
   MQTTWS_KEY     the key, if there is no --key-file
+  MQTTWS_PROXY   a proxy's URL, with its login; then wss_proxy, https_proxy
+                 and all_proxy count; no_proxy says who needs none
   SSL_CERT_FILE  a PEM file with CA certificates, in place of the system's
   NO_COLOR       if set, nothing is coloured
 """
@@ -123,11 +126,12 @@ Environment:
 )
 @click.option(
     "--transport",
-    type=click.Choice(["wss", "mqtts"]),
+    type=click.Choice(["wss", "mqtts", "auto"]),
     default="wss",
     show_default=True,
-    help="MQTT over WebSocket and TLS, or MQTT over TLS alone.",
+    help="MQTT over WebSocket and TLS, MQTT over TLS alone, or whichever is open.",
 )
+@proxy_option
 @ca_option
 @click.option(
     "--payload",
@@ -161,7 +165,8 @@ def provision(
     host: str | None,
     port: int | None,
     path: str | None,
-    transport: Literal["wss", "mqtts"],
+    transport: Literal["wss", "mqtts", "auto"],
+    proxy: str | None,
     ca: str | None,
     payload: str | None,
     timeout: int,
@@ -198,6 +203,7 @@ def provision(
             port=port,
             transport=transport,
             tls=mqttws.TlsConfig(ca=ca),
+            proxy=proxy or "environment",
             timeout=timeout,
             on_step=progress.on_step,
             on_packet=progress.on_packet if trace else None,

@@ -12,7 +12,7 @@ import shutil
 import signal
 import sys
 from base64 import b64encode
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,8 @@ import mqttws
 from ..dps.enrollments import parse_enrollments
 from ..dps.sas import decode_key
 from ..errors import UsageError
+from ..local.records import SqliteRecords
+from ..net.stream import limit_tls_buffers
 from .common import (
     Command,
     check_host,
@@ -77,7 +79,8 @@ DPS service API; a record's keys are base64, 16 to 64 bytes:
 \b
 With --json, the first and only line of standard output:
   {"status": "serving", "host", "wss_port", "mqtts_port", "id_scope",
-   "ca_file", "example": {"registration_id", "key_file", "command"} or null}
+   "ca_file", "admin": URL or null,
+   "example": {"registration_id", "key_file", "command"} or null}
 
 \b
 Environment:
@@ -151,6 +154,18 @@ Exit codes:
     metavar="SECONDS",
     help="How long a device is told to wait before it asks again.",
 )
+@click.option(
+    "--records",
+    metavar="FILE",
+    help="SQLite file for enrollments and registrations.  [default: none, kept in memory]",
+)
+@click.option(
+    "--admin-port",
+    type=click.IntRange(0, 65535),
+    metavar="N",
+    help="Port on 127.0.0.1 for 'mqttws enroll' and 'mqttws fault'; 0 takes a free one."
+    "  [default: none]",
+)
 @json_option("Print the addresses as one JSON object, in one line.")
 @debug_option
 def serve(
@@ -163,6 +178,8 @@ def serve(
     enrollments: str | None,
     hubs: tuple[str, ...],
     retry_after: int,
+    records: str | None,
+    admin_port: int | None,
     as_json: bool,
 ) -> None:
     """Run a local DPS: real TLS, real credential checks, no cloud account.
@@ -170,7 +187,7 @@ def serve(
     Serves MQTT 3.1.1 over WebSocket (wss) and over TLS (mqtts), and never without
     TLS. Makes a development CA and a server certificate in --state DIR at the first
     start; DIR/ca.pem is what clients must trust. What it has assigned is forgotten
-    when it ends. Ctrl-C, SIGINT or SIGTERM ends it, with exit code 0.
+    when it ends, unless there are --records. Ctrl-C, SIGINT or SIGTERM ends it, with exit code 0.
 
     Ports below 1024 may need rights: as an ordinary user, choose others, or 0.
     The official SDKs know no other ports than 443 and 8883.
@@ -178,11 +195,11 @@ def serve(
     Standard output tells where it listens, once it does; standard error has one
     line for each thing that happens, without secrets.
     """
-    records = []
+    enrolled = []
     if enrollments is not None:
         text = read_file(enrollments, "enrollments")
         source = "standard input" if enrollments == "-" else enrollments
-        records = parse_enrollments(text, source)
+        enrolled = parse_enrollments(text, source)
     folder = Path(state).absolute()
     key_file = None if enrollments is not None else folder / f"{EXAMPLE}.key"
     key = None if key_file is None else _example_key(key_file)
@@ -192,22 +209,32 @@ def serve(
         mqtts_port=mqtts_port,
         state=folder,
         id_scope=id_scope,
-        enrollments=records,
+        records=None if records is None else SqliteRecords(records),
         hubs=hubs or ("local-hub.azure-devices.net",),
         retry_after=retry_after,
     )
+    for enrollment in enrolled:
+        dps.keep(enrollment, replace=True)  # the file has the last word over the records
     if key is not None:
         dps.enroll(
             {
                 "registrationId": EXAMPLE,
                 "attestation": {"type": "symmetricKey", "symmetricKey": {"primaryKey": key}},
-            }
+            },
+            replace=True,
         )
     log_to_stderr(logger, logging.INFO)
-    asyncio.run(_serve(dps, key_file, as_json=as_json))
+    limit_tls_buffers()
+    try:
+        asyncio.run(_serve(dps, key_file, admin_port, as_json=as_json))
+    finally:
+        if isinstance(dps.records, SqliteRecords):
+            dps.records.close()
 
 
-async def _serve(dps: mqttws.LocalDps, key_file: Path | None, *, as_json: bool) -> None:
+async def _serve(
+    dps: mqttws.LocalDps, key_file: Path | None, admin_port: int | None, *, as_json: bool
+) -> None:
     """Serve until a signal comes."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -221,8 +248,15 @@ async def _serve(dps: mqttws.LocalDps, key_file: Path | None, *, as_json: bool) 
     with suppress(NotImplementedError):  # where there are no such signals, Ctrl-C ends it
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, end, number.name)
-    async with dps:
-        place = _Place(dps, key_file)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(dps)
+        admin_url = None
+        if admin_port is not None:
+            from ..local.admin import AdminApi  # needs the extra
+
+            admin = await stack.enter_async_context(AdminApi(dps, port=admin_port))
+            admin_url = admin.url
+        place = _Place(dps, key_file, admin_url)
         if as_json:
             print_json(place.to_json())
         else:
@@ -236,6 +270,7 @@ class _Place:
 
     dps: mqttws.LocalDps
     key_file: Path | None
+    admin_url: str | None
 
     @property
     def command(self) -> str:
@@ -259,6 +294,7 @@ class _Place:
             "mqtts_port": self.dps.mqtts_port,
             "id_scope": self.dps.id_scope,
             "ca_file": str(self.dps.ca_file),
+            "admin": self.admin_url,
             "example": None
             if self.key_file is None
             else {
@@ -275,6 +311,8 @@ class _Place:
         print_line(f"  mqtts     mqtts://{host}:{self.dps.mqtts_port}")
         print_line(f"  id scope  {self.dps.id_scope}")
         print_line(f"  trust     {self.dps.ca_file}")
+        if self.admin_url is not None:
+            print_line(f"  admin     {self.admin_url}")
         if self.key_file is not None:
             print_line(f"  device    {EXAMPLE}, its key in {self.key_file}")
             print_line()

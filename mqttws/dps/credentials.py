@@ -74,6 +74,23 @@ class SymmetricKey:
         resource = f"{id_scope}/registrations/{self._registration_id}"
         return sign_token(resource, self._key, int(unix_now) + int(lifetime))
 
+    def sign(self, resource: str, expiry: int) -> str:
+        """Return a SAS token for another resource: an IoT hub takes the same key as DPS.
+
+        Args:
+            resource: not quoted, such as ``{hub}/devices/{deviceId}``.
+            expiry: Unix time in seconds from which on the token is void.
+        """
+        return sign_token(resource, self._key, expiry, key_name="")
+
+    def digest(self, context: str) -> str:
+        """Return what tells this key from another one, for ``context`` only; the key is not in it.
+
+        Args:
+            context: what the digest is for; another one gives another digest.
+        """
+        return f"key:{hmac.new(self._key, f'mqttws {context}'.encode(), 'sha256').hexdigest()}"
+
     def __repr__(self) -> str:
         return f"SymmetricKey({self._registration_id!r})"
 

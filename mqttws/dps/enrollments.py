@@ -6,9 +6,12 @@ no ``repr`` and in no message; only ``enrollment_to_json`` writes them out.
 """
 
 import base64
+import hashlib
 import json
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Protocol, TypeVar
 
 from ..errors import UsageError
@@ -16,8 +19,8 @@ from .json_text import one_line, parse_json, shown
 from .names import registration_id_fault
 from .sas import decode_key
 
-AllocationPolicy = Literal["hashed", "geoLatency", "static"]
-"""How a hub is chosen; ``custom`` is not served yet."""
+AllocationPolicy = Literal["hashed", "geoLatency", "static", "custom"]
+"""How a hub is chosen (``how-to-use-allocation-policies.md``)."""
 
 ProvisioningStatus = Literal["enabled", "disabled"]
 
@@ -40,8 +43,12 @@ class Enrollment:
     """What individual enrollments and groups have in common.
 
     Attributes:
-        primary_key: decoded, 16 to 64 bytes; a group's devices use keys derived from it.
+        primary_key: decoded, 16 to 64 bytes; a group's devices use keys derived from it. Empty
+            where certificates attest.
         secondary_key: likewise; empty for none.
+        primary_certificate: DER: a device's own or its signer's; a group's signing certificate.
+            Empty where keys attest.
+        secondary_certificate: likewise; empty for none.
         iot_edge: whether the device is an IoT Edge device.
         iot_hub_host_name: the one hub to assign to; None to leave it to the allocation.
         iot_hubs: the hubs to choose from; empty for all of the service's.
@@ -49,13 +56,17 @@ class Enrollment:
         provisioning_status: ``enabled`` or ``disabled``.
         reprovision_policy: None where the record has none, which counts as the default policy.
         allocation_policy: None for the service's own, which is ``hashed``.
+        webhook_url: whom ``custom`` allocation asks; empty with the others.
+        webhook_api_version: what the webhook is told of its API's version.
         etag: the record's version.
         created: ISO 8601.
         last_updated: ISO 8601.
     """
 
-    primary_key: bytes = field(repr=False)
+    primary_key: bytes = field(default=b"", repr=False)
     secondary_key: bytes = field(default=b"", repr=False)
+    primary_certificate: bytes = field(default=b"", repr=False)
+    secondary_certificate: bytes = field(default=b"", repr=False)
     iot_edge: bool = False
     iot_hub_host_name: str | None = None
     iot_hubs: tuple[str, ...] = ()
@@ -63,14 +74,27 @@ class Enrollment:
     provisioning_status: ProvisioningStatus = "enabled"
     reprovision_policy: ReprovisionPolicy | None = None
     allocation_policy: AllocationPolicy | None = None
+    webhook_url: str = field(default="", repr=False)
+    webhook_api_version: str = ""
     etag: str = ""
     created: str = ""
     last_updated: str = ""
 
     @property
     def keys(self) -> tuple[bytes, ...]:
-        """The keys that there are."""
-        return (self.primary_key, self.secondary_key) if self.secondary_key else (self.primary_key,)
+        """The keys that there are; none where certificates attest."""
+        return tuple(key for key in (self.primary_key, self.secondary_key) if key)
+
+    @property
+    def certificates(self) -> tuple[bytes, ...]:
+        """The certificates that there are, DER; none where keys attest."""
+        both = (self.primary_certificate, self.secondary_certificate)
+        return tuple(certificate for certificate in both if certificate)
+
+    @cached_property
+    def fingerprints(self) -> tuple[str, ...]:
+        """SHA-256 of each certificate, in hexadecimal."""
+        return tuple(hashlib.sha256(der).hexdigest() for der in self.certificates)
 
     @property
     def hubs(self) -> tuple[str, ...]:
@@ -93,7 +117,7 @@ class IndividualEnrollment(Enrollment):
 
 @dataclass(frozen=True)
 class EnrollmentGroup(Enrollment):
-    """Every device may register whose key is derived from the group's.
+    """Every device may register whose key, or certificate, comes of the group's.
 
     Attributes:
         enrollment_group_id: the group's name.
@@ -115,6 +139,8 @@ class RegistrationRecord:
         last_updated: when it last registered, ISO 8601.
         etag: the record's version.
         enrollment_group_id: the group that let it in; empty for an individual enrollment.
+        key_name: ``primary`` or ``secondary``: the key it proved itself with; empty for X.509.
+        payload: what the custom allocation sent for the device; None for nothing.
     """
 
     registration_id: str
@@ -125,6 +151,8 @@ class RegistrationRecord:
     last_updated: str
     etag: str
     enrollment_group_id: str = ""
+    key_name: str = ""
+    payload: Any = None
 
 
 class Records(Protocol):
@@ -133,8 +161,17 @@ class Records(Protocol):
     def individual(self, registration_id: str) -> IndividualEnrollment | None:
         """Return the device's own enrollment; None if it has none."""
 
+    def individuals(self) -> Sequence[IndividualEnrollment]:
+        """Return all individual enrollments, in a steady order."""
+
+    def group(self, enrollment_group_id: str) -> EnrollmentGroup | None:
+        """Return one enrollment group; None if there is none of this name."""
+
     def groups(self) -> Sequence[EnrollmentGroup]:
         """Return all enrollment groups, in a steady order."""
+
+    def put(self, enrollment: IndividualEnrollment | EnrollmentGroup) -> None:
+        """Keep an enrollment, in place of the one that has its id."""
 
     def add(self, enrollment: IndividualEnrollment | EnrollmentGroup) -> None:
         """Keep a new enrollment.
@@ -152,6 +189,9 @@ class Records(Protocol):
 
     def registration(self, registration_id: str) -> RegistrationRecord | None:
         """Return what is remembered of a device; None if it has never been assigned."""
+
+    def registrations(self) -> Sequence[RegistrationRecord]:
+        """Return what is remembered of all devices, in a steady order."""
 
     def put_registration(self, record: RegistrationRecord) -> None:
         """Remember a device, in place of what was remembered of it."""
@@ -178,9 +218,24 @@ class MemoryRecords(Records):
         """Return the device's own enrollment; None if it has none."""
         return self._individuals.get(registration_id.lower())
 
+    def individuals(self) -> Sequence[IndividualEnrollment]:
+        """Return all individual enrollments, in the order in which they were added."""
+        return tuple(self._individuals.values())
+
+    def group(self, enrollment_group_id: str) -> EnrollmentGroup | None:
+        """Return one enrollment group; None if there is none of this name."""
+        return self._groups.get(enrollment_group_id.lower())
+
     def groups(self) -> Sequence[EnrollmentGroup]:
         """Return all enrollment groups, in the order in which they were added."""
         return tuple(self._groups.values())
+
+    def put(self, enrollment: IndividualEnrollment | EnrollmentGroup) -> None:
+        """Keep an enrollment, in place of the one that has its id."""
+        if isinstance(enrollment, IndividualEnrollment):
+            self._individuals[enrollment.registration_id.lower()] = enrollment
+        else:
+            self._groups[enrollment.enrollment_group_id.lower()] = enrollment
 
     def add(self, enrollment: IndividualEnrollment | EnrollmentGroup) -> None:
         """Keep a new enrollment."""
@@ -199,6 +254,10 @@ class MemoryRecords(Records):
     def registration(self, registration_id: str) -> RegistrationRecord | None:
         """Return what is remembered of a device; None if it has never been assigned."""
         return self._registrations.get(registration_id.lower())
+
+    def registrations(self) -> Sequence[RegistrationRecord]:
+        """Return what is remembered of all devices, in the order in which they first came."""
+        return tuple(self._registrations.values())
 
     def put_registration(self, record: RegistrationRecord) -> None:
         """Remember a device, in place of what was remembered of it."""
@@ -382,17 +441,14 @@ def _read_id(member: _Value) -> str:
 
 def _read_shared(record: _Value) -> dict[str, Any]:
     """Return the fields that individual enrollments and groups have in common."""
-    primary_key, secondary_key = _read_keys(record.member("attestation"))
-    fields: dict[str, Any] = {
-        "primary_key": primary_key,
-        "secondary_key": secondary_key,
+    fields: dict[str, Any] = _read_attestation(record) | _read_allocation(record)
+    fields |= {
         "iot_edge": _read_capabilities(record.member("capabilities")),
         "iot_hub_host_name": record.member("iotHubHostName").optional_text("a host name"),
         "iot_hubs": _read_hubs(record.member("iotHubs")),
         "initial_twin": _read_twin(record.member("initialTwin")),
         "provisioning_status": _read_status(record.member("provisioningStatus")),
         "reprovision_policy": _read_reprovision_policy(record.member("reprovisionPolicy")),
-        "allocation_policy": _read_allocation_policy(record),
     }
     for name, member in (
         ("etag", "etag"),
@@ -403,20 +459,55 @@ def _read_shared(record: _Value) -> dict[str, Any]:
     return fields
 
 
-def _read_keys(attestation: _Value) -> tuple[bytes, bytes]:
-    """Return primary and secondary key."""
+def _read_attestation(record: _Value) -> dict[str, bytes]:
+    """Return keys or certificates, by the names of an enrollment's fields."""
+    attestation = record.member("attestation")
     attestation.object_of(frozenset(("type", "symmetricKey", "x509", "tpm")), "an object with type")
     kind = attestation.member("type")
     if kind.value == "x509":
-        raise kind.fault("x509 attestation is not served yet; expected symmetricKey")
+        individual = record.member(_GROUP_ID).missing
+        return _read_certificates(
+            attestation.member("x509"),
+            "clientCertificates" if individual else "signingCertificates",
+        )
     if kind.value == "tpm":
-        raise kind.fault("DPS has no TPM attestation over MQTT; expected symmetricKey")
+        raise kind.fault("DPS has no TPM attestation over MQTT; expected symmetricKey or x509")
     if kind.value != "symmetricKey":
-        raise kind.wrong("the string symmetricKey")
+        raise kind.wrong("the string symmetricKey or x509")
     keys = attestation.member("symmetricKey")
     keys.object_of(frozenset(("primaryKey", "secondaryKey")), "an object with primaryKey")
     secondary = keys.member("secondaryKey")
-    return _read_key(keys.member("primaryKey")), b"" if secondary.missing else _read_key(secondary)
+    return {
+        "primary_key": _read_key(keys.member("primaryKey")),
+        "secondary_key": b"" if secondary.missing else _read_key(secondary),
+    }
+
+
+def _read_certificates(x509: _Value, name: str) -> dict[str, bytes]:
+    """Return the certificates that stand under ``name``, as the service API has them."""
+    x509.object_of(frozenset((name,)), f"an object with {name}")
+    certificates = x509.member(name)
+    certificates.object_of(frozenset(("primary", "secondary")), "an object with primary")
+    secondary = certificates.member("secondary")
+    return {
+        "primary_certificate": _read_certificate(certificates.member("primary")),
+        "secondary_certificate": b"" if secondary.missing else _read_certificate(secondary),
+    }
+
+
+def _read_certificate(holder: _Value) -> bytes:
+    holder.object_of(frozenset(("certificate", "info")), "an object with certificate")
+    member = holder.member("certificate")
+    expected = "one certificate in PEM form"
+    _, begin, rest = member.text(expected).partition("-----BEGIN CERTIFICATE-----")
+    body, end, rest = rest.partition("-----END CERTIFICATE-----")
+    if not begin or not end or rest.strip():
+        raise member.wrong(expected)
+    try:
+        return base64.b64decode("".join(body.split()), validate=True)
+    except ValueError:
+        pass
+    raise member.wrong(expected)
 
 
 def _read_key(member: _Value) -> bytes:
@@ -467,22 +558,33 @@ def _read_reprovision_policy(member: _Value) -> ReprovisionPolicy | None:
     )
 
 
-def _read_allocation_policy(record: _Value) -> str | None:
+def _read_allocation(record: _Value) -> dict[str, Any]:
+    """Return how a hub is chosen, by the names of an enrollment's fields."""
     member = record.member("allocationPolicy")
-    if member.value == "custom" or not record.member("customAllocationDefinition").missing:
-        raise member.fault("custom allocation is not served yet; expected hashed or static")
+    definition = record.member("customAllocationDefinition")
+    if member.value == "custom":
+        members = frozenset(("webhookUrl", "apiVersion"))
+        definition.object_of(members, "an object with webhookUrl and apiVersion")
+        url = definition.member("webhookUrl")
+        if not url.text("a URL").startswith(("http://", "https://")):
+            raise url.wrong("a URL that begins with http:// or https://")
+        version = definition.member("apiVersion").optional_text("a date such as 2019-03-31")
+        return {
+            "allocation_policy": "custom",
+            "webhook_url": url.value,
+            "webhook_api_version": version or "",
+        }
+    if not definition.missing:
+        raise definition.fault("only custom allocation has it; expected allocationPolicy custom")
     if member.missing:
-        return None
+        return {}
     if member.value not in ("hashed", "geoLatency", "static"):
-        raise member.wrong("hashed, geoLatency or static")
-    return str(member.value)
+        raise member.wrong("hashed, geoLatency, static or custom")
+    return {"allocation_policy": member.value}
 
 
 def enrollment_to_json(enrollment: IndividualEnrollment | EnrollmentGroup) -> dict[str, Any]:
     """Return a record in the shape that ``parse_enrollments`` reads. It holds the keys."""
-    keys = {"primaryKey": _encode(enrollment.primary_key)}
-    if enrollment.secondary_key:
-        keys["secondaryKey"] = _encode(enrollment.secondary_key)
     record: dict[str, Any] = (
         {"registrationId": enrollment.registration_id, "deviceId": enrollment.device_id}
         if isinstance(enrollment, IndividualEnrollment)
@@ -490,7 +592,7 @@ def enrollment_to_json(enrollment: IndividualEnrollment | EnrollmentGroup) -> di
     )
     policy = enrollment.reprovision_policy
     record |= {
-        "attestation": {"type": "symmetricKey", "symmetricKey": keys},
+        "attestation": _attestation_to_json(enrollment),
         "capabilities": {"iotEdge": enrollment.iot_edge},
         "iotHubHostName": enrollment.iot_hub_host_name,
         "iotHubs": list(enrollment.iot_hubs) or None,
@@ -502,11 +604,40 @@ def enrollment_to_json(enrollment: IndividualEnrollment | EnrollmentGroup) -> di
             "migrateDeviceData": policy.migrate_device_data,
         },
         "allocationPolicy": enrollment.allocation_policy,
+        "customAllocationDefinition": _allocation_to_json(enrollment),
         "etag": enrollment.etag or None,
         "createdDateTimeUtc": enrollment.created or None,
         "lastUpdatedDateTimeUtc": enrollment.last_updated or None,
     }
     return {name: value for name, value in record.items() if value is not None}
+
+
+def _attestation_to_json(enrollment: Enrollment) -> dict[str, Any]:
+    if not enrollment.certificates:
+        keys = {"primaryKey": _encode(enrollment.primary_key)}
+        if enrollment.secondary_key:
+            keys["secondaryKey"] = _encode(enrollment.secondary_key)
+        return {"type": "symmetricKey", "symmetricKey": keys}
+    individual = isinstance(enrollment, IndividualEnrollment)
+    named = dict(zip(("primary", "secondary"), enrollment.certificates, strict=False))
+    certificates = {name: {"certificate": pem_certificate(der)} for name, der in named.items()}
+    place = "clientCertificates" if individual else "signingCertificates"
+    return {"type": "x509", "x509": {place: certificates}}
+
+
+def _allocation_to_json(enrollment: Enrollment) -> dict[str, str] | None:
+    if not enrollment.webhook_url:
+        return None
+    definition = {"webhookUrl": enrollment.webhook_url}
+    if enrollment.webhook_api_version:
+        definition["apiVersion"] = enrollment.webhook_api_version
+    return definition
+
+
+def pem_certificate(der: bytes) -> str:
+    """Return a certificate in PEM form (RFC 7468 section 5)."""
+    body = textwrap.fill(_encode(der), 64)
+    return f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n"
 
 
 def _encode(key: bytes) -> str:

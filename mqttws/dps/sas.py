@@ -121,16 +121,49 @@ def token_fault(  # noqa: PLR0917 - token, whose it must be, and when: the call 
         return fault
     if read.key_name not in ("", _KEY_NAME):
         return f"the token's skn is {shown(read.key_name)}; allowed: registration, or none"
-    received = read.signature.encode(errors="replace")
-    fits = [
-        hmac.compare_digest(_signature(read.resource_text, read.expiry, key).encode(), received)
-        for key in keys
-    ]  # a list: every key is tried, so that the time taken tells nothing
-    if not any(fits):
+    if not _fits(read, keys):
         return WRONG_SIGNATURE
     if read.expiry + leeway <= unix_now:
         return f"the token expired {unix_now - read.expiry:.0f} s ago"
     return None
+
+
+def hub_token_fault(
+    token: str, resource: str, keys: Iterable[bytes], unix_now: float
+) -> str | None:
+    """Say why a token is not good for an IoT hub; None if it is. It has no ``skn`` there.
+
+    Args:
+        token: the password of the device's CONNECT.
+        resource: what it must open, ``{hub}/devices/{deviceId}``; the device id's case counts.
+        keys: any of which may have signed it, decoded.
+        unix_now: seconds.
+    """
+    read = _read(token)
+    if isinstance(read, str):
+        return read
+    if unquote(read.resource_text) != resource:
+        return f"the token is for {shown(unquote(read.resource_text))}"
+    if read.key_name:
+        return f"the token's skn is {shown(read.key_name)}; allowed: none"
+    if not _fits(read, keys):
+        return WRONG_SIGNATURE
+    if read.expiry <= unix_now:
+        return f"the token expired {unix_now - read.expiry:.0f} s ago"
+    return None
+
+
+def _fits(token: Token, keys: Iterable[bytes]) -> bool:
+    """Tell whether one of the keys has signed the token.
+
+    Every key is tried, so that the time taken tells nothing.
+    """
+    received = token.signature.encode(errors="replace")
+    fits = [
+        hmac.compare_digest(_signature(token.resource_text, token.expiry, key).encode(), received)
+        for key in keys
+    ]
+    return any(fits)
 
 
 def _resource_fault(resource_text: str, id_scope: str, registration_id: str) -> str | None:

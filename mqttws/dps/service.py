@@ -12,23 +12,27 @@ the comment says what we take it to be.
 
 import base64
 import hashlib
+import math
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ..errors import UsageError
+from .certificates import Chain, chain_fault
 from .enrollments import (
     EnrollmentGroup,
     IndividualEnrollment,
     Records,
     RegistrationRecord,
     ReprovisionPolicy,
+    enrollment_to_json,
 )
 from .json_text import build_json, parse_json, shown
 from .names import parse_username, registration_id_fault
 from .sas import WRONG_SIGNATURE, derive_device_key, token_fault
+from .throttle import Throttle
 from .topics import (
     RESPONSE_FILTER,
     Message,
@@ -48,13 +52,20 @@ OPERATIONS_PER_DEVICE = 4
 registration request that is sent again (QoS 1) starts an operation that its device never sees."""
 
 _BAD_REQUEST = 400004
+_CUSTOM_ALLOCATION_FAILED = 400207
 _NO_HUB = 400208
 _UNAUTHORIZED = 401000
+_HUB_NOT_FOUND = 401001
+_INVALID_CERTIFICATE = 401002
 _ENROLLMENT_NOT_FOUND = 404201
 _OPERATION_NOT_FOUND = 404203
+_THROTTLED = 429001
 
 _GROUP_IN_ANSWER_SINCE = "2021-06-01"
 _STICKY_UNTIL = "2018-04-01"
+
+MAX_WEBHOOK_ANSWER = 96 * 1024
+"""Bytes of a custom allocation's answer that are read: what comes of it must fit a message."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +77,15 @@ class Device:
         id_scope: as in its user name; it is the service's, but for case.
         api_version: of the service API.
         password: SAS token; None where it sent none.
+        chain: the certificates that it has shown in the TLS handshake, its own first, each signed
+            by the next; empty where it has shown none.
     """
 
     registration_id: str
     id_scope: str
     api_version: str
     password: str | None = field(default=None, repr=False)
+    chain: Chain = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -111,7 +125,34 @@ class Close:
     reason: str
 
 
-Effect = Answer | Close
+@dataclass(frozen=True)
+class AllocationRequested:
+    """Ask the enrollment's webhook for a hub, and tell ``Service.allocated`` what came of it.
+
+    Attributes:
+        device: who is to be assigned.
+        operation_id: of its registration.
+        url: whom to POST to; may hold the caller's own secret.
+        body: what to POST: JSON.
+        reason: one line for the log.
+    """
+
+    device: Device
+    operation_id: str
+    url: str = field(repr=False)
+    body: bytes = field(repr=False)
+    reason: str
+
+
+Effect = Answer | Close | AllocationRequested
+
+
+@dataclass(frozen=True)
+class _Proof:
+    """Which enrollment a device has proved to be of, and with which of the keys."""
+
+    enrollment: IndividualEnrollment | EnrollmentGroup
+    key_name: str = ""
 
 
 class _Reject(Exception):
@@ -121,10 +162,14 @@ class _Reject(Exception):
         error_code: six digits; its first three are the status.
         message: for the device.
         reason: for the log; the message where empty.
+        retry_after: seconds; None where the device need not come again.
     """
 
-    def __init__(self, error_code: int, message: str, reason: str = "") -> None:
+    def __init__(
+        self, error_code: int, message: str, reason: str = "", retry_after: int | None = None
+    ) -> None:
         super().__init__(message)
+        self.retry_after = retry_after
         self.error_code = error_code
         self.message = message
         self.reason = reason or message
@@ -132,11 +177,15 @@ class _Reject(Exception):
 
 @dataclass
 class _Operation:
-    """One registration: how it ends, and how many polls are answered 202 before that."""
+    """One registration: how it ends, and how many polls are answered 202 before that.
+
+    ``state`` is None as long as a webhook is being asked; ``proof`` is what it will be judged by.
+    """
 
     operation_id: str
-    state: dict[str, Any]
     polls_left: int
+    proof: _Proof
+    state: dict[str, Any] | None = None
 
 
 class Service:
@@ -148,13 +197,17 @@ class Service:
     Args:
         id_scope: of the instance.
         records: enrollments, and what has been registered.
-        hubs: host names of the linked IoT hubs; an enrollment may name others.
+        hubs: host names of the linked IoT hubs, or names and weights from 1 to 1000 of the hashed
+            allocation; an enrollment may name others.
         operation_ids: endless, each one different.
         tracking_ids: endless; one goes into each error answer.
         retry_after: seconds that a device is told to wait before its next poll.
         assigning_polls: how many polls are answered 202 before the final 200.
         leeway: seconds after its expiry for which a token is still taken; what the real service
             allows is not published.
+        registers_per_minute: of all devices together; more are answered 429; None for no limit.
+            The real service takes 1000 (``iot-dps-limits.md``).
+        polls_per_10s: of each device; likewise. The real service takes 5.
     """
 
     def __init__(
@@ -162,18 +215,23 @@ class Service:
         id_scope: str,
         records: Records,
         *,
-        hubs: Sequence[str],
+        hubs: Sequence[str] | Mapping[str, int],
         operation_ids: Iterator[str],
         tracking_ids: Iterator[str],
         retry_after: int = 3,
         assigning_polls: int = 0,
         leeway: float = 0,
+        registers_per_minute: int | None = None,
+        polls_per_10s: int | None = None,
     ) -> None:
         if not isinstance(retry_after, int) or retry_after < 0:
             raise UsageError(f"retry_after {retry_after!r}; allowed: whole seconds")
         self.id_scope = id_scope
         self.records = records
         self.hubs = tuple(hubs)
+        self._weights = _check_weights(hubs) if isinstance(hubs, Mapping) else {}
+        self._register_throttle = _throttle(registers_per_minute, 60)
+        self._poll_throttle = _throttle(polls_per_10s, 10)
         self.retry_after = retry_after
         self.assigning_polls = assigning_polls
         self.leeway = leeway
@@ -182,11 +240,21 @@ class Service:
         self._operations: dict[str, dict[str, _Operation]] = {}
 
     def admit(
-        self, client_id: str, username: str | None, password: bytes | None
+        self,
+        client_id: str,
+        username: str | None,
+        password: bytes | None,
+        chain: Chain = (),
     ) -> Device | Refusal:
-        """Judge a CONNECT by its names alone; the password is judged at each request.
+        """Judge a CONNECT by its names alone; what proves the device is judged at each request.
 
         A wrong id scope is answered 3, as the real service does.
+
+        Args:
+            client_id: ClientId.
+            username: user name; None without one.
+            password: likewise.
+            chain: the certificates shown in the TLS handshake.
         """
         if username is None:
             return Refusal(NOT_AUTHORIZED, "no user name")
@@ -203,7 +271,7 @@ class Service:
             return Refusal(IDENTIFIER_REJECTED, fault)
         # A password that is not UTF-8 is no token; that is found out at the first request.
         token = None if password is None else password.decode(errors="replace")
-        return Device(names.registration_id, names.id_scope, names.api_version, token)
+        return Device(names.registration_id, names.id_scope, names.api_version, token, chain)
 
     def grant(self, topic_filter: str, qos: int) -> int | None:
         """Return the QoS granted to a subscription, at most 1; None to refuse it."""
@@ -226,29 +294,48 @@ class Service:
             return [Close(f"undocumented topic {shown(message.topic)}")]
         try:
             if isinstance(request, Register):
-                return [self._register(device, request, message.payload, unix_now)]
+                return self._register(device, request, message.payload, unix_now)
             return [self._poll(device, request, unix_now)]
         except _Reject as rejection:
             return [self._answer_rejection(request, rejection, unix_now)]
+
+    def refuse(
+        self, message: Message, error_code: int, retry_after: int | None, unix_now: float
+    ) -> list[Effect]:
+        """Return an error answer to a request that is not looked at: a fault that was ordered."""
+        request = parse_request_topic(message.topic)
+        if request is None:
+            return []
+        rejection = _Reject(error_code, "Ordered fault.", retry_after=retry_after)
+        return [self._answer_rejection(request, rejection, unix_now)]
 
     # Requests
 
     def _register(
         self, device: Device, request: Register, payload: bytes, unix_now: float
-    ) -> Answer:
-        _check_register_body(payload, device.registration_id)
-        enrollment = self._authenticate(device, unix_now)
+    ) -> list[Effect]:
+        _take(self._register_throttle, "", unix_now)
+        custom = _read_register_body(payload, device.registration_id)
+        proof = self._authenticate(device, unix_now)
+        enrollment = proof.enrollment
         if enrollment.provisioning_status == "disabled":
-            return self._answer_disabled(device, request, unix_now)
-        operation = _Operation(next(self._operation_ids), {}, self.assigning_polls)
-        operation.state = self._assign(device, enrollment, operation.operation_id, unix_now)
+            return [self._answer_disabled(device, request, unix_now)]
+        operation = _Operation(next(self._operation_ids), self.assigning_polls, proof)
         self._remember(device, operation)
         body = {"operationId": operation.operation_id, "status": "assigning"}
-        return self._answer(request, 202, body, operation.operation_id)
+        answer = self._answer(request, 202, body, operation.operation_id)
+        before = self.records.registration(device.registration_id)
+        stays = before is not None and not _may_move(device, enrollment)
+        if enrollment.allocation_policy == "custom" and not stays:
+            return [answer, self._ask_webhook(device, operation, custom, before)]
+        self._assign(device, operation, unix_now)
+        return [answer]
 
     def _poll(self, device: Device, request: Poll, unix_now: float) -> Answer:
         """Answer a question about an operation; its body is ignored, since every SDK differs."""
-        if self._authenticate(device, unix_now).provisioning_status == "disabled":
+        _take(self._poll_throttle, device.registration_id.lower(), unix_now)
+        proof = self._authenticate(device, unix_now)
+        if proof.enrollment.provisioning_status == "disabled":
             return self._answer_disabled(device, request, unix_now)
         operations = self._operations.get(device.registration_id.lower())
         operation = operations.get(request.operation_id) if operations else None
@@ -256,9 +343,9 @@ class Service:
             reason = f"unknown operation {shown(request.operation_id)}"
             raise _Reject(_OPERATION_NOT_FOUND, "Operation not found.", reason)
         body: dict[str, Any] = {"operationId": operation.operation_id}
-        if operation.polls_left > 0:
+        if operation.state is None or operation.polls_left > 0:
             operation.polls_left -= 1
-            state = {"registrationId": operation.state["registrationId"], "status": "assigning"}
+            state = {"registrationId": device.registration_id, "status": "assigning"}
             body |= {"status": "assigning", "registrationState": state}
             return self._answer(request, 202, body, "assigning")
         body |= {"status": operation.state["status"], "registrationState": operation.state}
@@ -273,67 +360,172 @@ class Service:
 
     # Credentials
 
-    def _authenticate(
-        self, device: Device, unix_now: float
-    ) -> IndividualEnrollment | EnrollmentGroup:
-        """Return the enrollment, enabled or not, that the device's token proves.
+    def _authenticate(self, device: Device, unix_now: float) -> _Proof:
+        """Return the enrollment, enabled or not, that the device proves to be of.
 
-        The device's own enrollment alone decides where there is one; else the first group whose
-        derived key signed the token. The group's own key is refused.
+        The device's own enrollment alone decides where there is one; else the groups do. A device
+        that sends a password is judged by it, and by its certificate otherwise (Embedded C sends
+        an empty password with X.509).
         """
         individual = self.records.individual(device.registration_id)
-        if individual is not None:
-            fault = self._token_fault(device, individual.keys, unix_now)
-            if fault:
-                raise _Reject(_UNAUTHORIZED, "Unauthorized", fault)
-            return individual
-        groups = self.records.groups()
-        if not groups:
-            reason = f"no enrollment for {shown(device.registration_id)}"
-            raise _Reject(_ENROLLMENT_NOT_FOUND, "Enrollment not found.", reason)
+        if device.chain and not device.password:
+            return self._authenticate_chain(device, individual, unix_now)
+        groups = [group for group in self.records.groups() if group.keys]
+        if individual is None and not groups:
+            raise _no_enrollment(device)
         faults = []
-        for group in groups:
-            fault = self._token_fault(device, _derived_keys(group, device), unix_now)
+        for enrollment in groups if individual is None else [individual]:
+            fault, key_name = self._judge_token(device, enrollment, unix_now)
             if fault is None:
-                return group
+                return _Proof(enrollment, key_name)
             faults.append(fault)
         # A group's key may fit though the token has expired: that says more than "fits none".
         telling = [fault for fault in faults if fault != WRONG_SIGNATURE]
-        reason = telling[0] if telling else f"{WRONG_SIGNATURE} derived from {len(groups)} group(s)"
-        raise _Reject(_UNAUTHORIZED, "Unauthorized", reason)
+        reason = WRONG_SIGNATURE
+        if individual is None:
+            reason = f"{WRONG_SIGNATURE} derived from {len(groups)} group(s)"
+        raise _Reject(_UNAUTHORIZED, "Unauthorized", telling[0] if telling else reason)
 
-    def _token_fault(self, device: Device, keys: Sequence[bytes], unix_now: float) -> str | None:
+    def _judge_token(
+        self,
+        device: Device,
+        enrollment: IndividualEnrollment | EnrollmentGroup,
+        unix_now: float,
+    ) -> tuple[str | None, str]:
+        """Return what is wrong with the device's token, or None; and the key that signed it.
+
+        A device that has registered with one of the two keys is refused with the other until its
+        registration record is deleted: observed, though not documented.
+        """
         if not device.password:
-            return "no password"
-        return token_fault(
-            device.password, self.id_scope, device.registration_id, keys, unix_now, self.leeway
-        )
+            return "no password", ""
+        if not enrollment.keys:
+            return "a token; this enrollment is attested by certificates", ""
+        named = _named_keys(enrollment, device)
+        before = self.records.registration(device.registration_id)
+        if before and before.key_name and before.enrollment_group_id == _group_id(enrollment):
+            named = {before.key_name: named.get(before.key_name, ())}
+        fault: str | None = WRONG_SIGNATURE
+        for key_name, keys in named.items():
+            fault = token_fault(
+                device.password,
+                self.id_scope,
+                device.registration_id,
+                keys,
+                unix_now,
+                self.leeway,
+            )
+            if fault != WRONG_SIGNATURE:
+                return fault, key_name
+        return fault, ""
+
+    def _authenticate_chain(
+        self, device: Device, individual: IndividualEnrollment | None, unix_now: float
+    ) -> _Proof:
+        """Return the enrollment of the most specific certificate (``concepts-x509-attestation``).
+
+        Where it is disabled the device is refused, however a wider group may stand.
+        """
+        found: IndividualEnrollment | EnrollmentGroup | None = individual
+        if found is None:
+            groups = [group for group in self.records.groups() if group.certificates]
+            if not groups:
+                raise _no_enrollment(device)
+            found = _most_specific(device.chain, groups)
+        if found is None:
+            raise _invalid_certificate("no certificate of the chain is enrolled")
+        if not found.certificates:
+            raise _invalid_certificate("a certificate; this enrollment is attested by keys")
+        fault = chain_fault(device.chain, device.registration_id, found.fingerprints, unix_now)
+        if fault is None and found.provisioning_status == "disabled":
+            fault = "the enrollment is disabled"
+        if fault:
+            raise _invalid_certificate(fault)
+        return _Proof(found)
 
     # Assignment
+
+    def allocated(
+        self, request: AllocationRequested, status: int, answer: bytes, unix_now: float
+    ) -> None:
+        """Learn what a webhook answered: that ends the operation.
+
+        Args:
+            request: the effect that asked for it.
+            status: of the webhook's answer, as in HTTP; 0 where there was none.
+            answer: its body.
+            unix_now: seconds.
+        """
+        operations = self._operations.get(request.device.registration_id.lower(), {})
+        operation = operations.get(request.operation_id)
+        if operation is None:  # the device has registered many times since
+            return
+        self._assign(request.device, operation, unix_now, _Webhook(status, answer))
+
+    def _ask_webhook(
+        self,
+        device: Device,
+        operation: _Operation,
+        payload: Any,
+        before: RegistrationRecord | None,
+    ) -> AllocationRequested:
+        """Return the question of ``concepts-custom-allocation.md``; no key is in it."""
+        enrollment = operation.proof.enrollment
+        individual = isinstance(enrollment, IndividualEnrollment)
+        record = enrollment_to_json(enrollment)
+        record["attestation"] = {"type": record["attestation"]["type"]}
+        context: dict[str, Any] = {
+            "registrationId": device.registration_id,
+            "currentIotHubHostName": before.assigned_hub if before else None,
+            "currentDeviceId": before.device_id if before else None,
+            "payload": payload,
+        }
+        if enrollment.certificates:
+            context["x509"] = {"certificateInfo": device.chain[0].to_json()}
+        else:
+            context["symmetricKey"] = {}
+        body = {
+            "individualEnrollment" if individual else "enrollmentGroup": record,
+            "deviceRuntimeContext": context,
+            "linkedHubs": list(enrollment.hubs or self.hubs),
+        }
+        return AllocationRequested(
+            device,
+            operation.operation_id,
+            enrollment.webhook_url,
+            build_json(body),
+            f"{operation.operation_id}: the webhook is asked",
+        )
 
     def _assign(
         self,
         device: Device,
-        enrollment: IndividualEnrollment | EnrollmentGroup,
-        operation_id: str,
+        operation: _Operation,
         unix_now: float,
-    ) -> dict[str, Any]:
-        """Choose the device's hub, keep that, and return the final registration state."""
+        webhook: "_Webhook | None" = None,
+    ) -> None:
+        """End an operation: choose the device's hub and keep that, or say why there is none."""
+        enrollment = operation.proof.enrollment
         before = self.records.registration(device.registration_id)
-        now = _timestamp(unix_now)
+        now = timestamp(unix_now)
         registration_id = _known_id(device, enrollment, before)
+        payload = None
         try:
-            hub = self._choose_hub(device, enrollment, before)
+            if webhook is None:
+                hub = self._choose_hub(device, enrollment, before)
+            else:
+                hub, payload = webhook.choice(enrollment.hubs or self.hubs)
         except _Reject as rejection:
             # A device that was assigned before keeps its record: nothing has become of this.
-            return {
+            operation.state = {
                 "registrationId": registration_id,
                 "status": "failed",
                 "errorCode": rejection.error_code,
                 "errorMessage": rejection.message,
                 "lastUpdatedDateTimeUtc": now,
-                "etag": _etag(operation_id),
+                "etag": new_etag(operation.operation_id),
             }
+            return
         record = RegistrationRecord(
             registration_id=registration_id,
             assigned_hub=hub,
@@ -341,11 +533,13 @@ class Service:
             substatus=_substatus(before, hub, _policy(enrollment)),
             created=before.created if before else now,
             last_updated=now,
-            etag=_etag(operation_id),
+            etag=new_etag(operation.operation_id),
             enrollment_group_id=_group_id(enrollment),
+            key_name=operation.proof.key_name,
+            payload=payload,
         )
         self.records.put_registration(record)
-        return _assigned_state(record, device.api_version)
+        operation.state = assigned_state(record, device.api_version)
 
     def _choose_hub(
         self,
@@ -363,25 +557,38 @@ class Service:
             raise _Reject(_NO_HUB, f"Static allocation needs one IoT hub, not {len(hubs)}.")
         if enrollment.allocation_policy == "geoLatency":
             return hubs[0]  # nothing here is nearer than anything else
-        return max(hubs, key=lambda hub: _weight(hub, device.registration_id))
+        return max(
+            hubs, key=lambda hub: _score(hub, device.registration_id, self._weights.get(hub, 1))
+        )
 
     # Answers
 
     def _answer(
         self, request: Register | Poll, status: int, body: dict[str, Any], reason: str
     ) -> Answer:
-        retry_after = self.retry_after if status == 202 else None
+        return self._answer_after(
+            request, status, body, reason, self.retry_after if status == 202 else None
+        )
+
+    def _answer_after(
+        self,
+        request: Register | Poll,
+        status: int,
+        body: dict[str, Any],
+        reason: str,
+        retry_after: int | None,
+    ) -> Answer:
         topic = response_topic(status, request.request_id, retry_after)
         return Answer(Message(topic, build_json(body)), f"{_verb(request)} {status} {reason}")
 
     def _answer_disabled(self, device: Device, request: Register | Poll, unix_now: float) -> Answer:
         """Say that the device may not: status 200, and an operation that cannot be asked about."""
-        now = _timestamp(unix_now)
+        now = timestamp(unix_now)
         state = {
             "registrationId": device.registration_id,
             "status": "disabled",
             "lastUpdatedDateTimeUtc": now,
-            "etag": _etag(f"{device.registration_id} {now}"),
+            "etag": new_etag(f"{device.registration_id} {now}"),
         }
         body = {"operationId": "", "status": "disabled", "registrationState": state}
         return self._answer(request, 200, body, "disabled")
@@ -389,20 +596,95 @@ class Service:
     def _answer_rejection(
         self, request: Register | Poll, rejection: _Reject, unix_now: float
     ) -> Answer:
-        body = {
-            "errorCode": rejection.error_code,
-            "trackingId": next(self._tracking_ids),
-            "message": rejection.message,
-            "timestampUtc": _timestamp(unix_now),
-        }
-        status = rejection.error_code // 1000
-        return self._answer(request, status, body, f"{rejection.error_code}: {rejection.reason}")
+        code = rejection.error_code
+        body = error_body(code, rejection.message, next(self._tracking_ids), unix_now)
+        reason = f"{code}: {rejection.reason}"
+        return self._answer_after(request, code // 1000, body, reason, rejection.retry_after)
 
 
-def _check_register_body(payload: bytes, registration_id: str) -> None:
-    """Refuse a body that is wrong; an empty one is not, and neither is one without an id."""
+def error_body(
+    error_code: int, message: str, tracking_id: str, unix_now: float
+) -> dict[str, str | int]:
+    """Return a ProvisioningServiceErrorDetails of the service API."""
+    return {
+        "errorCode": error_code,
+        "trackingId": tracking_id,
+        "message": message,
+        "timestampUtc": timestamp(unix_now),
+    }
+
+
+@dataclass(frozen=True)
+class _Webhook:
+    """What a webhook answered: a status as in HTTP, or 0 for nothing, and a body."""
+
+    status: int
+    answer: bytes
+
+    def choice(self, hubs: Sequence[str]) -> tuple[str, Any]:
+        """Return the hub that it chose, and its payload for the device."""
+        if self.status != 200:
+            code = self.status or "none"
+            raise _webhook_failed(f"Custom allocation failed with status code: {code}")
+        try:
+            body = parse_json(self.answer)
+        except ValueError:
+            body = None
+        hub = body.get("iotHubHostName") if isinstance(body, dict) else None
+        if not isinstance(hub, str):
+            raise _webhook_failed("Custom allocation failed: its answer names no iotHubHostName")
+        if hub not in hubs:
+            raise _Reject(_HUB_NOT_FOUND, "IoTHub not found.", f"unlinked hub {shown(hub)}")
+        return hub, body.get("payload")
+
+
+def _webhook_failed(message: str) -> _Reject:
+    return _Reject(_CUSTOM_ALLOCATION_FAILED, message)
+
+
+def _no_enrollment(device: Device) -> _Reject:
+    reason = f"no enrollment for {shown(device.registration_id)}"
+    return _Reject(_ENROLLMENT_NOT_FOUND, "Enrollment not found.", reason)
+
+
+def _invalid_certificate(reason: str) -> _Reject:
+    return _Reject(_INVALID_CERTIFICATE, "Invalid certificate.", reason)
+
+
+def _throttle(limit: int | None, seconds: float) -> Throttle | None:
+    return None if limit is None else Throttle(limit, seconds)
+
+
+def _take(throttle: Throttle | None, name: str, unix_now: float) -> None:
+    """Count a request; refuse it if there have been too many."""
+    wait = 0 if throttle is None else throttle.take(name, unix_now)
+    if wait:
+        raise _Reject(_THROTTLED, "Too many requests.", f"ask again in {wait} s", wait)
+
+
+def _most_specific(chain: Chain, groups: Sequence[EnrollmentGroup]) -> EnrollmentGroup | None:
+    """Return the group of the certificate that stands nearest to the device's own."""
+    for certificate in chain:
+        for group in groups:
+            if certificate.sha256 in group.fingerprints:
+                return group
+    return None
+
+
+def _check_weights(hubs: Mapping[str, int]) -> dict[str, int]:
+    for hub, weight in hubs.items():
+        if not isinstance(weight, int) or not 1 <= weight <= 1000:
+            raise UsageError(f"the weight of {shown(hub)} is {weight!r}; allowed: 1 to 1000")
+    return dict(hubs)
+
+
+def _read_register_body(payload: bytes, registration_id: str) -> Any:
+    """Return the body's payload; refuse a body that is wrong.
+
+    An empty one is not, and neither is one without an id.
+    """
     if not payload.strip():
-        return
+        return None
     try:
         body = parse_json(payload)
     except ValueError:
@@ -412,26 +694,35 @@ def _check_register_body(payload: bytes, registration_id: str) -> None:
     if body.get("tpm") is not None:
         raise _bad_request("TPM attestation is not available over MQTT; use HTTP or AMQP.")
     named = body.get("registrationId")
-    if named is None:
-        return
-    if not isinstance(named, str):
+    if named is not None and not isinstance(named, str):
         raise _bad_request("registrationId is not a string.")
-    if named.lower() != registration_id.lower():
+    if named is not None and named.lower() != registration_id.lower():
         raise _bad_request("registrationId differs from the one in the user name.")
+    return body.get("payload")
 
 
 def _bad_request(message: str) -> _Reject:
     return _Reject(_BAD_REQUEST, f"Invalid request. {message}")
 
 
-def _derived_keys(group: EnrollmentGroup, device: Device) -> tuple[bytes, ...]:
-    """Return the keys that the group's device may have.
+def _named_keys(
+    enrollment: IndividualEnrollment | EnrollmentGroup, device: Device
+) -> dict[str, tuple[bytes, ...]]:
+    """Return the keys that may have signed the device's token, by name.
 
-    Ids are compared without regard to case, but the key depends on it; which case the real
-    service takes is not published. We take the id as sent, then in lower case.
+    A group's own key is refused, only keys derived from it count. Ids are compared without regard
+    to case, but the derived key depends on it; which case the real service takes is not
+    published. We take the id as sent, then in lower case.
     """
+    named = {"primary": enrollment.primary_key, "secondary": enrollment.secondary_key}
+    if isinstance(enrollment, IndividualEnrollment):
+        return {name: (key,) for name, key in named.items() if key}
     spellings = dict.fromkeys((device.registration_id, device.registration_id.lower()))
-    return tuple(derive_device_key(key, name) for name in spellings for key in group.keys)
+    return {
+        name: tuple(derive_device_key(key, spelling) for spelling in spellings)
+        for name, key in named.items()
+        if key
+    }
 
 
 def _known_id(
@@ -478,15 +769,18 @@ def _substatus(before: RegistrationRecord | None, hub: str, policy: ReprovisionP
     return "deviceDataMigrated" if policy.migrate_device_data else "deviceDataReset"
 
 
-def _weight(hub: str, registration_id: str) -> bytes:
-    """Return how well a hub suits a device: the same for ever, and even over many devices.
+def _score(hub: str, registration_id: str, weight: int) -> float:
+    """Return how well a hub suits a device: the same for ever, and over many devices by weight.
 
-    The highest wins, so a hub that is added or removed moves only the devices that must move.
+    The highest wins, so a hub that is added or removed moves only the devices that must move
+    (weighted rendezvous hashing).
     """
-    return hashlib.sha256(f"{hub}\n{registration_id.lower()}".encode(errors="replace")).digest()
+    name = f"{hub}\n{registration_id.lower()}".encode(errors="replace")
+    drawn = (int.from_bytes(hashlib.sha256(name).digest()[:8]) + 1) / (2**64 + 2)
+    return weight / -math.log(drawn)
 
 
-def _assigned_state(record: RegistrationRecord, api_version: str) -> dict[str, Any]:
+def assigned_state(record: RegistrationRecord, api_version: str) -> dict[str, Any]:
     """Return a DeviceRegistrationResult, its members in the order of the published samples."""
     state: dict[str, Any] = {
         "registrationId": record.registration_id,
@@ -498,8 +792,13 @@ def _assigned_state(record: RegistrationRecord, api_version: str) -> dict[str, A
         "lastUpdatedDateTimeUtc": record.last_updated,
         "etag": record.etag,
     }
-    if record.enrollment_group_id and api_version >= _GROUP_IN_ANSWER_SINCE:
-        state["symmetricKey"] = {"enrollmentGroupId": record.enrollment_group_id}
+    if record.payload is not None:
+        state["payload"] = record.payload
+    named = {"enrollmentGroupId": record.enrollment_group_id} if record.enrollment_group_id else {}
+    if not record.key_name:
+        state["x509"] = named
+    elif named and api_version >= _GROUP_IN_ANSWER_SINCE:
+        state["symmetricKey"] = named
     return state
 
 
@@ -513,13 +812,13 @@ def _verb(request: Register | Poll) -> str:
     return "register" if isinstance(request, Register) else "poll"
 
 
-def _timestamp(unix_now: float) -> str:
+def timestamp(unix_now: float) -> str:
     """Return ISO 8601 with the service's seven fractional digits."""
     seconds, ticks = divmod(round(unix_now * 10**7), 10**7)
     whole = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
     return f"{whole:%Y-%m-%dT%H:%M:%S}.{ticks:07d}Z"
 
 
-def _etag(name: str) -> str:
+def new_etag(name: str) -> str:
     """Return an etag of the service's form, a quoted guid in base64, made from ``name``."""
     return base64.b64encode(f'"{uuid.uuid5(uuid.NAMESPACE_OID, name)}"'.encode()).decode()

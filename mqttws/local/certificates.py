@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -55,6 +55,26 @@ class ServerCertificate:
         return context
 
 
+def expired_context(folder: Path, hosts: Iterable[str]) -> ssl.SSLContext:
+    """Return a server's TLS context that shows a certificate which ended long ago.
+
+    Args:
+        folder: where ``prepare_certificates`` has put the CA.
+        hosts: what the certificate would be good for.
+    """
+    long_ago = datetime.datetime.now(datetime.UTC) - 2 * SERVER_LIFETIME
+    names = tuple(dict.fromkeys([*ALWAYS_NAMED, *hosts]))
+    ca, ca_key = _load(folder / "ca.pem"), _load_key(folder / "ca.key")
+    certificate, key = make_server_certificate(ca, ca_key, names, long_ago)
+    with TemporaryDirectory(prefix="mqttws-") as temporary:
+        files = ServerCertificate(
+            folder / "ca.pem", Path(temporary) / "server.pem", Path(temporary) / "server.key"
+        )
+        _write_secret(files.key_file, key_pem(key))
+        _write(files.chain_file, certificate_pem(certificate))
+        return files.context()
+
+
 def prepare_certificates(folder: Path, hosts: Iterable[str] = ()) -> ServerCertificate:
     """Return the certificates in ``folder``; make anew what is missing, ending or for other hosts.
 
@@ -91,13 +111,13 @@ def _prepare(files: ServerCertificate, ca_key_file: Path, names: tuple[str, ...]
     if not _fit(files.ca_file, ca_key_file) or _ends(files.ca_file, now):
         ca, ca_key = make_ca(now)
         files.chain_file.unlink(missing_ok=True)
-        _write_secret(ca_key_file, _key_pem(ca_key))
-        _write(files.ca_file, _certificate_pem(ca))
+        _write_secret(ca_key_file, key_pem(ca_key))
+        _write(files.ca_file, certificate_pem(ca))
     if not _serves(files, names, now):
         ca, ca_key = _load(files.ca_file), _load_key(ca_key_file)
         server, server_key = make_server_certificate(ca, ca_key, names, now)
-        _write_secret(files.key_file, _key_pem(server_key))
-        _write(files.chain_file, _certificate_pem(server))
+        _write_secret(files.key_file, key_pem(server_key))
+        _write(files.chain_file, certificate_pem(server))
     for key_file in (ca_key_file, files.key_file):
         key_file.chmod(0o600)
 
@@ -123,12 +143,12 @@ Key = ec.EllipticCurvePrivateKey
 
 def make_ca(now: datetime.datetime) -> tuple[x509.Certificate, Key]:
     """Return a fresh development CA and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = _name("mqttws development CA")
+    key = new_key()
+    name = new_name("mqttws development CA")
     certificate = (
-        _builder(name, name, key, now, CA_LIFETIME)
+        new_builder(name, name, key, _validity(now, CA_LIFETIME))
         .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
-        .add_extension(_key_usage(ca=True), critical=True)
+        .add_extension(new_key_usage(ca=True), critical=True)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False
         )
@@ -141,11 +161,11 @@ def make_server_certificate(
     ca: x509.Certificate, ca_key: Key, hosts: Iterable[str], now: datetime.datetime
 ) -> tuple[x509.Certificate, Key]:
     """Return a fresh server certificate for ``hosts``, signed by ``ca``, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = new_key()
     certificate = (
-        _builder(_name("mqttws local DPS"), ca.subject, key, now, SERVER_LIFETIME)
+        new_builder(new_name("mqttws local DPS"), ca.subject, key, _validity(now, SERVER_LIFETIME))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(ca=False), critical=True)
+        .add_extension(new_key_usage(ca=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(
             x509.SubjectAlternativeName([_general_name(host) for host in hosts]), critical=False
@@ -159,26 +179,38 @@ def make_server_certificate(
     return certificate, key
 
 
-def _builder(
+def _validity(
+    now: datetime.datetime, lifetime: datetime.timedelta
+) -> tuple[datetime.datetime, datetime.datetime]:
+    return now - BACKDATED, now + lifetime
+
+
+def new_key() -> Key:
+    """Return a fresh private key."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def new_builder(
     subject: x509.Name,
     issuer: x509.Name,
     key: Key,
-    now: datetime.datetime,
-    lifetime: datetime.timedelta,
+    validity: tuple[datetime.datetime, datetime.datetime],
 ) -> x509.CertificateBuilder:
+    """Return what every certificate here has; ``validity`` is its first and its last moment."""
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATED)
-        .not_valid_after(now + lifetime)
+        .not_valid_before(validity[0])
+        .not_valid_after(validity[1])
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
 
 
-def _name(common_name: str) -> x509.Name:
+def new_name(common_name: str) -> x509.Name:
+    """Return a subject that says what to think of it."""
     return x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "mqttws development, not to be trusted"),
@@ -187,7 +219,8 @@ def _name(common_name: str) -> x509.Name:
     )
 
 
-def _key_usage(*, ca: bool) -> x509.KeyUsage:
+def new_key_usage(*, ca: bool) -> x509.KeyUsage:
+    """Return what a CA's key, or another one, may be used for."""
     return x509.KeyUsage(
         digital_signature=True,
         content_commitment=False,
@@ -251,11 +284,13 @@ def _load_key(file: Path) -> Key:
     return key
 
 
-def _certificate_pem(certificate: x509.Certificate) -> bytes:
+def certificate_pem(certificate: x509.Certificate) -> bytes:
+    """Return a certificate as PEM."""
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def _key_pem(key: Key) -> bytes:
+def key_pem(key: Key) -> bytes:
+    """Return a private key as PEM, not encrypted."""
     return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,

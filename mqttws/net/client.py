@@ -7,8 +7,8 @@ calls that wait for them. The rules of MQTT are not here.
 import asyncio
 import warnings
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -36,8 +36,9 @@ from ..protocol import (
     UnsubscribeCompleted,
 )
 from ..wire import DEFAULT_MAX_PACKET_SIZE, REFUSED, Connect, Subscription, Will
-from .dial import Target, dial, parse_url
+from .dial import Target, dial_first, parse_url
 from .hops import OnStep, Walk
+from .proxy import ENVIRONMENT, ProxyChoice
 from .stream import CLOSE_TIMEOUT, Stream
 from .tls import Tls
 from .trace import OnPacket, tracer_for
@@ -96,14 +97,19 @@ class AsyncClient:
 
     Args:
         url: ``wss://host[:443]/path``, ``mqtts://host[:8883]``; ``ws://`` and ``mqtt://`` without
-            TLS.
+            TLS. Several are tried with a short head start each; the one that worked is tried
+            first when this client connects again.
         client_id: at most 65535 bytes of UTF-8; empty lets the server choose one.
         username: None for none.
-        password: bytes or text; None for none; needs a username. Shown nowhere.
+        password: bytes or text; None for none; needs a username. Shown nowhere. A function is
+            called at each connect, for tokens that expire.
         clean_session: whether server and client forget what was before and after.
         keep_alive: seconds, 0 to 65535, within which a dead link is noticed; 0 for never.
         will: what the server publishes when this client is lost.
         tls: whom to trust: a ``TlsConfig``, or an ``ssl.SSLContext`` that is used as it is.
+        proxy: a URL (``http://``, ``https://``, ``socks5://``, ``socks5h://``, ``socks4a://``), a
+            ``ProxyConfig``, ``environment`` for what the environment's variables say, ``none`` or
+            None for no proxy.
         connect_timeout: seconds for ``connect`` as a whole.
         hop_timeout: seconds for each of its hops.
         request_timeout: seconds for the answer to a publish, subscribe or unsubscribe.
@@ -116,15 +122,16 @@ class AsyncClient:
 
     def __init__(
         self,
-        url: str | Target,
+        url: str | Target | Sequence[str | Target],
         *,
         client_id: str = "",
         username: str | None = None,
-        password: str | bytes | None = None,
+        password: str | bytes | Callable[[], str | bytes] | None = None,
         clean_session: bool = True,
         keep_alive: int = 60,
         will: Will | None = None,
         tls: Tls = None,
+        proxy: ProxyChoice = ENVIRONMENT,
         connect_timeout: float = 30.0,
         hop_timeout: float = 15.0,
         request_timeout: float = 30.0,
@@ -133,22 +140,28 @@ class AsyncClient:
         on_step: OnStep | None = None,
         on_packet: OnPacket | None = None,
     ) -> None:
-        self._target = url if isinstance(url, Target) else parse_url(url)
+        given = url if isinstance(url, Sequence) and not isinstance(url, str) else [url]
+        self._targets = [one if isinstance(one, Target) else parse_url(one) for one in given]
+        if not self._targets:
+            raise UsageError("a client needs a URL")
         self._connect_packet = Connect(
             client_id,
             username,
-            password.encode() if isinstance(password, str) else password,
+            b"" if callable(password) else _password_bytes(password),
             clean_session,
             keep_alive,
             will,
         )
         self._connect_packet.encode()  # a bad argument is told here, not at connect
-        if password is not None and not self._target.secure:
+        plain = next((target for target in self._targets if not target.secure), None)
+        if password is not None and plain is not None:
             warnings.warn(
-                f"the password for {self._target.address} goes over the network in the clear",
+                f"the password for {plain.address} goes over the network in the clear",
                 stacklevel=2,
             )
+        self._new_password = password if callable(password) else None
         self._tls = tls
+        self._proxy = proxy
         self._connect_timeout = connect_timeout
         self._hop_timeout = hop_timeout
         self._request_timeout = request_timeout
@@ -160,7 +173,12 @@ class AsyncClient:
 
     def __repr__(self) -> str:
         state = self._link.protocol.state.value if self._link else "new"
-        return f"<AsyncClient {self._target.url} {self._connect_packet.client_id!r} {state}>"
+        return f"<AsyncClient {self.url} {self._connect_packet.client_id!r} {state}>"
+
+    @property
+    def url(self) -> str:
+        """The URL that is tried first: of several, the one that worked."""
+        return self._targets[0].url
 
     @property
     def connected(self) -> bool:
@@ -184,19 +202,24 @@ class AsyncClient:
         """Open the connection as one part of a longer walk; otherwise like ``connect``."""
         if self._link is not None:
             raise UsageError("connect: a client is connected once; make a new one")
+        packet = self._connect_packet
+        if self._new_password is not None:
+            packet = replace(packet, password=_password_bytes(self._new_password()))
         link = self._link = _Link(
-            ClientProtocol(self._connect_packet, max_packet_size=self._max_packet_size),
+            ClientProtocol(packet, max_packet_size=self._max_packet_size),
             max_queued=self._max_queued,
             on_packet=self._on_packet,
             max_packet_size=self._max_packet_size,
         )
         try:
-            stream = await dial(
-                self._target,
+            taken, stream = await dial_first(
+                self._targets,
                 walk,
                 tls=self._tls,
+                proxy=self._proxy,
                 max_message_size=max(4 * self._max_packet_size, 1024 * 1024),
             )
+            self._targets.sort(key=lambda target: target is not taken)
             async with walk.hop(Hop.CONNECT, self._connect_packet.client_id) as step:
                 session_present = await _open(link, stream)
                 step.detail = "CONNACK 0, accepted"
@@ -324,6 +347,10 @@ class AsyncClient:
 
 def _not_connected() -> UsageError:
     return UsageError("the client is not connected", hint="await client.connect() first")
+
+
+def _password_bytes(password: str | bytes | None) -> bytes | None:
+    return password.encode() if isinstance(password, str) else password
 
 
 def _payload_bytes(payload: bytes | bytearray | memoryview | str) -> bytes:

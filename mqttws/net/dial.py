@@ -1,27 +1,41 @@
 """Walks the hops to a server and yields a stream that carries MQTT.
 
-Name, TCP, TLS, upgrade: every way through a network exists once, here. A proxy's legs belong
-between TCP and TLS.
+Name, TCP, a proxy's legs, TLS, upgrade: every way through a network exists once, here. Does not
+know what is said to a proxy (``tunnel``) and which one it is (``proxy``).
 """
 
 import asyncio
 import re
 import socket
+import ssl
 import threading
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from ..errors import Hop, NameNotResolved, Unreachable, UsageError
+from ..errors import ConnectFailed, Hop, NameNotResolved, ProxyRefused, Unreachable, UsageError
+from .certificate import (
+    LOOK_TIMEOUT,
+    describe_session,
+    look_at_certificate,
+    rejected_certificate,
+)
 from .failures import reason_of, translate
 from .hops import Walk
+from .proxy import ENVIRONMENT, Proxy, ProxyChoice, choose_proxy
 from .stream import ByteStream, Stream
-from .tls import Tls, client_context
+from .tls import Tls, client_context, proxy_context
+from .tunnel import UNREACHABLE_REPLIES, Tunnel, tunnel_through
 from .websocket import open_websocket
 
 HEAD_START = 0.25
 """Seconds before the next address is tried beside the one that has not answered (RFC 8305)."""
+
+TRANSPORT_HEAD_START = 0.5
+"""Seconds before another transport is tried beside the one that is not open yet: longer than a
+handshake takes, and shorter than anybody's patience."""
 
 DEFAULT_PORTS = {"wss": 443, "ws": 80, "mqtts": 8883, "mqtt": 1883}
 """The URL schemes and their ports (RFC 6455 section 3; MQTT 3.1.1 section 4.2)."""
@@ -114,35 +128,45 @@ def make_target(scheme: str, host: str, port: int | None, path: str = "/") -> Ta
     return Target(scheme, host, port, path)
 
 
-async def dial(target: Target, walk: Walk, *, tls: Tls = None, max_message_size: int) -> Stream:
+async def dial(
+    target: Target,
+    walk: Walk,
+    *,
+    tls: Tls = None,
+    proxy: ProxyChoice = ENVIRONMENT,
+    max_message_size: int,
+) -> Stream:
     """Walk the hops to ``target`` and return the stream.
 
     Args:
         target: where to.
         walk: keeps the time limits and records the steps.
         tls: whom to trust.
+        proxy: which proxy to go through.
         max_message_size: the largest WebSocket message in bytes that is accepted.
 
     Raises:
         ConnectFailed: with the ``hop`` that failed; nothing is left open.
+        UsageError: an argument or a variable of the environment cannot be used.
     """
-    # A bad CA file is the caller's mistake: it is told before anything is sent.
+    # A bad CA file or proxy URL is the caller's mistake: it is told before anything is sent.
     context = client_context(tls) if target.secure else None
-    async with walk.hop(Hop.NAME, target.host) as step:
-        addresses = await resolve(target.host, target.port)
-        step.detail = f"{target.host} is " + ", ".join(address[4][0] for address in addresses)
-    async with walk.hop(Hop.TCP, target.address) as step:
-        stream = await connect(addresses, target.address)
-        step.detail = stream.peer
+    chosen = choose_proxy(proxy, target.scheme, target.host, target.port)
+    proxy_tls = (
+        proxy_context(chosen.tls, tls) if chosen is not None and chosen.scheme == "https" else None
+    )
+
+    def reach(along: Walk) -> Awaitable[ByteStream]:
+        return _reach(target, along, chosen, proxy_tls)
+
+    stream = await reach(walk)
     try:
         if context is not None:
-            async with walk.hop(Hop.TLS, target.host) as step:
-                await stream.start_tls(context, target.host, max(0.001, walk.remaining))
-                step.detail = f"{stream.info('ssl_object').version()}, {stream.info('cipher')[0]}"
+            await _secure(stream, context, target.host, walk, hop=Hop.TLS, reach=reach)
         if not target.websocket:
             return stream
         async with walk.hop(Hop.UPGRADE, target.path) as step:
-            websocket = await open_websocket(stream, target.url, max_message_size)
+            websocket = await open_websocket(stream, target.url, max_message_size, step.facts)
             step.detail = f"101, subprotocol {websocket.subprotocol}"
             return websocket
     except BaseException:
@@ -150,17 +174,191 @@ async def dial(target: Target, walk: Walk, *, tls: Tls = None, max_message_size:
         raise
 
 
+async def dial_first(
+    targets: Sequence[Target],
+    walk: Walk,
+    *,
+    tls: Tls = None,
+    proxy: ProxyChoice = ENVIRONMENT,
+    max_message_size: int,
+) -> tuple[Target, Stream]:
+    """Walk several ways, each with a head start over the next; return the first that is open.
+
+    The steps of the way that is taken join ``walk`` when it is open; the others are given up.
+
+    Raises:
+        ConnectFailed: none is open; the error is that of the way that led furthest.
+    """
+    if len(targets) == 1:
+        stream = await dial(
+            targets[0], walk, tls=tls, proxy=proxy, max_message_size=max_message_size
+        )
+        return targets[0], stream
+    attempts: dict[asyncio.Task[Stream], _Attempt] = {}
+    failed: list[tuple[_Attempt, ConnectFailed]] = []
+    waiting = list(targets)
+    try:
+        while waiting or attempts:
+            if waiting:
+                attempt = _Attempt(waiting.pop(0), walk.aside(walk.remaining), walk.elapsed)
+                attempts[
+                    asyncio.ensure_future(
+                        dial(
+                            attempt.target,
+                            attempt.walk,
+                            tls=tls,
+                            proxy=proxy,
+                            max_message_size=max_message_size,
+                        )
+                    )
+                ] = attempt
+            done, _ = await asyncio.wait(
+                attempts,
+                timeout=TRANSPORT_HEAD_START if waiting else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            for task in done:
+                attempt = attempts.pop(task)
+                error = task.exception()
+                if error is None:
+                    walk.adopt(attempt.walk.steps, attempt.began)
+                    return attempt.target, task.result()
+                if not isinstance(error, ConnectFailed):
+                    raise error
+                failed.append((attempt, error))
+    finally:
+        for task in attempts:
+            task.add_done_callback(_abort_loser)
+            task.cancel()
+    order = list(Hop)
+    furthest, raised = max(failed, key=lambda pair: order.index(pair[1].hop))
+    walk.adopt(furthest.walk.steps, furthest.began)
+    others = [f"{attempt.target.url}: {error}" for attempt, error in failed if error is not raised]
+    raised.hint = "; also tried: ".join([raised.hint, *others])
+    raise raised
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One of several ways that are walked at once."""
+
+    target: Target
+    walk: Walk
+    began: float
+
+
+def _abort_loser(task: asyncio.Task[Stream]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result().abort()
+
+
+async def _reach(
+    target: Target, walk: Walk, proxy: Proxy | None, proxy_tls: ssl.SSLContext | None
+) -> ByteStream:
+    """Return a stream whose bytes go to the server, straight or through a proxy."""
+    if proxy is None:
+        return await _connect_tcp(target.host, target.port, walk, Hop.NAME, Hop.TCP)
+    if not proxy.resolves_here:
+        tunnel = tunnel_through(proxy, target.host, target.port)
+        return await _pass_proxy(proxy, proxy_tls, tunnel, walk)
+    async with walk.hop(Hop.NAME, target.host) as step:
+        addresses = [address[4][0] for address in await resolve(target.host, target.port)]
+        step.detail = f"{target.host} is " + ", ".join(addresses)
+    for number, address in enumerate(addresses, 1):
+        try:
+            tunnel = tunnel_through(proxy, target.host, target.port, address)
+            return await _pass_proxy(proxy, proxy_tls, tunnel, walk)
+        except ProxyRefused as error:
+            if error.status not in UNREACHABLE_REPLIES or number == len(addresses):
+                raise
+    raise NameNotResolved(f"{target.host} has no address", hop=Hop.NAME)
+
+
+async def _connect_tcp(host: str, port: int, walk: Walk, name_hop: Hop, tcp_hop: Hop) -> ByteStream:
+    """Return a TCP connection to a server or proxy."""
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    async with walk.hop(name_hop, host) as step:
+        addresses = await resolve(host, port)
+        step.detail = f"{host} is " + ", ".join(address[4][0] for address in addresses)
+    async with walk.hop(tcp_hop, where) as step:
+        stream = await connect(addresses, where, tcp_hop)
+        step.detail = stream.peer
+        return stream
+
+
+async def _pass_proxy(
+    proxy: Proxy, context: ssl.SSLContext | None, tunnel: Tunnel, walk: Walk
+) -> ByteStream:
+    """Return a connection to the proxy that it has joined to the server."""
+
+    def reach(along: Walk) -> Awaitable[ByteStream]:
+        return _connect_tcp(proxy.host, proxy.port, along, Hop.PROXY_NAME, Hop.PROXY_TCP)
+
+    while True:
+        stream = await reach(walk)
+        try:
+            if context is not None:
+                await _secure(stream, context, proxy.host, walk, hop=Hop.PROXY_TLS, reach=reach)
+            async with walk.hop(Hop.PROXY, tunnel.request) as step:
+                try:
+                    await _talk(stream, tunnel)
+                finally:
+                    step.facts = dict(tunnel.facts)
+                step.detail += f": {tunnel.facts.get('status', '')}"
+        except BaseException:
+            stream.abort()
+            raise
+        if tunnel.done:
+            return stream
+        stream.abort()  # the proxy closes after its demand for a login; the answer goes elsewhere
+        tunnel.restart()
+
+
+async def _talk(stream: ByteStream, tunnel: Tunnel) -> None:
+    """Move the bytes of a talk with a proxy until it is over, here or altogether."""
+    while not (tunnel.done or tunnel.reconnect):
+        if to_send := tunnel.data_to_send():
+            stream.write(to_send)
+        data = await stream.read()
+        if data:
+            tunnel.receive_data(data)
+        else:
+            tunnel.receive_eof()
+
+
+async def _secure(
+    stream: ByteStream,
+    context: ssl.SSLContext,
+    host: str,
+    walk: Walk,
+    *,
+    hop: Hop,
+    reach: Callable[[Walk], Awaitable[ByteStream]],
+) -> None:
+    """Go on in TLS; a certificate that is rejected is looked at, over a second connection."""
+    async with walk.hop(hop, host) as step:
+        try:
+            await stream.start_tls(context, host, max(0.001, walk.remaining))
+        except ssl.SSLCertVerificationError as error:
+            # The look must not use up the hop's time, else its own error would be lost.
+            limit = min(LOOK_TIMEOUT, walk.left_of(step) * 0.8)
+            seen = await look_at_certificate(lambda: reach(walk.aside(limit)), host, limit)
+            raise rejected_certificate(error, hop, host, seen, context) from error
+        step.facts.update(describe_session(stream.info("ssl_object")))
+        step.detail = f"{step.facts['version']}, {step.facts['cipher']}"
+
+
 Address = tuple[int, int, int, str, Any]
 """What ``getaddrinfo`` returns for one address."""
 
 
-async def connect(addresses: list[Address], where: str) -> ByteStream:
+async def connect(addresses: list[Address], where: str, hop: Hop = Hop.TCP) -> ByteStream:
     """Return a stream to the first address that answers.
 
     Raises:
         Unreachable: none answered.
     """
-    connected = await race(addresses, where)
+    connected = await race(addresses, where, hop)
     try:
         _, stream = await asyncio.get_running_loop().create_connection(ByteStream, sock=connected)
     except BaseException:
@@ -212,7 +410,7 @@ async def resolve(host: str, port: int) -> list[Address]:
     return mixed
 
 
-async def race(addresses: list[Address], where: str) -> socket.socket:
+async def race(addresses: list[Address], where: str, hop: Hop = Hop.TCP) -> socket.socket:
     """Return a socket connected to the first address that answers (RFC 8305 section 5).
 
     Each is given a short head start over the next; the losers are closed.
@@ -227,7 +425,7 @@ async def race(addresses: list[Address], where: str) -> socket.socket:
         while waiting or attempts:
             if waiting:
                 address = waiting.pop(0)
-                attempts[asyncio.ensure_future(_connect(address))] = address[4][0]
+                attempts[asyncio.ensure_future(_try_address(address))] = address[4][0]
             done, _ = await asyncio.wait(
                 attempts,
                 timeout=HEAD_START if waiting else None,
@@ -246,13 +444,13 @@ async def race(addresses: list[Address], where: str) -> socket.socket:
             attempt.add_done_callback(_close_loser)
             attempt.cancel()
     if len(failures) == 1:
-        raise translate(failures[0][1], Hop.TCP, where) from failures[0][1]
+        raise translate(failures[0][1], hop, where) from failures[0][1]
     told = "; ".join(f"{name}: {reason_of(error)}" for name, error in failures)
-    hint = getattr(translate(failures[0][1], Hop.TCP, where), "hint", "")
-    raise Unreachable(f"tcp: {where}: {told}", hop=Hop.TCP, hint=hint) from failures[0][1]
+    hint = translate(failures[0][1], hop, where).hint
+    raise Unreachable(f"{hop.value}: {where}: {told}", hop=hop, hint=hint) from failures[0][1]
 
 
-async def _connect(address: Address) -> socket.socket:
+async def _try_address(address: Address) -> socket.socket:
     family, kind, protocol, _, where = address
     attempt = socket.socket(family, kind, protocol)
     try:

@@ -17,6 +17,7 @@ from ..errors import (
     Hop,
     MqttwsError,
     NameNotResolved,
+    ProxyRefused,
     TlsFailed,
     Unreachable,
     UpgradeRefused,
@@ -56,9 +57,15 @@ def translate(error: OSError, hop: Hop, where: str = "") -> MqttwsError:
         reason = (error.reason or "failed").replace("_", " ").lower()
         return TlsFailed(found + reason, hop=hop, hint=_tls_hint(reason))
     reason = reason_of(error)
-    if hop in (Hop.NAME, Hop.TCP):
+    if hop in (Hop.NAME, Hop.TCP, Hop.PROXY_NAME, Hop.PROXY_TCP):
         return Unreachable(found + reason, hop=hop, hint=_tcp_hint(error))
-    if hop is Hop.TLS:
+    if hop is Hop.PROXY:
+        return ProxyRefused(
+            found + f"the connection was cut off ({reason})",
+            hop=hop,
+            hint="the proxy does not serve this machine, or it is not a proxy of this kind",
+        )
+    if hop in (Hop.TLS, Hop.PROXY_TLS):
         return TlsFailed(
             found + f"the handshake was cut off ({reason})",
             hop=hop,
@@ -87,21 +94,25 @@ def _certificate_rejected(
     error: ssl.SSLCertVerificationError, hop: Hop, found: str
 ) -> CertificateRejected:
     reason = error.verify_message or "verification failed"
-    lowered = reason.lower()
-    if "hostname" in lowered or "ip address" in lowered:
-        hint = "the certificate is for another name: connect by the name it was issued for"
-    elif "expired" in lowered:
-        hint = "the certificate is out of date, or this machine's clock is wrong"
-    elif "not yet valid" in lowered:
-        hint = "this machine's clock is behind, or the certificate is for later"
-    else:
-        hint = (
-            "its issuer is not trusted here: if a proxy re-signs TLS on this network or the service"
-            " is a local one, add its CA (option --ca, or TlsConfig(ca=...))"
-        )
+    hint = _CERTIFICATE_HINTS.get(
+        error.verify_code,
+        "its issuer is not trusted here: if a proxy re-signs TLS on this network or the service"
+        " is a local one, add its CA (option --ca, or TlsConfig(ca=...))",
+    )
     return CertificateRejected(
         f"{found}certificate rejected: {reason}", hop=hop, hint=hint, reason=reason
     )
+
+
+_WRONG_NAME = "the certificate is for another name: connect by the name it was issued for"
+
+_CERTIFICATE_HINTS = {
+    9: "this machine's clock is behind, or the certificate is for later",
+    10: "the certificate is out of date, or this machine's clock is wrong",
+    62: _WRONG_NAME,
+    64: _WRONG_NAME,
+}
+"""By OpenSSL's verification result (x509_vfy.h)."""
 
 
 def _tls_hint(reason: str) -> str:

@@ -7,9 +7,10 @@ errors' ``.hop`` and whoever diagnoses a network all read the same ``Step`` obje
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import (
     ConnectFailed,
@@ -37,6 +38,9 @@ class Step:
         started: seconds since the walk began.
         ended: seconds since the walk began; None while the leg is being walked.
         error: what ended it; None if it was walked to its end.
+        facts: what the peer told on it, such as ``server`` or ``date``, for whoever judges the way.
+        status: of DPS's answer, as in HTTP; 0 with every other hop.
+        retry_after: seconds after which DPS wants to be asked again; None where it did not say.
     """
 
     hop: Hop
@@ -44,6 +48,9 @@ class Step:
     started: float = 0.0
     ended: float | None = None
     error: MqttwsError | None = field(default=None, repr=False)
+    facts: dict[str, str] = field(default_factory=dict, repr=False)
+    status: int = 0
+    retry_after: float | None = None
 
     @property
     def name(self) -> str:
@@ -62,9 +69,9 @@ class Step:
         """How long it took, in seconds; 0 while it is being walked."""
         return 0.0 if self.ended is None else self.ended - self.started
 
-    def to_json(self) -> dict[str, str | float]:
+    def to_json(self) -> dict[str, Any]:
         """Return the step as JSON members; times are in milliseconds."""
-        found: dict[str, str | float] = {
+        found: dict[str, Any] = {
             "hop": self.name,
             "outcome": self.outcome,
             "detail": self.detail,
@@ -73,6 +80,8 @@ class Step:
         }
         if self.error is not None:
             found["error"] = str(self.error)
+        if self.facts:
+            found["facts"] = self.facts
         return found
 
 
@@ -100,6 +109,29 @@ class Walk:
         self._timeout = timeout
         self._on_step = on_step
         self._began = time.monotonic()
+
+    def left_of(self, step: Step) -> float:
+        """Return the seconds that a step, which is being walked, still has; never negative."""
+        return max(0.0, min(self._hop_timeout - (self.elapsed - step.started), self.remaining))
+
+    def aside(self, timeout: float) -> "Walk":
+        """Return a walk that nobody is told of, of ``timeout`` seconds or what this one has left.
+
+        For a second look at something, or for one of several ways that are tried at once.
+        """
+        left = min(timeout, self.remaining)
+        return Walk(timeout=left, hop_timeout=min(self._hop_timeout, left))
+
+    def adopt(self, steps: Sequence[Step], began: float) -> None:
+        """Take in the steps of a walk aside that began ``began`` seconds after this one."""
+        for step in steps:
+            ended, error = step.ended, step.error
+            step.started += began
+            step.ended, step.error = None, None  # whoever is told is told twice, as ever
+            self.steps.append(step)
+            self._tell(step)
+            step.ended, step.error = None if ended is None else ended + began, error
+            self._tell(step)
 
     @property
     def elapsed(self) -> float:
@@ -170,6 +202,13 @@ class Walk:
 
 
 _SILENCE = {
+    Hop.PROXY_NAME: "the name server does not answer: check this host's DNS settings",
+    Hop.PROXY_TCP: "packets to the proxy vanish: check its host and port, and this machine's"
+    " firewall",
+    Hop.PROXY_TLS: "TCP connects but TLS is not answered: is it an http:// proxy, and not an"
+    " https:// one?",
+    Hop.PROXY: "the proxy took the request and said nothing: a firewall behind it drops this host"
+    " and port, or it is a proxy of another kind: check the URL's beginning, http or socks5h",
     Hop.NAME: "the name server does not answer: check this host's DNS settings",
     Hop.TCP: "packets vanish on the way, as a firewall does it: ask the network team to open this"
     " host and port, or try the other transport (443 or 8883)",

@@ -4,19 +4,36 @@ Joins the MQTT client to the device's side of DPS (``dps.registration``), and gi
 """
 
 import asyncio
+import os
+import random
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from typing import Literal, Protocol, TypedDict, Unpack
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Literal, TypedDict, Unpack
 
-from ..dps.names import build_username
-from ..dps.registration import Assignment, Registration
+from ..dps.names import DEFAULT_API_VERSION, build_username
+from ..dps.registration import MAX_RETRY_AFTER, Registration
 from ..dps.topics import RESPONSE_FILTER, Message
-from ..errors import ConnectionLost, ConnectRefused, Hop, MqttwsError, UsageError
+from ..errors import (
+    CertificateRejected,
+    ConnectFailed,
+    ConnectionLost,
+    ConnectRefused,
+    Hop,
+    HopTimedOut,
+    MqttwsError,
+    SubprotocolRefused,
+    UpgradeRefused,
+    UsageError,
+)
+from .assignments import AssignmentFile
 from .client import AsyncClient, ReceivedMessage
+from .credentials import Credential, TlsCredential
 from .dial import make_target
-from .hops import OnStep, Step, Walk
+from .hops import REQUESTS, OnStep, Step, Walk
+from .hub import Assignment
+from .proxy import ENVIRONMENT, ProxyChoice
 from .stream import CLOSE_TIMEOUT
 from .tls import Tls
 from .trace import OnPacket
@@ -38,19 +55,26 @@ _REFUSALS = {
 }
 """What CONNACK's codes mean when DPS sends them."""
 
-Transport = Literal["wss", "mqtts"]
-"""MQTT over WebSocket on port 443, or MQTT over TLS on port 8883."""
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+"""Seconds before a lost connection is made anew: doubled each time in vain, half of it random."""
 
+_SERVER_UNAVAILABLE = 3  # the one CONNACK code that may pass
 
-class Credential(Protocol):
-    """What a device proves itself with."""
+_CERTIFICATE_HINT = (
+    "the connection ended right after this device's certificate had been shown: the service does "
+    "not know its issuer. Check that the whole chain is sent, and that one of its certificates is "
+    "enrolled"
+)
 
-    @property
-    def registration_id(self) -> str:
-        """The device's name at DPS."""
+Transport = Literal["wss", "mqtts", "auto"]
+"""MQTT over WebSocket on port 443, MQTT over TLS on port 8883, or whichever is open."""
 
-    def password(self, id_scope: str, unix_now: float) -> str:
-        """Return the password for CONNECT."""
+AUTO: tuple[Transport, ...] = ("mqtts", "wss")
+"""What ``auto`` tries, in this order; each has a short head start over the next."""
+
+_worked: dict[str, str] = {}
+"""By host: what ``auto`` found open in this process, to be tried first the next time."""
 
 
 class ProvisionOptions(TypedDict, total=False):
@@ -61,9 +85,15 @@ class ProvisionOptions(TypedDict, total=False):
     path: str
     transport: Transport
     tls: Tls
+    proxy: ProxyChoice
     payload: object
     timeout: float
     hop_timeout: float
+    api_version: str
+    jitter: float
+    max_retry_after: float
+    cache: str | os.PathLike[str] | None
+    force: bool
     on_step: OnStep | None
     on_packet: OnPacket | None
 
@@ -103,25 +133,46 @@ async def provision_async(
     path: str = WEBSOCKET_PATH,
     transport: Transport = "wss",
     tls: Tls = None,
+    proxy: ProxyChoice = ENVIRONMENT,
     payload: object = None,
     timeout: float = 120.0,
     hop_timeout: float = 30.0,
+    api_version: str = DEFAULT_API_VERSION,
+    jitter: float = 0.0,
+    max_retry_after: float = MAX_RETRY_AFTER,
+    cache: str | os.PathLike[str] | None = None,
+    force: bool = False,
     on_step: OnStep | None = None,
     on_packet: OnPacket | None = None,
 ) -> Assignment:
     """Register a device with DPS and wait until it is assigned to a hub.
 
+    A connection lost once the service has been asked is made anew, with longer and longer
+    pauses, and the same operation is asked about again, until ``timeout``; so are 429 and 5xx.
+    However this ends, cancelling included, nothing of it is left behind.
+
     Args:
         id_scope: of the DPS instance, such as ``0ne00ABCDEF``.
-        credential: who the device is and how it proves it, such as a ``SymmetricKey``.
+        credential: who the device is and how it proves it: a ``SymmetricKey`` or an
+            ``X509Certificate``.
         host: the DPS endpoint; the instance's own name is needed with private endpoints.
         port: None for the transport's own: 443 or 8883.
         path: of the WebSocket.
-        transport: ``wss`` for MQTT over WebSocket, ``mqtts`` for MQTT over TLS. Never plain.
+        transport: ``wss`` for MQTT over WebSocket, ``mqtts`` for MQTT over TLS, never plain;
+            ``auto`` tries 8883 and 443 with a short head start, and remembers which one worked.
         tls: whom to trust: a ``TlsConfig``, or an ``ssl.SSLContext`` that is used as it is.
+        proxy: a URL, a ``ProxyConfig``, ``environment`` for what the environment's variables say,
+            ``none`` or None for no proxy.
         payload: handed to the enrollment's custom allocation; any value that JSON has.
         timeout: seconds for all of it.
         hop_timeout: seconds for each hop and for each answer of the service.
+        api_version: of the service API, ``2019-03-31`` or later.
+        jitter: seconds; up to so much is added to each wait, at random: for fleets.
+        max_retry_after: the longest wait in seconds that is obeyed, jitter not counted.
+        cache: a file that keeps the assignment, mode 0600, without the key: it is returned as long
+            as host, id scope, registration id and credential are the same. Register again, with
+            ``force``, when the hub refuses the device.
+        force: register even though there is a stored assignment.
         on_step: told of each step when it begins and when it has ended.
         on_packet: told of each packet sent (``>``) and received (``<``), secrets included.
 
@@ -133,44 +184,129 @@ async def provision_async(
         ConnectionLost, ProtocolError, MalformedAnswer: the connection or an answer was broken.
         UsageError: an argument cannot be right; nothing was sent.
     """
-    if transport not in ("wss", "mqtts"):
-        raise UsageError(f"transport {transport!r}; allowed: 'wss' or 'mqtts'; DPS has no other")
+    if transport not in ("wss", "mqtts", "auto"):
+        raise UsageError(
+            f"transport {transport!r}; allowed: 'wss', 'mqtts' or 'auto'; DPS has no other"
+        )
+    if transport == "auto" and port is not None:
+        raise UsageError("transport 'auto' tries ports 8883 and 443; give no port with it")
     if not isinstance(id_scope, str) or not re.fullmatch(r"[!-.0-~]+", id_scope):
         raise UsageError(f"id scope {id_scope!r}; allowed: what the portal shows, like 0ne00ABCDEF")
+    file = None if cache is None else AssignmentFile(cache, host, id_scope, credential)
+    if file is not None and not force:
+        stored = file.load()
+        if stored is not None:
+            return stored
+    if jitter < 0:
+        raise UsageError(f"jitter {jitter!r}; allowed: seconds, 0 or more")
     registration = Registration(
         credential.registration_id,
         payload=payload,
         request_ids=_request_ids(),
+        jitter=lambda: random.uniform(0, jitter),  # noqa: S311 - no secret comes of it
+        max_retry_after=max_retry_after,
         answer_timeout=hop_timeout,
     )
     walk = Walk(timeout=timeout, hop_timeout=hop_timeout, on_step=on_step)
-    client = AsyncClient(
-        make_target(transport, host, port, path),
-        client_id=credential.registration_id,
-        username=build_username(id_scope, credential.registration_id),
-        password=credential.password(id_scope, time.time()),
-        keep_alive=KEEP_ALIVE,
-        request_timeout=hop_timeout,
-        tls=tls,
-        on_packet=on_packet,
-    )
+    certified = isinstance(credential, TlsCredential)
+    context: Tls = credential.context(tls) if isinstance(credential, TlsCredential) else tls
+
+    clients: list[AsyncClient] = []
+
+    def new_client() -> AsyncClient:
+        schemes: tuple[str, ...] = (transport,)
+        if transport == "auto":
+            schemes = tuple(sorted(AUTO, key=lambda scheme: scheme != _worked.get(host)))
+        client = AsyncClient(
+            [make_target(scheme, host, port, path) for scheme in schemes],
+            client_id=credential.registration_id,
+            username=build_username(id_scope, credential.registration_id, api_version),
+            password=credential.password(id_scope, time.time()),
+            keep_alive=KEEP_ALIVE,
+            request_timeout=hop_timeout,
+            tls=context,
+            proxy=proxy,
+            on_packet=on_packet,
+        )
+        clients[:] = [client]
+        return client
+
     try:
-        await client.connect_along(walk)
-        async with walk.hop(Hop.SUBSCRIBE, RESPONSE_FILTER) as step:
-            granted = await client.subscribe(RESPONSE_FILTER, qos=1)
-            step.detail = f"SUBACK, QoS {granted[0]} for {RESPONSE_FILTER}"
-        return await _register(client, registration, walk)
+        assignment = await _provision(new_client, registration, walk)
+        if transport == "auto":
+            _worked[host] = clients[0].url.partition(":")[0]
     except ConnectRefused as error:
         error.hint = _REFUSALS.get(error.return_code, error.hint)
         raise
-    finally:
-        await client.disconnect(min(CLOSE_TIMEOUT, walk.remaining))
+    except ConnectFailed as error:
+        if certified and _is_cut_off(error):
+            error.hint = _CERTIFICATE_HINT
+        raise
+    if file is not None:
+        file.store(assignment)
+    return assignment
+
+
+async def _provision(
+    new_client: Callable[[], AsyncClient], registration: Registration, walk: Walk
+) -> Assignment:
+    """Make connection after connection until the registration has ended."""
+    pause = FIRST_PAUSE
+    while True:
+        answered = registration.last_response
+        client = new_client()
+        try:
+            return await _attempt(client, registration, walk)
+        except (ConnectionLost, ConnectFailed) as error:
+            if not any(step.hop in REQUESTS for step in walk.steps) or not _may_pass(error):
+                raise
+            if registration.last_response is not answered:
+                pause = FIRST_PAUSE  # it got further: the service is there
+            waiting = pause * random.uniform(0.5, 1)  # noqa: S311 - no secret comes of it
+            if waiting >= walk.remaining:
+                raise
+        finally:
+            await client.disconnect(min(CLOSE_TIMEOUT, walk.remaining))
+        await asyncio.sleep(waiting)
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+async def _attempt(client: AsyncClient, registration: Registration, walk: Walk) -> Assignment:
+    """Go as far as one connection leads."""
+    await client.connect_along(walk)
+    async with walk.hop(Hop.SUBSCRIBE, RESPONSE_FILTER) as step:
+        granted = await client.subscribe(RESPONSE_FILTER, qos=1)
+        step.detail = f"SUBACK, QoS {granted[0]} for {RESPONSE_FILTER}"
+    return await _register(client, registration, walk)
+
+
+def _may_pass(error: MqttwsError) -> bool:
+    """Tell whether another connection may do better."""
+    if isinstance(error, ConnectRefused):
+        return error.return_code == _SERVER_UNAVAILABLE
+    if isinstance(error, UpgradeRefused):
+        return error.status in (0, 429) or error.status >= 500
+    return not isinstance(error, CertificateRejected | SubprotocolRefused)
+
+
+def _is_cut_off(error: ConnectFailed) -> bool:
+    """Tell whether the server left without a word, as TLS 1.3 has it refuse a certificate."""
+    if isinstance(error, CertificateRejected | HopTimedOut | SubprotocolRefused):
+        return False
+    if isinstance(error, UpgradeRefused):
+        return error.status == 0
+    return error.hop in (Hop.TLS, Hop.CONNECT)
 
 
 async def _register(client: AsyncClient, registration: Registration, walk: Walk) -> Assignment:
     """Ask, wait as long as the service wishes, and ask again, until the operation has ended."""
     answers = client.messages()
-    request: Message | None = registration.start(time.monotonic())
+    hop = Hop(registration.waiting_for)
+    request: Message | None
+    if registration.retry_after is None:
+        request = registration.resume(time.monotonic())
+    else:  # the last connection was lost in a wait, which still holds
+        request = await _wait_for_turn(answers, registration, walk, hop)
     while request is not None:
         hop = Hop(registration.waiting_for)
         async with walk.hop(hop, registration.operation_id) as step:
@@ -180,7 +316,7 @@ async def _register(client: AsyncClient, registration: Registration, walk: Walk)
             if registration.error is not None:
                 raise registration.error
         if registration.result is not None:
-            return registration.result
+            return Assignment(**vars(registration.result))
         request = await _wait_for_turn(answers, registration, walk, hop)
     raise registration.error or walk.out_of_time(Hop(registration.waiting_for))
 
@@ -202,10 +338,10 @@ async def _wait_for_turn(
     answers: AsyncIterator[ReceivedMessage], registration: Registration, walk: Walk, hop: Hop
 ) -> Message | None:
     """Wait until the service wants to be asked again; notice at once if the connection goes."""
-    wait = registration.retry_after or 0.0
+    wait = max(0.0, (registration.deadline or 0.0) - time.monotonic())
     if wait > walk.remaining:
         error: MqttwsError = walk.out_of_time(hop)
-        error.hint = f"DPS wants to be asked again in {wait:g} s: give it more time"
+        error.hint = f"DPS wants to be asked again in {wait:.3g} s: give it more time"
         raise error
     try:
         async with asyncio.timeout(wait):
@@ -225,6 +361,8 @@ def _describe(step: Step, registration: Registration) -> None:
     response = registration.last_response
     status = response.status if response is not None else 0
     state = f" {registration.status}" if 200 <= status < 300 else ""
+    step.status = status
+    step.retry_after = registration.retry_after
     step.detail = f"{status}{state}"
     if registration.retry_after is not None:
         step.detail += f", ask again in {registration.retry_after:g} s"

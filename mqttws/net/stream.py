@@ -6,6 +6,7 @@ while a hop is walked, and pushes into a receiver once one is attached.
 
 import asyncio
 import ssl
+from asyncio import sslproto
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
@@ -14,6 +15,21 @@ from .failures import reason_of
 
 CLOSE_TIMEOUT = 2.0
 """Seconds that a peer is given, unless told otherwise, to take the last bytes and to close too."""
+
+
+TLS_RECORD = 16 * 1024
+"""Bytes: the most that one TLS record holds (RFC 8446 section 5.1)."""
+
+
+def limit_tls_buffers(size: int = TLS_RECORD) -> None:
+    """Let asyncio's TLS keep a read buffer of ``size`` bytes for each connection from now on.
+
+    It keeps 256 KiB otherwise, which a server of thousands of devices notices. For a process that
+    is nothing but such a server: it holds for everything in it. The one place that reaches into
+    asyncio; where that has changed, nothing is done.
+    """
+    if isinstance(getattr(sslproto.SSLProtocol, "max_size", None), int):
+        sslproto.SSLProtocol.max_size = size
 
 
 class Receiver(Protocol):

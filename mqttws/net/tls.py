@@ -1,55 +1,128 @@
-"""TLS for clients: whom we trust, and at least which version.
+"""TLS for clients: whom we trust, what we prove ourselves with, and at least which version.
 
 Knows ``ssl`` contexts. TLS 1.2 is the minimum and the host's name is always checked; nothing here
 can turn that off.
 """
 
+import hashlib
+import os
+import secrets
 import ssl
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from os import PathLike
+from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 from ..errors import UsageError
+
+Pem = str | os.PathLike[str] | bytes
+"""A file's path, or what would stand in the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class TlsConfig:
-    """Whom a client trusts.
+    """Whom a client trusts, and how it proves who it is.
 
     Attributes:
         ca: certificates of CAs to trust, as a file's path or as PEM bytes; **added** to the
             system's.
         only_ca: trust ``ca`` alone, and not the system's.
+        certificate: the client's certificate and those that lead to its CA, as a file's path or as
+            PEM bytes.
+        key: its private key, likewise; None if it stands behind the certificate.
+        key_password: what the key is encrypted with; None if it is not.
+        minimum_version: of TLS; nothing older than 1.2.
+        truststore: ask the operating system's own store (Windows, macOS) through the package
+            ``truststore``, instead of OpenSSL's files.
     """
 
-    ca: str | PathLike[str] | bytes | None = None
+    ca: Pem | None = None
     only_ca: bool = False
+    certificate: Pem | None = field(default=None, repr=False)
+    key: Pem | None = field(default=None, repr=False)
+    key_password: str | bytes | None = field(default=None, repr=False)
+    minimum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
+    truststore: bool = False
 
     def context(self) -> ssl.SSLContext:
         """Return the context, built once per process and content.
 
         Raises:
-            UsageError: ``ca`` cannot be read or holds no certificate.
+            UsageError: a file cannot be read, holds something else, or does not fit the others.
         """
+        self._check()
+        ca = _read(self.ca, "CA file")
+        certificate = _read(self.certificate, "client certificate")
+        key = _read(self.key, "client key") or certificate
+        password = self.key_password
+        if isinstance(password, str):
+            password = password.encode()
+        # The contents count and not the paths: a renewed certificate is taken at the next call.
+        digest = hashlib.sha256()
+        for part in (ca, certificate, key, password):
+            digest.update(hashlib.sha256(part).digest() if part is not None else b"-")
+        digest.update(f"{self.only_ca} {self.minimum_version} {self.truststore}".encode())
+        known = _contexts.get(digest.digest())
+        if known is None:
+            known = self._new_context(ca)
+            if certificate is not None and key is not None:
+                load_client_certificate(known, certificate, key, password)
+            while len(_contexts) >= MAX_CONTEXTS:
+                del _contexts[next(iter(_contexts))]
+            _contexts[digest.digest()] = known
+        return known
+
+    def new_context(self) -> ssl.SSLContext:
+        """Return a context that nobody else has, so that a certificate can be loaded into it.
+
+        Raises:
+            UsageError: as for ``context``.
+        """
+        self._check()
+        return self._new_context(_read(self.ca, "CA file"))
+
+    def without_certificate(self) -> "TlsConfig":
+        """Return the same trust for somebody who is not to see the client's certificate."""
+        return replace(self, certificate=None, key=None, key_password=None)
+
+    def _check(self) -> None:
         if self.only_ca and self.ca is None:
             raise UsageError("TlsConfig(only_ca=True) needs ca=, else nothing would be trusted")
-        return _context(self._pem(), self.only_ca)
+        if self.key is not None and self.certificate is None:
+            raise UsageError("TlsConfig(key=...) needs certificate= too")
+        if self.minimum_version not in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            raise UsageError("TlsConfig(minimum_version=...); allowed: TLS 1.2 or TLS 1.3")
+        if self.only_ca and self.truststore:
+            raise UsageError("TlsConfig: only_ca and truststore contradict each other")
 
-    def _pem(self) -> str | None:
-        if self.ca is None:
-            return None
-        try:
-            raw = self.ca if isinstance(self.ca, bytes) else Path(self.ca).read_bytes()
-            return raw.decode("ascii")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not a PEM file"
-            raise UsageError(f"the CA file cannot be read: {self._name}: {reason}") from None
+    def _new_context(self, ca: bytes | None) -> ssl.SSLContext:
+        if self.truststore:
+            context = _truststore_context()
+        elif self.only_ca:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        else:
+            context = ssl.create_default_context()
+        context.minimum_version = self.minimum_version
+        # Python 3.13 refuses certificates that lack extensions which intercepting proxies and
+        # private CAs often leave out (mitmproxy 8 does). Trust and names are checked all the same.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        if ca is not None:
+            try:
+                context.load_verify_locations(cadata=ca.decode("ascii"))
+            except (ssl.SSLError, ValueError):  # not ASCII, or empty
+                raise UsageError("ca: no certificate in PEM form was found") from None
+        return context
 
-    @property
-    def _name(self) -> str:
-        return "the given bytes" if isinstance(self.ca, bytes) else str(self.ca)
 
+MAX_CONTEXTS = 32
+"""Contexts that are kept for another use; the system's roots take some 30 ms to load."""
+
+_contexts: dict[bytes, ssl.SSLContext] = {}
+"""By a digest of all that went into them, so that no key is kept in memory for the look-up."""
 
 Tls = TlsConfig | ssl.SSLContext | None
 """How a client may say whom it trusts; a context of its own passes through untouched."""
@@ -64,13 +137,136 @@ def client_context(tls: Tls) -> ssl.SSLContext:
     return (tls or TlsConfig()).context()
 
 
-@lru_cache(maxsize=32)  # the system's roots take some 30 ms to load
-def _context(pem: str | None, only_ca: bool) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if only_ca else ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if pem is not None:
-        try:
-            context.load_verify_locations(cadata=pem)
-        except (ssl.SSLError, ValueError):  # ValueError: it is empty
-            raise UsageError("ca: no certificate in PEM form was found") from None
+def proxy_context(own: Tls, servers: Tls) -> ssl.SSLContext:
+    """Return the context for a proxy: its own, or the server's trust without its certificate.
+
+    A context that the caller has made for the server may hold a certificate that is no business
+    of the proxy's; without one of its own, the proxy then gets the system's trust.
+    """
+    if own is not None:
+        return client_context(own)
+    if isinstance(servers, TlsConfig):
+        return servers.without_certificate().context()
+    return TlsConfig().context()
+
+
+_Name = tuple[tuple[tuple[str, str], ...], ...]
+"""A distinguished name as Python's ``getpeercert`` has it."""
+
+
+@lru_cache(maxsize=1)
+def public_organisations() -> frozenset[str]:
+    """Return the organisations whose roots this system trusts."""
+    parts = [
+        pair
+        for root in ssl.create_default_context().get_ca_certs()
+        for part in cast(_Name, root.get("subject", ()))
+        for pair in part
+    ]
+    return frozenset(value for key, value in parts if key == "organizationName")
+
+
+def _truststore_context() -> ssl.SSLContext:
+    try:
+        truststore = import_module("truststore")
+    except ImportError:
+        raise UsageError(
+            "TlsConfig(truststore=True) needs the package truststore",
+            hint="pip install 'mqttws[truststore]'",
+        ) from None
+    context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return context
+
+
+def _read(source: Pem | None, what: str) -> bytes | None:
+    if source is None or isinstance(source, bytes):
+        return source
+    try:
+        return Path(source).read_bytes()
+    except OSError as error:
+        raise UsageError(f"the {what} cannot be read: {source}: {error.strerror}") from None
+
+
+# A certificate and key from memory: OpenSSL's own function, as Python has it, reads files only
+
+
+def load_client_certificate(
+    context: ssl.SSLContext, certificate: bytes, key: bytes, password: bytes | None
+) -> None:
+    """Have a context prove itself with a certificate that lies in memory.
+
+    Raises:
+        UsageError: they cannot be read, do not fit each other, or the password is wrong.
+    """
+
+    def given() -> bytes:
+        # Without this function OpenSSL would ask on the terminal.
+        if password is None:
+            raise UsageError("the client key is encrypted: give TlsConfig(key_password=...)")
+        return password
+
+    try:
+        if hasattr(os, "memfd_create"):
+            with _in_memory(certificate) as chain_file, _in_memory(key) as key_file:
+                context.load_cert_chain(chain_file, key_file, given)
+        else:
+            _load_from_disk(context, certificate, key, password)
+    except ssl.SSLError as error:
+        reason = (error.reason or "unreadable").replace("_", " ").lower()
+        raise UsageError(
+            f"the client certificate or key cannot be used: {reason}",
+            hint="both must be PEM, the key must be the certificate's, and its password right",
+        ) from None
+
+
+@contextmanager
+def _in_memory(data: bytes) -> Iterator[str]:
+    """Lend a file that exists in memory only, and only in this process."""
+    file = os.memfd_create("mqttws", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(os.dup(file), "wb") as writer:
+            writer.write(data)
+        yield f"/proc/self/fd/{file}"
+    finally:
+        os.close(file)
+
+
+def _load_from_disk(
+    context: ssl.SSLContext, certificate: bytes, key: bytes, password: bytes | None
+) -> None:
+    """Load through a file that is of no use to whoever finds it: its password is used once.
+
+    A program that is killed meanwhile leaves the file behind, but nothing that opens it.
+    """
+    from cryptography.hazmat.primitives import serialization
+
+    once = secrets.token_hex(32).encode()
+    try:
+        private = serialization.load_pem_private_key(key, password)
+    except TypeError:
+        raise UsageError(
+            "the client key is encrypted, or a password is given and it is not",
+            hint="see TlsConfig(key_password=...)",
+        ) from None
+    except ValueError:
+        raise UsageError("the client key cannot be read, or its password is wrong") from None
+    encrypted = private.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(once),
+    )
+    number, path = tempfile.mkstemp(prefix="mqttws-")  # mode 0600
+    try:
+        with os.fdopen(number, "wb") as writer:
+            writer.write(encrypted + b"\n" + certificates_only(certificate))
+        context.load_cert_chain(path, password=once)
+    finally:
+        with suppress(OSError):
+            os.unlink(path)
+
+
+def certificates_only(pem: bytes) -> bytes:
+    """Return the certificates in a PEM text, and nothing else that stands in it."""
+    begin, end = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
+    found = [part.partition(end)[0] for part in pem.split(begin)[1:]]
+    return b"".join(begin + body + end + b"\n" for body in found)

@@ -144,6 +144,12 @@ class WebSocketStream:
         finally:
             await self._stream.close(timeout=max(0.0, until - asyncio.get_running_loop().time()))
 
+    def end(self, code: int) -> None:
+        """Begin the closing handshake with a code of the caller's choice."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(code)
+            self._flush()
+
     def abort(self) -> None:
         """Close at once; what waits is lost."""
         self._stream.abort()
@@ -209,8 +215,16 @@ def _close_code(error: MqttwsError | None) -> tuple[CloseCode, str]:
     return CloseCode.POLICY_VIOLATION, ""
 
 
-async def open_websocket(stream: ByteStream, url: str, max_message_size: int) -> WebSocketStream:
+async def open_websocket(
+    stream: ByteStream, url: str, max_message_size: int, facts: dict[str, str] | None = None
+) -> WebSocketStream:
     """Ask a server to turn ``stream`` into a WebSocket for MQTT (RFC 6455 section 4.1).
+
+    Args:
+        stream: the connection, with TLS on it if the URL says so.
+        url: whose host and path are asked for.
+        max_message_size: the largest message in bytes that is accepted.
+        facts: is told what the answer says of the server: status, software, time.
 
     Raises:
         UpgradeRefused: the answer is not a valid switch to WebSocket.
@@ -236,6 +250,7 @@ async def open_websocket(stream: ByteStream, url: str, max_message_size: int) ->
         for event in protocol.events_received():
             if isinstance(event, Response):
                 response = event
+                _note(response, facts)
             else:
                 early.append(event)
         if not data:
@@ -248,6 +263,15 @@ async def open_websocket(stream: ByteStream, url: str, max_message_size: int) ->
             hint="it is not an MQTT service, or this is not its path",
         )
     return WebSocketStream(stream, protocol, early)
+
+
+def _note(response: Response, facts: dict[str, str] | None) -> None:
+    if facts is None:
+        return
+    facts["status"] = f"{response.status_code} {response.reason_phrase}".strip()
+    for name in ("Server", "Via", "Date", "Sec-WebSocket-Protocol"):
+        if values := response.headers.get_all(name):
+            facts[name.lower()] = values[0][:200]
 
 
 def _upgrade_error(response: Response | None, error: Exception | None) -> MqttwsError:
@@ -291,7 +315,8 @@ _STATUS_HINTS = {
     403: "the server, or a filter before it, forbids this",
     404: "there is no WebSocket at this path",
     407: "a proxy wants a login",
-    426: "the server wants another WebSocket version",
+    426: "the server has not seen our request to upgrade: a reverse proxy or a middlebox swallows"
+    " its headers Upgrade and Connection",
     502: "a proxy in front of the server cannot reach it",
     503: "the server is overloaded or being maintained: try again later",
     504: "a proxy in front of the server got no answer from it",

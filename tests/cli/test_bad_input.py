@@ -188,7 +188,7 @@ def test_a_server_that_says_nothing() -> None:
             *(*at(port), "--timeout", "1"),
             kind="HopTimedOut",
             hop="tls",
-            message="no answer within",
+            message="no answer before",
             hint="TLS is not answered",
         )
 
@@ -214,7 +214,7 @@ BEHIND_TLS = {
         lambda _: b"\x20\x02\x00\x00 this is not HTTP\r\n\r\n",
         ("UpgradeRefused", "upgrade", "not HTTP", "check the port"),
     ),
-    "silence": (None, ("HopTimedOut", "upgrade", "no answer within", "said nothing")),
+    "silence": (None, ("HopTimedOut", "upgrade", "no answer before", "said nothing")),
 }
 
 

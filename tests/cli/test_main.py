@@ -56,7 +56,20 @@ def test_a_missing_package_of_another_kind_is_not_taken_for_the_extra() -> None:
     assert "mqttws[cli]" not in done.stderr
 
 
-@pytest.mark.parametrize("command", [(), ("demo",), ("provision",), ("serve",)])
+@pytest.mark.parametrize(
+    "command",
+    [
+        (),
+        ("demo",),
+        ("provision",),
+        ("serve",),
+        ("enroll",),
+        ("fault",),
+        ("derive-key",),
+        ("provision-fleet",),
+        ("doctor",),
+    ],
+)
 def test_a_help_page_fits_80_columns_and_has_what_a_page_needs(command: tuple[str, ...]) -> None:
     done = run(*command, "--help")
     assert done.returncode == 0

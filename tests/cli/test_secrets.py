@@ -141,9 +141,10 @@ def test_no_secret_is_seen_anywhere(tmp_path: Path) -> None:
             device = (*here, "--registration-id", "device-1")
             member = (*here, "--registration-id", "member-1")
             provision(*device, "--key-file", key_file)
-            provision(*device, "--json", MQTTWS_KEY=text_of(secondary))
+            # A registration is pinned to the key that it was made with.
+            provision(*device, "--json", MQTTWS_KEY=text_of(secondary), code=1)
             provision(*member, "--group-key", "--key-file", "-", stdin=text_of(group_primary))
-            provision(*member, "--group-key", MQTTWS_KEY=text_of(group_secondary))
+            provision(*member, "--group-key", MQTTWS_KEY=text_of(group_secondary), code=1)
             # Forced failures, each with its traceback.
             provision(*device, MQTTWS_KEY=text_of(wrong), code=1)
             provision(*member, MQTTWS_KEY=text_of(group_primary), code=1)

@@ -123,7 +123,11 @@ def test_a_record_survives_the_round_trip(enrollment):
         (["registrationID"], "x", "[0].registrationID: unknown; expected one of"),
         (["attestation"], None, "[0].attestation: missing; expected an object"),
         (["attestation", "type"], None, "[0].attestation.type: missing; expected"),
-        (["attestation", "type"], "x509", "[0].attestation.type: x509 attestation is not served"),
+        (
+            ["attestation", "type"],
+            "x509",
+            "[0].attestation.x509: missing; expected an object with client",
+        ),
         (["attestation", "type"], "tpm", "[0].attestation.type: DPS has no TPM"),
         (["attestation", "symmetricKey"], "k", "[0].attestation.symmetricKey: found a string"),
         (
@@ -155,9 +159,13 @@ def test_a_record_survives_the_round_trip(enrollment):
             1,
             "[0].reprovisionPolicy.updateHubAssignment: found a number; expected true or false",
         ),
-        (["allocationPolicy"], "custom", "[0].allocationPolicy: custom allocation is not served"),
+        (
+            ["allocationPolicy"],
+            "custom",
+            "[0].customAllocationDefinition: missing; expected an object",
+        ),
         (["allocationPolicy"], "random", "[0].allocationPolicy: found a string; expected hashed"),
-        (["customAllocationDefinition"], {}, "[0].allocationPolicy: custom allocation is not"),
+        (["customAllocationDefinition"], {}, "[0].customAllocationDefinition: only custom"),
         (["etag"], 5, "[0].etag: found a number"),
         (["enrollmentGroupId"], "g", "[0]: expected either registrationId or enrollmentGroupId"),
     ],

@@ -281,9 +281,20 @@ def test_no_password_is_unauthorized_and_no_enrollment_not_found():
 
 
 def test_either_key_of_an_enrollment_lets_in():
+    for key in (KEY, OTHER_KEY):
+        provision(make_service(individual(secondary_key=OTHER_KEY)), key=key)
+
+
+def test_a_registration_is_pinned_to_its_key_until_its_record_is_deleted():
     service = make_service(individual(secondary_key=OTHER_KEY))
-    provision(service, key=KEY)
     provision(service, key=OTHER_KEY)
+    topic, body = register(service, connect(service, key=KEY))
+    assert topic == "$dps/registrations/res/401/?$rid=1"
+    assert body["errorCode"] == 401000
+    provision(service, key=OTHER_KEY)
+    service.records.remove_registration("DEV-01")
+    provision(service, key=KEY)
+    assert register(service, connect(service, key=OTHER_KEY))[1]["errorCode"] == 401000
 
 
 def test_a_groups_device_uses_its_derived_key():

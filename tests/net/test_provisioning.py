@@ -21,6 +21,7 @@ from mqttws import (
 )
 from mqttws.dps.service import Answer, Close, Effect
 from mqttws.dps.topics import Message, Poll, parse_request_topic
+from mqttws.net import provisioning
 from mqttws.protocol import MessageReceived, SubscribeReceived
 
 from .broker import broker
@@ -182,6 +183,7 @@ async def test_a_wait_longer_than_the_time_left_ends_at_once(local_dps: LocalDps
 async def test_a_connection_closed_instead_of_an_answer_is_told(
     local_dps: LocalDps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(provisioning, "FIRST_PAUSE", 1000.0)  # no time is left for another try
     async with local_dps as dps:
         react_to_polls(dps, monkeypatch, [Close("a fault on order")])
         with pytest.raises(ConnectionLost) as caught:
@@ -190,8 +192,9 @@ async def test_a_connection_closed_instead_of_an_answer_is_told(
 
 
 async def test_a_connection_closed_between_two_polls_is_noticed_at_once(
-    local_dps: LocalDps,
+    local_dps: LocalDps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(provisioning, "FIRST_PAUSE", 1000.0)  # no time is left for another try
     async with local_dps as dps:
         dps.service.retry_after = 50
         key = dps.enroll_device("my-device")

@@ -146,7 +146,7 @@ def test_an_unsupported_level_gets_connack_1_and_is_closed(level: int):
         (b"\x04\x02\x00", b"\x04\x42\x00", "MQTT-3.1.2-22"),
         (b"\x04\x02\x00", b"\x04\x1e\x00", "MQTT-3.1.2-14"),
         (b"\x00\x01c", b"\x00\x01\xff", "MQTT-1.5.3-1"),
-        (b"\x00\x01c", b"\x00\x02c", "MQTT-3.1.3-1"),
+        (b"\x00\x01c", b"\x00\x02c", "MQTT-3.1.3-3"),
     ],
 )
 def test_a_connect_that_cannot_be_is_closed_without_connack(old: bytes, new: bytes, rule: str):

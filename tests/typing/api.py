@@ -62,3 +62,27 @@ def protocol() -> None:
         assert_type(event.packet_id, int | None)
     elif isinstance(event, ConnectionClosed):
         assert_type(event.error, mqttws.MqttwsError | None)
+
+
+def doctor() -> None:
+    report = mqttws.diagnose("dps.example", proxy=mqttws.ProxyConfig(login=ask), timeout=5.0)
+    assert_type(report, mqttws.Report)
+    assert_type(report.hop, mqttws.Hop | None)
+    assert_type(report.exit_code, int)
+
+
+def ask(proxy: str) -> mqttws.Login:
+    return mqttws.Login("user", "password")
+
+
+def answer(challenge: mqttws.Challenge) -> str | None:
+    assert_type(challenge.offers, tuple[str, ...])
+    return None
+
+
+def ways_through_a_network() -> None:
+    mqttws.AsyncClient("wss://broker.example/", proxy=None)
+    mqttws.AsyncClient("wss://broker.example/", proxy="http://proxy.example:3128")
+    mqttws.AsyncClient(["mqtts://broker.example", "wss://broker.example/"])
+    mqttws.ProxyConfig("http://proxy.example:3128", on_challenge=answer)
+    mqttws.TlsConfig(ca="ca.pem", certificate=b"", key=b"", key_password="x", truststore=True)

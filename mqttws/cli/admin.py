@@ -1,0 +1,276 @@
+"""``mqttws enroll`` and ``mqttws fault``: what a running local service is told, over its admin API.
+
+Knows the admin API's paths, and HTTP through the standard library. Needs no aiohttp: that is the
+service's side.
+"""
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Any, TypeVar, get_args
+from urllib.parse import quote, urlsplit
+
+import click
+
+from ..dps.enrollments import parse_enrollments
+from ..dps.faults import Kind
+from ..dps.names import check_registration_id
+from ..dps.sas import decode_key, derive_device_key
+from ..errors import MqttwsError, UsageError
+from .common import (
+    EXIT_CODES,
+    Command,
+    debug_option,
+    print_json,
+    print_line,
+    read_file,
+    read_key,
+)
+
+HTTP_TIMEOUT = 10.0
+"""Seconds for each request to the admin API."""
+
+_KINDS = {False: ("enrollments", "registrationId"), True: ("enrollmentGroups", "enrollmentGroupId")}
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class AdminClient:
+    """Asks a local service's admin API.
+
+    Args:
+        url: where it listens.
+        token: None for a loopback address.
+
+    Raises:
+        UsageError: the URL cannot be one.
+    """
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname:
+            raise UsageError(f"admin URL {url[:100]!r}; allowed: one like http://127.0.0.1:8080")
+        self._url = url.rstrip("/")
+        self._token = token
+        # No proxy stands between this machine and itself, whatever the environment says.
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:
+        """Send one request; return the answer's JSON, None where it has none.
+
+        Raises:
+            MqttwsError: the service said no, or there is none.
+        """
+        request = urllib.request.Request(  # noqa: S310 - the scheme has been checked
+            self._url + path,
+            None if body is None else json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+            method=method,
+        )
+        if self._token:
+            request.add_header("Authorization", f"Bearer {self._token}")
+        try:
+            with self._opener.open(request, timeout=HTTP_TIMEOUT) as response:
+                text = response.read()
+        except urllib.error.HTTPError as error:
+            raise MqttwsError(f"the service answered {error.code}: {_message(error)}") from None
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            raise MqttwsError(
+                f"no admin API at {self._url}: {reason}",
+                hint="start one with: mqttws serve --admin-port N",
+            ) from None
+        return json.loads(text) if text else None
+
+
+def _message(error: urllib.error.HTTPError) -> str:
+    try:
+        return str(json.loads(error.read())["message"])
+    except (ValueError, KeyError, TypeError, OSError):
+        return str(error.reason)
+
+
+def _admin_options(command: _F) -> _F:
+    for option in (
+        click.option(
+            "--token-file",
+            metavar="FILE",
+            help="File with the admin API's token, if it has one; - for standard input.",
+        ),
+        click.option(
+            "--admin",
+            required=True,
+            metavar="URL",
+            help="The admin API, such as http://127.0.0.1:8080; serve prints it.",
+        ),
+    ):
+        command = option(command)
+    return debug_option(command)
+
+
+def _client(admin: str, token_file: str | None) -> AdminClient:
+    token = None if token_file is None else read_file(token_file, "token file").strip()
+    return AdminClient(admin, token)
+
+
+_ENROLL_EPILOG = f"""\b
+Examples:
+  Enroll what a file says, in the shape of the DPS service API:
+    mqttws enroll --admin http://127.0.0.1:8080 put fleet.json
+  Enroll one device with fresh keys, and print its key into a file:
+    mqttws enroll --admin http://127.0.0.1:8080 device my-device > my.key
+  See who is enrolled, and take one back:
+    mqttws enroll --admin http://127.0.0.1:8080 list
+    mqttws enroll --admin http://127.0.0.1:8080 delete my-device
+
+{EXIT_CODES}"""
+
+
+@click.group(epilog=_ENROLL_EPILOG, short_help="Tell a running local DPS who may register.")
+@_admin_options
+@click.pass_context
+def enroll(ctx: click.Context, *, admin: str, token_file: str | None) -> None:
+    """Tell a running local DPS who may register; it takes effect at once.
+
+    The service must have been started with --admin-port.
+    """
+    ctx.obj = _client(admin, token_file)
+
+
+@enroll.command("put", cls=Command)
+@click.argument("file")
+@click.pass_obj
+def put(client: AdminClient, file: str) -> None:
+    """Enroll everyone in FILE, a JSON list; - for standard input.
+
+    An enrollment with the same id is replaced.
+    """
+    text = read_file(file, "enrollments")
+    source = "standard input" if file == "-" else file
+    parse_enrollments(text, source)  # all of it, before any of it is sent
+    for record in json.loads(text):
+        group = "registrationId" not in record
+        kind, member = _KINDS[group]
+        client.ask("PUT", f"/{kind}/{quote(record[member], safe='')}", record)
+        print_line(f"enrolled {record[member]}")
+
+
+@enroll.command("device", cls=Command)
+@click.argument("registration_id")
+@click.pass_obj
+def device(client: AdminClient, registration_id: str) -> None:
+    """Enroll one device with fresh keys, and print its primary key."""
+    path = f"/enrollments/{quote(registration_id, safe='')}"
+    client.ask("PUT", path, {"attestation": {"type": "symmetricKey"}})
+    found = client.ask("POST", f"{path}/attestationmechanism")
+    click.echo(found["symmetricKey"]["primaryKey"])
+
+
+@enroll.command("list", cls=Command)
+@click.option("--groups", is_flag=True, help="Enrollment groups, instead of single devices.")
+@click.pass_obj
+def list_(client: AdminClient, *, groups: bool) -> None:
+    """Print who is enrolled, one JSON object in a line for each, without keys."""
+    query = {"query": "SELECT * FROM enrollments"}
+    for record in client.ask("POST", f"/{_KINDS[groups][0]}/query", query):
+        print_json(record)
+
+
+@enroll.command("delete", cls=Command)
+@click.argument("name")
+@click.option("--group", is_flag=True, help="NAME is an enrollment group's.")
+@click.pass_obj
+def delete(client: AdminClient, name: str, *, group: bool) -> None:
+    """Take an enrollment back; what has been registered stays."""
+    client.ask("DELETE", f"/{_KINDS[group][0]}/{quote(name, safe='')}")
+
+
+_FAULT_EPILOG = f"""\b
+Examples:
+  The next two requests of one device are answered 429, ask again in 1 s:
+    mqttws fault --admin http://127.0.0.1:8080 answer --device my-device \\
+      --status 429 --retry-after 1 --times 2
+  One connection in ten is dropped right after the answer, for ever:
+    mqttws fault --admin http://127.0.0.1:8080 drop-after \\
+      --probability 0.1 --times 0
+  Enough of it:
+    mqttws fault --admin http://127.0.0.1:8080 none
+
+\b
+Kinds:
+  answer               --status instead of an answer
+  delay, trickle       the answer comes later; byte by byte (--seconds)
+  drop-before          the connection is cut instead of the answer
+  drop-after           it is cut right after the answer
+  bad-json             the answer's body ends in its middle
+  silence              no answer
+  close-websocket      the WebSocket is closed with --code
+  expired-certificate  at the next handshake
+  none                 takes all orders back
+
+{EXIT_CODES}"""
+
+
+@click.command(cls=Command, epilog=_FAULT_EPILOG, short_help="Let a local DPS fail on purpose.")
+@_admin_options
+@click.argument("kind", type=click.Choice([*get_args(Kind), "none"]))
+@click.option("--device", metavar="ID", help="Only this device's requests.  [default: all]")
+@click.option("--request", type=click.Choice(["register", "poll"]), help="Only these requests.")
+@click.option(
+    "--times", type=click.IntRange(0), default=1, show_default=True, metavar="N", help="0: always."
+)
+@click.option("--probability", type=click.FloatRange(0, 1), metavar="P", help="How likely, 0 to 1.")
+@click.option("--status", type=click.IntRange(400, 599), metavar="N", help="Of 'answer'.")
+@click.option("--retry-after", type=click.IntRange(0, 86400), metavar="S", help="Of 'answer'.")
+@click.option(
+    "--seconds", type=click.FloatRange(0, 3600), metavar="S", help="Of 'delay', 'trickle'."
+)
+@click.option("--code", type=click.IntRange(1000, 4999), metavar="N", help="Of 'close-websocket'.")
+def fault(*, admin: str, token_file: str | None, kind: str, times: int, **members: object) -> None:
+    """Let a running local DPS go wrong on purpose, to see what devices do then.
+
+    The service must have been started with --admin-port.
+    """
+    client = _client(admin, token_file)
+    if kind == "none":
+        client.ask("DELETE", "/faults")
+        return
+    order = {name: value for name, value in members.items() if value is not None}
+    client.ask("POST", "/faults", {"kind": kind, "times": times or None, **order})
+
+
+_DERIVE_EPILOG = f"""\b
+Examples:
+  mqttws derive-key --registration-id my-device --key-file group.key > my.key
+  MQTTWS_KEY=... mqttws derive-key --registration-id my-device
+
+{EXIT_CODES}"""
+
+
+@click.command(
+    "derive-key",
+    cls=Command,
+    epilog=_DERIVE_EPILOG,
+    short_help="Derive a device's key from its group's.",
+)
+@click.option(
+    "--registration-id", required=True, metavar="ID", help="The device's name at DPS; case counts."
+)
+@click.option(
+    "--key-file",
+    metavar="FILE",
+    help="File with the enrollment group's key, base64; - for standard input.",
+)
+@debug_option
+def derive_key(*, registration_id: str, key_file: str | None) -> None:
+    """Print the key of one device of an enrollment group.
+
+    For the person who holds the group's key. Put what this prints into the device,
+    and never the group's key: whoever reads that out of one device can pose as any.
+    """
+    group_key = decode_key(read_key(key_file))
+    derived = derive_device_key(group_key, check_registration_id(registration_id))
+    click.echo(b64encode(derived).decode())

@@ -1,0 +1,162 @@
+"""``mqttws doctor``: walks the way to a server, hop by hop, and says which one refuses.
+
+Knows the options and the lines. What is found out is ``mqttws.diagnose``.
+"""
+
+from typing import Literal
+
+import click
+
+import mqttws
+
+from ..doctor.examination import describe_settings
+from ..doctor.report import Report
+from ..net.dial import make_target
+from ..net.provisioning import WEBSOCKET_PATH
+from ..net.proxy import ENVIRONMENT
+from .common import (
+    STEP_HEADER,
+    Command,
+    Progress,
+    ca_option,
+    check_host,
+    debug_option,
+    json_option,
+    print_json,
+    print_line,
+    proxy_option,
+    read_key,
+)
+
+_CODES = "\n".join(f"  {hop.exit_code:<4} {hop.value}" for hop in mqttws.Hop)
+
+_EPILOG = f"""\b
+Examples:
+  Is the way to DPS open from here?
+    mqttws doctor global.azure-devices-provisioning.net
+  The whole job, with a device's credentials, through a proxy:
+    mqttws doctor global.azure-devices-provisioning.net \\
+        --proxy http://proxy.example:3128 --id-scope 0ne00ABCDEF \\
+        --registration-id my-device --key-file my-device.key
+
+\b
+A proxy's login comes from the environment, where other users cannot see it:
+  MQTTWS_PROXY=http://user:password@proxy.example:3128
+
+\b
+Exit codes:
+  0    the way is open
+  1    a failure that belongs to no hop
+  2    an option, a key or a file cannot be right; nothing was sent
+  130  interrupted with Ctrl-C
+  else the hop that failed:
+{_CODES}
+"""
+
+
+@click.command(cls=Command, epilog=_EPILOG)
+@click.argument("host", callback=check_host)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    metavar="N",
+    help="TCP port.  [default: 443, or 8883 with mqtts]",
+)
+@click.option(
+    "--path", metavar="PATH", help="Path of the WebSocket.  [default: /$iothub/websocket]"
+)
+@click.option(
+    "--transport",
+    type=click.Choice(["wss", "mqtts"]),
+    default="wss",
+    show_default=True,
+    help="MQTT over WebSocket and TLS, or MQTT over TLS alone.",
+)
+@proxy_option
+@click.option("--id-scope", metavar="SCOPE", help="ID scope of the DPS instance.")
+@click.option("--registration-id", metavar="ID", help="The device's name at DPS.")
+@click.option("--key-file", metavar="FILE", help="File with its key; - for standard input.")
+@click.option("--group-key", is_flag=True, help="The key is the enrollment group's.")
+@ca_option
+@click.option(
+    "--timeout",
+    type=click.IntRange(1, 86_400),
+    default=60,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time for the walk; a single hop gets 10 at most.",
+)
+@json_option("Print one JSON object.")
+@debug_option
+def doctor(
+    *,
+    host: str,
+    port: int | None,
+    path: str | None,
+    transport: Literal["wss", "mqtts"],
+    proxy: str | None,
+    id_scope: str | None,
+    registration_id: str | None,
+    key_file: str | None,
+    group_key: bool,
+    ca: str | None,
+    timeout: int,
+    as_json: bool,
+) -> int:
+    """Find out which hop on the way to HOST refuses, whose it is, and what to try.
+
+    Walks name, TCP, proxy, TLS, upgrade and MQTT, and prints a line for each as it
+    ends. With --id-scope, --registration-id and a key the device is registered
+    with DPS too. After a failure other ways are tried, to tell "blocked" from
+    "down". Nothing that is printed is a secret.
+    """
+    credential = None
+    if (id_scope is None) != (registration_id is None):
+        raise mqttws.UsageError("--id-scope and --registration-id belong together")
+    if registration_id is not None:
+        build = mqttws.SymmetricKey.from_group_key if group_key else mqttws.SymmetricKey
+        credential = build(registration_id, read_key(key_file))
+    progress = Progress(shown=not as_json, err=False)
+    path = path or WEBSOCKET_PATH
+    if not as_json:
+        for line in describe_settings(
+            make_target(transport, host, port, path), proxy or ENVIRONMENT
+        ):
+            print_line(f"on this host   {line}", "dim")
+        print_line()
+        print_line(STEP_HEADER, "dim")
+    report = mqttws.diagnose(
+        host,
+        port=port,
+        path=path,
+        transport=transport,
+        proxy=proxy or ENVIRONMENT,
+        tls=mqttws.TlsConfig(ca=ca),
+        id_scope=id_scope,
+        credential=credential,
+        timeout=timeout,
+        on_step=progress.on_step,
+    )
+    if as_json:
+        print_json(report.to_json())
+    else:
+        _print_report(report)
+    return report.exit_code
+
+
+def _print_report(report: Report) -> None:
+    print_line()
+    for line in report.warnings:
+        print_line(f"warning        {line}", "yellow")
+    if report.error is None:
+        print_line(f"the way is open: {report.target}", "bold green")
+        return
+    hop = f" ({report.hop.value})" if report.hop is not None else ""
+    print_line(f"failed{hop}: {report.error}", "bold red")
+    for other in report.alternatives:
+        state = "open" if other.works else "not open"
+        print_line(f"also tried     {other.name}: {state}: {other.detail}")
+    if report.party is not None:
+        print_line(f"whose it is    probably {report.party.value}", "bold")
+    for line in report.advice:
+        print_line(f"try            {line}", "cyan")

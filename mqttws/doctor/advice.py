@@ -1,0 +1,163 @@
+"""Whose a failure probably is, and what to try: judged from the error and from other ways.
+
+Knows the errors and no network.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from ..errors import (
+    CertificateRejected,
+    ConnectRefused,
+    Hop,
+    HopTimedOut,
+    MqttwsError,
+    ProxyRefused,
+    RegistrationRejected,
+    RequestTimedOut,
+    SubprotocolRefused,
+    TlsFailed,
+    Unreachable,
+    UpgradeRefused,
+)
+from ..net.hops import Step
+from .report import Alternative, Party
+
+MAX_SKEW = 300.0
+"""Seconds that this host's clock may differ from the server's before it is worth a word."""
+
+
+def hop_of(error: MqttwsError | None, steps: Sequence[Step]) -> Hop | None:
+    """Return the hop that failed."""
+    if error is None:
+        return None
+    hop = getattr(error, "hop", None)
+    if isinstance(hop, Hop):
+        return hop
+    failed = [step.hop for step in steps if step.error is not None]
+    walked = [step.hop for step in steps]
+    return next(reversed(failed or walked), None)
+
+
+def clock_skew(steps: Sequence[Step], unix_now: float) -> float | None:
+    """Return how many seconds this host's clock is ahead of the server's or the proxy's.
+
+    Args:
+        steps: their ``date`` facts are HTTP's ``Date`` headers.
+        unix_now: this host's time right after the last of them.
+    """
+    for step in reversed(steps):
+        if "date" in step.facts:
+            try:
+                there = parsedate_to_datetime(step.facts["date"])
+            except ValueError:
+                continue
+            if there.tzinfo is None:
+                there = there.replace(tzinfo=UTC)
+            return unix_now - there.timestamp()
+    return None
+
+
+def describe_skew(skew: float, unix_now: float) -> str:
+    """Return a sentence about a clock that is off."""
+    hours = abs(skew) / 3600
+    amount = f"{hours / 24:.1f} days" if hours >= 24 else f"{hours:.1f} hours"
+    if hours < 1:
+        amount = f"{abs(skew) / 60:.0f} minutes"
+    direction = "ahead of" if skew > 0 else "behind"
+    shown = datetime.fromtimestamp(unix_now, UTC)
+    return (
+        f"this host's clock is {amount} {direction} the other end's; it says"
+        f" {shown:%Y-%m-%d %H:%M} UTC"
+    )
+
+
+def party_of(error: MqttwsError, hop: Hop | None) -> Party:
+    """Return whose a failure probably is, as far as the error alone tells."""
+    if isinstance(error, ProxyRefused):
+        return _proxys_refusal(error)
+    if isinstance(error, TlsFailed):
+        return _tls_failure(error, hop)
+    if isinstance(error, Unreachable):
+        return _unreachable(error, hop)
+    if isinstance(error, UpgradeRefused):
+        return Party.NETWORK if error.status in _SWALLOWED else Party.SERVER
+    if isinstance(error, SubprotocolRefused):
+        return Party.SERVER
+    if isinstance(error, HopTimedOut):
+        return _SILENCES.get(hop, Party.NETWORK) if hop is not None else Party.NETWORK
+    if isinstance(error, ConnectRefused):
+        return Party.SERVER if error.return_code == 1 else Party.HOST
+    if isinstance(error, RegistrationRejected):
+        throttled = error.status == 429 or error.status >= 500
+        return Party.SERVER if throttled else Party.HOST
+    return Party.HOST if hop in (Hop.NAME, Hop.PROXY_NAME) else Party.SERVER
+
+
+_SWALLOWED = frozenset({0, 200, 426})
+"""Answers of a server that has not seen the request to upgrade, or that never got it."""
+
+_SILENCES = {
+    Hop.PROXY_NAME: Party.HOST,
+    Hop.NAME: Party.HOST,
+    Hop.CONNECT: Party.SERVER,
+    Hop.SUBSCRIBE: Party.SERVER,
+}
+
+
+def _proxys_refusal(error: ProxyRefused) -> Party:
+    if error.status in (401, 407, 255) or error.challenge:
+        return Party.HOST  # which has no login for it, or a wrong one
+    if error.status in (1, 3, 4, 5, 6) or error.status >= 500:
+        return Party.SERVER  # which the proxy cannot reach
+    return Party.PROXY
+
+
+def _tls_failure(error: TlsFailed, hop: Hop | None) -> Party:
+    peer = Party.PROXY if hop is Hop.PROXY_TLS else Party.SERVER
+    if isinstance(error, CertificateRejected):
+        if "not yet valid" in error.reason:
+            return Party.HOST
+        return Party.NETWORK if "intercepting proxy" in error.hint else peer
+    return Party.NETWORK if "cut off" in str(error) else peer
+
+
+def _unreachable(error: Unreachable, hop: Hop | None) -> Party:
+    if "no route" in error.hint:
+        return Party.HOST
+    return Party.PROXY if hop is Hop.PROXY_TCP else Party.SERVER
+
+
+def advise(
+    error: MqttwsError,
+    steps: Sequence[Step],
+    alternatives: Sequence[Alternative],
+    skew: float | None,
+) -> tuple[Party, tuple[str, ...]]:
+    """Return whose a failure probably is and what to try, the most promising first.
+
+    Args:
+        error: the first failure.
+        steps: the hops that were walked.
+        alternatives: the other ways that were tried.
+        skew: seconds that this host's clock is ahead, if that is known.
+    """
+    hop = hop_of(error, steps)
+    party = party_of(error, hop)
+    advice = [f"use what works: {other.name}" for other in alternatives if other.works]
+    if advice and hop in (Hop.TCP, Hop.TLS, Hop.UPGRADE) and isinstance(error, _BLOCKED):
+        party = Party.NETWORK  # the server is up: it answers on another way
+        advice.insert(0, "this way is blocked, and the server is not down: it answers on another")
+    if skew is not None and abs(skew) > MAX_SKEW and hop in _CLOCK_MATTERS:
+        party = Party.HOST
+        advice.insert(0, "set this host's clock: tokens and certificates are judged by the time")
+    if isinstance(error, RequestTimedOut) and steps and steps[-1].detail.startswith("429"):
+        advice.append("DPS is throttled (429): too many devices ask it at once; try again later")
+    if error.hint:
+        advice.append(error.hint)
+    return party, tuple(dict.fromkeys(advice))
+
+
+_BLOCKED = (HopTimedOut, Unreachable)
+_CLOCK_MATTERS = (Hop.PROXY_TLS, Hop.TLS, Hop.CONNECT, Hop.REGISTER, Hop.POLL)

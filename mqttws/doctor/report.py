@@ -1,0 +1,100 @@
+"""What the doctor found out: the steps, the first failure, and what is to be done about it.
+
+Knows no network. Nothing in a report is a secret.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from ..errors import Hop, MqttwsError
+from ..net.hops import Step
+
+UNKNOWN_HOP_EXIT_CODE = 1
+"""What a program ends with where a failure belongs to no hop."""
+
+
+class Party(Enum):
+    """Whose a failure probably is."""
+
+    HOST = "this host"
+    """Its settings, its clock, the names and keys that it was given."""
+    PROXY = "the proxy"
+    """The proxy that was chosen."""
+    NETWORK = "the network"
+    """A firewall, or whatever else stands on the way and was not asked for."""
+    SERVER = "the server"
+    """What answers, or does not, at the end of the way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """Another way that was tried after the first one had failed.
+
+    Attributes:
+        name: what was different, such as ``without the proxy``.
+        works: whether the way is open up to where MQTT begins.
+        detail: what was found.
+    """
+
+    name: str
+    works: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the doctor found out.
+
+    Attributes:
+        target: the URL that was examined.
+        settings: what counts on this host: variables, the proxy that was chosen, versions.
+        steps: the hops that were walked, in order.
+        error: the first failure; None if there is none.
+        hop: where it was; None if there is none, or it belongs to no hop.
+        party: whose it probably is.
+        advice: what to try, the most promising first.
+        warnings: what is odd, but did not fail.
+        alternatives: other ways that were tried after a failure.
+    """
+
+    target: str
+    settings: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    error: MqttwsError | None = None
+    hop: Hop | None = None
+    party: Party | None = None
+    advice: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    alternatives: tuple[Alternative, ...] = field(default=())
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that was to be walked was walked."""
+        return self.error is None
+
+    @property
+    def exit_code(self) -> int:
+        """What a program ends with: 0, or the failing hop's ``exit_code``."""
+        if self.ok:
+            return 0
+        return UNKNOWN_HOP_EXIT_CODE if self.hop is None else self.hop.exit_code
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON members."""
+        return {
+            "status": "ok" if self.ok else "error",
+            "target": self.target,
+            "hop": self.hop.value if self.hop is not None else None,
+            "party": self.party.value if self.party is not None else None,
+            "error": type(self.error).__name__ if self.error is not None else None,
+            "message": str(self.error) if self.error is not None else "",
+            "advice": list(self.advice),
+            "warnings": list(self.warnings),
+            "settings": list(self.settings),
+            "steps": [step.to_json() for step in self.steps],
+            "alternatives": [
+                {"name": other.name, "works": other.works, "detail": other.detail}
+                for other in self.alternatives
+            ],
+        }

@@ -1,0 +1,104 @@
+"""A device's assignment in a file, so that it need not register at every start.
+
+No key is in the file. It says for whom it is good: the same host, id scope, registration id and
+credential; anything else, and any fault in the file, is as if there were none.
+"""
+
+import json
+import logging
+import os
+from contextlib import suppress
+from dataclasses import asdict, fields
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+from ..errors import UsageError
+from .credentials import Credential, DigestibleCredential
+from .hub import Assignment
+
+logger = logging.getLogger("mqttws.provisioning")
+
+MAX_SIZE = 256 * 1024
+"""Bytes of a file that are read: what DPS sends fits twice."""
+
+
+class AssignmentFile:
+    """Where one device keeps its assignment.
+
+    Args:
+        path: of the file; its folder is there.
+        host: the DPS endpoint.
+        id_scope: of the DPS instance.
+        credential: what the device registers with.
+
+    Raises:
+        UsageError: the credential cannot be told from another one.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], host: str, id_scope: str, credential: Credential
+    ) -> None:
+        if not isinstance(credential, DigestibleCredential):
+            raise UsageError(f"{type(credential).__name__} has no digest(): it cannot be cached")
+        self._path = Path(path)
+        self._binding = {
+            "host": host.lower(),
+            "id_scope": id_scope.lower(),
+            "registration_id": credential.registration_id.lower(),
+            # Bound to host and scope: the same key elsewhere has another digest.
+            "credential": credential.digest(f"assignment {host.lower()} {id_scope.lower()}"),
+        }
+
+    def load(self) -> Assignment | None:
+        """Return the assignment; None where there is none that is good for this device."""
+        try:
+            with self._path.open("rb") as file:
+                stored = json.loads(file.read(MAX_SIZE))
+            if stored["binding"] != self._binding:
+                logger.info("the stored assignment is for another device, host or key")
+                return None
+            return _read(stored["assignment"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            logger.warning("the stored assignment cannot be used: %s", type(error).__name__)
+            return None
+
+    def store(self, assignment: Assignment) -> None:
+        """Keep an assignment: the file is the old one or the new one, never half of it.
+
+        Raises:
+            UsageError: it cannot be written.
+        """
+        text = json.dumps({"binding": self._binding, "assignment": asdict(assignment)})
+        try:
+            # Made with mode 0600, in the same folder, so that it can take the file's place.
+            with NamedTemporaryFile(
+                "w", dir=self._path.parent, prefix=f".{self._path.name}.", delete=False
+            ) as new:
+                try:
+                    new.write(text)
+                    new.flush()
+                    os.fsync(new.fileno())
+                    Path(new.name).replace(self._path)
+                except BaseException:
+                    with suppress(OSError):
+                        Path(new.name).unlink()
+                    raise
+        except OSError as error:
+            raise UsageError(
+                f"the assignment cannot be kept: {self._path}: {error.strerror}",
+                hint="name another file with cache=",
+            ) from error
+
+
+def _read(members: dict[str, Any]) -> Assignment:
+    texts = [field.name for field in fields(Assignment) if field.name != "payload"]
+    if set(members) != {*texts, "payload"} or not all(
+        isinstance(members[name], str) for name in texts
+    ):
+        raise ValueError("members")
+    if not members["assigned_hub"] or not members["device_id"]:
+        raise ValueError("empty")
+    return Assignment(**members)

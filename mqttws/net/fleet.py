@@ -1,0 +1,110 @@
+"""provision_fleet(): many devices registered from one process, and not faster than DPS allows.
+
+Knows how many may be on their way at once, and that a 429 for one is meant for all. Each device is
+``provision_async``'s matter.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..dps.registration import DEFAULT_RETRY_AFTER
+from ..errors import MqttwsError, UsageError
+from .credentials import Credential
+from .hops import Step
+from .hub import Assignment
+from .provisioning import provision_async
+
+TOO_MANY_REQUESTS = 429
+
+DEFAULT_JITTER = 1.0
+"""Seconds, at most, that are added to each wait, so that a fleet does not come back as one."""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetResult:
+    """What became of one device.
+
+    Attributes:
+        registration_id: the device's.
+        assignment: None where it failed.
+        error: why; None where it did not.
+    """
+
+    registration_id: str
+    assignment: Assignment | None = None
+    error: MqttwsError | None = field(default=None, repr=False)
+
+
+async def provision_fleet(
+    id_scope: str,
+    credentials: Iterable[Credential],
+    on_result: Callable[[FleetResult], None],
+    *,
+    concurrency: int = 10,
+    jitter: float = DEFAULT_JITTER,
+    **options: Any,
+) -> None:
+    """Register many devices; a device that fails does not stop the others.
+
+    When DPS answers one of them 429, no other begins before the time that it names has passed.
+
+    Args:
+        id_scope: of the DPS instance.
+        credentials: one for each device; taken one by one, as there is room.
+        on_result: told of each device when it is done.
+        concurrency: how many are on their way at once.
+        jitter: seconds; up to so much is added to each wait, at random.
+        **options: of ``provision_async``.
+
+    Raises:
+        UsageError: an argument cannot be right.
+    """
+    if concurrency < 1:
+        raise UsageError(f"a concurrency of {concurrency}; allowed: at least 1")
+    gate = _Gate(jitter)
+    waiting = iter(credentials)
+
+    async def work() -> None:
+        for credential in waiting:
+            await gate.wait()
+            on_result(await _provision(id_scope, credential, gate, jitter, options))
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(concurrency):
+            group.create_task(work())
+
+
+async def _provision(
+    id_scope: str, credential: Credential, gate: "_Gate", jitter: float, options: dict[str, Any]
+) -> FleetResult:
+    name = credential.registration_id
+    try:
+        assignment = await provision_async(
+            id_scope, credential, jitter=jitter, on_step=gate.on_step, **options
+        )
+    except MqttwsError as error:
+        return FleetResult(name, error=error)
+    return FleetResult(name, assignment)
+
+
+class _Gate:
+    """Closed while DPS wants to be left alone."""
+
+    def __init__(self, jitter: float) -> None:
+        self._opens = 0.0
+        self._jitter = jitter
+
+    def on_step(self, step: Step) -> None:
+        """Close, if DPS has answered that there are too many requests."""
+        if step.ended is not None and step.status == TOO_MANY_REQUESTS:
+            seconds = DEFAULT_RETRY_AFTER if step.retry_after is None else step.retry_after
+            self._opens = max(self._opens, asyncio.get_running_loop().time() + seconds)
+
+    async def wait(self) -> None:
+        """Wait until the gate is open; it may close again meanwhile."""
+        now = asyncio.get_running_loop().time
+        while (left := self._opens - now()) > 0:  # noqa: ASYNC110 - a time is awaited
+            await asyncio.sleep(left + random.uniform(0, self._jitter))  # noqa: S311

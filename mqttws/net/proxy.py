@@ -1,0 +1,361 @@
+"""Which proxy leads to a server, and with which login.
+
+Knows proxy URLs and the environment's variables. Does not know what is said to a proxy
+(``tunnel``). Whatever shows a proxy shows it without its login.
+"""
+
+import ipaddress
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from ..errors import UsageError
+from .tls import Tls
+
+ENVIRONMENT: Final = "environment"
+"""The choice that leaves it to the environment's variables."""
+
+DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080, "socks4a": 1080}
+"""What a proxy may speak, and where it listens if its URL names no port."""
+
+OWN_VARIABLE = "MQTTWS_PROXY"
+"""This package's own variable: a proxy's URL with a login, out of sight of other programs."""
+
+VARIABLES = {
+    "wss": ("wss_proxy", "https_proxy", "all_proxy"),
+    "mqtts": ("mqtts_proxy", "https_proxy", "all_proxy"),
+    "ws": ("ws_proxy", "http_proxy", "all_proxy"),
+    "mqtt": ("mqtt_proxy", "all_proxy"),
+}
+"""Which variables count for a URL's scheme, the first that is set wins; upper case counts too."""
+
+MAX_LOGIN = 255
+"""Bytes of a SOCKS5 user name or password (RFC 1929 section 2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A user name and password for a proxy; neither is ever shown."""
+
+    username: str = field(repr=False)
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """A proxy's demand for a login, as a hook sees it.
+
+    Attributes:
+        proxy: the proxy's URL, without a login.
+        status: 407; some proxies say 401.
+        offers: the ``Proxy-Authenticate`` headers, such as ``Negotiate`` or ``NTLM TlRMTVNT…``.
+        target: ``host:port`` that CONNECT asks for; Digest needs it.
+        attempt: 1 for the first demand of a dial, 2 for the answer to our answer, and so on.
+        memory: kept from one demand of a dial to the next, for whatever the hook wants to know.
+    """
+
+    proxy: str
+    status: int
+    offers: tuple[str, ...]
+    target: str
+    attempt: int
+    memory: dict[str, Any] = field(repr=False)
+
+
+OnChallenge = Callable[[Challenge], str | None]
+"""Returns the ``Proxy-Authorization`` header that answers a challenge, or None to give up."""
+
+AskLogin = Callable[[str], Login | tuple[str, str] | None]
+"""Told a proxy's URL; returns the login for it, or None for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyConfig:
+    """Which proxy to use and how to log in there.
+
+    Attributes:
+        url: ``http://``, ``https://``, ``socks5://``, ``socks5h://`` or ``socks4a://``, with a
+            login or without; ``environment`` for what the environment says; ``none`` or None for
+            no proxy at all.
+        login: asked for a login where the URL has none. It is called before anything is sent.
+        on_challenge: answers each 407 of an HTTP proxy, for Negotiate, NTLM, Digest and others. It
+            runs in the event loop and must not block for long.
+        tls: whom to trust as an ``https://`` proxy; None for whom the server's TLS trusts, without
+            its client certificate.
+    """
+
+    url: str | None = field(default=ENVIRONMENT, repr=False)
+    login: AskLogin | None = field(default=None, repr=False)
+    on_challenge: OnChallenge | None = None
+    tls: Tls = None
+
+
+ProxyChoice = ProxyConfig | str | None
+"""How a client may say which proxy it uses: a URL, ``environment``, ``none`` or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy that was chosen.
+
+    Attributes:
+        scheme: ``http``, ``https``, ``socks5``, ``socks5h`` or ``socks4a``.
+        host: name or address, without brackets.
+        port: TCP port.
+        source: where it was found: ``argument`` or a variable's name.
+        login: None for none.
+        on_challenge: answers an HTTP proxy's 407; None for nobody.
+        tls: whom to trust as an ``https`` proxy; None for whom the server's TLS trusts.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    source: str
+    login: Login | None = None
+    on_challenge: OnChallenge | None = field(default=None, repr=False)
+    tls: Tls = field(default=None, repr=False)
+
+    @property
+    def resolves_here(self) -> bool:
+        """Whether the proxy is given an address and not a name."""
+        return self.scheme == "socks5"
+
+    @property
+    def url(self) -> str:
+        """The URL without a login."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return self.url
+
+
+def choose_proxy(
+    choice: ProxyChoice,
+    scheme: str,
+    host: str,
+    port: int,
+    environ: Mapping[str, str] | None = None,
+) -> Proxy | None:
+    """Return the proxy on the way to a server, or None for none.
+
+    An argument counts before ``MQTTWS_PROXY``, which counts before the other variables; what
+    ``no_proxy`` names, and this machine itself, is reached without the environment's proxy.
+
+    Args:
+        choice: what the caller said.
+        scheme: of the server's URL: ``wss``, ``ws``, ``mqtts`` or ``mqtt``.
+        host: of the server.
+        port: of the server.
+        environ: the variables; None for the process's own.
+
+    Raises:
+        UsageError: a proxy's URL cannot be used; the message does not show it.
+    """
+    environ = os.environ if environ is None else environ
+    config = choice if isinstance(choice, ProxyConfig) else ProxyConfig(choice)
+    if config.url is None or config.url.lower() == "none":
+        return None
+    if config.url == ENVIRONMENT:
+        source, url = _from_environment(scheme, environ)
+        if url is None or url.lower() == "none" or is_exempt(host, port, environ):
+            return None
+    else:
+        source, url = "argument", config.url
+    parts = _split(url, source)
+    login = _login(parts, source) or _own_login(parts, environ)
+    proxy = Proxy(*_address(parts), source, login, config.on_challenge, config.tls)
+    return proxy if login or config.login is None else _asked(proxy, config.login)
+
+
+def _from_environment(scheme: str, environ: Mapping[str, str]) -> tuple[str, str | None]:
+    """Return the first variable that is set, and its value; ``("", None)`` if none is."""
+    for variable in (OWN_VARIABLE, *VARIABLES[scheme]):
+        for name in dict.fromkeys((variable, variable.upper())):
+            # A web server may hand a visitor's "Proxy:" header on as HTTP_PROXY (CVE-2016-5385).
+            if name == "HTTP_PROXY" and "REQUEST_METHOD" in environ:
+                continue
+            if environ.get(name):
+                return name, environ[name]
+    return "", None
+
+
+def describe_environment(
+    scheme: str, host: str, port: int, environ: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield the variables that count for a server, one in a line, without logins."""
+    for variable in (OWN_VARIABLE, *VARIABLES[scheme]):
+        for name in dict.fromkeys((variable, variable.upper())):
+            if environ.get(name):
+                yield f"{name}={_without_login(environ[name])}"
+    for name in ("no_proxy", "NO_PROXY"):
+        if environ.get(name):
+            counts = "exempts" if is_exempt(host, port, environ) else "does not exempt"
+            yield f"{name}={environ[name]} ({counts} this server)"
+
+
+def _without_login(url: str) -> str:
+    if url.lower() == "none":
+        return url
+    try:
+        scheme, host, port = _address(_split(url, "variable"))
+    except UsageError:
+        return "(not shown: it cannot be used)"
+    return Proxy(scheme, host, port, "variable").url
+
+
+# The URL of a proxy
+
+
+def has_login(url: str) -> bool:
+    """Whether a proxy's URL holds a login."""
+    return "@" in url
+
+
+def _split(url: str, source: str) -> SplitResult:
+    """Take a proxy's URL apart; ``host:port`` alone is taken for an HTTP proxy, as curl does."""
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        _ = parts.port
+    except ValueError:
+        raise _unusable(source, "it is not a URL") from None
+    if parts.scheme not in DEFAULT_PORTS:
+        raise _unusable(source, "it must begin with " + ", ".join(DEFAULT_PORTS))
+    if not parts.hostname:
+        raise _unusable(source, "there is no host in it")
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise _unusable(
+            source,
+            "something follows the port; a password's / ? # @ : % are written"
+            " %2F %3F %23 %40 %3A %25",
+        )
+    return parts
+
+
+def _unusable(source: str, reason: str) -> UsageError:
+    # The URL is not shown: it may hold a login, and in another place than it should.
+    return UsageError(
+        f"the proxy's URL ({source}) cannot be used: {reason}",
+        hint="write it like http://proxy.example:3128",
+    )
+
+
+def _address(parts: SplitResult) -> tuple[str, str, int]:
+    host = parts.hostname or ""
+    return parts.scheme, host, parts.port or DEFAULT_PORTS[parts.scheme]
+
+
+def _login(parts: SplitResult, source: str) -> Login | None:
+    if parts.username is None:
+        return None
+    return _checked(
+        Login(unquote(parts.username), unquote(parts.password or "")), parts.scheme, source
+    )
+
+
+def _own_login(parts: SplitResult, environ: Mapping[str, str]) -> Login | None:
+    """Return the login that ``MQTTWS_PROXY`` has for this very proxy."""
+    own = environ.get(OWN_VARIABLE)
+    if not own or own.lower() == "none":
+        return None
+    found = _split(own, OWN_VARIABLE)
+    return _login(found, OWN_VARIABLE) if _address(found) == _address(parts) else None
+
+
+def _asked(proxy: Proxy, ask: AskLogin) -> Proxy:
+    told = ask(proxy.url)
+    if told is None:
+        return proxy
+    login = told if isinstance(told, Login) else Login(*told)
+    return Proxy(
+        proxy.scheme,
+        proxy.host,
+        proxy.port,
+        proxy.source,
+        _checked(login, proxy.scheme, "login"),
+        proxy.on_challenge,
+        proxy.tls,
+    )
+
+
+def _checked(login: Login, scheme: str, source: str) -> Login:
+    """Return a login that can be sent to a proxy of this kind.
+
+    Raises:
+        UsageError: it cannot; says why without showing it.
+    """
+    username, password = login.username.encode(), login.password.encode()
+    if any(byte < 0x20 or byte == 0x7F for byte in username + password):
+        raise _unusable(source, "the login holds a control character")
+    if scheme in ("http", "https") and b":" in username:  # RFC 7617 section 2
+        raise _unusable(source, "a user name for Basic may not hold a colon")
+    if scheme.startswith("socks5") and not (
+        1 <= len(username) <= MAX_LOGIN and 1 <= len(password) <= MAX_LOGIN
+    ):
+        raise _unusable(source, f"SOCKS5 takes user names and passwords of 1 to {MAX_LOGIN} bytes")
+    return login
+
+
+# Who is reached without a proxy
+
+
+def is_exempt(host: str, port: int, environ: Mapping[str, str]) -> bool:
+    """Whether the environment's proxies do not count for a server.
+
+    ``no_proxy`` is a list, parted by commas or blanks: ``*`` for all; ``example.com`` and
+    ``.example.com`` for that domain and those in it; an address; a network such as
+    ``10.0.0.0/8``; each with ``:port`` behind it or not, IPv6 then in brackets. The loopback
+    addresses and ``localhost`` need no entry: a proxy would take them for its own.
+    """
+    host = host.rstrip(".").lower()
+    address = _ip(host)
+    if host == "localhost" or (address is not None and address.is_loopback):
+        return True
+    rules = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    return any(
+        _rule_matches(rule.lower(), host, address, port) for rule in rules.replace(",", " ").split()
+    )
+
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def _ip(text: str) -> IpAddress | None:
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = getattr(address, "ipv4_mapped", None)
+    return mapped if isinstance(mapped, ipaddress.IPv4Address) else address
+
+
+def _rule_matches(rule: str, host: str, address: IpAddress | None, port: int) -> bool:
+    if rule == "*":
+        return True
+    name, rule_port = _split_port(rule)
+    if rule_port is not None and rule_port != str(port):
+        return False
+    if address is not None:
+        return _network_holds(name, address)
+    name = name.removeprefix("*").strip(".")
+    return bool(name) and (host == name or host.endswith(f".{name}"))
+
+
+def _split_port(rule: str) -> tuple[str, str | None]:
+    """Part ``host:port``; a bare IPv6 address has no port."""
+    if rule.startswith("["):
+        name, _, rest = rule[1:].partition("]")
+        return (name + rest, None) if not rest.startswith(":") else (name, rest[1:])
+    name, colon, port = rule.rpartition(":")
+    return (name, port) if colon and ":" not in name else (rule, None)
+
+
+def _network_holds(name: str, address: IpAddress) -> bool:
+    try:
+        network = ipaddress.ip_network(name, strict=False)
+    except ValueError:
+        return False
+    return address.version == network.version and address in network

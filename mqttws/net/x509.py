@@ -1,0 +1,247 @@
+"""What a device shows DPS to be let in: an X.509 certificate, its chain and its key.
+
+Knows files, PEM and TLS contexts. The key is in no ``repr`` and in no message; where it is given
+as bytes it touches the disk only encrypted, under a password that is made for that moment.
+"""
+
+import hashlib
+import hmac
+import os
+import secrets
+import ssl
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, Self
+
+from ..dps.names import check_registration_id
+from ..errors import UnsupportedAttestation, UsageError
+from .tls import Tls, TlsConfig
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+Pem = str | os.PathLike[str] | bytes
+"""A file's path, or what such a file holds."""
+
+
+class X509Certificate:
+    """A device's certificate chain and key; its common name is the registration id.
+
+    The same for an individual enrollment and for a group: only the service tells them apart.
+    Immutable, and cannot be pickled.
+
+    Args:
+        chain: PEM, the device's certificate first, then every intermediate up to (but not
+            needing) the certificate that was enrolled: DPS must be sent the whole chain.
+        key: its private key, PEM. May stand in the chain's file; give that file twice then.
+        registration_id: None for the certificate's common name, which it must equal.
+        key_password: None for a key that is not encrypted.
+
+    Raises:
+        UsageError: a file cannot be read, holds no certificate or no key, the two do not belong
+            together, or the common name is not the registration id.
+    """
+
+    __slots__ = ("_certificate", "_chain", "_chain_pem", "_key", "_registration_id")
+
+    _certificate: "x509.Certificate"
+    _chain_pem: bytes
+    _chain: tuple[bytes, ...]
+    _key: tuple[bytes, bytes]
+    _registration_id: str
+
+    def __init__(
+        self,
+        chain: Pem,
+        key: Pem,
+        *,
+        registration_id: str | None = None,
+        key_password: str | bytes | None = None,
+    ) -> None:
+        chain_pem = _read(chain, "the certificate chain")
+        certificates = _parse_chain(chain_pem)
+        name = _common_name(certificates[0])
+        if registration_id is None:
+            registration_id = name
+        if name.lower() != check_registration_id(registration_id).lower():
+            raise UsageError(
+                f"the certificate's common name is {name!a}, the registration id"
+                f" {registration_id!a}; allowed: the same",
+                hint="use the certificate that was issued for this device",
+            )
+        sealed = _seal(_read(key, "the private key"), key_password, certificates[0])
+        for slot, value in (
+            ("_certificate", certificates[0]),
+            ("_chain_pem", chain_pem),
+            ("_chain", tuple(_der(certificate) for certificate in certificates)),
+            ("_key", sealed),
+            ("_registration_id", registration_id),
+        ):
+            object.__setattr__(self, slot, value)
+
+    @property
+    def registration_id(self) -> str:
+        """The device's registration id."""
+        return self._registration_id
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the device's certificate, in hexadecimal."""
+        return hashlib.sha256(self._chain[0]).hexdigest()
+
+    def digest(self, context: str) -> str:
+        """Return what tells this credential from another, without giving anything away."""
+        return f"x509:{self.fingerprint}"
+
+    def password(self, id_scope: str, unix_now: float) -> None:
+        """Return None: the certificate speaks in the TLS handshake, CONNECT has no password.
+
+        Raises:
+            UsageError: the certificate is not valid at ``unix_now``; no service would take it.
+        """
+        now = datetime.fromtimestamp(unix_now, UTC)
+        begins = self._certificate.not_valid_before_utc
+        ends = self._certificate.not_valid_after_utc
+        if now < begins:
+            raise UsageError(
+                f"the certificate of {self._registration_id!a} is not valid before {begins:%F %T}Z",
+                hint="wait until then, or set this machine's clock right",
+            )
+        if now > ends:
+            raise UsageError(
+                f"the certificate of {self._registration_id!a} expired at {ends:%F %T}Z",
+                hint="renew it, or set this machine's clock right",
+            )
+
+    def context(self, tls: Tls) -> ssl.SSLContext:
+        """Return a TLS context of this device's own, which shows the certificate.
+
+        Args:
+            tls: whom to trust. A ready context cannot be copied: it is refused.
+
+        Raises:
+            UsageError: ``tls`` is a ready context, or its CA cannot be read.
+        """
+        if isinstance(tls, ssl.SSLContext):
+            raise UsageError(
+                "an X.509 credential needs a TLS context of its own",
+                hint="give tls=TlsConfig(ca=...), or the certificate within the ssl.SSLContext",
+            )
+        context = (tls or TlsConfig()).new_context()
+        key_pem, key_password = self._key
+        # ssl reads files only; mkdtemp's mode is 0700, and the key in it is encrypted.
+        with tempfile.TemporaryDirectory(prefix="mqttws-") as folder:
+            file = Path(folder) / "device.pem"
+            file.write_bytes(self._chain_pem + b"\n" + key_pem)
+            context.load_cert_chain(file, password=key_password)
+        return context
+
+    def __repr__(self) -> str:
+        return f"X509Certificate({self._registration_id!r}, sha256={self.fingerprint[:16]})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, X509Certificate):
+            return NotImplemented
+        same = hmac.compare_digest(self.fingerprint, other.fingerprint)
+        return same and self._registration_id == other._registration_id
+
+    def __hash__(self) -> int:
+        return hash(self._chain[0])
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"X509Certificate is immutable: {name}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"X509Certificate is immutable: {name}")
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("an X509Certificate cannot be pickled: it holds a secret")
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+
+class Tpm:
+    """TPM attestation, which DPS does not have over MQTT: making one says so.
+
+    Raises:
+        UnsupportedAttestation: always.
+    """
+
+    def __init__(self, *args: object, **options: object) -> None:
+        raise UnsupportedAttestation(
+            "DPS has no TPM attestation over MQTT, only over HTTP and AMQP",
+            hint="register over HTTP or AMQP, or enroll the device with a key or a certificate",
+        )
+
+
+def _read(pem: Pem, what: str) -> bytes:
+    if isinstance(pem, bytes):
+        return pem
+    try:
+        return Path(pem).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{what} cannot be read: {pem}: {error.strerror}") from None
+
+
+def _parse_chain(pem: bytes) -> "list[x509.Certificate]":
+    from cryptography import x509  # takes a while to load
+
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        pass
+    raise UsageError("the certificate chain: no certificate in PEM form was found")
+
+
+def _common_name(certificate: "x509.Certificate") -> str:
+    from cryptography.x509.oid import NameOID
+
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    if len(names) != 1:
+        raise UsageError(
+            f"the certificate has {len(names)} common names; allowed: one, the registration id"
+        )
+    return str(names[0].value)
+
+
+def _der(certificate: "x509.Certificate") -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return certificate.public_bytes(Encoding.DER)
+
+
+def _seal(
+    pem: bytes, password: str | bytes | None, certificate: "x509.Certificate"
+) -> tuple[bytes, bytes]:
+    """Return the key encrypted anew, and the password made for it; it fits the certificate.
+
+    Errors are raised outside the handlers: what they came from must not travel along.
+    """
+    from cryptography.hazmat.primitives.serialization import (
+        BestAvailableEncryption,
+        Encoding,
+        PrivateFormat,
+        PublicFormat,
+        load_pem_private_key,
+    )
+
+    secret = password.encode() if isinstance(password, str) else password
+    try:
+        key = load_pem_private_key(pem, secret)
+    except TypeError:
+        fault = "is encrypted" if password is None else "is not encrypted, yet has a password"
+    except Exception:
+        fault = "cannot be read" if password is None else "cannot be read with this password"
+    else:
+        form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        if key.public_key().public_bytes(*form) != certificate.public_key().public_bytes(*form):
+            raise UsageError("the private key does not belong to the certificate")
+        sealed_password = secrets.token_urlsafe(24).encode()
+        encryption = BestAvailableEncryption(sealed_password)
+        return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption), sealed_password
+    raise UsageError(f"the private key {fault}; expected PEM")

@@ -1,0 +1,34 @@
+"""The pytest plugin: fixture ``local_dps``, a running local DPS for a user's own tests.
+
+Loaded by every pytest run where mqttws is installed, so nothing is imported until a test asks for
+the fixture. Every worker of pytest-xdist has its own service, ports and CA.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from .local.running import RunningDps
+
+
+@pytest.fixture(scope="session")
+def local_dps_options() -> dict[str, Any]:
+    """Arguments of ``LocalDps`` for the fixture ``local_dps``; to be overridden."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def _local_dps_state(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder whose CA serves all tests of one process."""
+    return str(tmp_path_factory.mktemp("mqttws-dps"))
+
+
+@pytest.fixture
+def local_dps(local_dps_options: dict[str, Any], _local_dps_state: str) -> "Iterator[RunningDps]":
+    """A running local DPS, with nobody enrolled: a fresh one for each test."""
+    from .local.running import RunningDps
+
+    with RunningDps(**{"state": _local_dps_state, **local_dps_options}) as dps:
+        yield dps

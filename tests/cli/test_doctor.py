@@ -1,0 +1,135 @@
+"""``mqttws doctor``: what it prints, what it ends with, and what it never shows."""
+
+import json
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mqttws import Hop
+
+from ..net import programs
+from ..net.programs import USER, WORD
+from .shell import KEY, Service, individual, run, serving
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with serving(tmp_path_factory.mktemp("state"), [individual("my-device")]) as service:
+        yield service
+
+
+def to_reach(service: Service) -> list[str]:
+    """Return the doctor's words for what ``provision`` is told with options."""
+    options = dict(zip(service.to_reach[::2], service.to_reach[1::2], strict=True))
+    options.pop("--id-scope")
+    host = options.pop("--host")
+    return [host, *(str(word) for pair in options.items() for word in pair)]
+
+
+def credentials(service: Service) -> list[str]:
+    place = service.to_reach.index("--id-scope")
+    return ["--id-scope", str(service.to_reach[place + 1]), "--registration-id", "my-device"]
+
+
+def test_exit_codes_are_the_hops_and_do_not_change() -> None:
+    assert {hop.value: hop.exit_code for hop in Hop} == {
+        "proxy-name": 10,
+        "proxy-tcp": 11,
+        "proxy-tls": 12,
+        "name": 13,
+        "tcp": 14,
+        "proxy": 15,
+        "tls": 16,
+        "upgrade": 17,
+        "connect": 18,
+        "subscribe": 19,
+        "register": 20,
+        "poll": 21,
+    }
+
+
+def test_an_open_way_is_printed_hop_by_hop(service: Service) -> None:
+    done = run("doctor", *to_reach(service), *credentials(service), MQTTWS_KEY=KEY)
+    assert done.returncode == 0, done.stdout + done.stderr
+    labels = [
+        line.split("ms  ")[1].split()[0] for line in done.stdout.splitlines() if "ms  " in line
+    ]
+    assert labels[:7] == ["name", "TCP", "TLS", "upgrade", "CONNECT", "SUBSCRIBE", "register"]
+    assert "the way is open" in done.stdout
+    assert done.stderr == ""
+    assert KEY not in done.stdout
+
+
+def test_a_failure_says_hop_party_and_advice(service: Service) -> None:
+    done = run("doctor", "127.0.0.1", "--port", str(programs.free_port()))
+    assert done.returncode == Hop.TCP.exit_code
+    for needed in ("failed (tcp)", "whose it is    probably the server", "also tried", "try "):
+        assert needed in done.stdout
+
+
+def test_json_is_one_object(service: Service) -> None:
+    done = run("doctor", *to_reach(service), "--path", "/wrong", "--json")
+    assert done.returncode == Hop.UPGRADE.exit_code
+    report = json.loads(done.stdout)
+    assert (report["status"], report["hop"], report["party"]) == ("error", "upgrade", "the server")
+    assert report["steps"][-1]["facts"]["status"].startswith("404")
+    assert any(other["works"] for other in report["alternatives"])
+
+
+def test_a_proxys_login_is_refused_as_an_option_and_never_shown() -> None:
+    for command in ("doctor", "provision"):
+        words = (
+            ["h.test"] if command == "doctor" else ["--id-scope", "0ne", "--registration-id", "a"]
+        )
+        done = run(command, *words, "--proxy", f"http://{USER}:{WORD}@p:1")
+        assert done.returncode == 2
+        assert "MQTTWS_PROXY" in done.stderr
+        assert WORD not in done.stdout + done.stderr
+
+
+def test_nothing_shows_a_proxys_login_with_all_logs_on(service: Service) -> None:
+    with programs.squid(login=True) as squid:
+        for password, code in ((WORD, 0), (f"x{WORD}", Hop.PROXY.exit_code)):
+            url = f"http://{USER}:{password}@127.0.0.1:{squid.port}"
+            done = run(
+                *("doctor", *to_reach(service), *credentials(service), "--debug"),
+                *("--proxy", f"http://127.0.0.1:{squid.port}"),
+                MQTTWS_KEY=KEY,
+                MQTTWS_PROXY=url,
+                https_proxy=url,
+            )
+            assert done.returncode == code, done.stdout + done.stderr
+            shown = done.stdout + done.stderr
+            encoded = b64encode(f"{USER}:{password}".encode()).decode()
+            for secret in (USER, WORD, encoded, encoded[:16], KEY):
+                assert secret not in shown
+
+
+def test_provision_goes_through_the_proxy_it_is_told(service: Service, tmp_path: Path) -> None:
+    with programs.tinyproxy() as proxy:
+        done = run(
+            *("provision", *service.to_reach, "--registration-id", "my-device"),
+            *("--proxy", f"http://127.0.0.1:{proxy.port}", "--steps"),
+            MQTTWS_KEY=KEY,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "CONNECT 127.0.0.1:" in proxy.log
+        assert "proxy" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--id-scope", "0ne"],
+        ["--registration-id", "a"],
+        ["--path", "no-slash"],
+        ["--proxy", "ftp://x"],
+        ["--port", "0"],
+    ],
+)
+def test_what_cannot_be_right_is_a_usage_error(words: list[str]) -> None:
+    done = run("doctor", "127.0.0.1", *words)
+    assert done.returncode == 2
+    assert done.stderr.startswith("mqttws: ")

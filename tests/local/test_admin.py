@@ -1,0 +1,260 @@
+"""The admin API over real HTTP, and the shell's commands that use it."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mqttws import LocalDps, SymmetricKey, TlsConfig, UsageError, provision_async
+from mqttws.dps.sas import decode_key
+from mqttws.local.x509 import DeviceAuthority
+
+from . import x509_world
+
+try:
+    import aiohttp
+
+    from mqttws.local.admin import AdminApi
+except (ImportError, UsageError):
+    if os.environ.get("CI") == "true":
+        raise
+    pytest.skip("aiohttp is not installed: mqttws[admin]", allow_module_level=True)
+
+KEYED = {"attestation": {"type": "symmetricKey"}}
+
+
+class Asked:
+    """What one request was answered."""
+
+    def __init__(self, status: int, body: Any, headers: Any) -> None:
+        self.status = status
+        self.body = body
+        self.headers = headers
+
+
+class Script:
+    """A script that asks the admin API."""
+
+    def __init__(self, dps: LocalDps, admin: AdminApi, session: aiohttp.ClientSession) -> None:
+        self.dps = dps
+        self.admin = admin
+        self._session = session
+
+    async def ask(
+        self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
+    ) -> Asked:
+        arguments: dict[str, Any] = {"headers": headers or {}}
+        if isinstance(body, bytes):
+            arguments["data"] = body
+        elif body is not None:
+            arguments["json"] = body
+        url = f"{self.admin.url}{path}?api-version=2021-10-01"
+        async with self._session.request(method, url, **arguments) as response:
+            text = await response.read()
+            return Asked(response.status, json.loads(text) if text else None, response.headers)
+
+    async def register(self, name: str, key: str) -> Any:
+        return await provision_async(
+            self.dps.id_scope,
+            SymmetricKey(name, key),
+            host=self.dps.host,
+            port=self.dps.wss_port,
+            tls=TlsConfig(ca=self.dps.ca_file, only_ca=True),
+        )
+
+
+@asynccontextmanager
+async def script(dps: LocalDps, **options: Any) -> AsyncIterator[Script]:
+    async with dps, AdminApi(dps, **options) as admin, aiohttp.ClientSession() as session:
+        yield Script(dps, admin, session)
+
+
+async def test_a_script_enrolls_a_device_as_in_the_cloud(local_dps: LocalDps) -> None:
+    async with script(local_dps) as it:
+        put = await it.ask("PUT", "/enrollments/Dev-1", KEYED | {"deviceId": "One"})
+        assert put.status == 200
+        assert put.body["registrationId"] == "Dev-1"
+        assert put.body["createdDateTimeUtc"] == put.body["lastUpdatedDateTimeUtc"]
+        assert "symmetricKey" not in put.body["attestation"]
+        keys = await it.ask("POST", "/enrollments/dev-1/attestationmechanism")
+        key = keys.body["symmetricKey"]["primaryKey"]
+        assert len(decode_key(key)) == 64
+        assert (await it.register("dev-1", key)).device_id == "One"
+        got = await it.ask("GET", "/registrations/DEV-1")
+        assert (got.status, got.body["deviceId"]) == (200, "One")
+        assert (await it.ask("DELETE", "/registrations/dev-1")).status == 204
+        assert (await it.ask("GET", "/registrations/dev-1")).status == 404
+        assert (await it.register("dev-1", key)).substatus == "initialAssignment"
+        assert (await it.ask("DELETE", "/enrollments/dev-1")).status == 204
+        gone = await it.ask("GET", "/enrollments/dev-1")
+        assert (gone.status, gone.body["errorCode"]) == (404, 404201)
+
+
+async def test_a_group_of_certificates_works_at_once(local_dps: LocalDps) -> None:
+    root = DeviceAuthority.root()
+    async with script(local_dps) as it:
+        group = x509_world.group("fleet", root)
+        assert (await it.ask("PUT", "/enrollmentGroups/fleet", group)).status == 200
+        await x509_world.register(it.dps, root.issue("member"))
+        found = await it.ask("POST", "/registrations/fleet/query")
+        assert [record["registrationId"] for record in found.body] == ["member"]
+        listed = await it.ask("POST", "/enrollmentGroups/query", {"query": "SELECT * FROM x"})
+        assert [record["enrollmentGroupId"] for record in listed.body] == ["fleet"]
+
+
+async def test_a_query_comes_in_pages(local_dps: LocalDps) -> None:
+    async with script(local_dps) as it:
+        for number in range(5):
+            it.dps.enroll_device(f"dev-{number}")
+        names: list[str] = []
+        headers = {"x-ms-max-item-count": "2"}
+        while True:
+            page = await it.ask("POST", "/enrollments/query", {"query": "select * from e"}, headers)
+            names += [record["registrationId"] for record in page.body]
+            if "x-ms-continuation" not in page.headers:
+                break
+            headers["x-ms-continuation"] = page.headers["x-ms-continuation"]
+        assert names == [f"dev-{number}" for number in range(5)]
+
+
+async def test_an_etag_guards_against_overwriting(local_dps: LocalDps) -> None:
+    async with script(local_dps) as it:
+        etag = (await it.ask("PUT", "/enrollments/d", KEYED)).body["etag"]
+        later = await it.ask("PUT", "/enrollments/d", KEYED, {"If-Match": f'"{etag}"'})
+        assert later.status == 200
+        assert later.body["etag"] != etag
+        for method, body in (("PUT", KEYED), ("DELETE", None)):
+            refused = await it.ask(method, "/enrollments/d", body, {"If-Match": etag})
+            assert (refused.status, refused.body["errorCode"]) == (412, 412000)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "told"),
+    [
+        ("PUT", "/enrollments/d", {"attestation": {"type": "rain"}}, 400, "symmetricKey or x509"),
+        ("PUT", "/enrollments/d", {"registrationId": "e", **KEYED}, 400, "differs"),
+        ("PUT", "/enrollments/d", [1], 400, "an object"),
+        ("PUT", "/enrollments/d!", KEYED, 400, "registration id"),
+        ("POST", "/enrollments/query", {"query": "DROP TABLE"}, 400, "SELECT"),
+        ("POST", "/faults", {"kind": "rain"}, 400, "allowed: answer"),
+        ("DELETE", "/faults/7", None, 404, "Fault not found"),
+        ("GET", "/nothing", None, 404, "Not Found"),
+        ("PATCH", "/enrollments/d", None, 405, "Method Not Allowed"),
+        ("PUT", "/enrollments/d", b"{}", 415, "application/json"),
+    ],
+)
+async def test_what_is_wrong_is_told_in_json(  # noqa: PLR0917 - a row of the table above
+    local_dps: LocalDps, method: str, path: str, body: object, status: int, told: str
+) -> None:
+    async with script(local_dps) as it:
+        refused = await it.ask(method, path, body)
+    assert refused.status == status
+    assert told in refused.body["message"]
+    assert refused.body["trackingId"]
+
+
+async def test_faults_are_ordered_listed_and_cancelled(local_dps: LocalDps) -> None:
+    async with script(local_dps) as it:
+        order = {"kind": "answer", "device": "d", "status": 429, "retry_after": 0, "times": 2}
+        number = (await it.ask("POST", "/faults", order)).body["id"]
+        listed = (await it.ask("GET", "/faults")).body
+        assert listed == [order | {"id": number}]
+        assert (await it.ask("DELETE", f"/faults/{number}")).status == 204
+        await it.ask("POST", "/faults", order)
+        assert (await it.ask("DELETE", "/faults")).status == 204
+        assert it.dps.faults.orders() == {}
+
+
+async def test_a_token_is_demanded_where_there_is_one(local_dps: LocalDps) -> None:
+    async with script(local_dps, token="s3cret") as it:
+        for headers in ({}, {"Authorization": "Bearer other"}, {"Authorization": "s3cret"}):
+            refused = await it.ask("GET", "/faults", headers=headers)
+            assert refused.status == 401
+            assert "s3cret" not in json.dumps(refused.body)
+        assert (
+            await it.ask("GET", "/faults", headers={"Authorization": "Bearer s3cret"})
+        ).status == 200
+
+
+async def test_a_web_page_of_another_name_is_refused(local_dps: LocalDps) -> None:
+    async with script(local_dps) as it:
+        refused = await it.ask("GET", "/faults", headers={"Host": "rebound.example"})
+    assert refused.status == 403
+
+
+def test_another_address_than_loopback_needs_a_token(local_dps: LocalDps) -> None:
+    for host in ("0.0.0.0", "192.0.2.1", "::", "some.name"):
+        with pytest.raises(UsageError, match="token"):
+            AdminApi(local_dps, host=host)
+    AdminApi(local_dps, host="0.0.0.0", token="t")
+
+
+async def test_a_taken_port_is_told(local_dps: LocalDps) -> None:
+    async with script(local_dps) as it:
+        with pytest.raises(UsageError, match="cannot listen"):
+            await AdminApi(it.dps, port=it.admin.port).start()
+
+
+async def shell(*arguments: str, given: str = "") -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "mqttws",
+        *arguments,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate(given.encode())
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_the_shell_enrolls_and_orders_faults(local_dps: LocalDps, tmp_path: Path) -> None:
+    async with script(local_dps) as it:
+        admin = ("--admin", it.admin.url)
+        code, key, error = await shell("enroll", *admin, "device", "by-shell")
+        assert (code, error) == (0, "")
+        assert (await it.register("by-shell", key.strip())).device_id == "by-shell"
+        group = x509_world.group("fleet", DeviceAuthority.root())
+        file = tmp_path / "fleet.json"
+        file.write_text(json.dumps([group]))
+        assert (await shell("enroll", *admin, "put", str(file)))[0] == 0
+        listed = await shell("enroll", *admin, "list", "--groups")
+        assert json.loads(listed[1])["enrollmentGroupId"] == "fleet"
+        assert (await shell("enroll", *admin, "delete", "--group", "fleet"))[0] == 0
+        code, _, error = await shell("enroll", *admin, "delete", "--group", "fleet")
+        assert (code, "Enrollment not found" in error) == (1, True)
+        order = ("answer", "--status", "429", "--device", "x", "--times", "0")
+        assert (await shell("fault", *admin, *order))[0] == 0
+        (fault,) = it.dps.faults.orders().values()
+        assert (fault.status, fault.device, fault.times) == (429, "x", None)
+        assert (await shell("fault", *admin, "none"))[0] == 0
+        assert it.dps.faults.orders() == {}
+
+
+async def test_the_shell_says_when_nobody_is_there() -> None:
+    code, _, error = await shell("enroll", "--admin", "http://127.0.0.1:1", "list")
+    assert code == 1
+    assert "serve --admin-port" in error
+    code, _, error = await shell("enroll", "--admin", "ftp://x", "list")
+    assert code == 2
+
+
+async def test_derive_key_prints_the_documented_key() -> None:
+    group_key = (
+        "8isrFI1sGsIlvvFSSFRiMfCNzv21fjbE/+ah/lSh3lF8e2YG1Te7w1KpZhJFFXJrqYKi9yegxkqIChbqOS9Egw=="
+    )
+    name = "sn-007-888-abc-mac-a1-b2-c3-d4-e5-f6"
+    arguments = ("derive-key", "--registration-id", name, "--key-file", "-")
+    code, out, error = await shell(*arguments, given=group_key)
+    assert (code, out, error) == (0, "Jsm0lyGpjaVYVP2g3FnmnmG9dI/9qU24wNoykUmermc=\n", "")
+    code, out, error = await shell(*arguments, given="not base64!")
+    assert (code, out) == (2, "")
+    assert "not base64" not in error or "the key is not base64" in error

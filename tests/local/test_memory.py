@@ -1,0 +1,31 @@
+"""What a connected device costs the service in memory."""
+
+from asyncio import sslproto
+
+import pytest
+
+from mqttws import LocalDps
+from mqttws.net.stream import TLS_RECORD, limit_tls_buffers
+
+from .test_faults import register
+
+
+async def test_asyncio_still_has_the_buffer_that_is_made_smaller(
+    local_dps: LocalDps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sslproto.SSLProtocol.max_size == 256 * 1024
+    monkeypatch.setattr(sslproto.SSLProtocol, "max_size", 256 * 1024)  # is put back
+    kept = []
+    init = sslproto.SSLProtocol.__init__
+
+    def noted(protocol: sslproto.SSLProtocol, *arguments: object, **options: object) -> None:
+        init(protocol, *arguments, **options)  # type: ignore[arg-type]
+        kept.append((len(protocol._ssl_buffer), len(protocol.get_buffer(-1))))
+
+    monkeypatch.setattr(sslproto.SSLProtocol, "__init__", noted)
+    limit_tls_buffers()
+    async with local_dps as dps:
+        payload = {"text": "x" * 90_000}  # several buffers full
+        assert (await register(dps, payload=payload)).device_id == "dev"
+        assert (await register(dps, "mqtts", payload=payload)).device_id == "dev"
+    assert kept == [(TLS_RECORD, TLS_RECORD)] * 4

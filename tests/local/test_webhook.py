@@ -1,0 +1,126 @@
+"""Custom allocation over a real HTTP webhook on this machine."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from mqttws import (
+    Assignment,
+    LocalDps,
+    RegistrationFailed,
+    SymmetricKey,
+    TlsConfig,
+    provision_async,
+)
+from mqttws.local.webhook import ask_webhook
+
+HUB = "local-hub.azure-devices.net"
+KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+
+@asynccontextmanager
+async def webhook(
+    answer: Callable[[dict[str, Any]], bytes],
+) -> AsyncIterator[tuple[str, list[dict[str, Any]]]]:
+    """Serve HTTP; ``answer`` turns the question into the raw answer."""
+    asked: list[dict[str, Any]] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(
+            int(line.split(b":")[1])
+            for line in head.splitlines()
+            if line.lower().startswith(b"content-length")
+        )
+        asked.append(json.loads(await reader.readexactly(length)))
+        writer.write(answer(asked[-1]))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/allocate?code=s", asked
+
+
+def ok(body: object) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + json.dumps(body).encode()
+
+
+async def register(dps: LocalDps, url: str, payload: object = None) -> Assignment:
+    dps.enroll(
+        {
+            "registrationId": "dev",
+            "attestation": {"type": "symmetricKey", "symmetricKey": {"primaryKey": KEY}},
+            "allocationPolicy": "custom",
+            "customAllocationDefinition": {"webhookUrl": url, "apiVersion": "2019-03-31"},
+        },
+        replace=True,
+    )
+    return await provision_async(
+        dps.id_scope,
+        SymmetricKey("dev", KEY),
+        host=dps.host,
+        port=dps.wss_port,
+        tls=TlsConfig(ca=dps.ca_file, only_ca=True),
+        payload=payload,
+    )
+
+
+async def test_the_webhook_chooses_the_hub_and_speaks_to_the_device(dps_state: Any) -> None:
+    hubs = ["a.azure-devices.net", "b.azure-devices.net"]
+    async with (
+        webhook(lambda _: ok({"iotHubHostName": hubs[1], "payload": {"hall": 7}})) as (url, asked),
+        LocalDps(state=dps_state, retry_after=0, hubs=hubs) as dps,
+    ):
+        assignment = await register(dps, url, {"model": "m1"})
+        again = await register(dps, url)
+    assert assignment.assigned_hub == hubs[1]
+    assert assignment.payload == {"hall": 7}
+    assert again.substatus == "reprovisionedToInitialAssignment"
+    first, second = asked
+    assert first["linkedHubs"] == hubs
+    assert first["individualEnrollment"]["registrationId"] == "dev"
+    assert first["deviceRuntimeContext"]["payload"] == {"model": "m1"}
+    assert first["deviceRuntimeContext"]["currentIotHubHostName"] is None
+    assert second["deviceRuntimeContext"]["currentIotHubHostName"] == hubs[1]
+    assert KEY not in json.dumps(asked)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (b"HTTP/1.1 500 Oh\r\n\r\n", 400207),
+        (b"nonsense", 400207),
+        (ok("text"), 400207),
+        (ok({}), 400207),
+        (ok({"iotHubHostName": "elsewhere.azure-devices.net"}), 401001),
+    ],
+)
+async def test_a_webhook_that_fails_ends_the_registration(
+    local_dps: LocalDps, answer: bytes, code: int
+) -> None:
+    async with webhook(lambda _: answer) as (url, _), local_dps:
+        with pytest.raises(RegistrationFailed) as failed:
+            await register(local_dps, url)
+    assert failed.value.error_code == code
+    assert "code=s" not in str(failed.value)
+
+
+async def test_nobody_there_is_an_outcome_too(local_dps: LocalDps) -> None:
+    async with local_dps:
+        with pytest.raises(RegistrationFailed) as failed:
+            await register(local_dps, "http://127.0.0.1:1/")
+    assert failed.value.error_code == 400207
+
+
+async def test_a_silent_webhook_is_given_up() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        assert await ask_webhook(url, b"{}", timeout=0.05) == (0, b"")

@@ -1,0 +1,239 @@
+"""Devices that prove themselves with certificates, over real TLS."""
+
+import ssl
+from pathlib import Path
+
+import pytest
+
+from mqttws import (
+    ConnectFailed,
+    LocalDps,
+    RegistrationRejected,
+    UnsupportedAttestation,
+    UsageError,
+    X509Certificate,
+)
+from mqttws.errors import Hop
+from mqttws.local.x509 import DeviceAuthority
+from mqttws.net.x509 import Tpm
+
+from .x509_world import HOUR, LateCertificate, group, individual, register
+
+ROOT = DeviceAuthority.root()
+FACTORY = ROOT.intermediate("factory")
+LINE = FACTORY.intermediate("line")
+
+
+@pytest.mark.parametrize("transport", ["wss", "mqtts"])
+async def test_a_device_registers_with_its_own_enrolled_certificate(
+    local_dps: LocalDps, transport: str
+) -> None:
+    async with local_dps:
+        device = ROOT.issue("sensor-1")
+        local_dps.enroll(individual("Sensor-1", device.certificate, deviceId="Sensor One"))
+        assignment = await register(local_dps, device, transport=transport)
+    assert assignment.device_id == "Sensor One"
+    assert assignment.substatus == "initialAssignment"
+
+
+@pytest.mark.parametrize("authority", [ROOT, FACTORY, LINE])
+@pytest.mark.parametrize("transport", ["wss", "mqtts"])
+async def test_a_device_registers_with_a_group_at_any_height_of_its_chain(
+    local_dps: LocalDps, authority: DeviceAuthority, transport: str
+) -> None:
+    async with local_dps:
+        local_dps.enroll(group("fleet", authority))
+        assignment = await register(local_dps, LINE.issue("sensor-2"), transport=transport)
+        record = local_dps.records.registration("sensor-2")
+    assert assignment.device_id == "sensor-2"
+    assert record is not None
+    assert record.enrollment_group_id == "fleet"
+
+
+async def test_a_self_signed_certificate_may_be_enrolled(local_dps: LocalDps) -> None:
+    async with local_dps:
+        # A root of its own, whose common name is the device's: its own issuer.
+        alone = DeviceAuthority.root("loner")
+        local_dps.enroll(individual("loner", alone.pem.encode()))
+        key = _key_of(alone)
+        assert (await register(local_dps, LateCertificate(alone.pem.encode(), key))).device_id
+
+
+def _key_of(authority: DeviceAuthority) -> bytes:
+    from mqttws.local.certificates import key_pem
+
+    return key_pem(authority._key)
+
+
+async def test_the_most_specific_certificate_decides(local_dps: LocalDps) -> None:
+    async with local_dps:
+        local_dps.enroll(group("wide", ROOT))
+        local_dps.enroll(group("narrow", FACTORY))
+        await register(local_dps, LINE.issue("s-1"))
+        record = local_dps.records.registration("s-1")
+        assert record is not None
+        assert record.enrollment_group_id == "narrow"
+        # A disabled one is the last word: no wider group lets the device in.
+        local_dps.enroll(group("narrow", FACTORY, provisioningStatus="disabled"), replace=True)
+        with pytest.raises(RegistrationRejected) as refused:
+            await register(local_dps, LINE.issue("s-2"))
+        assert (refused.value.status, refused.value.error_code) == (401, 401002)
+        # One device may be let in all the same, and one may be shut out.
+        own = LINE.issue("s-3")
+        local_dps.enroll(individual("s-3", own.certificate))
+        assert (await register(local_dps, own)).device_id == "s-3"
+
+
+async def test_a_chain_without_its_intermediates_ends_in_tls_with_a_hint(
+    local_dps: LocalDps,
+) -> None:
+    async with local_dps:
+        local_dps.enroll(group("fleet", ROOT))
+        device = FACTORY.issue("sensor")
+        with pytest.raises(ConnectFailed) as refused:
+            await register(local_dps, LateCertificate(device.certificate, device.key))
+        assert "whole chain" in refused.value.hint
+
+
+@pytest.mark.parametrize("transport", ["wss", "mqtts"])
+async def test_a_wholly_unknown_chain_ends_in_tls_with_a_hint(
+    local_dps: LocalDps, transport: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with local_dps:
+        key = local_dps.enroll_device("other")
+        stranger = DeviceAuthority.root("stranger").issue("sensor")
+        with pytest.raises(ConnectFailed) as refused:
+            await register(local_dps, stranger, transport=transport)
+        assert refused.value.hop in (Hop.TLS, Hop.UPGRADE, Hop.CONNECT)
+        assert "certificate" in refused.value.hint
+    assert key not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "case", ["wrong enrollment", "expired", "not yet", "other name", "key enrollment", "deleted"]
+)
+async def test_what_tls_lets_through_is_answered_at_register(
+    local_dps: LocalDps, case: str
+) -> None:
+    status, code = 401, 401002
+    async with local_dps:
+        local_dps.enroll(group("fleet", ROOT))
+        device = FACTORY.issue("sensor")
+        if case == "wrong enrollment":
+            local_dps.enroll(individual("sensor", ROOT.issue("sensor").certificate))
+        elif case == "expired":
+            device = ROOT.issue("sensor", begins=-2 * HOUR, ends=-HOUR)
+        elif case == "not yet":
+            device = ROOT.issue("sensor", begins=HOUR, ends=2 * HOUR)
+        elif case == "other name":
+            device = ROOT.issue("another")
+            local_dps.enroll_device("sensor")
+        elif case == "key enrollment":
+            local_dps.enroll_device("sensor")
+        else:
+            fleet = local_dps.records.group("fleet")
+            assert fleet is not None
+            local_dps.records.remove(fleet)
+            status, code = 404, 404201
+        with pytest.raises(RegistrationRejected) as refused:
+            await register(local_dps, _named(device, "sensor"))
+        assert (refused.value.status, refused.value.error_code) == (status, code)
+        assert refused.value.hint
+
+
+class _Misnamed(LateCertificate):
+    """A device that says another name than its certificate."""
+
+    __slots__ = ()
+
+    registration_id = "sensor"  # type: ignore[assignment]
+
+
+def _named(device: object, name: str) -> X509Certificate:
+    assert hasattr(device, "chain")
+    assert hasattr(device, "key")
+    return _Misnamed(device.chain, device.key)
+
+
+async def test_enrolling_takes_effect_without_a_restart(local_dps: LocalDps) -> None:
+    async with local_dps:
+        for number in range(3):
+            authority = DeviceAuthority.root(f"vendor {number}")
+            device = authority.issue(f"device-{number}")
+            with pytest.raises(ConnectFailed):
+                await register(local_dps, device)
+            local_dps.enroll(group(f"fleet-{number}", authority))
+            assert (await register(local_dps, device)).device_id == f"device-{number}"
+
+
+async def test_a_device_with_a_key_needs_no_certificate(local_dps: LocalDps) -> None:
+    from mqttws import SymmetricKey, TlsConfig, provision_async
+
+    async with local_dps:
+        local_dps.enroll(group("fleet", ROOT))
+        key = local_dps.enroll_device("keyed")
+        assignment = await provision_async(
+            local_dps.id_scope,
+            SymmetricKey("keyed", key),
+            host=local_dps.host,
+            port=local_dps.wss_port,
+            tls=TlsConfig(ca=local_dps.ca_file, only_ca=True),
+        )
+    assert assignment.device_id == "keyed"
+
+
+# The credential
+
+
+def test_a_certificate_comes_from_files_or_memory(tmp_path: Path) -> None:
+    device = FACTORY.issue("sensor")
+    (tmp_path / "chain.pem").write_bytes(device.chain)
+    (tmp_path / "key.pem").write_bytes(device.key)
+    from_files = X509Certificate(tmp_path / "chain.pem", str(tmp_path / "key.pem"))
+    assert from_files == X509Certificate(device.chain, device.key)
+    assert from_files.registration_id == "sensor"
+    assert from_files.fingerprint == X509Certificate(device.chain, device.key).fingerprint
+    assert "PRIVATE" not in repr(from_files)
+
+
+def test_a_bad_certificate_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+    device, other = FACTORY.issue("sensor"), FACTORY.issue("other")
+    for arguments, told in (
+        ((tmp_path / "none.pem", device.key), "none.pem"),
+        ((b"nothing", device.key), "no certificate"),
+        ((device.chain, b"nothing"), "private key"),
+        ((device.chain, other.key), "does not belong"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            X509Certificate(*arguments)
+    with pytest.raises(UsageError, match="common name"):
+        X509Certificate(device.chain, device.key, registration_id="another")
+    with pytest.raises(UsageError, match="password"):
+        X509Certificate(device.chain, device.key, key_password="secret")
+
+
+def test_dates_are_looked_at_before_anything_is_sent() -> None:
+    device = ROOT.issue("sensor", ends=HOUR)
+    credential = X509Certificate(device.chain, device.key)
+    assert credential.password("0ne", _now()) is None
+    with pytest.raises(UsageError, match="expired"):
+        credential.password("0ne", _now() + 7200)
+    with pytest.raises(UsageError, match="not valid before"):
+        credential.password("0ne", _now() - 7200)
+
+
+def _now() -> float:
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC).timestamp()
+
+
+def test_a_ready_context_is_refused() -> None:
+    device = ROOT.issue("sensor")
+    with pytest.raises(UsageError, match="TLS context of its own"):
+        X509Certificate(device.chain, device.key).context(ssl.create_default_context())
+
+
+def test_tpm_says_why_not() -> None:
+    with pytest.raises(UnsupportedAttestation, match="over MQTT"):
+        Tpm("sensor")

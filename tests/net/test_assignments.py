@@ -1,0 +1,114 @@
+"""An assignment that is kept in a file, and when it is no longer good."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mqttws import (
+    Assignment,
+    LocalDps,
+    SymmetricKey,
+    TlsConfig,
+    UsageError,
+    X509Certificate,
+    provision_async,
+)
+from mqttws.local.x509 import DeviceAuthority
+from mqttws.net.assignments import AssignmentFile
+
+KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+OTHER_KEY = "AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+ASSIGNMENT = Assignment("hub", "dev", "initialAssignment", "dev", "op", {"a": [1]}, "t", "t", "e")
+
+
+def file(path: Path, host: str = "Host", scope: str = "0ne", key: str = KEY) -> AssignmentFile:
+    return AssignmentFile(path, host, scope, SymmetricKey("dev", key))
+
+
+def test_it_comes_back_for_the_same_device_only(tmp_path: Path) -> None:
+    path = tmp_path / "assignment.json"
+    assert file(path).load() is None
+    file(path).store(ASSIGNMENT)
+    assert file(path).load() == ASSIGNMENT
+    assert file(path, "HOST", "0NE").load() == ASSIGNMENT
+    assert file(path, host="other").load() is None
+    assert file(path, scope="other").load() is None
+    assert file(path, key=OTHER_KEY).load() is None
+    assert AssignmentFile(path, "host", "0ne", SymmetricKey("dev2", KEY)).load() is None
+
+
+def test_it_is_private_whole_and_without_the_key(tmp_path: Path) -> None:
+    path = tmp_path / "assignment.json"
+    path.write_text("old")
+    path.chmod(0o644)
+    file(path).store(ASSIGNMENT)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+    assert KEY not in path.read_text()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda stored: "",
+        lambda stored: "{",
+        lambda stored: "[]",
+        lambda stored: "[" * 100_000,
+        lambda stored: json.dumps(stored)[:-9],
+        lambda stored: json.dumps(stored | {"assignment": {}}),
+        lambda stored: json.dumps(stored | {"assignment": None}),
+        lambda stored: json.dumps(stored | {"assignment": stored["assignment"] | {"etag": 7}}),
+        lambda stored: json.dumps(
+            stored | {"assignment": stored["assignment"] | {"assigned_hub": ""}}
+        ),
+        lambda stored: "\ufffe",
+    ],
+)
+def test_a_broken_file_is_as_good_as_none(tmp_path: Path, change: Any) -> None:
+    path = tmp_path / "assignment.json"
+    file(path).store(ASSIGNMENT)
+    path.write_text(change(json.loads(path.read_text())))
+    assert file(path).load() is None
+    file(path).store(ASSIGNMENT)
+    assert file(path).load() == ASSIGNMENT
+
+
+def test_a_certificate_is_told_from_its_successor(tmp_path: Path) -> None:
+    root = DeviceAuthority.root()
+    old, new = (X509Certificate(d.chain, d.key) for d in (root.issue("dev"), root.issue("dev")))
+    path = tmp_path / "assignment.json"
+    AssignmentFile(path, "h", "s", old).store(ASSIGNMENT)
+    assert AssignmentFile(path, "h", "s", old).load() == ASSIGNMENT
+    assert AssignmentFile(path, "h", "s", new).load() is None
+
+
+def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be kept"):
+        file(tmp_path / "no" / "such").store(ASSIGNMENT)
+
+
+async def test_a_device_registers_once_unless_it_is_forced(
+    local_dps: LocalDps, tmp_path: Path
+) -> None:
+    async with local_dps as dps:
+        credential = SymmetricKey("dev", dps.enroll_device("dev"))
+
+        async def provision(**options: Any) -> Assignment:
+            return await provision_async(
+                dps.id_scope,
+                credential,
+                host=dps.host,
+                port=dps.wss_port,
+                tls=TlsConfig(ca=dps.ca_file, only_ca=True),
+                cache=tmp_path / "assignment.json",
+                **options,
+            )
+
+        first = await provision()
+        assert first == await provision()
+        forced = await provision(force=True)
+        assert forced.operation_id != first.operation_id
+        assert await provision() == forced
+    assert await provision() == forced, "no service is needed"

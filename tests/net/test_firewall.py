@@ -1,0 +1,29 @@
+"""Devices behind a firewall: nftables in a namespace, whose counters show what was tried."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ..conftest import peer_missing, require_program
+from ..namespace import in_namespace
+from .firewalled import CASES
+
+
+@pytest.mark.parametrize("case", [case.__name__ for case in CASES])
+def test_behind_a_firewall(case: str) -> None:
+    require_program("nft")
+    if os.geteuid() != 0:
+        peer_missing("only root may set up a firewall")
+    done = subprocess.run(
+        in_namespace([sys.executable, "-m", "tests.net.firewalled", case]),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

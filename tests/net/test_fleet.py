@@ -1,0 +1,148 @@
+"""Many devices from one process."""
+
+import asyncio
+import csv
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mqttws import LocalDps, RegistrationRejected, SymmetricKey, TlsConfig, UsageError
+from mqttws.net.fleet import FleetResult, provision_fleet
+
+
+async def run_fleet(
+    dps: LocalDps, credentials: list[SymmetricKey], **options: Any
+) -> dict[str, FleetResult]:
+    results: dict[str, FleetResult] = {}
+
+    def on_result(result: FleetResult) -> None:
+        results[result.registration_id] = result
+
+    await provision_fleet(
+        dps.id_scope,
+        credentials,
+        on_result,
+        host=dps.host,
+        port=dps.wss_port,
+        tls=TlsConfig(ca=dps.ca_file, only_ca=True),
+        **{"jitter": 0, **options},
+    )
+    return results
+
+
+def enrolled(dps: LocalDps, count: int) -> list[SymmetricKey]:
+    return [SymmetricKey(f"d-{n}", dps.enroll_device(f"d-{n}")) for n in range(count)]
+
+
+async def test_one_devices_failure_does_not_stop_the_others(local_dps: LocalDps) -> None:
+    async with local_dps as dps:
+        credentials = enrolled(dps, 12)
+        dps.fault("answer", "d-5", status=401)
+        results = await run_fleet(dps, credentials, concurrency=4)
+    assert len(results) == 12
+    assert isinstance(results["d-5"].error, RegistrationRejected)
+    assert sum(result.assignment is not None for result in results.values()) == 11
+
+
+async def test_a_429_for_one_is_meant_for_all(local_dps: LocalDps) -> None:
+    async with local_dps as dps:
+        credentials = enrolled(dps, 6)
+        dps.fault("answer", status=429, retry_after=1)
+        began = asyncio.get_running_loop().time()
+        asked: list[float] = []
+        admit = dps.service.admit
+
+        def noted(*arguments: Any) -> Any:
+            asked.append(asyncio.get_running_loop().time() - began)
+            return admit(*arguments)
+
+        dps.service.admit = noted  # type: ignore[method-assign]
+        results = await run_fleet(dps, credentials, concurrency=2)
+    assert all(result.assignment for result in results.values())
+    # Two were on their way when DPS said 429: the others came after the second it named.
+    assert sum(moment < 1 for moment in asked) <= 3
+
+
+async def test_a_concurrency_is_at_least_one(local_dps: LocalDps) -> None:
+    async with local_dps as dps:
+        with pytest.raises(UsageError):
+            await run_fleet(dps, [], concurrency=0)
+
+
+async def shell(dps: LocalDps, file: Path, *options: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "mqttws", "provision-fleet", str(file)),
+        *("--id-scope", dps.id_scope, "--host", dps.host, "--port", str(dps.wss_port)),
+        *("--ca", str(dps.ca_file), "--jitter", "0", *options),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+def write_fleet(file: Path, dps: LocalDps, count: int) -> None:
+    rows = [f"d-{number},{dps.enroll_device(f'd-{number}')}" for number in range(count)]
+    file.write_text("registration_id,key\n" + "\n".join(rows) + "\n")
+
+
+def read_results(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+async def test_the_shell_goes_on_where_it_was_interrupted(
+    local_dps: LocalDps, tmp_path: Path
+) -> None:
+    file, results = tmp_path / "fleet.csv", tmp_path / "fleet.csv.results.csv"
+    async with local_dps as dps:
+        write_fleet(file, dps, 8)
+        dps.fault("answer", "d-1", status=401)
+        order = dps.fault("silence", "d-4", times=None)
+        first = await shell(dps, file, "--concurrency", "1")
+        while not results.exists() or len(read_results(results)) < 4:
+            assert first.returncode is None
+            await asyncio.sleep(0.05)  # another process's file has no way to tell
+        first.send_signal(signal.SIGINT)
+        await first.communicate()
+        assert first.returncode == 130
+        statuses = [row["status"] for row in read_results(results)]
+        assert statuses == ["assigned", "error", "assigned", "assigned"]
+        with results.open("a") as cut_off:
+            cut_off.write("d-4,assig")
+        dps.faults.cancel(order)
+        second = await shell(dps, file)
+        out, err = await second.communicate()
+    assert (second.returncode, err) == (0, b"")
+    assert out == b"5 assigned, 0 failed, 3 were assigned already\n"
+    good = [row["registration_id"] for row in read_results(results) if row["device_id"]]
+    assert sorted(good) == [f"d-{number}" for number in range(8)]
+    keys = [line.split(",")[1] for line in file.read_text().splitlines()[1:]]
+    assert not any(key in results.read_text() for key in keys)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "line 1"),
+        ("name,key\n", "line 1"),
+        ("registration_id,key\nd-1\n", "line 2"),
+        ("registration_id,key\nd-1,AAAA\n", "line 2"),
+        ("registration_id,key\nd!,AAECAwQFBgcICQoLDA0ODw==\n", "line 2"),
+        ("registration_id\nd-1\nD-1\n", "line 3"),
+        ("registration_id,chain_file\nd-1,/no/such\n", "line 2"),
+    ],
+)
+async def test_a_wrong_line_is_named_and_nothing_is_sent(
+    local_dps: LocalDps, tmp_path: Path, text: str, told: str
+) -> None:
+    file = tmp_path / "fleet.csv"
+    file.write_text(text)
+    async with local_dps as dps:
+        process = await shell(dps, file)
+        out, err = await process.communicate()
+    assert (process.returncode, out) == (2, b"")
+    assert told in err.decode()
+    assert err.count(b"\n") == 1
+    assert b"AAAA" not in err

@@ -1,0 +1,367 @@
+"""Whom a client trusts and what it proves itself with, from files and from memory."""
+
+import asyncio
+import datetime
+import os
+import signal
+import ssl
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from mqttws import AsyncClient, CertificateRejected, ConnectFailed, Hop, TlsConfig, UsageError
+from mqttws.local.certificates import make_ca, make_server_certificate
+from mqttws.net import certificate as certificate_module
+from mqttws.net import tls as tls_module
+
+from ..conftest import peer_missing
+
+PEM = serialization.Encoding.PEM
+PASSWORD = "s3cret-of-the-key"
+
+
+def pem_of(key: ec.EllipticCurvePrivateKey, password: str | None = None) -> bytes:
+    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if password is not None:
+        encryption = serialization.BestAvailableEncryption(password.encode())
+    return key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, encryption)
+
+
+@dataclass
+class World:
+    """A CA, a server that wants a client certificate from it, and a client that has one."""
+
+    ca: bytes
+    certificate: bytes
+    key: bytes
+    encrypted: bytes
+    other_key: bytes
+    server_file: Path
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    now = datetime.datetime.now(datetime.UTC)
+    ca, ca_key = make_ca(now)
+    server, server_key = make_server_certificate(ca, ca_key, ("127.0.0.1",), now)
+    key = ec.generate_private_key(ec.SECP256R1())
+    client = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "my-device")]))
+        .issuer_name(ca.subject)
+        .public_key(key.public_key())
+        .serial_number(7)
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False
+        )
+        .sign(ca_key, hashes.SHA256())
+    )
+    file = tmp_path_factory.mktemp("tls") / "server.pem"
+    file.write_bytes(server.public_bytes(PEM) + pem_of(server_key) + ca.public_bytes(PEM))
+    return World(
+        ca.public_bytes(PEM),
+        client.public_bytes(PEM),
+        pem_of(key),
+        pem_of(key, PASSWORD),
+        pem_of(ec.generate_private_key(ec.SECP256R1())),
+        file,
+    )
+
+
+async def name_seen(world: World, tls: TlsConfig | ssl.SSLContext) -> str:
+    """Return the common name that a server sees in the client's certificate; empty for none."""
+    seen: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(world.server_file)
+    context.load_verify_locations(cadata=world.ca.decode())
+    context.verify_mode = ssl.CERT_OPTIONAL
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        shown = writer.get_extra_info("peercert") or {}
+        names = [value for part in shown.get("subject", ()) for key, value in part]
+        await reader.read(1)
+        seen.set_result(names[0] if names else "")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        client = AsyncClient(f"mqtts://127.0.0.1:{port}", tls=tls, proxy=None)
+        with pytest.raises(ConnectFailed) as caught:
+            await client.connect()
+        assert caught.value.hop is Hop.CONNECT
+        return await seen
+    finally:
+        server.close()
+
+
+@pytest.fixture(params=["memory", "disk"])
+def storage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways to hand OpenSSL a key: Linux's, and everybody else's."""
+    if request.param == "disk":
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+    elif not hasattr(os, "memfd_create"):
+        pytest.skip("this system has no memfd")
+    monkeypatch.setattr(tls_module, "_contexts", {})
+    return str(request.param)
+
+
+async def test_a_client_certificate_from_memory_and_from_files(
+    world: World, storage: str, tmp_path: Path
+) -> None:
+    (tmp_path / "c.pem").write_bytes(world.certificate)
+    (tmp_path / "k.pem").write_bytes(world.key)
+    (tmp_path / "both.pem").write_bytes(world.key + world.certificate)
+    configs = [
+        TlsConfig(world.ca, certificate=world.certificate, key=world.key),
+        TlsConfig(world.ca, certificate=world.certificate + world.key),
+        TlsConfig(world.ca, certificate=tmp_path / "c.pem", key=str(tmp_path / "k.pem")),
+        TlsConfig(world.ca, certificate=tmp_path / "both.pem"),
+        TlsConfig(
+            world.ca, certificate=world.certificate, key=world.encrypted, key_password=PASSWORD
+        ),
+    ]
+    for config in configs:
+        assert await name_seen(world, config) == "my-device"
+    assert await name_seen(world, TlsConfig(world.ca)) == ""
+
+
+async def test_a_prepared_context_passes_through_untouched(world: World, tmp_path: Path) -> None:
+    (tmp_path / "both.pem").write_bytes(world.key + world.certificate)
+    context = ssl.create_default_context(cadata=world.ca.decode())
+    context.load_cert_chain(tmp_path / "both.pem")
+    assert await name_seen(world, context) == "my-device"
+    assert tls_module.client_context(context) is context
+
+
+def test_what_cannot_be_used_is_refused_without_a_question_on_the_terminal(
+    world: World, storage: str
+) -> None:
+    certificate = world.certificate
+    wrong = [
+        TlsConfig(certificate=certificate, key=world.encrypted),
+        TlsConfig(certificate=certificate, key=world.encrypted, key_password="no"),
+        TlsConfig(certificate=certificate, key=world.other_key),
+        TlsConfig(certificate=certificate, key=b"no key"),
+        TlsConfig(certificate=certificate),
+        TlsConfig(certificate=b"no certificate", key=world.key),
+        TlsConfig(certificate="/nonexistent/c.pem"),
+        TlsConfig(key=world.key),
+        TlsConfig(minimum_version=ssl.TLSVersion.TLSv1_1),
+        TlsConfig(minimum_version=ssl.TLSVersion.MINIMUM_SUPPORTED),
+        TlsConfig(only_ca=True),
+        TlsConfig(b"", only_ca=True),
+    ]
+    for config in wrong:
+        with pytest.raises(UsageError) as caught:
+            config.context()
+        assert PASSWORD not in str(caught.value)
+
+
+def test_nothing_shows_a_key_or_its_password(world: World) -> None:
+    config = TlsConfig(certificate=world.certificate, key=world.encrypted, key_password=PASSWORD)
+    assert "PRIVATE" not in repr(config)
+    assert PASSWORD not in repr(config)
+    assert "s3cret" not in repr(tls_module._contexts)
+
+
+def test_a_context_is_built_once_for_the_same_content(world: World, tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_bytes(world.ca)
+    first = TlsConfig(file).context()
+    assert TlsConfig(world.ca).context() is first
+    assert TlsConfig(world.ca, minimum_version=ssl.TLSVersion.TLSv1_3).context() is not first
+    file.write_bytes(world.ca + world.ca.replace(b"\n", b"\r\n"))
+    assert TlsConfig(file).context() is not first, "a file that has changed is read again"
+
+
+def test_a_ca_is_added_to_the_systems_or_stands_alone(world: World) -> None:
+    system = ssl.create_default_context().cert_store_stats()["x509_ca"]
+    assert system > 0, "this machine has no CAs: the test would prove nothing"
+    assert TlsConfig(world.ca).context().cert_store_stats()["x509_ca"] == system + 1
+    assert TlsConfig(world.ca, only_ca=True).context().cert_store_stats()["x509_ca"] == 1
+
+
+@pytest.mark.parametrize("config", [TlsConfig(), TlsConfig(minimum_version=ssl.TLSVersion.TLSv1_3)])
+def test_checks_are_always_on(config: TlsConfig) -> None:
+    context = config.context()
+    assert context.check_hostname
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+
+
+def test_truststore_asks_the_operating_system(world: World) -> None:
+    try:
+        import truststore
+    except ImportError:
+        with pytest.raises(UsageError) as caught:
+            TlsConfig(truststore=True).context()
+        assert "pip install" in caught.value.hint
+        peer_missing("truststore is not installed")
+    context = TlsConfig(world.ca, truststore=True).context()
+    assert isinstance(context, truststore.SSLContext)
+
+
+# A process that is killed while OpenSSL reads the key
+
+KILLED = """
+import os, signal, ssl, sys
+del os.memfd_create
+from mqttws import TlsConfig
+certificate, key = sys.stdin.buffer.read().split(b"=====")
+ssl.SSLContext.load_cert_chain = lambda *given, **more: os.kill(os.getpid(), signal.SIGKILL)
+TlsConfig(certificate=certificate, key=key).context()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="Linux alone has both ways")
+def test_a_killed_process_leaves_no_usable_key(world: World, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED],
+        input=world.certificate + b"=====" + world.key,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        timeout=60,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    (left,) = tmp_path.iterdir()  # it was in the middle of it
+    assert left.stat().st_mode & 0o777 == 0o600
+    text = left.read_bytes()
+    assert b"ENCRYPTED PRIVATE KEY" in text
+    assert world.key.split(b"\n")[1] not in text
+    for password in (None, b"", PASSWORD.encode()):
+        with pytest.raises((TypeError, ValueError)):
+            serialization.load_pem_private_key(text, password)
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs memfd")
+def test_with_memfd_a_key_never_touches_the_disk(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls_module, "_contexts", {})
+    monkeypatch.setattr(tls_module.tempfile, "mkstemp", lambda **given: pytest.fail("a file"))
+    before = set(os.listdir("/proc/self/fd"))
+    TlsConfig(certificate=world.certificate, key=world.key).context()
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+# What was wrong with a certificate
+
+
+async def rejected(
+    server: ssl.SSLContext, tls: TlsConfig
+) -> tuple[CertificateRejected, list[bytes]]:
+    """Return why a server's certificate is rejected, and what the server ever got in TLS."""
+    got: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        got.append(await reader.read())
+        writer.close()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server)
+    port = listening.sockets[0].getsockname()[1]
+    try:
+        client = AsyncClient(f"wss://127.0.0.1:{port}/", tls=tls, proxy=None)
+        with pytest.raises(CertificateRejected) as caught:
+            await client.connect()
+    finally:
+        listening.close()
+    return caught.value, got
+
+
+async def test_a_rejected_certificate_is_described_and_gets_no_byte(world: World) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(world.server_file)
+    error, got = await rejected(context, TlsConfig())
+    seen = error.certificate
+    assert seen is not None
+    assert "CN=mqttws local DPS" in seen.subject
+    assert "CN=mqttws development CA" in seen.issuer
+    assert seen.names == ("127.0.0.1",)
+    assert seen.not_before < datetime.datetime.now(datetime.UTC) < seen.not_after
+    assert not seen.self_signed
+    assert "subject CN=mqttws local DPS" in str(error)
+    assert "unable to get local issuer" in error.reason or "self-signed" in error.reason
+    assert "not a public issuer: probably an intercepting proxy" in error.hint
+    assert set(got) <= {b""}
+
+
+async def test_a_second_look_that_is_not_answered_leaves_the_first_error_within_the_hops_time(
+    world: World,
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(world.server_file)
+    connections = 0
+
+    def started(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        task = asyncio.ensure_future(answer_the_first(reader, writer, connections))
+        tasks.append(task)
+
+    async def answer_the_first(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
+    ) -> None:
+        with suppress(OSError):
+            if number == 1:
+                await writer.start_tls(context)
+            await reader.read()
+        writer.close()
+
+    tasks: list[asyncio.Future[None]] = []
+    server = await asyncio.start_server(started, "127.0.0.1", 0)
+    try:
+        client = AsyncClient(
+            f"wss://127.0.0.1:{server.sockets[0].getsockname()[1]}/", proxy=None, hop_timeout=2.0
+        )
+        with pytest.raises(CertificateRejected) as caught:
+            await client.connect()
+        assert caught.value.certificate is None
+        assert connections == 2
+    finally:
+        server.close()
+        await asyncio.gather(*tasks)
+
+
+async def test_a_second_look_that_fails_leaves_the_first_error(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(reach: object, host: str, timeout: float) -> None:
+        return None
+
+    from mqttws.net import dial
+
+    monkeypatch.setattr(dial, "look_at_certificate", nothing)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(world.server_file)
+    error, _ = await rejected(context, TlsConfig())
+    assert error.certificate is None
+    assert "add its CA" in error.hint
+
+
+def test_a_public_issuers_missing_intermediate_is_not_called_an_interception(
+    monkeypatch: pytest.MonkeyPatch, world: World
+) -> None:
+    monkeypatch.setattr(
+        certificate_module,
+        "public_organisations",
+        lambda: frozenset({"mqttws development, not to be trusted"}),
+    )
+    der = x509.load_pem_x509_certificate(world.certificate).public_bytes(serialization.Encoding.DER)
+    hint = certificate_module._issuer_hint(
+        certificate_module.parse_certificate(der), TlsConfig().context()
+    )
+    assert "intermediate" in hint
+    assert "intercepting" not in hint

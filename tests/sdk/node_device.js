@@ -1,0 +1,40 @@
+// Devices that use the official Node SDK; run as a program by session.py.
+// Reads a JSON object from standard input: id scope and cases; prints what came of each.
+'use strict';
+const fs = require('fs');
+const { ProvisioningDeviceClient } = require('azure-iot-provisioning-device');
+const { Mqtt, MqttWs } = require('azure-iot-provisioning-device-mqtt');
+const { SymmetricKeySecurityClient } = require('azure-iot-security-symmetric-key');
+const { X509Security } = require('azure-iot-security-x509');
+
+function register(order, test) {
+  const security = test.key
+    ? new SymmetricKeySecurityClient(test.id, test.key)
+    : new X509Security(test.id, {
+        cert: fs.readFileSync(test.chain_file, 'ascii'),
+        key: fs.readFileSync(test.key_file, 'ascii'),
+      });
+  const transport = test.port === 443 ? new MqttWs() : new Mqtt();
+  const client = ProvisioningDeviceClient.create('localhost', order.id_scope, transport, security);
+  if (test.payload) client.setProvisioningPayload(test.payload);
+  return new Promise((resolve) => {
+    client.register((error, result) => {
+      if (error) {
+        resolve({ errors: [`${error.name}: ${error.message}`], result: error.result || null });
+      } else {
+        resolve({ status: result.status, hub: result.assignedHub, device: result.deviceId });
+      }
+    });
+  });
+}
+
+async function main() {
+  let text = '';
+  for await (const data of process.stdin) text += data; // a pipe may not be read at once
+  const order = JSON.parse(text);
+  const results = [];
+  for (const test of order.cases) results.push(await register(order, test));
+  process.stdout.write(JSON.stringify(results) + '\n', () => process.exit(0));
+}
+
+main();

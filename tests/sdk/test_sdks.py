@@ -1,0 +1,149 @@
+"""The released SDKs, against a local DPS on the ports that they insist on."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mqttws import SymmetricKey
+
+from ..conftest import peer_missing, require_program
+from .session import ID_SCOPE
+from .world import ASSIGNED, PORTS, World
+
+HERE = Path(__file__).parent
+
+NODE_PACKAGES = (
+    "azure-iot-provisioning-device@1.9.1",
+    "azure-iot-provisioning-device-mqtt@1.8.1",
+    "azure-iot-security-symmetric-key@1.8.2",
+    "azure-iot-security-x509@1.7.12",
+)
+
+Outcomes = dict[tuple[str, int], dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def python_sdk(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+    if importlib.util.find_spec("azure.iot.device") is None:
+        peer_missing("azure-iot-device is not installed")
+    world = World(tmp_path_factory.mktemp("python-sdk"))
+    command = [sys.executable, str(HERE / "python_device.py")]
+    return world.outcomes(world.run(world.batches(command)))
+
+
+@pytest.fixture(scope="module")
+def node_sdk(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+    modules = os.environ.get("MQTTWS_NODE_MODULES")  # a node_modules folder that is there already
+    node = require_program("node")
+    world = World(tmp_path_factory.mktemp("node-sdk"))
+    if modules is None:
+        if os.environ.get("CI") != "true":
+            peer_missing("MQTTWS_NODE_MODULES names no folder with the Node SDK")
+        npm = require_program("npm")
+        install = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", *NODE_PACKAGES]
+        subprocess.run(install, cwd=world.folder, check=True, timeout=240)
+        modules = str(world.folder / "node_modules")
+    command = [node, str(HERE / "node_device.js")]
+    return world.outcomes(world.run(world.batches(command, env={"NODE_PATH": modules})))
+
+
+@pytest.fixture(scope="module")
+def paho(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], dict[str, Any]]:
+    python = os.environ.get("MQTTWS_PAHO_PYTHON")  # an interpreter that has paho-mqtt 2
+    world = World(tmp_path_factory.mktemp("paho"))
+    if python is None:
+        if os.environ.get("CI") != "true":
+            peer_missing("MQTTWS_PAHO_PYTHON names no interpreter with paho-mqtt 2")
+        # The Python SDK needs paho-mqtt 1, so this one lives in an environment of its own.
+        venv.create(world.folder / "venv", with_pip=True)
+        python = str(world.folder / "venv/bin/python")
+        install = [python, "-m", "pip", "install", "-q", "paho-mqtt>=2,<3"]
+        subprocess.run(install, check=True, timeout=240)
+    cases = []
+    for outcome in ("key", "wrong-key"):
+        for port in PORTS:
+            case = dict(world.cases[outcome, port])
+            key = case.pop("key")
+            case["password"] = SymmetricKey(case["id"], key).password(ID_SCOPE, 3_000_000_000)
+            cases.append(case)
+    (found,) = world.run([{"command": [python, str(HERE / "paho_device.py")], "cases": cases}])
+    names = [(outcome, port) for outcome in ("key", "wrong-key") for port in PORTS]
+    return dict(zip(names, found, strict=True))
+
+
+@pytest.mark.parametrize("sdk", ["python_sdk", "node_sdk"])
+@pytest.mark.parametrize("port", PORTS)
+@pytest.mark.parametrize("outcome", ASSIGNED)
+def test_a_device_is_assigned(
+    request: pytest.FixtureRequest, sdk: str, outcome: str, port: int
+) -> None:
+    assert request.getfixturevalue(sdk)[outcome, port] == {
+        "status": "assigned",
+        "hub": "local-hub.azure-devices.net",
+        "device": "Own" if outcome == "certificate" else f"{outcome}-{port}",
+    }
+
+
+@pytest.mark.parametrize("port", PORTS)
+@pytest.mark.parametrize(
+    ("outcome", "told"),
+    [
+        ("wrong-key", "401"),
+        ("wrong-certificate", "401"),
+        ("unknown", "404"),
+        ("failed", "failed"),
+        ("disabled", "disabled"),
+    ],
+)
+def test_the_python_sdk_is_told_why_not(
+    python_sdk: Outcomes, outcome: str, told: str, port: int
+) -> None:
+    errors = python_sdk[outcome, port]["errors"]
+    assert errors[0].startswith("ClientError")
+    assert told in errors[1]
+
+
+@pytest.mark.parametrize("port", PORTS)
+@pytest.mark.parametrize(
+    ("outcome", "told", "code"),
+    [
+        ("wrong-key", "UnauthorizedError", 401000),
+        ("wrong-certificate", "UnauthorizedError", 401002),
+        ("unknown", "DeviceNotFoundError", 404201),
+        ("failed", "ProvisioningRegistrationFailedError", None),
+        ("disabled", "disabled", None),
+    ],
+)
+def test_the_node_sdk_is_told_why_not(
+    node_sdk: Outcomes, outcome: str, told: str, code: int | None, port: int
+) -> None:
+    found = node_sdk[outcome, port]
+    assert told in found["errors"][0]
+    if code is not None:
+        assert found["result"]["errorCode"] == code
+
+
+@pytest.mark.parametrize("port", PORTS)
+def test_paho_2_registers_by_hand(paho: Outcomes, port: int) -> None:
+    found = paho["key", port]
+    assert found["version"].startswith("2.")
+    connected, subscribed, accepted, ended = found["seen"]
+    assert connected == ["connect", 0]
+    assert subscribed == ["subscribe", 1]
+    assert accepted[1][0] == "$dps/registrations/res/202/?$rid=1&retry-after=1"
+    topic, body = ended[1]
+    assert topic == "$dps/registrations/res/200/?$rid=2"
+    assert body["registrationState"]["assignedHub"] == "local-hub.azure-devices.net"
+
+
+@pytest.mark.parametrize("port", PORTS)
+def test_paho_2_is_told_401_at_register(paho: Outcomes, port: int) -> None:
+    topic, body = paho["wrong-key", port]["seen"][2][1]
+    assert topic == "$dps/registrations/res/401/?$rid=1"
+    assert body["errorCode"] == 401000
