@@ -1,4 +1,4 @@
-"""Asks every question here and now: ``python -m benchmarks`` (``--rounds N``, default 60).
+"""Asks every question here and now: ``python -m benchmarks`` (``--rounds N``, default 200).
 
 Prints the table, keeps the figures of this Python version in results.json, and writes README.md
 and ratios.svg from all that are kept there.
@@ -59,7 +59,7 @@ def measure(rounds: int) -> Run:
 def main() -> None:
     """Measure, print, keep and write."""
     options = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    options.add_argument("--rounds", type=int, default=60, help="how often each is timed")
+    options.add_argument("--rounds", type=int, default=200, help="how often each is timed")
     rounds = options.parse_args().rounds
     run = measure(rounds)
     print(table(run))

@@ -4,7 +4,7 @@ from benchmarks.asking import decoding
 from benchmarks.conftest import Ask
 from benchmarks.traffic import PUBACK
 
-QUESTION = decoding(__doc__, "decode PUBACK", PUBACK, 4000)
+QUESTION = decoding(__doc__, "decode PUBACK", PUBACK, 1000)
 
 
 def test_decode_puback(ask: Ask) -> None:

@@ -4,7 +4,7 @@ from benchmarks.asking import decoding
 from benchmarks.conftest import Ask
 from benchmarks.traffic import QOS_0
 
-QUESTION = decoding(__doc__, "decode QoS 0", QOS_0, 2000)
+QUESTION = decoding(__doc__, "decode QoS 0", QOS_0, 700)
 
 
 def test_decode_qos0(ask: Ask) -> None:

@@ -4,7 +4,7 @@ from benchmarks.asking import decoding
 from benchmarks.conftest import Ask
 from benchmarks.traffic import QOS_1
 
-QUESTION = decoding(__doc__, "decode QoS 1", QOS_1, 2000)
+QUESTION = decoding(__doc__, "decode QoS 1", QOS_1, 700)
 
 
 def test_decode_qos1(ask: Ask) -> None:

@@ -4,7 +4,7 @@ from benchmarks.asking import decoding, one_by_one
 from benchmarks.conftest import Ask
 from benchmarks.traffic import QOS_1
 
-QUESTION = decoding(__doc__, "one per frame", QOS_1, 2000, one_by_one)
+QUESTION = decoding(__doc__, "one per frame", QOS_1, 700, one_by_one)
 
 
 def test_packet_per_frame(ask: Ask) -> None:

@@ -26,6 +26,19 @@ Fault = tuple[str, str, str]
 """What is wrong with a value: the rule's id, what was found, what is allowed."""
 
 
+MAX_SHOWN: Final = 100
+"""How many characters of a faulty value an error shows."""
+
+
+def shown(value: object) -> str:
+    """Return a faulty value for an error's sentence: shortened, and whatever its ``repr`` does."""
+    try:
+        text = repr(value)
+    except Exception:  # a number of thousands of digits, or an object that cannot be shown
+        text = f"a {type(value).__name__} that cannot be shown"
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
+
+
 class FieldReader:
     """Reads a packet's body field by field; a fault raises ``MalformedPacket`` with its offset.
 
@@ -154,14 +167,16 @@ def encode_number(value: Given[int | None], what: str, lowest: int, highest: int
     """Return ``value`` if it is a whole number from ``lowest`` to ``highest``."""
     # bool is an int in Python, but whoever writes packet_id=True meant something else.
     if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
-        raise UsageError(f"{what}: found {value!r}; allowed: {lowest} to {highest}", rule=rule)
+        raise UsageError(f"{what}: found {shown(value)}; allowed: {lowest} to {highest}", rule=rule)
     return value
 
 
 def encode_flag(value: Given[bool], what: str) -> int:
     """Return 1 for True and 0 for False; nothing else is a flag."""
     if not isinstance(value, bool):
-        raise UsageError(f"{what}: found {value!r}; allowed: True or False", rule="MQTT-2.2.2-1")
+        raise UsageError(
+            f"{what}: found {shown(value)}; allowed: True or False", rule="MQTT-2.2.2-1"
+        )
     return 1 if value else 0
 
 

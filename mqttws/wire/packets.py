@@ -27,6 +27,7 @@ from .fields import (
     encode_remaining_length,
     encode_text,
     frame_text,
+    shown,
     usage_error,
 )
 from .given import Given, compiled_class
@@ -127,7 +128,7 @@ class Connect(Value):
         reader = FieldReader(body)
         name = reader.binary("protocol name", "MQTT-3.1.2-1")
         if name != b"MQTT":
-            raise MalformedPacket("MQTT-3.1.2-1", f"protocol name {name!r}", "b'MQTT'", 2)
+            raise MalformedPacket("MQTT-3.1.2-1", f"protocol name {shown(name[:6])}", "b'MQTT'", 2)
         level = reader.u8("protocol level", "MQTT-3.1.2-2")
         if level != PROTOCOL_LEVEL:
             raise MalformedPacket("MQTT-3.1.2-2", f"protocol level {level}", "4", 6)
@@ -355,7 +356,7 @@ class Publish(Value):
             head += encode_packet_id(self.packet_id)
         elif self.packet_id is not None:
             raise UsageError(
-                f"found packet identifier {self.packet_id!r} with QoS 0; allowed: none",
+                f"found packet identifier {shown(self.packet_id)} with QoS 0; allowed: none",
                 rule="MQTT-2.3.1-5",
             )
         elif dup:
@@ -541,7 +542,8 @@ class SubAck(Value):
                 or code not in (0, 1, 2, REFUSED)
             ):
                 raise UsageError(
-                    f"SUBACK code: found {code!r}; allowed: 0, 1, 2 or 0x80", rule="MQTT-3.9.3-2"
+                    f"SUBACK code: found {shown(code)}; allowed: 0, 1, 2 or 0x80",
+                    rule="MQTT-3.9.3-2",
                 )
             codes.append(code)
         return _frame(0x90, packet_id + bytes(codes))

@@ -3,7 +3,7 @@
 Knows MQTT 3.1.1 section 4.7. Does not know packets, sessions or who subscribed to what.
 """
 
-from .fields import MAX_FIELD_SIZE, Fault
+from .fields import MAX_FIELD_SIZE, Fault, shown
 from .given import Given
 
 
@@ -11,7 +11,7 @@ def topic_name_fault(topic: Given[str]) -> Fault | None:
     """Say what is wrong with a topic name; None if it may be published to."""
     fault = _text_fault(topic, "topic name")
     if fault is None and ("#" in topic or "+" in topic):
-        return ("MQTT-3.3.2-2", f"a wildcard in topic name {topic!r}", "no '#' and no '+'")
+        return ("MQTT-3.3.2-2", f"a wildcard in topic name {shown(topic)}", "no '#' and no '+'")
     return fault
 
 
@@ -25,13 +25,13 @@ def topic_filter_fault(topic_filter: Given[str]) -> Fault | None:
         if "#" in level and (level != "#" or number < len(levels)):
             return (
                 "MQTT-4.7.1-2",
-                f"'#' inside topic filter {topic_filter!r}",
+                f"'#' inside topic filter {shown(topic_filter)}",
                 "'#' alone as the last level",
             )
         if "+" in level and level != "+":
             return (
                 "MQTT-4.7.1-3",
-                f"'+' beside other characters in topic filter {topic_filter!r}",
+                f"'+' beside other characters in topic filter {shown(topic_filter)}",
                 "'+' alone in its level",
             )
     return None
@@ -44,11 +44,11 @@ def _text_fault(text: Given[str], what: str) -> Fault | None:
     if not text:
         return ("MQTT-4.7.3-1", f"an empty {what}", "at least one character")
     if "\0" in text:
-        return ("MQTT-4.7.3-2", f"U+0000 in {what} {text!r}", "no U+0000")
+        return ("MQTT-4.7.3-2", f"U+0000 in {what} {shown(text)}", "no U+0000")
     try:
         size = len(text.encode("utf-8"))
     except UnicodeEncodeError:
-        return ("MQTT-1.5.3-1", f"a lone surrogate in {what} {text!r}", "well-formed text")
+        return ("MQTT-1.5.3-1", f"a lone surrogate in {what} {shown(text)}", "well-formed text")
     if size > MAX_FIELD_SIZE:
         return ("MQTT-4.7.3-3", f"{what} of {size} bytes", f"at most {MAX_FIELD_SIZE} bytes")
     return None
@@ -61,7 +61,7 @@ def matches(topic_filter: str, topic: str) -> bool:
     starts with a wildcard does not match a name that starts with ``$`` [MQTT-4.7.2-1]; ``a/#``
     matches ``a`` too (U-22).
     """
-    if topic.startswith("$") and topic_filter[0] in ("#", "+"):
+    if topic.startswith("$") and topic_filter[:1] in ("#", "+"):
         return False
     wanted = topic_filter.split("/")
     found = topic.split("/")

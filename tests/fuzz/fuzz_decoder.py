@@ -18,15 +18,23 @@ with atheris.instrument_imports(include=["mqttws.wire"]):
 LIMIT = 4096
 
 
-def outcome(pieces: list[bytes]) -> tuple[list[Packet], str, int]:
-    """Return the packets, the error's text and how many bytes are left."""
+def outcome(pieces: list[bytes], asked: int = 0) -> tuple[list[Packet], str, int]:
+    """Return the packets, the error's text and how many bytes are left.
+
+    ``asked`` says after each piece how often a packet is asked for: two bits a piece, 3 for never,
+    0 until there is none; at the end until there is none.
+    """
     decoder = Decoder(LIMIT)
     found: list[Packet] = []
     try:
         for piece in pieces:
             decoder.feed(piece)
-            while (packet := decoder.next_packet()) is not None:
+            times, asked = asked & 3, asked >> 2
+            while times != 3 and (packet := decoder.next_packet()) is not None:
                 found.append(packet)
+                times = times - 1 or 3 if times else 0
+        while (packet := decoder.next_packet()) is not None:
+            found.append(packet)
     except ProtocolError as error:
         return found, f"{type(error).__name__}: {error}", decoder.buffered
     return found, "", decoder.buffered
@@ -37,6 +45,9 @@ def check(data: bytes) -> None:
     whole = outcome([data])
     middle = data[0] % len(data) if data else 0
     assert outcome([data[:middle], data[middle:]]) == whole
+    cuts = sorted(byte % (len(data) + 1) for byte in data[-3:])
+    pieces = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+    assert outcome(pieces, int.from_bytes(data[:2], "big")) == whole
     if middle % 8 == 0:  # the slowest by far, so not with every input
         assert outcome([data[at : at + 1] for at in range(len(data))]) == whole
     size = 0

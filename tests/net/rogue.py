@@ -19,7 +19,7 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 @asynccontextmanager
 async def listening(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """Serve ``handler`` on a free loopback port; yields the port."""
-    tasks: set[asyncio.Task[None]] = set()
+    tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -31,17 +31,19 @@ async def listening(handler: Handler, tls: ssl.SSLContext | None = None) -> Asyn
 
     def started(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.get_running_loop().create_task(serve(reader, writer))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        tasks[task] = writer
+        task.add_done_callback(tasks.pop)
 
     server = await asyncio.start_server(started, "127.0.0.1", 0, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        for task in tasks:
+        begun = dict(tasks)
+        for task, writer in begun.items():
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            writer.close()  # a task that has not begun yet would not do it
+        await asyncio.gather(*begun, return_exceptions=True)
 
 
 async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -42,7 +42,7 @@ async def scripted(
 ) -> AsyncIterator[Scripted]:
     """Run a server whose connections each follow ``script``."""
     seen = Scripted()
-    conversations: set[asyncio.Task[None]] = set()
+    conversations: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -54,8 +54,8 @@ async def scripted(
     def started(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         seen.connections += 1
         task = asyncio.get_running_loop().create_task(serve(reader, writer))
-        conversations.add(task)
-        task.add_done_callback(conversations.discard)
+        conversations[task] = writer
+        task.add_done_callback(conversations.pop)
 
     server = await asyncio.start_server(started, "127.0.0.1", 0)
     seen.port = server.sockets[0].getsockname()[1]
@@ -63,6 +63,8 @@ async def scripted(
         yield seen
     finally:
         server.close()
-        for task in list(conversations):
+        begun = dict(conversations)
+        for task, writer in begun.items():
             task.cancel()
-        await asyncio.gather(*conversations, return_exceptions=True)
+            writer.close()  # a task that has not begun yet would not do it
+        await asyncio.gather(*begun, return_exceptions=True)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -103,7 +104,9 @@ def test_a_users_suite_in_a_process_of_its_own(tmp_path: Path, workers: list[str
     (tmp_path / "conftest.py").write_text(_USERS_CONFTEST)
     package = str(Path(mqttws.__file__).parent.parent)
     code = f"import sys; sys.path.insert(0, {package!r}); import pytest; sys.exit(pytest.main())"
-    options = ["-q", "-p", "mqttws.pytest_plugin", "-p", "no:hypothesispytest", *workers]
+    options = ["-q", "-p", "no:hypothesispytest", *workers]
+    if not entry_points(group="pytest11", name="mqttws"):  # not installed: a source tree
+        options += ["-p", "mqttws.pytest_plugin"]
     if workers:  # workers start before they know of the first test
         options += ["--deselect", "test_users.py::test_nothing_is_loaded_before_it_is_used"]
     done = subprocess.run(

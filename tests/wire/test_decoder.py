@@ -1,12 +1,25 @@
 """How the decoder takes what it is fed, and what that costs."""
 
+import random
 import sys
 from io import BytesIO
 
 import pytest
 
-from mqttws.errors import PacketTooLarge
-from mqttws.wire import COMPILED, Decoder, PingReq, PubAck, Publish, encode, framing
+from mqttws.errors import MalformedPacket, PacketTooLarge, UsageError
+from mqttws.wire import (
+    COMPILED,
+    Connect,
+    Decoder,
+    Packet,
+    PingReq,
+    PubAck,
+    Publish,
+    SubAck,
+    decode,
+    encode,
+    framing,
+)
 
 
 def test_all_kinds_of_bytes_can_be_fed() -> None:
@@ -153,3 +166,72 @@ def test_a_decoder_with_a_limit_of_two_reads_the_smallest_packets() -> None:
         assert decoder.next_packet() is not None
     with pytest.raises(PacketTooLarge):
         decoder.next_packet()
+
+
+@pytest.mark.rule("MQTT-6.0.0-2")
+def test_what_an_earlier_packet_needed_does_not_hold_a_later_one_back() -> None:
+    decoder = Decoder()
+    large = encode(Publish("t", bytes(1000)))
+    decoder.feed(large[:10])
+    assert decoder.next_packet() is None
+    decoder.feed(large[10:])
+    assert decoder.next_packet() == Publish("t", bytes(1000))
+    decoder.feed(encode(PubAck(1)))
+    decoder.feed(encode(PubAck(2)))
+    assert decoder.next_packet() == PubAck(1)
+    assert decoder.next_packet() == PubAck(2)
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_whenever_packets_are_asked_for_they_are_the_same(seed: int) -> None:
+    drawn = random.Random(seed)
+    packets: list[Packet] = []
+    for number in range(1, 30):
+        size = drawn.choice([0, 3, 130, 3000])
+        packets.append(
+            drawn.choice(
+                [
+                    PubAck(number),
+                    Publish("t", bytes(size)),
+                    Publish("t", bytes(size), 1, packet_id=number),
+                ]
+            )
+        )
+    stream = b"".join(map(encode, packets)) + drawn.choice([b"", b"\xff"])
+    faulty = stream[-1:] == b"\xff"
+    decoder = Decoder()
+    found: list[Packet] = []
+    at = 0
+    try:
+        while at < len(stream):
+            size = drawn.choice([1, 2, 7, 500, 5000])
+            decoder.feed(stream[at : at + size])
+            at += size
+            for _ in range(drawn.choice([0, 1, 2, 100])):
+                packet = decoder.next_packet()
+                if packet is None:
+                    break
+                found.append(packet)
+        while (packet := decoder.next_packet()) is not None:
+            found.append(packet)
+    except MalformedPacket:
+        assert faulty
+    else:
+        assert not faulty
+    assert found == packets
+
+
+def test_a_faulty_value_is_shown_in_short_and_a_secret_behind_it_is_not() -> None:
+    connect = bytearray(encode(Connect("dev", "user", b"SharedAccessSignature sig=SECRET")))
+    connect[2:4] = (len(connect) - 4).to_bytes(2, "big")  # the name takes all the rest
+    with pytest.raises(MalformedPacket) as caught:
+        decode(bytes(connect))
+    assert "SECRET" not in str(caught.value)
+    with pytest.raises(UsageError) as refused:
+        encode(Publish("\x01" * 60000 + "#"))
+    assert len(str(refused.value)) < 300
+    for packet in (PubAck(10**5000), Publish("t", qos=10**5000), SubAck(1, [10**5000])):
+        with pytest.raises(UsageError):
+            encode(packet)
+    with pytest.raises(UsageError):
+        Decoder(10**5000)
