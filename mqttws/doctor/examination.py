@@ -210,6 +210,7 @@ class _Patient:
             proxy=self.proxy,
             connect_timeout=self.timeout,
             hop_timeout=self.hop_timeout,
+            reconnect=None,
             on_step=walked.on_step,
         )
         try:

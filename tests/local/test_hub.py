@@ -165,8 +165,8 @@ async def test_a_wrong_topic_or_qos_2_ends_the_connection(
 ) -> None:
     async with local_dps as dps, LocalHub(dps) as hub:
         credential = credential_for(dps, "key")
-        device = client(hub, dps, await provision(dps, credential), credential)
-        async with device:
+        assignment = await provision(dps, credential)
+        async with client(hub, dps, assignment, credential, reconnect=None) as device:
             if qos == 0:
                 await device.publish(topic, b"x")
                 with pytest.raises(ConnectionLost):

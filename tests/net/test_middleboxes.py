@@ -158,6 +158,7 @@ async def idle_client(dps: LocalDps, port: int, keep_alive: int) -> AsyncClient:
         password=credential.password(dps.id_scope, time.time()),
         tls=TlsConfig(ca=dps.ca_file),
         keep_alive=keep_alive,
+        reconnect=None,  # what ends the connection is to be seen
     )
     await client.connect()
     return client
