@@ -310,7 +310,8 @@ def _upgrade_error(response: Response | None, error: Exception | None) -> Mqttws
 
 
 _STATUS_HINTS = {
-    400: "the path or the subprotocol is not what the server expects",
+    400: "the path or the subprotocol is not what the server expects, or it is a reverse proxy that"
+    " wants a client certificate",
     401: "the server, or a proxy before it, wants a login",
     403: "the server, or a filter before it, forbids this",
     404: "there is no WebSocket at this path",
