@@ -73,6 +73,7 @@ def describe_chain(certificates: Sequence[bytes]) -> dict[str, str]:
         return {}
     chain = [parse_certificate(der) for der in certificates]
     return {
+        "subject": chain[0].subject,
         "chain": " <- ".join(facts.subject for facts in chain),
         "issuer": chain[0].issuer,
         "expires": f"{chain[0].not_after:%Y-%m-%d %H:%M} UTC",
@@ -192,7 +193,9 @@ def advise(
     if isinstance(error, RequestTimedOut) and steps and steps[-1].detail.startswith("429"):
         advice.append("DPS is throttled (429): too many devices ask it at once; try again later")
     if error.hint:
-        advice.append(error.hint)
+        # A proxy that only wants a login is passed with one, whatever else is open.
+        wants_login = isinstance(error, ProxyRefused) and party is Party.HOST
+        advice.insert(0 if wants_login else len(advice), error.hint)
     return party, tuple(dict.fromkeys(advice))
 
 

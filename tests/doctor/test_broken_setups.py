@@ -124,6 +124,8 @@ async def test_proxy_wants_a_login_and_wrong_login(dps: LocalDps, files: Path) -
         async with dps:
             none = await examine(dps.wss_port, files, proxy=f"http://127.0.0.1:{squid.port}")
             found(none, Hop.PROXY, Party.HOST, "407", "wants a login", "MQTTWS_PROXY")
+            assert "wants a login" in none.advice[0]
+            assert none.advice[1] == "use what works: without the proxy"
             wrong = await examine(
                 dps.wss_port, files, proxy=f"http://{USER}:x{WORD}@127.0.0.1:{squid.port}"
             )
