@@ -22,7 +22,7 @@ from mqttws import (
 )
 from mqttws.dps.names import build_username
 from mqttws.local.certificates import prepare_certificates
-from mqttws.net import dial
+from mqttws.net import certificate, dial
 from mqttws.net import tls as tls_module
 from mqttws.net.dial import parse_url
 
@@ -65,6 +65,8 @@ async def test_a_proxys_ca_is_added_to_the_systems(
     monkeypatch.setenv("SSL_CERT_FILE", str(files / "ca.pem"))
     monkeypatch.setenv("SSL_CERT_DIR", str(files))
     monkeypatch.setattr(tls_module, "_contexts", {})
+    uncached = tls_module.public_organisations.__wrapped__
+    monkeypatch.setattr(certificate, "public_organisations", uncached)
     with programs.mitmproxy() as (proxy, ca_file):
         async with local_dps:
             assert local_dps.wss_port
