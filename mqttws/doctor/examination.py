@@ -9,7 +9,7 @@ import platform
 import ssl
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypedDict, Unpack
 
 from ..errors import ConnectRefused, Hop, MqttwsError, UsageError
@@ -175,7 +175,7 @@ class _Patient:
     """The way that is examined."""
 
     target: Target
-    proxy: ProxyChoice
+    proxy: ProxyChoice = field(repr=False)
     tls: Tls
     id_scope: str | None
     credential: Credential | None

@@ -31,7 +31,7 @@ from .certificate import (
     proved_chain,
     rejected_certificate,
 )
-from .failures import reason_of, translate
+from .failures import NO_ROUTE, reason_of, translate
 from .hops import Walk
 from .proxy import ENVIRONMENT, Proxy, ProxyChoice, choose_proxy
 from .stream import ByteStream, Stream
@@ -462,8 +462,11 @@ async def race(addresses: list[Address], where: str, hop: Hop = Hop.TCP) -> sock
     if len(failures) == 1:
         raise translate(failures[0][1], hop, where) from failures[0][1]
     told = "; ".join(f"{name}: {reason_of(error)}" for name, error in failures)
-    hint = translate(failures[0][1], hop, where).hint
-    raise Unreachable(f"{hop.value}: {where}: {told}", hop=hop, hint=hint) from failures[0][1]
+    # A host without IPv6 has no route there, which is nobody's fault where IPv4 failed otherwise.
+    errors = [error for _, error in failures]
+    telling = next((error for error in errors if error.errno not in NO_ROUTE), errors[0])
+    hint = translate(telling, hop, where).hint
+    raise Unreachable(f"{hop.value}: {where}: {told}", hop=hop, hint=hint) from telling
 
 
 async def _try_address(address: Address) -> socket.socket:

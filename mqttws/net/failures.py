@@ -197,9 +197,13 @@ def explain_cut(error: MqttwsError, *, certified: bool) -> None:
         error.hint = _PROBABLY_THE_CERTIFICATE
 
 
+NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL})
+"""What the operating system says where it knows no way to an address."""
+
+
 def _tcp_hint(error: OSError) -> str:
     if error.errno == errno.ECONNREFUSED:
         return "nothing listens there, or a firewall rejects it: check host and port"
-    if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
+    if error.errno in NO_ROUTE:
         return "there is no route: check this machine's network"
     return "check host and port, and whether a firewall allows them"

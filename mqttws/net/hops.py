@@ -127,7 +127,7 @@ class Walk:
 
         For a second look at something, or for one of several ways that are tried at once.
         """
-        left = min(timeout, self.remaining)
+        left = max(0.001, min(timeout, self.remaining))
         return Walk(timeout=left, hop_timeout=min(self._hop_timeout, left))
 
     def adopt(self, steps: Sequence[Step], began: float) -> None:

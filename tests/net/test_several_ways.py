@@ -101,6 +101,15 @@ async def test_where_none_is_open_the_furthest_is_told_and_the_others_too() -> N
         assert "also tried" in caught.value.hint
 
 
+async def test_a_time_limit_shorter_than_the_head_start_is_told_as_one() -> None:
+    async with scripted(silent) as one, scripted(silent) as two:
+        client = AsyncClient(
+            [f"mqtts://127.0.0.1:{s.port}" for s in (one, two)], proxy=None, connect_timeout=0.2
+        )
+        with pytest.raises(HopTimedOut):
+            await client.connect()
+
+
 async def test_a_client_that_is_cancelled_leaves_no_way_open() -> None:
     async with scripted(silent) as one, scripted(silent) as two:
         client = AsyncClient([f"mqtts://127.0.0.1:{s.port}" for s in (one, two)], proxy=None)

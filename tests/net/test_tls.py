@@ -22,6 +22,8 @@ from mqttws import (
     CertificateRejected,
     ConnectFailed,
     Hop,
+    ProxyConfig,
+    ProxyRefused,
     Step,
     TlsConfig,
     UsageError,
@@ -35,7 +37,7 @@ from mqttws.net import tls as tls_module
 
 from ..conftest import peer_missing, require_program
 from . import programs
-from .rogue import listening
+from .rogue import listening, silent
 
 PEM = serialization.Encoding.PEM
 PASSWORD = "s3cret-of-the-key"
@@ -130,8 +132,11 @@ def storage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_a_client_certificate_from_memory_and_from_files(
-    world: World, storage: str, tmp_path: Path
+    world: World, storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setattr(tls_module.tempfile, "tempdir", str(place))
     (tmp_path / "c.pem").write_bytes(world.certificate)
     (tmp_path / "k.pem").write_bytes(world.key)
     (tmp_path / "both.pem").write_bytes(world.key + world.certificate)
@@ -147,6 +152,7 @@ async def test_a_client_certificate_from_memory_and_from_files(
     for config in configs:
         assert await name_seen(world, config) == "my-device"
     assert await name_seen(world, TlsConfig(world.ca)) == ""
+    assert list(place.iterdir()) == []
 
 
 async def test_a_devices_certificate_goes_the_same_way(
@@ -174,8 +180,19 @@ async def test_a_prepared_context_passes_through_untouched(world: World, tmp_pat
     (tmp_path / "both.pem").write_bytes(world.key + world.certificate)
     context = ssl.create_default_context(cadata=world.ca.decode())
     context.load_cert_chain(tmp_path / "both.pem")
+    context.set_alpn_protocols(["x"])
+
+    def settings() -> list[object]:
+        names = ("minimum_version", "maximum_version", "verify_flags", "verify_mode", "options")
+        return [getattr(context, name) for name in names] + [
+            context.check_hostname,
+            context.cert_store_stats(),
+        ]
+
+    before = settings()
     assert await name_seen(world, context) == "my-device"
     assert tls_module.client_context(context) is context
+    assert settings() == before
 
 
 def test_what_cannot_be_used_is_refused_without_a_question_on_the_terminal(
@@ -231,7 +248,51 @@ def test_checks_are_always_on(config: TlsConfig) -> None:
     context = config.context()
     assert context.check_hostname
     assert context.verify_mode is ssl.CERT_REQUIRED
-    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+    assert context.minimum_version is config.minimum_version
+
+
+async def test_a_minimum_version_is_kept_to(world: World) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(world.server_file)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    async with listening(silent, context) as port:
+        for minimum, hop in (
+            (ssl.TLSVersion.TLSv1_2, Hop.UPGRADE),
+            (ssl.TLSVersion.TLSv1_3, Hop.TLS),
+        ):
+            client = AsyncClient(
+                f"wss://127.0.0.1:{port}/",
+                tls=TlsConfig(world.ca, minimum_version=minimum),
+                proxy=None,
+                hop_timeout=0.5,
+            )
+            with pytest.raises(ConnectFailed) as caught:
+                await client.connect()
+            assert caught.value.hop is hop
+
+
+async def test_a_proxy_is_not_shown_the_certificate_for_the_server(world: World) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(world.server_file)
+    context.load_verify_locations(cadata=world.ca.decode())
+    context.verify_mode = ssl.CERT_OPTIONAL
+    seen: list[object] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        seen.append(writer.get_extra_info("peercert"))
+        writer.write(b"HTTP/1.1 403 No\r\n\r\n")
+        await writer.drain()
+
+    mine = TlsConfig(world.ca, certificate=world.certificate, key=world.key)
+    async with listening(refuse, context) as port:
+        url = f"https://127.0.0.1:{port}"
+        for proxy in (ProxyConfig(url), ProxyConfig(url, tls=mine)):
+            client = AsyncClient("wss://dps.test/", tls=mine, proxy=proxy)
+            with pytest.raises(ProxyRefused):
+                await client.connect()
+    assert not seen[0]
+    assert seen[1], "a certificate that is meant for the proxy is shown"
 
 
 def test_truststore_asks_the_operating_system(world: World) -> None:
