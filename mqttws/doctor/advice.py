@@ -126,10 +126,9 @@ def party_of(error: MqttwsError, hop: Hop | None) -> Party:
     if isinstance(error, HopTimedOut):
         return _SILENCES.get(hop, Party.NETWORK) if hop is not None else Party.NETWORK
     if isinstance(error, ConnectRefused):
-        return Party.SERVER if error.return_code == 1 else Party.HOST
+        return Party.SERVER if error.return_code == 1 else Party.HOST  # DPS says 3 to a wrong scope
     if isinstance(error, RegistrationRejected):
-        throttled = error.status == 429 or error.status >= 500
-        return Party.SERVER if throttled else Party.HOST
+        return Party.HOST  # 429 and 5xx are tried again until the time is over
     return Party.HOST if hop in (Hop.NAME, Hop.PROXY_NAME) else Party.SERVER
 
 
