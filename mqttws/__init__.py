@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from .net.store import MemoryStore
     from .net.sync import Client
     from .net.tls import TlsConfig
-    from .net.x509 import Tpm, X509Certificate
+    from .net.x509 import PreparedCertificate, Tpm, X509Certificate
     from .wire import Will
 
 _HOMES = {
@@ -115,7 +115,7 @@ _HOMES = {
     "net.hub": ("Assignment",),
     "net.proxy": ("ProxyConfig", "Login", "Challenge"),
     "net.tls": ("TlsConfig",),
-    "net.x509": ("X509Certificate", "Tpm"),
+    "net.x509": ("X509Certificate", "PreparedCertificate", "Tpm"),
     "wire": ("Will",),
 }
 """Where each public name lives."""
@@ -129,6 +129,7 @@ __all__ = [
     "provision_async",
     "SymmetricKey",
     "X509Certificate",
+    "PreparedCertificate",
     "Tpm",
     "Assignment",
     "AsyncClient",

@@ -120,7 +120,8 @@ class X509Certificate:
         if isinstance(tls, ssl.SSLContext):
             raise UsageError(
                 "an X.509 credential needs a TLS context of its own",
-                hint="give tls=TlsConfig(ca=...), or the certificate within the ssl.SSLContext",
+                hint="give tls=TlsConfig(ca=...); if the context shows the certificate already, use"
+                " PreparedCertificate",
             )
         context = (tls or TlsConfig()).new_context()
         load_client_certificate(context, self._chain_pem, *self._key)
@@ -154,6 +155,44 @@ class X509Certificate:
         return self
 
 
+class PreparedCertificate:
+    """A device whose certificate the ``ssl.SSLContext`` that is given as ``tls`` shows by itself.
+
+    For keys that never leave their hardware: OpenSSL's providers bring them into a context.
+
+    Args:
+        registration_id: the certificate's common name.
+    """
+
+    __slots__ = ("registration_id",)
+
+    def __init__(self, registration_id: str) -> None:
+        self.registration_id = check_registration_id(registration_id)
+
+    def digest(self, context: str) -> str:
+        """Return the registration id: what proves it is not known here."""
+        return f"prepared:{self.registration_id}"
+
+    def password(self, id_scope: str, unix_now: float) -> None:
+        """Return None: the certificate speaks in the TLS handshake, CONNECT has no password."""
+
+    def context(self, tls: Tls) -> ssl.SSLContext:
+        """Return ``tls``, which must be a ready context, untouched.
+
+        Raises:
+            UsageError: it is not one.
+        """
+        if not isinstance(tls, ssl.SSLContext):
+            raise UsageError(
+                "a PreparedCertificate needs tls=, an ssl.SSLContext that shows the certificate",
+                hint="or use X509Certificate, which takes the certificate's and the key's files",
+            )
+        return tls
+
+    def __repr__(self) -> str:
+        return f"PreparedCertificate({self.registration_id!r})"
+
+
 class Tpm:
     """TPM attestation, which DPS does not have over MQTT: making one says so.
 
@@ -164,7 +203,8 @@ class Tpm:
     def __init__(self, *args: object, **options: object) -> None:
         raise UnsupportedAttestation(
             "DPS has no TPM attestation over MQTT, only over HTTP and AMQP",
-            hint="register over HTTP or AMQP, or enroll the device with a key or a certificate",
+            hint="register over HTTP or AMQP, or enroll a certificate: its key may be in the TPM,"
+            " see PreparedCertificate",
         )
 
 

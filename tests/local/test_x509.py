@@ -8,10 +8,13 @@ import pytest
 from mqttws import (
     ConnectFailed,
     LocalDps,
+    PreparedCertificate,
     RegistrationRejected,
+    TlsConfig,
     UnsupportedAttestation,
     UsageError,
     X509Certificate,
+    provision_async,
 )
 from mqttws.errors import Hop
 from mqttws.local.x509 import DeviceAuthority
@@ -232,6 +235,31 @@ def test_a_ready_context_is_refused() -> None:
     device = ROOT.issue("sensor")
     with pytest.raises(UsageError, match="TLS context of its own"):
         X509Certificate(device.chain, device.key).context(ssl.create_default_context())
+
+
+async def test_a_context_that_shows_the_certificate_already_registers(
+    local_dps: LocalDps, tmp_path: Path
+) -> None:
+    async with local_dps:
+        device = FACTORY.issue("sensor")
+        local_dps.enroll(group("fleet", ROOT))
+        (tmp_path / "both.pem").write_bytes(device.chain + device.key)
+        context = ssl.create_default_context(cafile=str(local_dps.ca_file))
+        context.load_cert_chain(tmp_path / "both.pem")
+        credential = PreparedCertificate("sensor")
+        assigned = await provision_async(
+            local_dps.id_scope,
+            credential,
+            host=local_dps.host,
+            port=local_dps.wss_port,
+            tls=context,
+        )
+        assert assigned.device_id == "sensor"
+        assert credential.context(context) is context
+    assert repr(credential) == "PreparedCertificate('sensor')"
+    for tls in (None, TlsConfig()):
+        with pytest.raises(UsageError, match="shows the certificate"):
+            credential.context(tls)
 
 
 def test_tpm_says_why_not() -> None:
