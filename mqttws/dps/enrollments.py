@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, Literal, Protocol, TypeVar
 
 from ..errors import UsageError
-from .json_text import one_line, parse_json, shown
+from .json_text import parse_json, short_line, shown
 from .names import registration_id_fault
 from .sas import decode_key
 
@@ -351,7 +351,7 @@ class _Value:
         for name in self.value:
             if name not in allowed:
                 fault = f"unknown; expected one of {', '.join(sorted(allowed))}"
-                raise self.member(one_line(name)).fault(fault)
+                raise self.member(short_line(name)).fault(fault)
         return self
 
     def items(self, expected: str) -> list["_Value"]:

@@ -61,6 +61,8 @@ LONGEST_PAUSE = 30.0
 
 _SERVER_UNAVAILABLE = 3  # the one CONNACK code that may pass
 
+_TOO_BIG = 1009  # the WebSocket's close code for a message that will be no shorter the next time
+
 _CERTIFICATE_HINT = (
     "the connection ended right after this device's certificate had been shown: the service does "
     "not know its issuer. Check that the whole chain is sent, and that one of its certificates is "
@@ -287,6 +289,8 @@ def _may_pass(error: MqttwsError) -> bool:
         return error.return_code == _SERVER_UNAVAILABLE
     if isinstance(error, UpgradeRefused):
         return error.status in (0, 429) or error.status >= 500
+    if isinstance(error, ConnectionLost):
+        return error.close_code != _TOO_BIG
     return not isinstance(error, CertificateRejected | SubprotocolRefused)
 
 

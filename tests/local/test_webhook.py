@@ -18,6 +18,9 @@ from mqttws import (
 )
 from mqttws.local.webhook import ask_webhook
 
+from .device import device, hello, wish
+from .device import register as register_packet
+
 HUB = "local-hub.azure-devices.net"
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
@@ -87,6 +90,19 @@ async def test_the_webhook_chooses_the_hub_and_speaks_to_the_device(dps_state: A
     assert first["deviceRuntimeContext"]["currentIotHubHostName"] is None
     assert second["deviceRuntimeContext"]["currentIotHubHostName"] == hubs[1]
     assert KEY not in json.dumps(asked)
+
+
+async def test_a_payload_of_null_is_none(local_dps: LocalDps) -> None:
+    """Row 11: the Python SDK always sends one."""
+    answer = ok({"iotHubHostName": HUB, "payload": None})
+    async with webhook(lambda _: answer) as (url, asked), local_dps:
+        await register(local_dps, url)
+        async with device(local_dps) as peer:
+            await peer.send(hello(local_dps, "dev", KEY), wish())
+            await peer.send(register_packet(b'{"payload": null, "registrationId": "dev"}', qos=0))
+            while len(asked) < 2:
+                await asyncio.sleep(0.01)
+    assert [question["deviceRuntimeContext"]["payload"] for question in asked] == [None, None]
 
 
 @pytest.mark.parametrize(

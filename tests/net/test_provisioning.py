@@ -11,6 +11,7 @@ from mqttws import (
     LocalDps,
     MalformedAnswer,
     MqttwsError,
+    RegistrationRejected,
     RequestTimedOut,
     Step,
     SymmetricKey,
@@ -189,6 +190,23 @@ async def test_a_connection_closed_instead_of_an_answer_is_told(
         with pytest.raises(ConnectionLost) as caught:
             await provisioned(dps, dps.enroll_device("my-device"))
         assert caught.value.close_code == 1008
+
+
+async def test_an_answer_counts_though_the_connection_ends_with_it(
+    local_dps: LocalDps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 9: the real service drops the connection at some time after a 401."""
+    async with local_dps as dps:
+        handle = dps.service.handle
+
+        def instead(device: object, message: Message, qos: int, unix_now: float) -> list[Effect]:
+            return [*handle(device, message, qos, unix_now), Close("after 401")]  # type: ignore[arg-type]
+
+        monkeypatch.setattr(dps.service, "handle", instead)
+        dps.enroll_device("my-device")
+        with pytest.raises(RegistrationRejected) as refused:
+            await provisioned(dps, KEY)
+        assert refused.value.error_code == 401000
 
 
 async def test_a_connection_closed_between_two_polls_is_noticed_at_once(
