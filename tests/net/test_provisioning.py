@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from mqttws import (
     LocalDps,
     MalformedAnswer,
     MqttwsError,
+    ProvisioningSteps,
     RegistrationRejected,
     RequestTimedOut,
     Step,
@@ -73,6 +75,84 @@ async def test_every_step_is_told_when_it_begins_and_when_it_has_ended(
         "200 assigned",
     ]
     assert all(step.seconds >= 0 and step.to_json()["outcome"] == "ok" for step in steps[1::2])
+
+
+def options_for(dps: LocalDps) -> dict[str, Any]:
+    return {
+        "host": dps.host,
+        "port": dps.wss_port,
+        "tls": TlsConfig(ca=dps.ca_file, only_ca=True),
+    }
+
+
+async def test_steps_can_be_iterated_over_and_end_in_the_assignment(local_dps: LocalDps) -> None:
+    watched: list[Step] = []
+    async with local_dps as dps:
+        credential = SymmetricKey("my-device", dps.enroll_device("my-device"))
+        options = options_for(dps) | {"on_step": watched.append}
+        steps = ProvisioningSteps(dps.id_scope, credential, **options)
+        with pytest.raises(UsageError, match="async with"):
+            await anext(steps)
+        async with steps:
+            with pytest.raises(UsageError, match="has not ended"):
+                _ = steps.assignment
+            told = [(step.name, step.outcome) async for step in steps]
+            assert [step async for step in steps] == []
+    names = ["name", "tcp", "tls", "upgrade", "connect", "subscribe", "register", "poll"]
+    assert told == [(name, outcome) for name in names for outcome in ("open", "ok")]
+    assert [step.name for step in watched[::2]] == names
+    assert steps.assignment.device_id == "my-device"
+    with pytest.raises(UsageError, match="new ProvisioningSteps"):
+        async with steps:
+            pass
+
+
+async def test_a_failure_comes_after_its_step(local_dps: LocalDps) -> None:
+    async with local_dps as dps:
+        dps.enroll_device("my-device")
+        told: list[str] = []
+        steps = ProvisioningSteps(dps.id_scope, SymmetricKey("my-device", KEY), **options_for(dps))
+
+        async def walk() -> None:
+            async with steps:
+                async for step in steps:
+                    told.append(step.outcome)
+
+        with pytest.raises(RegistrationRejected):
+            await walk()
+        assert told[-1] == "RegistrationRejected"
+        with pytest.raises(RegistrationRejected):
+            _ = steps.assignment
+
+
+@pytest.mark.parametrize("leave_at", ["tcp", "tls", "connect", "register", "poll"])
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_whoever_leaves_early_leaves_nothing_behind(
+    local_dps: LocalDps, leave_at: str, cancelled: bool
+) -> None:
+    async with local_dps as dps:
+        dps.service.assigning_polls = 10**9
+        credential = SymmetricKey("my-device", dps.enroll_device("my-device"))
+        reached = asyncio.Event()
+
+        async def walk() -> None:
+            async with ProvisioningSteps(dps.id_scope, credential, **options_for(dps)) as steps:
+                async for step in steps:
+                    if step.name == leave_at:
+                        reached.set()
+                        if not cancelled:
+                            break
+            with pytest.raises(UsageError, match="has not ended"):
+                _ = steps.assignment
+
+        task = asyncio.create_task(walk())
+        await reached.wait()
+        if cancelled:
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        else:
+            await task
 
 
 def test_the_synchronous_form_is_the_same(dps_state: object) -> None:
