@@ -55,7 +55,7 @@ as JSON, for devices that send one to the enrollment's custom allocation:
   registration_id,key,payload
   device-1,AAECAwQ...,"{""model"": 7}"
 
-
+\b
 Environment:
   MQTTWS_KEY_PASSWORD  of the private keys, if they are encrypted: one for all
 
