@@ -155,22 +155,6 @@ async def test_whoever_leaves_early_leaves_nothing_behind(
             await task
 
 
-def test_the_synchronous_form_is_the_same(dps_state: object) -> None:
-    async def serve_and_call() -> Assignment:
-        async with LocalDps(state=dps_state, retry_after=0) as dps:  # type: ignore[arg-type]
-            key = dps.enroll_device("my-device")
-            return await asyncio.to_thread(
-                provision,
-                dps.id_scope,
-                SymmetricKey("my-device", key),
-                host=dps.host,
-                port=dps.wss_port,
-                tls=TlsConfig(ca=dps.ca_file),
-            )
-
-    assert asyncio.run(serve_and_call()).device_id == "my-device"
-
-
 async def test_the_synchronous_form_says_so_inside_a_running_loop() -> None:
     with pytest.raises(UsageError) as caught:
         provision("0ne00", SymmetricKey("my-device", KEY))
