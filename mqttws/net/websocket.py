@@ -77,9 +77,17 @@ class WebSocketStream:
         self._take(self._protocol.events_received())
 
     def _take(self, events: Sequence[Event]) -> None:
+        # What one read brought is decoded together: frames mean nothing to MQTT [MQTT-6.0.0-2].
+        parts: list[bytes | bytearray | memoryview] = []
         for event in events:
-            if isinstance(event, Frame):
-                self._on_frame(event)
+            if type(event) is Frame:
+                opcode = event.opcode
+                if opcode is Opcode.BINARY or opcode is Opcode.CONT:
+                    parts.append(event.data)
+                else:
+                    self._hand_over(parts)  # before what follows them ends the connection
+                    self._on_frame(event)
+        self._hand_over(parts)
         self._flush()
         if self._protocol.parser_exc is not None:
             self._end(
@@ -163,11 +171,14 @@ class WebSocketStream:
 
     # Inside
 
+    def _hand_over(self, parts: list[bytes | bytearray | memoryview]) -> None:
+        data = b"".join(parts)
+        parts.clear()
+        if data and self._receiver is not None:
+            self._receiver.data_received(data)
+
     def _on_frame(self, frame: Frame) -> None:
-        if frame.opcode is Opcode.BINARY or frame.opcode is Opcode.CONT:
-            if self._receiver is not None and frame.data:
-                self._receiver.data_received(bytes(frame.data))
-        elif frame.opcode is Opcode.TEXT:  # [MQTT-6.0.0-1]
+        if frame.opcode is Opcode.TEXT:  # [MQTT-6.0.0-1]
             self._protocol.fail(CloseCode.UNSUPPORTED_DATA, "MQTT needs binary frames")
             self._end(
                 ProtocolError(
