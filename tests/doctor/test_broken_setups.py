@@ -17,8 +17,6 @@ from cryptography.hazmat.primitives import serialization
 
 from mqttws import Hop, LocalDps, Report, SymmetricKey, TlsConfig, diagnose_async
 from mqttws.doctor.report import Party
-from mqttws.dps.service import Answer, Device, Effect
-from mqttws.dps.topics import Message
 from mqttws.local import certificates
 from mqttws.local.certificates import make_ca, make_server_certificate, prepare_certificates
 
@@ -325,15 +323,10 @@ async def test_bad_key(dps: LocalDps, files: Path) -> None:
     found(report, Hop.REGISTER, Party.HOST, "401", "key")
 
 
-async def test_throttled(dps: LocalDps, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def handle(device: Device, message: Message, qos: int, unix_now: float) -> list[Effect]:
-        request = message.topic.partition("$rid=")[2]
-        body = json.dumps({"errorCode": 429001, "message": "throttled", "trackingId": "t"})
-        return [Answer(Message(f"$dps/registrations/res/429/?$rid={request}", body.encode()), "")]
-
+async def test_throttled(dps: LocalDps, files: Path) -> None:
     async with dps:
         key = dps.enroll_device("my-device")
-        monkeypatch.setattr(dps.service, "handle", handle)
+        dps.fault("answer", "my-device", status=429, retry_after=1, times=None)
         report = await examine(
             dps.wss_port,
             files,
@@ -341,7 +334,8 @@ async def test_throttled(dps: LocalDps, files: Path, monkeypatch: pytest.MonkeyP
             credential=SymmetricKey("my-device", key),
             timeout=2.5,
         )
-    found(report, Hop.REGISTER, Party.SERVER, "429", "throttled")
+    found(report, Hop.REGISTER, Party.SERVER, "429", "DPS is throttled (429)")
+    assert report.advice[0].startswith("DPS is throttled")
 
 
 def under_another_clock(shift: str, files: Path, dps: LocalDps, key: str) -> dict[str, object]:
