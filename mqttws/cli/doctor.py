@@ -26,6 +26,7 @@ from .common import (
     print_line,
     proxy_option,
     read_key,
+    reported,
 )
 
 _CODES = "\n".join(f"  {hop.exit_code:<4} {hop.value}" for hop in mqttws.Hop)
@@ -110,12 +111,6 @@ def doctor(
     with DPS too. After a failure other ways are tried, to tell "blocked" from
     "down". Nothing that is printed is a secret.
     """
-    credential = None
-    if (id_scope is None) != (registration_id is None):
-        raise mqttws.UsageError("--id-scope and --registration-id belong together")
-    if registration_id is not None:
-        build = mqttws.SymmetricKey.from_group_key if group_key else mqttws.SymmetricKey
-        credential = build(registration_id, read_key(key_file))
     progress = Progress(shown=not as_json, err=False)
 
     def on_step(step: mqttws.Step) -> None:
@@ -123,26 +118,33 @@ def doctor(
         if step.ended is not None and not as_json:
             _print_facts(step)
 
-    path = path or WEBSOCKET_PATH
-    if not as_json:
-        for line in describe_settings(
-            make_target(transport, host, port, path), proxy or ENVIRONMENT
-        ):
-            print_line(f"on this host   {line}", "dim")
-        print_line()
-        print_line(STEP_HEADER, "dim")
-    report = mqttws.diagnose(
-        host,
-        port=port,
-        path=path,
-        transport=transport,
-        proxy=proxy or ENVIRONMENT,
-        tls=mqttws.TlsConfig(ca=ca),
-        id_scope=id_scope,
-        credential=credential,
-        timeout=timeout,
-        on_step=on_step,
-    )
+    with reported(progress, as_json=as_json):
+        credential = None
+        if (id_scope is None) != (registration_id is None):
+            raise mqttws.UsageError("--id-scope and --registration-id belong together")
+        if registration_id is not None:
+            build = mqttws.SymmetricKey.from_group_key if group_key else mqttws.SymmetricKey
+            credential = build(registration_id, read_key(key_file))
+        path = path or WEBSOCKET_PATH
+        if not as_json:
+            for line in describe_settings(
+                make_target(transport, host, port, path), proxy or ENVIRONMENT
+            ):
+                print_line(f"on this host   {line}", "dim")
+            print_line()
+            print_line(STEP_HEADER, "dim")
+        report = mqttws.diagnose(
+            host,
+            port=port,
+            path=path,
+            transport=transport,
+            proxy=proxy or ENVIRONMENT,
+            tls=mqttws.TlsConfig(ca=ca),
+            id_scope=id_scope,
+            credential=credential,
+            timeout=timeout,
+            on_step=on_step,
+        )
     if as_json:
         print_json(report.to_json())
     else:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ..errors import CertificateFacts, CertificateRejected, Hop, MqttwsError
+from ..errors import CertificateFacts, CertificateRejected, Hop, MqttwsError, one_line
 from .failures import translate
 from .stream import ByteStream
 from .tls import public_organisations
@@ -92,12 +92,12 @@ def parse_certificate(der: bytes) -> CertificateFacts:
     names: list[str] = []
     try:
         alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        names = [str(general.value) for general in alternatives.value]
+        names = [one_line(str(general.value)) for general in alternatives.value]
     except x509.ExtensionNotFound:
         pass
     return CertificateFacts(
-        certificate.subject.rfc4514_string(),
-        certificate.issuer.rfc4514_string(),
+        one_line(certificate.subject.rfc4514_string()),
+        one_line(certificate.issuer.rfc4514_string()),
         tuple(names),
         certificate.not_valid_before_utc,
         certificate.not_valid_after_utc,
@@ -184,5 +184,7 @@ def _flat(name: object) -> str:
     """Return a name as Python's ``getpeercert`` has it in one line, most specific first."""
     parts = name if isinstance(name, tuple) else ()
     return ",".join(
-        f"{_SHORT.get(key, key)}={value}" for part in reversed(parts) for key, value in part
+        f"{_SHORT.get(key, key)}={one_line(value)}"
+        for part in reversed(parts)
+        for key, value in part
     )

@@ -289,16 +289,22 @@ def _refusal(data: bytearray) -> Response | None:
     head = parse_head(data)
     if head is None or head.status in (0, 101):
         return None
-    return Response(head.status, head.reason, Headers(head.headers))
+    useful = [(name, head.values(name)) for name in map(str.lower, _TELLING)]
+    headers = Headers((name, ascii(values[0])[1:-1]) for name, values in useful if values)
+    return Response(head.status, one_line(head.reason), headers)
+
+
+_TELLING = ("Server", "Via", "Date", "Sec-WebSocket-Protocol")
+"""Headers that tell who answered, and what time it is there."""
 
 
 def _note(response: Response, facts: dict[str, str] | None) -> None:
     if facts is None:
         return
     facts["status"] = f"{response.status_code} {response.reason_phrase}".strip()
-    for name in ("Server", "Via", "Date", "Sec-WebSocket-Protocol"):
+    for name in _TELLING:
         if values := response.headers.get_all(name):
-            facts[name.lower()] = values[0][:200]
+            facts[name.lower()] = one_line(values[0][:200])
 
 
 def _upgrade_error(response: Response | None, error: Exception | None) -> MqttwsError:

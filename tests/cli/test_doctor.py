@@ -141,3 +141,10 @@ def test_what_cannot_be_right_is_a_usage_error(words: list[str]) -> None:
     done = run("doctor", "127.0.0.1", *words)
     assert done.returncode == 2
     assert done.stderr.startswith("mqttws: ")
+
+
+def test_what_cannot_be_right_is_json_too_where_that_is_asked_for() -> None:
+    done = run("doctor", "127.0.0.1", "--proxy", "ftp://x", "--json")
+    assert done.returncode == 2
+    found = json.loads(done.stdout)
+    assert (found["status"], found["error"], found["hop"]) == ("error", "UsageError", None)

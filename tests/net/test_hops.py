@@ -332,6 +332,20 @@ async def test_a_refusal_is_told_though_its_page_never_ends(
     assert (error.status, error.reason) == (403, "Forbidden")
 
 
+async def test_a_servers_words_cannot_write_on_the_terminal(certificates: Certificates) -> None:
+    answer = b"HTTP/1.1 403 \x1b[2J\x9b2J\r\nServer: \x1b]0;x\x07\r\n\r\n"
+    steps: list[Step] = []
+    async with listening(says(answer, then_close=False), certificates.server()) as port:
+        client = AsyncClient(
+            f"wss://127.0.0.1:{port}/", tls=TlsConfig(certificates.ca_file), on_step=steps.append
+        )
+        with pytest.raises(UpgradeRefused) as caught:
+            await client.connect()
+    assert steps[-1].facts["server"] == "\\x1b]0;x\\x07"
+    shown = str(caught.value) + caught.value.reason + "".join(steps[-1].facts.values())
+    assert shown.isprintable()
+
+
 @pytest.mark.parametrize("flood", [b"X: y\r\n", b"x" * 1000])
 async def test_an_answer_whose_head_never_ends_is_left(
     certificates: Certificates, flood: bytes

@@ -1,6 +1,7 @@
 """What stands between a device and its server, against the real programs."""
 
 import asyncio
+import importlib.util
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -26,6 +27,7 @@ from mqttws.net import certificate, dial
 from mqttws.net import tls as tls_module
 from mqttws.net.dial import parse_url
 
+from ..conftest import peer_missing
 from . import programs
 from .programs import Program, free_port
 
@@ -78,6 +80,27 @@ async def test_a_proxys_ca_is_added_to_the_systems(
             alone = TlsConfig(ca=ca_file, only_ca=True)
             with pytest.raises(CertificateRejected):
                 await provision_at(local_dps, port, "alone", proxy=None, tls=alone)
+
+
+async def test_a_store_of_the_operating_systems_that_has_the_proxys_ca_will_do(
+    local_dps: LocalDps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if importlib.util.find_spec("truststore") is None:
+        peer_missing("truststore is not installed")
+    with programs.mitmproxy() as (proxy, ca_file):
+        monkeypatch.setenv("SSL_CERT_FILE", str(ca_file))
+        monkeypatch.setattr(tls_module, "_contexts", {})
+        async with local_dps:
+            assert local_dps.wss_port
+            for number, trust in enumerate((TlsConfig(truststore=True), None)):
+                await provision_at(
+                    local_dps,
+                    local_dps.wss_port,
+                    f"device-{number}",
+                    proxy=f"http://127.0.0.1:{proxy.port}",
+                    tls=trust,
+                )
+            await proxy.wait_for_log("websocket")
 
 
 async def test_mitmproxy_is_named_where_its_ca_is_not_known(local_dps: LocalDps) -> None:

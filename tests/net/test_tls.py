@@ -396,6 +396,19 @@ async def test_a_client_that_shows_nothing_is_not_told_of_its_certificate(world:
             assert ("probably refused it" in caught.value.hint) is told
 
 
+def test_a_certificates_names_cannot_write_on_the_terminal() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "\x1b[2J\n\u202e")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), 7, now, now)
+        .sign(key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.DER)
+    )
+    facts = certificate_module.parse_certificate(made)
+    assert (facts.subject + facts.issuer).isprintable()
+
+
 # The chain that a server has proved itself with
 
 
