@@ -261,7 +261,7 @@ def read_file(file: str, what: str) -> str:
 
 def print_json(value: Mapping[str, object]) -> None:
     """Print one JSON object in one line on standard output."""
-    with _writing(sys.stdout):
+    with writing(sys.stdout):
         click.echo(json.dumps(value))
 
 
@@ -292,12 +292,12 @@ def print_assignment(assignment: Assignment) -> None:
 
 def _print(console: Console, line: Text) -> None:
     # Never wrapped: a line of ours is one line for whoever reads it, human or program.
-    with _writing(console.file):
+    with writing(console.file):
         console.print(line, soft_wrap=True, highlight=False)
 
 
 @contextmanager
-def _writing(stream: IO[str]) -> Iterator[None]:
+def writing(stream: IO[str]) -> Iterator[None]:
     """Turn what can go wrong with our output into an error of ours; a broken pipe is click's."""
     try:
         yield

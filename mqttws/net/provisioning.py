@@ -23,7 +23,6 @@ from ..errors import (
     ConnectionLost,
     ConnectRefused,
     Hop,
-    HopTimedOut,
     MqttwsError,
     SubprotocolRefused,
     UpgradeRefused,
@@ -33,6 +32,7 @@ from .assignments import AssignmentFile
 from .client import AsyncClient, ReceivedMessage
 from .credentials import Credential, TlsCredential
 from .dial import make_target
+from .failures import is_cut_off
 from .hops import REQUESTS, OnStep, Step, Walk
 from .hub import Assignment
 from .proxy import ENVIRONMENT, ProxyChoice
@@ -244,7 +244,7 @@ async def provision_async(
         error.hint = _REFUSALS.get(error.return_code, error.hint)
         raise
     except ConnectFailed as error:
-        if certified and _is_cut_off(error):
+        if certified and is_cut_off(error):
             error.hint = _CERTIFICATE_HINT
         raise
     if file is not None:
@@ -384,15 +384,6 @@ def _may_pass(error: MqttwsError) -> bool:
     if isinstance(error, ConnectionLost):
         return error.close_code != _TOO_BIG
     return not isinstance(error, CertificateRejected | SubprotocolRefused)
-
-
-def _is_cut_off(error: ConnectFailed) -> bool:
-    """Tell whether the server left without a word, as TLS 1.3 has it refuse a certificate."""
-    if isinstance(error, CertificateRejected | HopTimedOut | SubprotocolRefused):
-        return False
-    if isinstance(error, UpgradeRefused):
-        return error.status == 0
-    return error.hop in (Hop.TLS, Hop.CONNECT)
 
 
 async def _register(client: AsyncClient, registration: Registration, walk: Walk) -> Assignment:
