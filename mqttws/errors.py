@@ -37,6 +37,18 @@ from datetime import datetime
 from enum import Enum
 from typing import ClassVar
 
+SHOWN_LENGTH = 100
+"""How many characters of a value from elsewhere an error or a log line shows."""
+
+
+def shown(value: object) -> str:
+    """Return a value from elsewhere for an error or a log: one line, quoted, ASCII, shortened."""
+    try:
+        text = ascii(value)
+    except Exception:  # a number of thousands of digits, or an object that cannot be shown
+        text = f"a {type(value).__name__} that cannot be shown"
+    return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}..."
+
 
 def one_line(text: str) -> str:
     """Return text from elsewhere so that it can stand in one line of a log or an error.

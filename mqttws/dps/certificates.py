@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from .json_text import shown
+from ..errors import shown
 
 
 @dataclass(frozen=True, slots=True)

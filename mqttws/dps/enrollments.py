@@ -16,8 +16,8 @@ from functools import cached_property
 from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from ..errors import UsageError
-from .json_text import parse_json, short_line, shown
+from ..errors import UsageError, shown
+from .json_text import parse_json, short_line
 from .names import registration_id_fault
 from .sas import decode_key
 

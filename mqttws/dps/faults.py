@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-from ..errors import UsageError
-from .json_text import shown
+from ..errors import UsageError, shown
 
 Kind = Literal[
     "answer",

@@ -6,10 +6,7 @@ Knows how values lie in bytes. Does not know what any body means.
 import json
 from typing import Any, NoReturn
 
-from ..errors import one_line
-
-SHOWN_LENGTH = 120
-"""How many characters of a foreign text an error or a log line shows."""
+from ..errors import SHOWN_LENGTH, one_line
 
 
 def build_json(value: object) -> bytes:
@@ -44,12 +41,6 @@ def parse_json(data: bytes | str) -> Any:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
-
-
-def shown(value: object) -> str:
-    """Return a foreign value for a log or an error: one line, printable, quoted, shortened."""
-    text = ascii(value)
-    return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}..."
 
 
 def short_line(text: str) -> str:

@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
-from ..errors import UsageError
-from .json_text import shown
+from ..errors import UsageError, shown
 
 MIN_KEY_SIZE = 16
 MAX_KEY_SIZE = 64

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import UsageError, shown
 from .certificates import Chain, chain_fault
 from .enrollments import (
     EnrollmentGroup,
@@ -29,7 +29,7 @@ from .enrollments import (
     ReprovisionPolicy,
     enrollment_to_json,
 )
-from .json_text import build_json, parse_json, shown
+from .json_text import build_json, parse_json
 from .names import parse_username, registration_id_fault
 from .sas import WRONG_SIGNATURE, derive_device_key, token_fault
 from .throttle import Throttle

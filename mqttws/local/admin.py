@@ -29,9 +29,9 @@ from ..dps.enrollments import (
     parse_enrollments,
 )
 from ..dps.faults import parse_fault
-from ..dps.json_text import build_json, parse_json, shown
+from ..dps.json_text import build_json, parse_json
 from ..dps.service import assigned_state, error_body, new_etag, timestamp
-from ..errors import UsageError
+from ..errors import UsageError, shown
 from .dps import LocalDps
 
 try:

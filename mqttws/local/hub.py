@@ -15,10 +15,9 @@ from typing import Self
 
 from ..dps.certificates import Chain, chain_fault
 from ..dps.enrollments import EnrollmentGroup, IndividualEnrollment, RegistrationRecord
-from ..dps.json_text import shown
 from ..dps.sas import derive_device_key, hub_token_fault
 from ..dps.topics import Message
-from ..errors import ProtocolError, UsageError
+from ..errors import ProtocolError, UsageError, shown
 from ..hub.topics import (
     DESIRED_FILTER,
     METHODS_FILTER,

@@ -52,6 +52,10 @@ class TrustAnchors:
     def __init__(self, context: ssl.SSLContext) -> None:
         context.verify_mode = ssl.CERT_OPTIONAL
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME
+        # A ticket does not bring the chain back: a device that resumed its session by one would
+        # stand there without any certificate.
+        context.options |= ssl.OP_NO_TICKET
+        context.num_tickets = 0
         self._context = context
         self._anchors: dict[bytes, x509.Certificate] = {}
 

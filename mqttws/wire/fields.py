@@ -5,7 +5,7 @@ Knows how one field lies in bytes (MQTT 3.1.1 sections 1.5 and 2.2.3). Does not 
 
 from typing import Final
 
-from ..errors import MalformedPacket, UsageError
+from ..errors import MalformedPacket, UsageError, shown
 from .given import Given
 
 
@@ -24,19 +24,6 @@ MAX_FIELD_SIZE: Final = 65_535
 
 Fault = tuple[str, str, str]
 """What is wrong with a value: the rule's id, what was found, what is allowed."""
-
-
-MAX_SHOWN: Final = 100
-"""How many characters of a faulty value an error shows."""
-
-
-def shown(value: object) -> str:
-    """Return a faulty value for an error's sentence: shortened, and whatever its ``repr`` does."""
-    try:
-        text = repr(value)
-    except Exception:  # a number of thousands of digits, or an object that cannot be shown
-        text = f"a {type(value).__name__} that cannot be shown"
-    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
 
 
 class FieldReader:

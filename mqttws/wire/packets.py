@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from struct import Struct
 from typing import Any, Final, Self
 
-from ..errors import MalformedPacket, UsageError
+from ..errors import MalformedPacket, UsageError, shown
 from .fields import (
     COMPILED,
     MAX_REMAINING_LENGTH,
@@ -27,7 +27,6 @@ from .fields import (
     encode_remaining_length,
     encode_text,
     frame_text,
-    shown,
     usage_error,
 )
 from .given import Given, compiled_class

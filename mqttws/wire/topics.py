@@ -3,7 +3,8 @@
 Knows MQTT 3.1.1 section 4.7. Does not know packets, sessions or who subscribed to what.
 """
 
-from .fields import MAX_FIELD_SIZE, Fault, shown
+from ..errors import shown
+from .fields import MAX_FIELD_SIZE, Fault
 from .given import Given
 
 

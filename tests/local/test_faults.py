@@ -163,7 +163,7 @@ def test_bad_json_is_an_error_of_its_own(local_dps: RunningDps) -> None:
 def test_no_answer_is_noticed(local_dps: RunningDps) -> None:
     local_dps.fault("silence")
     with pytest.raises(RequestTimedOut):
-        registered(local_dps, hop_timeout=0.5)
+        registered(local_dps, hop_timeout=1.0)
 
 
 @pytest.mark.parametrize("transport", ["wss", "mqtts"])
@@ -180,7 +180,7 @@ async def test_a_device_that_leaves_during_a_delay_leaves_nothing(
     async with here as dps:
         dps.fault(kind, seconds=60)
         with pytest.raises(RequestTimedOut):
-            await register(dps, hop_timeout=0.3)
+            await register(dps, hop_timeout=1.0)
 
 
 def test_an_expired_service_certificate_is_told_once(local_dps: RunningDps) -> None:

@@ -1,5 +1,7 @@
 """Devices that prove themselves with certificates, over real TLS."""
 
+import asyncio
+import socket
 import ssl
 from pathlib import Path
 
@@ -19,7 +21,10 @@ from mqttws import (
 from mqttws.errors import Hop
 from mqttws.local.x509 import DeviceAuthority
 from mqttws.net.x509 import Tpm
+from mqttws.wire import Connect, Decoder, Publish, encode
 
+from .device import register as by_hand
+from .device import wish
 from .x509_world import HOUR, LateCertificate, group, individual, register
 
 ROOT = DeviceAuthority.root()
@@ -183,6 +188,41 @@ async def test_a_device_with_a_key_needs_no_certificate(local_dps: LocalDps) -> 
             tls=TlsConfig(ca=local_dps.ca_file, only_ca=True),
         )
     assert assignment.device_id == "keyed"
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_device_that_would_resume_its_tls_session_shows_its_chain_again(
+    local_dps: LocalDps, tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    """A resumed session knows no chain: the service would see a device without a certificate."""
+    device = LINE.issue("sensor")
+    (tmp_path / "device.pem").write_bytes(device.chain + device.key)
+
+    def come_twice(dps: LocalDps) -> list[str]:
+        context = ssl.create_default_context(cafile=str(dps.ca_file))
+        context.load_cert_chain(tmp_path / "device.pem")
+        context.maximum_version = version
+        session = None
+        topics = []
+        for _ in range(2):
+            plain = socket.create_connection((dps.host, dps.mqtts_port or 0), timeout=20)
+            with context.wrap_socket(plain, server_hostname=dps.host, session=session) as stream:
+                username = f"{dps.id_scope}/registrations/sensor/api-version=2019-03-31"
+                hello = Connect("sensor", username=username)
+                for packet in (hello, wish(), by_hand(qos=0)):
+                    stream.sendall(encode(packet))
+                decoder = Decoder()
+                while not isinstance(packet := decoder.next_packet(), Publish):
+                    if packet is None:
+                        decoder.feed(stream.recv(65536))
+                topics.append(packet.topic)
+                session = stream.session
+        return topics
+
+    async with local_dps as dps:
+        dps.enroll(group("fleet", ROOT))
+        topics = await asyncio.to_thread(come_twice, dps)
+    assert topics == ["$dps/registrations/res/202/?$rid=1&retry-after=0"] * 2
 
 
 # The credential
