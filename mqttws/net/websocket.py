@@ -9,13 +9,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidMessage, NegotiationError
 from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import Event, State
-from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
@@ -29,6 +29,9 @@ from ..errors import (
     one_line,
 )
 from .stream import CLOSE_TIMEOUT, ByteStream, Receiver
+
+if TYPE_CHECKING:
+    from websockets.server import ServerProtocol
 
 SUBPROTOCOL = "mqtt"
 """The name registered with IANA for MQTT 3.1.1 over WebSocket (WS-8)."""
@@ -50,7 +53,7 @@ class WebSocketStream:
     def __init__(
         self,
         stream: ByteStream,
-        protocol: ClientProtocol | ServerProtocol,
+        protocol: "ClientProtocol | ServerProtocol",
         early: Sequence[Event] = (),
     ) -> None:
         self._stream = stream
@@ -351,6 +354,8 @@ async def accept_websocket(
     Raises:
         UpgradeRefused: the request was not acceptable; it has been answered.
     """
+    from websockets.server import ServerProtocol
+
     protocol = ServerProtocol(
         subprotocols=[Subprotocol(SUBPROTOCOL)],
         select_subprotocol=_select_subprotocol,
@@ -381,7 +386,7 @@ async def accept_websocket(
 
 
 async def _read_request(
-    stream: ByteStream, protocol: ServerProtocol
+    stream: ByteStream, protocol: "ServerProtocol"
 ) -> tuple[Request | None, list[Event]]:
     """Return the request (None if it is not HTTP) and the frames that came right behind it."""
     while True:
@@ -397,7 +402,7 @@ async def _read_request(
 
 
 def _select_subprotocol(
-    protocol: ServerProtocol, offered: Sequence[Subprotocol]
+    protocol: "ServerProtocol", offered: Sequence[Subprotocol]
 ) -> Subprotocol | None:
     for token in offered:
         if token.lower() == SUBPROTOCOL:
