@@ -162,7 +162,7 @@ class AsyncClient:
     @property
     def url(self) -> str:
         """The URL that is tried first: of several, the one that worked."""
-        return self._engine.targets[0].url
+        return self._engine.connector.targets[0].url
 
     @property
     def state(self) -> ClientState:
@@ -187,7 +187,7 @@ class AsyncClient:
             StoreFailed: the store cannot be opened.
             UsageError: the client is connected, or was.
         """
-        return await self._engine.connect(self._engine.walk())
+        return await self._engine.connect(self._engine.connector.walk())
 
     async def connect_along(self, walk: Walk) -> bool:
         """Open the connection as one part of a longer walk; otherwise like ``connect``."""

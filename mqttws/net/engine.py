@@ -1,21 +1,17 @@
 """What keeps a client going: the session, its store, one link after another, and the state.
 
-Connects again with back-off, resumes or renews the session, and holds the server back while the
-application does not keep up. Does not know what an application's calls look like.
+Resumes or renews the session on each link, and holds the server back while the application does
+not keep up. Does not know what an application's calls look like, nor how a connection is come by.
 """
 
 import asyncio
-import inspect
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from ..errors import (
-    CertificateRejected,
     ConnectFailed,
     ConnectionLost,
-    ConnectRefused,
     Hop,
     MqttwsError,
     QueueFull,
@@ -26,13 +22,12 @@ from ..errors import (
 from ..protocol import ClientProtocol, MessageReceived, Session, State
 from ..wire import REFUSED, Connect, Subscription
 from . import clock
-from .backoff import Backoff
-from .dial import dial_first
+from .connector import Connector
 from .hops import Walk
 from .inbox import Inbox, MessageStream, ReceivedMessage, logger
 from .journal import CLOSE_TIMEOUT, Journal
 from .link import Link
-from .options import ClientState, Options, password_bytes
+from .options import ClientState, Options
 from .outgoing import Outgoing, Waits
 from .receipt import Delivery
 from .store import MemoryStore, Step, Stored
@@ -56,6 +51,7 @@ class Engine:
         link: the connection over which messages can be sent now; None without one.
         outgoing: publishes that have not ended.
         inbox: messages that wait for the application.
+        connector: opens the connections.
     """
 
     def __init__(self, options: Options) -> None:
@@ -65,15 +61,14 @@ class Engine:
         self.outgoing = Outgoing(options.max_outgoing)
         self.inbox = Inbox(self._on_left)
         self.subscriptions: dict[str, int] = {}
+        self.connector = Connector(options)
         self._options = options
-        self.targets = options.targets
         self._session = Session()
         self._epoch = 0
         self._journal: Journal | None = None
         self._waits = Waits(options.request_timeout, self.regulate)
         self._answers = 0  # other waits for the server
         self._opening: Link | None = None
-        self._attempts = 0
         self._reconnecting: asyncio.Task[None] | None = None
         self._for_link: list[asyncio.Future[None]] = []
         self._endings: set[asyncio.Task[None]] = set()
@@ -341,60 +336,28 @@ class Engine:
         self.link = None
         if error is None or self.state is ClientState.CLOSED:
             return
-        backoff = self._options.reconnect
-        if backoff is None:
+        if not self.connector.note_loss(clock.now() - link.opened_at):
             self._end(error)
             return
-        if clock.now() - link.opened_at > backoff.ceiling(self._attempts):
-            self._attempts = 0  # it was a good connection
         self._set_state(ClientState.RECONNECTING, error)
-        self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect(backoff))
+        self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect())
 
     # Inside: connecting
 
-    async def _reconnect(self, backoff: Backoff) -> None:
+    async def _reconnect(self) -> None:
         """Try until there is a connection, or a reason to give up."""
-        tried_anew = False
-        while True:
-            await clock.sleep(backoff.wait(self._attempts))
-            self._attempts += 1
-            try:
-                await self._attempt(self.walk())
-            except MqttwsError as error:
-                reason: MqttwsError = error
-            else:
-                return
-            if _is_fatal(reason):
-                stale = callable(self._options.password) and _is_about_credential(reason)
-                if tried_anew or not stale:
-                    self._end(reason)
-                    return
-                tried_anew = True
-            self._set_state(ClientState.RECONNECTING, reason)
-
-    def walk(self) -> Walk:
-        """Return a walk with the client's time limits."""
-        options = self._options
-        return Walk(
-            timeout=options.connect_timeout,
-            hop_timeout=options.hop_timeout,
-            on_step=options.on_step,
+        reason = await self.connector.try_again(
+            self._attempt, partial(self._set_state, ClientState.RECONNECTING)
         )
+        if reason is not None:
+            self._end(reason)
 
     async def _attempt(self, walk: Walk) -> bool:
         """Open a connection, and bring the session up on it; return whether it was present."""
-        options = self._options
-        taken, stream = await dial_first(
-            self.targets,
-            walk,
-            tls=options.tls,
-            proxy=options.proxy,
-            max_message_size=max(4 * options.max_packet_size, 1024 * 1024),
-        )
-        self.targets.sort(key=lambda target: target is not taken)
+        stream = await self.connector.dial(walk)
         try:
-            async with walk.hop(Hop.CONNECT, options.connect.client_id) as step:
-                connect = await self._connect_packet()
+            async with walk.hop(Hop.CONNECT, self._options.connect.client_id) as step:
+                connect = await self.connector.connect_packet()
                 link = self._new_link(connect)
                 session_present = await link.open(stream)
                 step.detail = "CONNACK 0, accepted"
@@ -410,26 +373,6 @@ class Engine:
         finally:
             self._opening = None
         return session_present
-
-    async def _connect_packet(self) -> Connect:
-        """Return CONNECT with the password that is valid now."""
-        password = self._options.password
-        if not callable(password):
-            return self._options.connect
-        try:
-            found = password()
-            secret = await found if inspect.isawaitable(found) else found
-            connect = replace(self._options.connect, password=password_bytes(secret))
-            connect.encode()
-        except MqttwsError:
-            raise
-        except Exception as error:
-            raise ConnectFailed(
-                f"connect: the function for the password failed: {type(error).__name__}",
-                hop=Hop.CONNECT,
-                hint="see the chained error",
-            ) from error
-        return connect
 
     def _new_link(self, connect: Connect) -> Link:
         if connect.clean_session:
@@ -571,14 +514,3 @@ class Engine:
             self.acknowledge(message)
         if self.link is not None and self.link.reading_paused:
             self.regulate()
-
-
-def _is_fatal(error: MqttwsError) -> bool:
-    """Tell whether another attempt would end the same way."""
-    if isinstance(error, ConnectRefused):
-        return error.return_code != 3  # 3: unavailable for now
-    return isinstance(error, CertificateRejected | UsageError | StoreFailed)
-
-
-def _is_about_credential(error: MqttwsError) -> bool:
-    return isinstance(error, ConnectRefused) and error.return_code in (4, 5)

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from websockets.client import ClientProtocol
+from websockets.datastructures import Headers
 from websockets.exceptions import InvalidMessage, NegotiationError
 from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
@@ -29,6 +30,7 @@ from ..errors import (
     one_line,
 )
 from .stream import CLOSE_TIMEOUT, ByteStream, Receiver
+from .tunnel import MAX_HEAD, parse_head
 
 if TYPE_CHECKING:
     from websockets.server import ServerProtocol
@@ -255,8 +257,14 @@ async def open_websocket(
         stream.write(data)
     response: Response | None = None
     early: list[Event] = []
+    begun = bytearray()
     while response is None and protocol.handshake_exc is None:
         data = await stream.read()
+        begun += data[: MAX_HEAD - len(begun)]
+        refusal = _refusal(begun)
+        if refusal is not None:  # its page may come late, or never end
+            _note(refusal, facts)
+            raise _upgrade_error(refusal, None)
         if data:
             protocol.receive_data(data)
         else:
@@ -277,6 +285,14 @@ async def open_websocket(
             hint="it is not an MQTT service, or this is not its path",
         )
     return WebSocketStream(stream, protocol, early)
+
+
+def _refusal(data: bytearray) -> Response | None:
+    """Return the head of an answer that is complete and no switch to WebSocket."""
+    head = parse_head(data)
+    if head is None or head.status in (0, 101):
+        return None
+    return Response(head.status, head.reason, Headers(head.headers))
 
 
 def _note(response: Response, facts: dict[str, str] | None) -> None:
@@ -324,7 +340,8 @@ def _upgrade_error(response: Response | None, error: Exception | None) -> Mqttws
 
 
 _STATUS_HINTS = {
-    400: "the path or the subprotocol is not what the server expects",
+    400: "the path or the subprotocol is not what the server expects, or it is a reverse proxy that"
+    " wants a client certificate",
     401: "the server, or a proxy before it, wants a login",
     403: "the server, or a filter before it, forbids this",
     404: "there is no WebSocket at this path",

@@ -1,13 +1,16 @@
-"""Real programs on free loopback ports: mosquitto, and nginx that ends TLS in front of it."""
+"""Real programs on free loopback ports: mosquitto, nginx that ends TLS in front of it, amqtt."""
 
 import asyncio
 import contextlib
+import fcntl
+import os
 import signal
 import socket
 import subprocess
+import venv
 from pathlib import Path
 
-from ..conftest import require_program
+from ..conftest import peer_missing, require_program
 from .rogue import Certificates
 
 DEADLINE = 20.0
@@ -64,7 +67,17 @@ class Program:
 
 
 class Mosquitto(Program):
-    """mosquitto with a WebSocket, a TCP and a TLS listener; its sessions outlive a restart."""
+    """mosquitto with a WebSocket, a TCP and a TLS listener.
+
+    Attributes:
+        outlived: whether sessions outlive a restart.
+        raises: whether messages come at the QoS that was granted, though published at a lower one.
+        forgets: whether a cut may cost what the broker has already taken over.
+    """
+
+    outlived = True
+    raises = False
+    forgets = False
 
     def __init__(self, folder: Path, pem: Path) -> None:
         self.ws, self.mqtt, self.mqtts = free_port(), free_port(), free_port()
@@ -128,6 +141,57 @@ http {{
             [self.wss],
             folder / "nginx.log",
         )
+
+
+class Amqtt(Program):
+    """amqtt's broker with a WebSocket and a TCP listener.
+
+    It wants a user name, any, and keeps messages only for those who have one.
+
+    Attributes:
+        outlived: as for mosquitto.
+        raises: as for mosquitto; against [MQTT-3.8.4-6].
+        forgets: as for mosquitto; what it has written to a link that is already dead is not sent
+            again, and a PUBREL that it does not expect gets no PUBCOMP (amqtt 0.12).
+    """
+
+    outlived = False
+    raises = True
+    forgets = True
+
+    def __init__(self, folder: Path, python: Path) -> None:
+        self.ws, self.mqtt = free_port(), free_port()
+        config = folder / "amqtt.yaml"
+        config.write_text(
+            f"""listeners:
+  default: {{type: tcp, bind: "127.0.0.1:{self.mqtt}"}}
+  websocket: {{type: ws, bind: "127.0.0.1:{self.ws}"}}
+plugins:
+  amqtt.plugins.authentication.AnonymousAuthPlugin: {{allow_anonymous: false}}
+"""
+        )
+        command = [str(python.with_name("amqtt")), "-c", str(config)]
+        super().__init__(command, [self.mqtt, self.ws], folder / "amqtt.log")
+
+
+def amqtt_python(folder: Path) -> Path:
+    """Return an interpreter that has amqtt, which needs a ``websockets`` of its own.
+
+    Args:
+        folder: where to make one, for all processes that run tests together.
+    """
+    if (given := os.environ.get("MQTTWS_AMQTT_PYTHON")) is not None:
+        return Path(given)
+    if os.environ.get("CI") != "true":
+        peer_missing("MQTTWS_AMQTT_PYTHON names no interpreter with amqtt")
+    home = folder / "amqtt"
+    with (folder / "amqtt.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the first makes it, the others wait
+        if not (home / "bin/amqtt").exists():
+            venv.create(home, with_pip=True)
+            install = [str(home / "bin/python"), "-m", "pip", "install", "-q", "amqtt>=0.12"]
+            subprocess.run(install, check=True, timeout=240)
+    return home / "bin/python"
 
 
 def server_pem(certificates: Certificates) -> Path:

@@ -1,6 +1,7 @@
 import pytest
 
 from .rogue import Certificates
+from .sites import site  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="session")

@@ -28,19 +28,10 @@ from mqttws.wire import Packet, PingReq, Publish, encode
 
 from .broker import Broker, broker
 from .rogue import Certificates, frame, listening, read_frame, silent, upgrade
-from .threaded import BOTH
+from .threaded import kind, pytest_generate_tests  # noqa: F401 - each test runs with both clients
 
 SCHEMES = ["wss", "mqtts", "ws", "mqtt"]
 CONNACK = b"\x20\x02\x00\x00"
-
-
-@pytest.fixture(params=list(BOTH), autouse=True)
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run each test with both clients, but for those marked only_async."""
-    if request.param != "async" and request.node.get_closest_marker("only_async"):
-        pytest.skip("asyncio only")
-    monkeypatch.setitem(globals(), "AsyncClient", BOTH[request.param])
-    return str(request.param)
 
 
 def carried_by(scheme: str, certificates: Certificates) -> dict[str, object]:

@@ -9,12 +9,13 @@ from mqttws.wire import encode
 
 from .broker import broker
 from .relay import DOWN, UP, relay
-from .rogue import Certificates
-from .test_brokers import session, site
+from .sites import WAYS, Sites, session
 
 
 class Loopback:
     """Our own server half as a place to make clients for."""
+
+    forgets = False
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -59,6 +60,8 @@ async def boundaries(place: object, port: int) -> dict[str, list[int]]:
         ends[direction].append(ends[direction][-1] + len(encode(packet)))  # type: ignore[arg-type]
 
     class Watched:
+        forgets = False
+
         def client(self, kind: str, client_id: str, **options: object) -> object:
             return place.client(kind, client_id, on_packet=on_packet, **options)  # type: ignore[attr-defined]
 
@@ -67,16 +70,25 @@ async def boundaries(place: object, port: int) -> dict[str, list[int]]:
     return ends
 
 
-async def test_a_cut_around_every_packet_boundary_with_mosquitto(
-    tmp_path: object, certificates: Certificates
-) -> None:
-    async with site("mosquitto-mqtt", tmp_path, certificates) as place:  # type: ignore[arg-type]
+async def cut_around_boundaries(site: Sites, way: str) -> None:
+    async with site(way) as place:
         for direction, ends in (await boundaries(place, place.port)).items():
             around = {end + more for end in ends for more in (-1, 0, 1)}
             for offset in sorted(offset for offset in around if 0 < offset < ends[-1]):
-                async with relay(place.port) as way:
-                    way.cut_after[direction] = offset
-                    await session(place, way, f"{direction}{offset}")
+                async with relay(place.port) as carrier:
+                    carrier.cut_after[direction] = offset
+                    await session(place, carrier, f"{direction}{offset}")
+
+
+async def test_a_cut_around_every_packet_boundary_with_mosquitto(site: Sites) -> None:
+    await cut_around_boundaries(site, "mosquitto-mqtt")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "mosquitto-mqtt"])
+async def test_a_cut_around_every_packet_boundary(site: Sites, way: str) -> None:
+    await cut_around_boundaries(site, way)
 
 
 @pytest.mark.parametrize("split", [1, 7])

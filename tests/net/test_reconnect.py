@@ -24,18 +24,9 @@ from mqttws.wire import Packet, PingReq, Publish, Subscribe
 
 from .broker import broker
 from .relay import DOWN, UP, relay
-from .threaded import BOTH
+from .threaded import kind, pytest_generate_tests  # noqa: F401 - each test runs with both clients
 
 AT_ONCE = Backoff(0.0, 0.0)
-
-
-@pytest.fixture(params=list(BOTH), autouse=True)
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run each test with both clients, but for those marked only_async."""
-    if request.param != "async" and request.node.get_closest_marker("only_async"):
-        pytest.skip("asyncio only")
-    monkeypatch.setitem(globals(), "AsyncClient", BOTH[request.param])
-    return str(request.param)
 
 
 def client_of(port: int, **options: object) -> AsyncClient:
@@ -68,8 +59,8 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.001)
 
 
-def sent(packets: list[tuple[str, Packet]], kind: type) -> list[Packet]:
-    return [packet for way, packet in packets if way == ">" and isinstance(packet, kind)]
+def sent(packets: list[tuple[str, Packet]], packet_type: type) -> list[Packet]:
+    return [packet for way, packet in packets if way == ">" and isinstance(packet, packet_type)]
 
 
 async def test_every_change_of_state_is_told_with_its_reason() -> None:

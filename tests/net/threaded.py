@@ -6,6 +6,8 @@ Each call of the sync client blocks a thread of its own, as a program's would.
 import asyncio
 from typing import Any
 
+import pytest
+
 from mqttws import Client, ReceivedMessage
 from mqttws.net.client import AsyncClient
 from mqttws.net.sync import SyncMessageStream, SyncReceipt
@@ -103,3 +105,16 @@ class ThreadedClient:
 
 
 BOTH = {"async": AsyncClient, "sync": ThreadedClient}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test of a module that imports this with both clients, but for ``only_async``."""
+    only_async = metafunc.definition.get_closest_marker("only_async")
+    metafunc.parametrize("kind", ["async"] if only_async else list(BOTH), indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Have the module's ``AsyncClient`` mean the one or the other."""
+    monkeypatch.setattr(request.module, "AsyncClient", BOTH[request.param])
+    return str(request.param)
