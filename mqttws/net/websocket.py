@@ -30,13 +30,15 @@ from ..errors import (
     one_line,
 )
 from .stream import CLOSE_TIMEOUT, ByteStream, Receiver
-from .tunnel import MAX_HEAD, parse_head
 
 if TYPE_CHECKING:
     from websockets.server import ServerProtocol
 
 SUBPROTOCOL = "mqtt"
 """The name registered with IANA for MQTT 3.1.1 over WebSocket (WS-8)."""
+
+MAX_ANSWER = 64 * 1024
+"""Bytes of an answer to the upgrade in which the end of its head is looked for."""
 
 # The library's own log would show headers; it is never let near a handler.
 _silent = logging.Logger("mqttws.websocket", level=logging.CRITICAL + 1)
@@ -260,7 +262,7 @@ async def open_websocket(
     begun = bytearray()
     while response is None and protocol.handshake_exc is None:
         data = await stream.read()
-        begun += data[: MAX_HEAD - len(begun)]
+        begun += data[: MAX_ANSWER - len(begun)]
         refusal = _refusal(begun)
         if refusal is not None:  # its page may come late, or never end
             _note(refusal, facts)
@@ -289,6 +291,10 @@ async def open_websocket(
 
 def _refusal(data: bytearray) -> Response | None:
     """Return the head of an answer that is complete and no switch to WebSocket."""
+    if data.startswith(b"HTTP/1.1 101 "):
+        return None
+    from .tunnel import parse_head
+
     head = parse_head(data)
     if head is None or head.status in (0, 101):
         return None
