@@ -99,6 +99,8 @@ def table(run: Run) -> str:
 
 _INTRODUCTION = """# How fast the codec is
 
+(How fast the client is, over WebSocket and beside its peers: [client.md](client.md).)
+
 Written by `python -m benchmarks` (`pip install '.[benchmarks]'`); the figures are this machine's.
 PUBLISH has a topic of 24 bytes and a payload of 64. All candidates run in one process, one after
 the other in every round; the least of all rounds counts. What each decodes and encodes is checked

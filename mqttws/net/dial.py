@@ -12,7 +12,7 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
 from ..errors import (
@@ -36,8 +36,10 @@ from .hops import Walk
 from .proxy import ENVIRONMENT, Proxy, ProxyChoice, choose_proxy
 from .stream import ByteStream, Stream
 from .tls import Tls, TlsConfig, client_context, proxy_context
-from .tunnel import UNREACHABLE_REPLIES, Tunnel, tunnel_through
 from .websocket import open_websocket
+
+if TYPE_CHECKING:
+    from .tunnel import Tunnel
 
 HEAD_START = 0.25
 """Seconds before the next address is tried beside the one that has not answered (RFC 8305)."""
@@ -272,6 +274,8 @@ async def _reach(
     """Return a stream whose bytes go to the server, straight or through a proxy."""
     if proxy is None:
         return await _connect_tcp(target.host, target.port, walk, Hop.NAME, Hop.TCP)
+    from .tunnel import UNREACHABLE_REPLIES, tunnel_through
+
     if not proxy.resolves_here:
         tunnel = tunnel_through(proxy, target.host, target.port)
         return await _pass_proxy(proxy, proxy_tls, tunnel, walk)
@@ -301,7 +305,7 @@ async def _connect_tcp(host: str, port: int, walk: Walk, name_hop: Hop, tcp_hop:
 
 
 async def _pass_proxy(
-    proxy: Proxy, context: ssl.SSLContext | None, tunnel: Tunnel, walk: Walk
+    proxy: Proxy, context: ssl.SSLContext | None, tunnel: "Tunnel", walk: Walk
 ) -> ByteStream:
     """Return a connection to the proxy that it has joined to the server."""
 
@@ -328,7 +332,7 @@ async def _pass_proxy(
         tunnel.restart()
 
 
-async def _talk(stream: ByteStream, tunnel: Tunnel) -> None:
+async def _talk(stream: ByteStream, tunnel: "Tunnel") -> None:
     """Move the bytes of a talk with a proxy until it is over, here or altogether."""
     while not (tunnel.done or tunnel.reconnect):
         if to_send := tunnel.data_to_send():

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from websockets.client import ClientProtocol
 from websockets.datastructures import Headers
@@ -16,7 +17,6 @@ from websockets.exceptions import InvalidMessage, NegotiationError
 from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import Event, State
-from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
@@ -30,10 +30,15 @@ from ..errors import (
     one_line,
 )
 from .stream import CLOSE_TIMEOUT, ByteStream, Receiver
-from .tunnel import MAX_HEAD, parse_head
+
+if TYPE_CHECKING:
+    from websockets.server import ServerProtocol
 
 SUBPROTOCOL = "mqtt"
 """The name registered with IANA for MQTT 3.1.1 over WebSocket (WS-8)."""
+
+MAX_ANSWER = 64 * 1024
+"""Bytes of an answer to the upgrade in which the end of its head is looked for."""
 
 # The library's own log would show headers; it is never let near a handler.
 _silent = logging.Logger("mqttws.websocket", level=logging.CRITICAL + 1)
@@ -52,7 +57,7 @@ class WebSocketStream:
     def __init__(
         self,
         stream: ByteStream,
-        protocol: ClientProtocol | ServerProtocol,
+        protocol: "ClientProtocol | ServerProtocol",
         early: Sequence[Event] = (),
     ) -> None:
         self._stream = stream
@@ -257,7 +262,7 @@ async def open_websocket(
     begun = bytearray()
     while response is None and protocol.handshake_exc is None:
         data = await stream.read()
-        begun += data[: MAX_HEAD - len(begun)]
+        begun += data[: MAX_ANSWER - len(begun)]
         refusal = _refusal(begun)
         if refusal is not None:  # its page may come late, or never end
             _note(refusal, facts)
@@ -286,6 +291,10 @@ async def open_websocket(
 
 def _refusal(data: bytearray) -> Response | None:
     """Return the head of an answer that is complete and no switch to WebSocket."""
+    if data.startswith(b"HTTP/1.1 101 "):
+        return None
+    from .tunnel import parse_head
+
     head = parse_head(data)
     if head is None or head.status in (0, 101):
         return None
@@ -374,6 +383,8 @@ async def accept_websocket(
     Raises:
         UpgradeRefused: the request was not acceptable; it has been answered.
     """
+    from websockets.server import ServerProtocol
+
     protocol = ServerProtocol(
         subprotocols=[Subprotocol(SUBPROTOCOL)],
         select_subprotocol=_select_subprotocol,
@@ -404,7 +415,7 @@ async def accept_websocket(
 
 
 async def _read_request(
-    stream: ByteStream, protocol: ServerProtocol
+    stream: ByteStream, protocol: "ServerProtocol"
 ) -> tuple[Request | None, list[Event]]:
     """Return the request (None if it is not HTTP) and the frames that came right behind it."""
     while True:
@@ -420,7 +431,7 @@ async def _read_request(
 
 
 def _select_subprotocol(
-    protocol: ServerProtocol, offered: Sequence[Subprotocol]
+    protocol: "ServerProtocol", offered: Sequence[Subprotocol]
 ) -> Subprotocol | None:
     for token in offered:
         if token.lower() == SUBPROTOCOL:

@@ -5,12 +5,14 @@ the event loop.
 """
 
 import asyncio
+import threading
 
 import pytest
 
-from mqttws import AsyncClient
-from mqttws.errors import ConnectionLost, ProtocolError
+from mqttws import AsyncClient, Client
+from mqttws.errors import ConnectionLost, ProtocolError, UsageError
 from mqttws.net.stream import ByteStream
+from mqttws.net.sync import MAX_JOBS
 from mqttws.wire import Decoder, Packet, Publish
 
 from .broker import broker
@@ -89,6 +91,48 @@ async def test_a_lone_publish_goes_out_in_the_turn_of_the_loop_it_was_made_in(
             (packet,) = packets(only.payload)
             assert isinstance(packet, Publish)
             await call
+
+
+async def test_threads_hand_qos_0_to_the_loop_without_waiting_up_to_a_bound(
+    written: list[bytes],
+) -> None:
+    async with broker(websocket=True) as server:
+        client = await asyncio.to_thread(open_client, server.port)
+        try:
+            held, let_go = threading.Event(), threading.Event()
+
+            def hold() -> None:
+                held.set()
+                assert let_go.wait(20)
+
+            def publish(count: int) -> None:
+                for number in range(count):
+                    client.publish("t", b"%d" % number)
+
+            assert client._loop is not None
+            client._loop.call_soon_threadsafe(hold)
+            assert await asyncio.to_thread(held.wait, 20)
+            written.clear()
+            await asyncio.to_thread(publish, MAX_JOBS)  # though the client's loop does nothing
+            one_more = asyncio.ensure_future(asyncio.to_thread(publish, 1))
+            await asyncio.wait([one_more], timeout=0.1)
+            assert not one_more.done()
+            assert written == []
+            let_go.set()
+            await one_more
+            (first, *_) = frames(written[0])
+            payloads = [packet.payload for packet in packets(first.payload)]  # type: ignore[union-attr]
+            assert payloads == [b"%d" % number for number in range(MAX_JOBS)]
+            with pytest.raises(UsageError, match="wildcard"):
+                client.publish("t/#")
+        finally:
+            await asyncio.to_thread(client.disconnect)
+
+
+def open_client(port: int) -> Client:
+    client = Client(f"ws://127.0.0.1:{port}/mqtt")
+    client.connect()
+    return client
 
 
 class Pieces(Heard):
