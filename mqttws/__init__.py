@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from .net.hub import Assignment
     from .net.inbox import MessageStream, ReceivedMessage
     from .net.options import ClientState
-    from .net.provisioning import provision, provision_async
+    from .net.provisioning import ProvisioningSteps, provision, provision_async
     from .net.proxy import Challenge, Login, ProxyConfig
     from .net.receipt import Receipt
     from .net.sqlite import SqliteStore
@@ -106,7 +106,7 @@ _HOMES = {
     "net.hops": ("Step",),
     "net.inbox": ("MessageStream", "ReceivedMessage"),
     "net.options": ("ClientState",),
-    "net.provisioning": ("provision", "provision_async"),
+    "net.provisioning": ("provision", "provision_async", "ProvisioningSteps"),
     "net.receipt": ("Receipt",),
     "net.sqlite": ("SqliteStore",),
     "net.sync": ("Client",),
@@ -127,6 +127,7 @@ __version__ = "0.1.0"
 __all__ = [
     "provision",
     "provision_async",
+    "ProvisioningSteps",
     "SymmetricKey",
     "X509Certificate",
     "Tpm",

@@ -59,6 +59,15 @@ def test_a_driver_is_loaded_when_it_is_asked_for():
     assert {"asyncio", "websockets", "mqttws.net"} <= loaded
 
 
+@pytest.mark.parametrize("statement", ["AsyncClient", "Client", "AsyncClient; mqttws.TlsConfig"])
+def test_a_client_loads_nothing_that_only_others_need(statement: str):
+    loaded = loaded_by(f"import mqttws; mqttws.{statement}")
+    assert "mqttws.net.client" in loaded
+    unneeded = {"sqlite3", "aiohttp", "click", "rich", "cryptography", "truststore"}
+    rooms = {"mqttws.local", "mqttws.doctor", "mqttws.cli", "mqttws.dps", "mqttws.hub"}
+    assert not loaded & (unneeded | rooms)
+
+
 @pytest.mark.parametrize("name", mqttws.__all__)
 def test_every_public_name_can_be_had_and_says_what_it_is(name: str):
     value = getattr(mqttws, name)

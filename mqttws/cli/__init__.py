@@ -1,4 +1,4 @@
-"""The shell: ``mqttws demo``, ``mqttws provision``, ``mqttws serve``.
+"""The shell: ``mqttws demo``, ``mqttws provision``, ``mqttws serve``, ``mqttws publish``.
 
 Knows how to start the program, and what to say where click and rich are not installed. One module
 for each command; what they share is in ``common``. Nothing here is needed by the library.

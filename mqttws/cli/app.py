@@ -19,7 +19,9 @@ from .demo import demo
 from .doctor import doctor
 from .fleet import provision_fleet_command
 from .provision import provision
+from .publish import publish
 from .serve import serve
+from .subscribe import subscribe
 
 logger = logging.getLogger("mqttws.cli")
 """The tracebacks of expected errors, at level DEBUG; shown with ``--debug``."""
@@ -35,6 +37,9 @@ Examples:
     mqttws doctor global.azure-devices-provisioning.net
   A local DPS to develop and test against:
     mqttws serve --wss-port 0 --mqtts-port 0
+  Messages to and from any MQTT 3.1.1 server:
+    mqttws publish wss://broker.example/mqtt sensors/a --payload 21.5
+    mqttws subscribe wss://broker.example/mqtt 'sensors/#'
 
 {EXIT_CODES}"""
 
@@ -59,6 +64,8 @@ app.add_command(provision)
 app.add_command(doctor)
 app.add_command(provision_fleet_command)
 app.add_command(serve)
+app.add_command(publish)
+app.add_command(subscribe)
 app.add_command(enroll)
 app.add_command(fault)
 app.add_command(derive_key)

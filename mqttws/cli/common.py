@@ -24,6 +24,7 @@ from ..errors import Hop, MqttwsError, UsageError, one_line
 from ..net.hops import Step
 from ..net.proxy import has_login
 from ..net.trace import describe
+from ..net.x509 import X509Certificate
 from ..wire import Packet
 from . import INTERRUPTED
 
@@ -43,6 +44,9 @@ Exit codes:
 
 KEY_VARIABLE = "MQTTWS_KEY"
 """The environment variable that can hold a key."""
+
+KEY_PASSWORD_VARIABLE = "MQTTWS_KEY_PASSWORD"  # noqa: S105 - a name
+"""The environment variable that can hold the password of a private key."""
 
 MAX_FILE_SIZE = 4 * 1024 * 1024
 """Bytes of the largest file that is read; nothing that we are given is longer."""
@@ -183,6 +187,34 @@ def read_key(key_file: str | None) -> str:
     return key.strip()
 
 
+def read_key_password(file: str | None) -> str | None:
+    """Return a private key's password from a file, or from the environment; None for none.
+
+    Only the line's end is taken off: blanks may be part of a password.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    if file is None:
+        return os.environ.get(KEY_PASSWORD_VARIABLE) or None
+    if file == "-" and sys.stdin is not None and sys.stdin.isatty():
+        return getpass("Password of the private key (not shown): ")
+    return read_file(file, "password file").rstrip("\r\n")
+
+
+def read_certificate(
+    chain: str, key: str | None, registration_id: str | None, password: str | None
+) -> X509Certificate:
+    """Return a credential from PEM files; the key may stand in the chain's.
+
+    Raises:
+        UsageError: a file cannot be read, or the two do not make a credential.
+    """
+    return X509Certificate(
+        chain, key or chain, registration_id=registration_id, key_password=password
+    )
+
+
 def read_json(file: str, what: str) -> Any:
     """Return the value in a JSON file, or on standard input (``-``).
 
@@ -229,7 +261,7 @@ def read_file(file: str, what: str) -> str:
 
 def print_json(value: Mapping[str, object]) -> None:
     """Print one JSON object in one line on standard output."""
-    with _writing(sys.stdout):
+    with writing(sys.stdout):
         click.echo(json.dumps(value))
 
 
@@ -260,12 +292,12 @@ def print_assignment(assignment: Assignment) -> None:
 
 def _print(console: Console, line: Text) -> None:
     # Never wrapped: a line of ours is one line for whoever reads it, human or program.
-    with _writing(console.file):
+    with writing(console.file):
         console.print(line, soft_wrap=True, highlight=False)
 
 
 @contextmanager
-def _writing(stream: IO[str]) -> Iterator[None]:
+def writing(stream: IO[str]) -> Iterator[None]:
     """Turn what can go wrong with our output into an error of ours; a broken pipe is click's."""
     try:
         yield

@@ -117,6 +117,12 @@ def doctor(
         build = mqttws.SymmetricKey.from_group_key if group_key else mqttws.SymmetricKey
         credential = build(registration_id, read_key(key_file))
     progress = Progress(shown=not as_json, err=False)
+
+    def on_step(step: mqttws.Step) -> None:
+        progress.on_step(step)
+        if step.ended is not None and not as_json:
+            _print_facts(step)
+
     path = path or WEBSOCKET_PATH
     if not as_json:
         for line in describe_settings(
@@ -135,7 +141,7 @@ def doctor(
         id_scope=id_scope,
         credential=credential,
         timeout=timeout,
-        on_step=progress.on_step,
+        on_step=on_step,
     )
     if as_json:
         print_json(report.to_json())
@@ -144,8 +150,17 @@ def doctor(
     return report.exit_code
 
 
+def _print_facts(step: mqttws.Step) -> None:
+    """Print what the peer told on a hop, but not again what stands in the hop's own line."""
+    for name, value in step.facts.items():
+        if value and value not in step.detail:
+            print_line(f"{'':22}{name + ':':<11} {value}", "dim")
+
+
 def _print_report(report: Report) -> None:
     print_line()
+    if report.clock_skew is not None:
+        print_line(f"clock          {abs(report.clock_skew):.0f} s from the other end's", "dim")
     for line in report.warnings:
         print_line(f"warning        {line}", "yellow")
     if report.error is None:

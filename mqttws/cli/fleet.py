@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import mqttws
 
+from ..dps.json_text import build_json, parse_json
 from ..errors import UsageError, one_line
 from ..net.credentials import Credential
 from ..net.fleet import FleetResult, provision_fleet
@@ -28,11 +29,16 @@ from .common import (
     check_host,
     debug_option,
     print_line,
+    read_certificate,
     read_file,
+    read_key_password,
 )
 
-_COLUMNS = ("registration_id", "key", "chain_file", "key_file")
-_RESULT_COLUMNS = ("registration_id", "status", "assigned_hub", "device_id", "substatus", "error")
+_COLUMNS = ("registration_id", "key", "chain_file", "key_file", "payload")
+_RESULT_COLUMNS = (
+    *("registration_id", "status", "assigned_hub", "device_id", "substatus", "payload"),
+    "error",
+)
 
 _EPILOG = """\b
 Examples:
@@ -44,15 +50,21 @@ Examples:
 
 \b
 FILE: CSV with a header line; columns registration_id, and key (base64), or
-chain_file and key_file (PEM), or neither with --group-key-file:
-  registration_id,key
-  device-1,AAECAwQ...
+chain_file and key_file (PEM), or neither with --group-key-file; and payload,
+as JSON, for devices that send one to the enrollment's custom allocation:
+  registration_id,key,payload
+  device-1,AAECAwQ...,"{""model"": 7}"
+
+\b
+Environment:
+  MQTTWS_KEY_PASSWORD  of the private keys, if they are encrypted: one for all
 
 \b
 Results: a line is added for each device as soon as it is done; columns
 registration_id, status (assigned or error), assigned_hub, device_id,
-substatus, error. Devices that stand there as assigned are passed over: after
-Ctrl-C, or after failures, the same command line goes on with the rest.
+substatus, payload (what the service sent, as JSON), error. Devices that stand
+there as assigned are passed over: after Ctrl-C, or after failures, the same
+command line goes on with the rest.
 
 \b
 Exit codes:
@@ -126,13 +138,12 @@ def provision_fleet_command(
     """
     group_key = None if group_key_file is None else read_file(group_key_file, "group key file")
     rows = list(_read_rows(file))
+    password = read_key_password(None)
     results = results or f"{file}.results.csv"
     done = _assigned(results)
-    credentials = [
-        _credential(row, line, file, group_key)
-        for line, row in rows
-        if row["registration_id"].lower() not in done
-    ]
+    waiting = [(line, row) for line, row in rows if row["registration_id"].lower() not in done]
+    credentials = [_credential(row, line, file, group_key, password) for line, row in waiting]
+    payloads = {row["registration_id"]: _payload(row, line, file) for line, row in waiting}
     options: dict[str, Any] = {"host": host} if host else {}
     options |= {"port": port, "transport": transport, "tls": mqttws.TlsConfig(ca=ca)}
     with _Results(results, len(credentials)) as told:
@@ -143,6 +154,7 @@ def provision_fleet_command(
                 told.add,
                 concurrency=concurrency,
                 jitter=jitter,
+                payloads=payloads,
                 timeout=timeout,
                 **options,
             )
@@ -172,13 +184,25 @@ def _read_rows(file: str) -> Iterator[tuple[int, dict[str, str]]]:
         raise UsageError(f"{file}: line {reader.line_num}: not CSV: {error}") from None
 
 
-def _credential(row: dict[str, str], line: int, file: str, group_key: str | None) -> Credential:
+def _payload(row: dict[str, str], line: int, file: str) -> object:
+    """Return what the device sends to its custom allocation; None for nothing."""
+    text = row.get("payload", "")
+    if not text:
+        return None
+    try:
+        return parse_json(text)
+    except ValueError:
+        pass
+    raise UsageError(f"{file}: line {line}: payload: not JSON")
+
+
+def _credential(
+    row: dict[str, str], line: int, file: str, group_key: str | None, password: str | None
+) -> Credential:
     name = row["registration_id"]
     try:
         if row.get("chain_file"):
-            return mqttws.X509Certificate(
-                row["chain_file"], row.get("key_file") or row["chain_file"], registration_id=name
-            )
+            return read_certificate(row["chain_file"], row.get("key_file"), name, password)
         if group_key is not None:
             return mqttws.SymmetricKey.from_group_key(name, group_key)
         return mqttws.SymmetricKey(name, row.get("key") or "")
@@ -192,6 +216,11 @@ def _assigned(results: str) -> set[str]:
     if not Path(results).exists():
         return set()
     rows = csv.DictReader(io.StringIO(read_file(results, "results"), newline=""))
+    if rows.fieldnames is not None and tuple(rows.fieldnames) != _RESULT_COLUMNS:
+        raise UsageError(
+            f"{results}: line 1: expected columns {', '.join(_RESULT_COLUMNS)}",
+            hint="it is not this command's: name another file with --results",
+        )
     return {
         str(row["registration_id"]).lower()
         for row in rows
@@ -250,10 +279,12 @@ class _Results:
         if assignment is not None:
             self.assigned += 1
             found = ("assigned", assignment.assigned_hub, assignment.device_id)
-            self._write((result.registration_id, *found, assignment.substatus, ""))
+            sent = assignment.payload
+            payload = "" if sent is None else build_json(sent).decode()
+            self._write((result.registration_id, *found, assignment.substatus, payload, ""))
         else:
             self.failed += 1
-            self._write((result.registration_id, "error", "", "", "", one_line(str(error))))
+            self._write((result.registration_id, "error", "", "", "", "", one_line(str(error))))
         self._bar.advance(self._task)
 
     def _write(self, values: tuple[str, ...]) -> None:

@@ -10,6 +10,7 @@ import click
 
 import mqttws
 
+from ..net.credentials import Credential
 from .common import (
     STEP_HEADER,
     Command,
@@ -22,8 +23,10 @@ from .common import (
     print_json,
     print_line,
     proxy_option,
+    read_certificate,
     read_json,
     read_key,
+    read_key_password,
     reported,
     success,
 )
@@ -44,7 +47,10 @@ processes. The key comes from
   --key-file FILE   a file that only its owner can read
   --key-file -      standard input; a terminal does not show what is typed
   MQTTWS_KEY        the environment, if there is no --key-file
-It is never shown, by no option.
+The password of a certificate's encrypted private key comes from
+  --cert-key-password-file FILE, or - for standard input
+  MQTTWS_KEY_PASSWORD
+Neither is ever shown, by no option.
 
 \b
 Examples:
@@ -55,6 +61,8 @@ Examples:
     pass show dps/group | mqttws provision --id-scope 0ne00ABCDEF \\
         --registration-id my-device --group-key --key-file - --json \\
         | jq -r .assigned_hub
+  A device with a certificate:
+    mqttws provision --id-scope 0ne00ABCDEF --cert chain.pem --cert-key my.key
   Against `mqttws serve` on this machine:
     mqttws provision --id-scope 0ne00LOCAL --registration-id my-device \\
         --key-file my-device.key --host 127.0.0.1 --ca DIR/ca.pem --trace
@@ -76,6 +84,7 @@ Exit codes:
 \b
 Environment:
   MQTTWS_KEY     the key, if there is no --key-file
+  MQTTWS_KEY_PASSWORD  of the private key, if there is no file for it
   MQTTWS_PROXY   a proxy's URL, with its login; then wss_proxy, https_proxy
                  and all_proxy count; no_proxy says who needs none
   SSL_CERT_FILE  a PEM file with CA certificates, in place of the system's
@@ -92,9 +101,8 @@ Environment:
 )
 @click.option(
     "--registration-id",
-    required=True,
     metavar="ID",
-    help="The device's name at DPS, as it is enrolled.",
+    help="The device's name at DPS, as it is enrolled.  [default with --cert: its common name]",
 )
 @click.option(
     "--key-file",
@@ -105,6 +113,21 @@ Environment:
     "--group-key",
     is_flag=True,
     help="The key is the enrollment group's: derive the device's key from it.",
+)
+@click.option(
+    "--cert",
+    metavar="FILE",
+    help="PEM file with the device's certificate and those above it, in place of a key.",
+)
+@click.option(
+    "--cert-key",
+    metavar="FILE",
+    help="PEM file with the certificate's private key.  [default: the file of --cert]",
+)
+@click.option(
+    "--cert-key-password-file",
+    metavar="FILE",
+    help="File with the password of an encrypted private key; - for standard input.",
 )
 @click.option(
     "--host",
@@ -159,9 +182,12 @@ Environment:
 def provision(
     *,
     id_scope: str,
-    registration_id: str,
+    registration_id: str | None,
     key_file: str | None,
     group_key: bool,
+    cert: str | None,
+    cert_key: str | None,
+    cert_key_password_file: str | None,
     host: str | None,
     port: int | None,
     path: str | None,
@@ -184,17 +210,28 @@ def provision(
     Results go to standard output; steps, packets and errors to standard error. An
     error is one line: what was found, and what to do next.
     """
+    if registration_id is None and cert is None:
+        raise click.MissingParameter(param_hint="'--registration-id'", param_type="option")
     shown = (trace or sys.stderr.isatty()) if steps is None else steps
     progress = Progress(shown=shown, err=True)
     with reported(progress, as_json=as_json):
-        if key_file == "-" and payload == "-":
-            raise mqttws.UsageError("key and payload cannot both come from standard input")
+        if [key_file, cert_key_password_file, payload].count("-") > 1:
+            raise mqttws.UsageError("only one file can come from standard input")
         options: dict[str, Any] = {"host": host, "path": path}
         if payload is not None:
             options["payload"] = read_json(payload, "payload")
-        key = read_key(key_file)
-        build = mqttws.SymmetricKey.from_group_key if group_key else mqttws.SymmetricKey
-        credential = build(registration_id, key)
+        credential: Credential
+        if cert is not None:
+            if key_file is not None or group_key:
+                raise mqttws.UsageError("a device has a key or a certificate, not both")
+            password = read_key_password(cert_key_password_file)
+            credential = read_certificate(cert, cert_key, registration_id, password)
+        elif cert_key is not None or cert_key_password_file is not None:
+            raise mqttws.UsageError("--cert-key without --cert: name the certificate's file")
+        else:
+            assert registration_id is not None
+            build = mqttws.SymmetricKey.from_group_key if group_key else mqttws.SymmetricKey
+            credential = build(registration_id, read_key(key_file))
         if shown:
             print_line(STEP_HEADER, "dim", err=True)
         assignment = mqttws.provision(

@@ -15,6 +15,7 @@ from base64 import b64encode
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -35,6 +36,9 @@ from .common import (
     print_line,
     read_file,
 )
+
+if TYPE_CHECKING:
+    from ..local.admin import AdminApi
 
 EXAMPLE = "example-device"
 """Registration id of the device that is there where no FILE says who is."""
@@ -163,8 +167,33 @@ Exit codes:
     "--admin-port",
     type=click.IntRange(0, 65535),
     metavar="N",
-    help="Port on 127.0.0.1 for 'mqttws enroll' and 'mqttws fault'; 0 takes a free one."
+    help="Port for 'mqttws enroll', 'mqttws fault' and scripts; 0 takes a free one."
     "  [default: none]",
+)
+@click.option(
+    "--admin-host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="NAME",
+    callback=check_host,
+    help="Address for the admin API; any but a loopback one needs a token.",
+)
+@click.option(
+    "--admin-token-file",
+    metavar="FILE",
+    help="File with the token that the admin API demands.  [default: none]",
+)
+@click.option(
+    "--registers-per-minute",
+    type=click.IntRange(1, 10**9),
+    metavar="N",
+    help="Answer 429 to more, of all devices together; the cloud: 1000.  [default: none]",
+)
+@click.option(
+    "--polls-per-10s",
+    type=click.IntRange(1, 10**9),
+    metavar="N",
+    help="Answer 429 to more, of each device; the cloud: 5.  [default: none]",
 )
 @json_option("Print the addresses as one JSON object, in one line.")
 @debug_option
@@ -180,6 +209,10 @@ def serve(
     retry_after: int,
     records: str | None,
     admin_port: int | None,
+    admin_host: str,
+    admin_token_file: str | None,
+    registers_per_minute: int | None,
+    polls_per_10s: int | None,
     as_json: bool,
 ) -> None:
     """Run a local DPS: real TLS, real credential checks, no cloud account.
@@ -195,6 +228,7 @@ def serve(
     Standard output tells where it listens, once it does; standard error has one
     line for each thing that happens, without secrets.
     """
+    admin = None if admin_port is None else _Admin(admin_host, admin_port, admin_token_file)
     enrolled = []
     if enrollments is not None:
         text = read_file(enrollments, "enrollments")
@@ -212,6 +246,8 @@ def serve(
         records=None if records is None else SqliteRecords(records),
         hubs=hubs or ("local-hub.azure-devices.net",),
         retry_after=retry_after,
+        registers_per_minute=registers_per_minute,
+        polls_per_10s=polls_per_10s,
     )
     for enrollment in enrolled:
         dps.keep(enrollment, replace=True)  # the file has the last word over the records
@@ -226,14 +262,14 @@ def serve(
     log_to_stderr(logger, logging.INFO)
     limit_tls_buffers()
     try:
-        asyncio.run(_serve(dps, key_file, admin_port, as_json=as_json))
+        asyncio.run(_serve(dps, key_file, admin, as_json=as_json))
     finally:
         if isinstance(dps.records, SqliteRecords):
             dps.records.close()
 
 
 async def _serve(
-    dps: mqttws.LocalDps, key_file: Path | None, admin_port: int | None, *, as_json: bool
+    dps: mqttws.LocalDps, key_file: Path | None, admin: "_Admin | None", *, as_json: bool
 ) -> None:
     """Serve until a signal comes."""
     loop = asyncio.get_running_loop()
@@ -251,17 +287,33 @@ async def _serve(
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(dps)
         admin_url = None
-        if admin_port is not None:
-            from ..local.admin import AdminApi  # needs the extra
-
-            admin = await stack.enter_async_context(AdminApi(dps, port=admin_port))
-            admin_url = admin.url
+        if admin is not None:
+            admin_url = (await stack.enter_async_context(admin.api(dps))).url
         place = _Place(dps, key_file, admin_url)
         if as_json:
             print_json(place.to_json())
         else:
             place.print()
         await stop.wait()
+
+
+class _Admin:
+    """Where the admin API shall listen, and the token that it demands."""
+
+    def __init__(self, host: str, port: int, token_file: str | None) -> None:
+        self._host = host
+        self._port = port
+        self._token = None
+        if token_file is not None:
+            self._token = read_file(token_file, "admin token file").strip()
+            if not self._token:
+                raise UsageError(f"the admin token file {token_file}: it is empty")
+
+    def api(self, dps: mqttws.LocalDps) -> "AdminApi":
+        """Return the API, which has not been started."""
+        from ..local.admin import AdminApi  # needs the extra
+
+        return AdminApi(dps, host=self._host, port=self._port, token=self._token)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Knows the errors and no network.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 from ..errors import (
@@ -21,11 +21,15 @@ from ..errors import (
     Unreachable,
     UpgradeRefused,
 )
+from ..net.certificate import parse_certificate
 from ..net.hops import Step
 from .report import Alternative, Party
 
 MAX_SKEW = 300.0
 """Seconds that this host's clock may differ from the server's before it is worth a word."""
+
+SOON = timedelta(days=14)
+"""How long a certificate that is shown should still be good."""
 
 
 def hop_of(error: MqttwsError | None, steps: Sequence[Step]) -> Hop | None:
@@ -59,6 +63,38 @@ def clock_skew(steps: Sequence[Step], unix_now: float) -> float | None:
     return None
 
 
+def describe_chain(certificates: Sequence[bytes]) -> dict[str, str]:
+    """Return what is to be told of the chain that a peer has proved itself with, as facts.
+
+    Args:
+        certificates: DER, the peer's own first, a trusted one last.
+    """
+    if not certificates:
+        return {}
+    chain = [parse_certificate(der) for der in certificates]
+    return {
+        "subject": chain[0].subject,
+        "chain": " <- ".join(facts.subject for facts in chain),
+        "issuer": chain[0].issuer,
+        "expires": f"{chain[0].not_after:%Y-%m-%d %H:%M} UTC",
+    }
+
+
+def expiry_warnings(steps: Sequence[Step], unix_now: float) -> tuple[str, ...]:
+    """Return a sentence for each proved chain in which a certificate ends soon."""
+    now = datetime.fromtimestamp(unix_now, UTC)
+    told = []
+    for step in steps:
+        for facts in map(parse_certificate, step.certificates):
+            if facts.not_after - now < SOON:
+                days = (facts.not_after - now) / timedelta(days=1)
+                told.append(
+                    f"{step.name}: the certificate of {facts.subject} ends in {days:.0f} days,"
+                    f" {facts.not_after:%Y-%m-%d %H:%M} UTC"
+                )
+    return tuple(told)
+
+
 def describe_skew(skew: float, unix_now: float) -> str:
     """Return a sentence about a clock that is off."""
     hours = abs(skew) / 3600
@@ -75,6 +111,8 @@ def describe_skew(skew: float, unix_now: float) -> str:
 
 def party_of(error: MqttwsError, hop: Hop | None) -> Party:
     """Return whose a failure probably is, as far as the error alone tells."""
+    if "this client's certificate" in error.hint or "was shown none" in error.hint:
+        return Party.HOST  # which has none, or one that the server does not take
     if isinstance(error, ProxyRefused):
         return _proxys_refusal(error)
     if isinstance(error, TlsFailed):
@@ -88,10 +126,9 @@ def party_of(error: MqttwsError, hop: Hop | None) -> Party:
     if isinstance(error, HopTimedOut):
         return _SILENCES.get(hop, Party.NETWORK) if hop is not None else Party.NETWORK
     if isinstance(error, ConnectRefused):
-        return Party.SERVER if error.return_code == 1 else Party.HOST
+        return Party.SERVER if error.return_code == 1 else Party.HOST  # DPS says 3 to a wrong scope
     if isinstance(error, RegistrationRejected):
-        throttled = error.status == 429 or error.status >= 500
-        return Party.SERVER if throttled else Party.HOST
+        return Party.HOST  # 429 and 5xx are tried again until the time is over
     return Party.HOST if hop in (Hop.NAME, Hop.PROXY_NAME) else Party.SERVER
 
 
@@ -155,7 +192,9 @@ def advise(
     if isinstance(error, RequestTimedOut) and steps and steps[-1].detail.startswith("429"):
         advice.append("DPS is throttled (429): too many devices ask it at once; try again later")
     if error.hint:
-        advice.append(error.hint)
+        # A proxy that only wants a login is passed with one, whatever else is open.
+        wants_login = isinstance(error, ProxyRefused) and party is Party.HOST
+        advice.insert(0 if wants_login else len(advice), error.hint)
     return party, tuple(dict.fromkeys(advice))
 
 

@@ -9,7 +9,7 @@ import platform
 import ssl
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypedDict, Unpack
 
 from ..errors import ConnectRefused, Hop, MqttwsError, UsageError
@@ -20,7 +20,15 @@ from ..net.hops import OnStep, Step, Walk
 from ..net.provisioning import WEBSOCKET_PATH, provision_async
 from ..net.proxy import ENVIRONMENT, ProxyChoice, choose_proxy, describe_environment
 from ..net.tls import Tls
-from .advice import MAX_SKEW, advise, clock_skew, describe_skew, hop_of
+from .advice import (
+    MAX_SKEW,
+    advise,
+    clock_skew,
+    describe_chain,
+    describe_skew,
+    expiry_warnings,
+    hop_of,
+)
 from .report import Alternative, Report
 
 ALTERNATIVE_TIMEOUT = 6.0
@@ -115,23 +123,16 @@ async def diagnose_async(
     hop = hop_of(error, walked.steps)
     now = time.time()
     skew = clock_skew(walked.steps, walked.date_seen or now)
-    warnings: tuple[str, ...] = ()
+    warnings = expiry_warnings(walked.steps, now)
     if skew is not None and abs(skew) > MAX_SKEW:
-        warnings = (describe_skew(skew, now),)
+        warnings = (describe_skew(skew, now), *warnings)
+    report = Report(target.url, settings, tuple(walked.steps), warnings=warnings, clock_skew=skew)
     if error is None:
-        return Report(target.url, settings, tuple(walked.steps), warnings=warnings)
+        return report
     alternatives = await patient.try_alternatives(hop)
     party, advice = advise(error, walked.steps, alternatives, skew)
-    return Report(
-        target.url,
-        settings,
-        tuple(walked.steps),
-        error,
-        hop,
-        party,
-        advice,
-        warnings,
-        alternatives,
+    return replace(
+        report, error=error, hop=hop, party=party, advice=advice, alternatives=alternatives
     )
 
 
@@ -155,6 +156,8 @@ class _Walked:
             self.steps.append(step)
         elif "date" in step.facts:
             self.date_seen = time.time()
+        if step.ended is not None:
+            step.facts.update(describe_chain(step.certificates))
         if self._nameless and is_expected(step.error):
             step.detail = f"{step.error}; as it should be without credentials"
             step.error = None
@@ -172,7 +175,7 @@ class _Patient:
     """The way that is examined."""
 
     target: Target
-    proxy: ProxyChoice
+    proxy: ProxyChoice = field(repr=False)
     tls: Tls
     id_scope: str | None
     credential: Credential | None

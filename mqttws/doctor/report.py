@@ -56,6 +56,8 @@ class Report:
         advice: what to try, the most promising first.
         warnings: what is odd, but did not fail.
         alternatives: other ways that were tried after a failure.
+        clock_skew: seconds that this host's clock is ahead of the server's, or of the proxy's where
+            no server has told its time; None if nobody has.
     """
 
     target: str
@@ -67,6 +69,7 @@ class Report:
     advice: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     alternatives: tuple[Alternative, ...] = field(default=())
+    clock_skew: float | None = None
 
     @property
     def ok(self) -> bool:
@@ -81,7 +84,13 @@ class Report:
         return UNKNOWN_HOP_EXIT_CODE if self.hop is None else self.hop.exit_code
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as JSON members."""
+        """Return the report as JSON members, all of them always there.
+
+        ``status`` is ``ok`` or ``error``; ``hop``, ``party``, ``error`` (a class) and
+        ``clock_skew_s`` are null where there is none; ``steps`` have ``hop``, ``outcome``,
+        ``detail``, ``started_ms``, ``took_ms``, and where there are any, ``error`` and ``facts``;
+        ``alternatives`` have ``name``, ``works`` and ``detail``. The rest are sentences.
+        """
         return {
             "status": "ok" if self.ok else "error",
             "target": self.target,
@@ -92,6 +101,7 @@ class Report:
             "advice": list(self.advice),
             "warnings": list(self.warnings),
             "settings": list(self.settings),
+            "clock_skew_s": None if self.clock_skew is None else round(self.clock_skew, 1),
             "steps": [step.to_json() for step in self.steps],
             "alternatives": [
                 {"name": other.name, "works": other.works, "detail": other.detail}

@@ -8,16 +8,21 @@ no ``repr`` and in no message; only ``enrollment_to_json`` writes them out.
 import base64
 import hashlib
 import json
+import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 from ..errors import UsageError
-from .json_text import one_line, parse_json, shown
+from .json_text import parse_json, short_line, shown
 from .names import registration_id_fault
 from .sas import decode_key
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9_.-]{1,253}")
+_DEVICE_ID = re.compile(r"[!-.0-~]{1,128}")
 
 AllocationPolicy = Literal["hashed", "geoLatency", "static", "custom"]
 """How a hub is chosen (``how-to-use-allocation-policies.md``)."""
@@ -351,7 +356,7 @@ class _Value:
         for name in self.value:
             if name not in allowed:
                 fault = f"unknown; expected one of {', '.join(sorted(allowed))}"
-                raise self.member(one_line(name)).fault(fault)
+                raise self.member(short_line(name)).fault(fault)
         return self
 
     def items(self, expected: str) -> list["_Value"]:
@@ -425,7 +430,7 @@ def _read_enrollment(record: _Value) -> IndividualEnrollment | EnrollmentGroup:
         return EnrollmentGroup(_read_id(record.member(_GROUP_ID)), **shared)
     return IndividualEnrollment(
         _read_id(record.member("registrationId")),
-        record.member("deviceId").optional_text("a device id"),
+        _read_device_id(record.member("deviceId")),
         **shared,
     )
 
@@ -444,7 +449,7 @@ def _read_shared(record: _Value) -> dict[str, Any]:
     fields: dict[str, Any] = _read_attestation(record) | _read_allocation(record)
     fields |= {
         "iot_edge": _read_capabilities(record.member("capabilities")),
-        "iot_hub_host_name": record.member("iotHubHostName").optional_text("a host name"),
+        "iot_hub_host_name": _read_hub(record.member("iotHubHostName")),
         "iot_hubs": _read_hubs(record.member("iotHubs")),
         "initial_twin": _read_twin(record.member("initialTwin")),
         "provisioning_status": _read_status(record.member("provisioningStatus")),
@@ -526,10 +531,31 @@ def _read_capabilities(member: _Value) -> bool:
     return member.object_of(frozenset(("iotEdge",)), "an object").member("iotEdge").flag(False)
 
 
+def _read_device_id(member: _Value) -> str | None:
+    """Return what may be a name at the hub, where it stands in topics."""
+    expected = "a device id: 1 to 128 ASCII characters, no blank and no /"
+    text = member.optional_text(expected)
+    if text is not None and not _DEVICE_ID.fullmatch(text):
+        raise member.wrong(expected)
+    return text
+
+
+def _read_hub(member: _Value) -> str | None:
+    return None if member.missing else _host_name(member)
+
+
 def _read_hubs(member: _Value) -> tuple[str, ...]:
     if member.missing:
         return ()
-    return tuple(hub.text("a host name") for hub in member.items("a list of host names"))
+    return tuple(_host_name(hub) for hub in member.items("a list of host names"))
+
+
+def _host_name(member: _Value) -> str:
+    expected = "a host name"
+    text = member.text(expected)
+    if not _HOST_NAME.fullmatch(text):
+        raise member.wrong(expected)
+    return text
 
 
 def _read_twin(member: _Value) -> dict[str, Any] | None:
@@ -566,8 +592,8 @@ def _read_allocation(record: _Value) -> dict[str, Any]:
         members = frozenset(("webhookUrl", "apiVersion"))
         definition.object_of(members, "an object with webhookUrl and apiVersion")
         url = definition.member("webhookUrl")
-        if not url.text("a URL").startswith(("http://", "https://")):
-            raise url.wrong("a URL that begins with http:// or https://")
+        if not _is_webhook(url.text("a URL")):
+            raise url.wrong("a URL that begins with http:// or https:// and names a host")
         version = definition.member("apiVersion").optional_text("a date such as 2019-03-31")
         return {
             "allocation_policy": "custom",
@@ -581,6 +607,16 @@ def _read_allocation(record: _Value) -> dict[str, Any]:
     if member.value not in ("hashed", "geoLatency", "static"):
         raise member.wrong("hashed, geoLatency, static or custom")
     return {"allocation_policy": member.value}
+
+
+def _is_webhook(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.hostname) and parts.port != 0  # reading the port checks it
+    except ValueError:
+        return False
+    plain = url.isascii() and url.isprintable() and " " not in url
+    return named and plain and parts.scheme in ("http", "https")
 
 
 def enrollment_to_json(enrollment: IndividualEnrollment | EnrollmentGroup) -> dict[str, Any]:

@@ -6,6 +6,8 @@ Knows how values lie in bytes. Does not know what any body means.
 import json
 from typing import Any, NoReturn
 
+from ..errors import one_line
+
 SHOWN_LENGTH = 120
 """How many characters of a foreign text an error or a log line shows."""
 
@@ -50,7 +52,7 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}..."
 
 
-def one_line(text: str) -> str:
-    """Return a foreign sentence, unquoted: blanks joined, unprintable characters left out."""
-    printable = "".join(c for c in " ".join(text.split()) if c.isprintable())
-    return printable if len(printable) <= SHOWN_LENGTH else f"{printable[:SHOWN_LENGTH]}..."
+def short_line(text: str) -> str:
+    """Return a foreign sentence, unquoted: one line, blanks joined, shortened."""
+    line = one_line(" ".join(text.split()))
+    return line if len(line) <= SHOWN_LENGTH else f"{line[:SHOWN_LENGTH]}..."

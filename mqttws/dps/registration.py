@@ -23,7 +23,7 @@ from ..errors import (
     RequestTimedOut,
     UsageError,
 )
-from .json_text import build_json, one_line, parse_json, shown
+from .json_text import build_json, parse_json, short_line, shown
 from .names import check_registration_id
 from .topics import Message, Response, parse_response_topic, poll_topic, register_topic
 
@@ -35,6 +35,9 @@ MAX_RETRY_AFTER = 300.0
 
 LEAST_WAITS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.0)
 """Seconds that are waited at least: the first time, the second, …; the last holds from then on."""
+
+MAX_BODY = 96 * 1024
+"""Bytes of a register request: the service's limit for a message (``iot-dps-limits.md``)."""
 
 ANSWER_TIMEOUT = 30.0
 """Seconds to wait for an answer; the Python SDK waits as long."""
@@ -124,7 +127,8 @@ class Registration:
         waiting_for: which request is on its way, or is the next to be sent.
 
     Raises:
-        UsageError: the registration id cannot be one, or the payload has no JSON form.
+        UsageError: the registration id cannot be one, or the payload has no JSON form or is too
+            long.
     """
 
     def __init__(
@@ -288,9 +292,15 @@ class Registration:
 def _register_body(registration_id: str, payload: object) -> bytes:
     body = {"registrationId": registration_id}
     try:
-        return build_json(body if payload is None else body | {"payload": payload})
+        built = build_json(body if payload is None else body | {"payload": payload})
     except ValueError as error:
         raise UsageError(f"the payload has no JSON form: {error}") from None
+    if len(built) > MAX_BODY:
+        raise UsageError(
+            f"the payload makes a request of {len(built)} bytes; allowed: {MAX_BODY}",
+            hint="send less: DPS takes messages of 96 KiB",
+        )
+    return built
 
 
 def _parse_operation(payload: bytes) -> dict[str, Any]:
@@ -298,7 +308,7 @@ def _parse_operation(payload: bytes) -> dict[str, Any]:
     try:
         body = parse_json(payload)
     except ValueError as error:
-        fault = one_line(str(error))
+        fault = short_line(str(error))
     else:
         if isinstance(body, dict):
             return body
@@ -351,13 +361,13 @@ def _rejected(status: int, request: str, payload: bytes) -> RegistrationRejected
         hint=_HINTS_BY_CODE.get(error_code or 0, _HINTS_BY_STATUS.get(status, "")),
         status=status,
         error_code=error_code,
-        tracking_id=one_line(_text(details, "trackingId")),
+        tracking_id=short_line(_text(details, "trackingId")),
     )
 
 
 def _sentence(beginning: str, error_code: int | None, message: str) -> str:
     code = f" (error code {error_code})" if error_code is not None else ""
-    return f"{beginning}{code}: {one_line(message)}" if message else f"{beginning}{code}"
+    return f"{beginning}{code}: {short_line(message)}" if message else f"{beginning}{code}"
 
 
 def _state(body: dict[str, Any]) -> dict[str, Any]:

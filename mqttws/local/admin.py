@@ -328,17 +328,17 @@ async def _page(
                 f"query: found {shown(query)}; allowed: "  # noqa: S608 - there is no database
                 "SELECT * FROM enrollments"
             )
-    size = _count(request, "x-ms-max-item-count", DEFAULT_PAGE)
+    size = _count(request, "x-ms-max-item-count", DEFAULT_PAGE, least=1)  # else no page is the last
     start = _count(request, "x-ms-continuation", 0)
     end = start + size
     more = {"x-ms-continuation": str(end)} if end < len(items) else {}
     return items[start:end], more
 
 
-def _count(request: web.Request, header: str, default: int) -> int:
+def _count(request: web.Request, header: str, default: int, *, least: int = 0) -> int:
     text = request.headers.get(header, str(default))
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise UsageError(f"{header}: found {shown(text)}; allowed: a number")
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) >= least):
+        raise UsageError(f"{header}: found {shown(text)}; allowed: {least} or more")
     return int(text)
 
 

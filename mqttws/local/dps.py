@@ -450,6 +450,7 @@ class DeviceLink:
             self._loop.time(), connect_timeout=HANDSHAKE_TIMEOUT, max_packet_size=MAX_PACKET_SIZE
         )
         self._device: Device | None = None
+        self.ended = False  # from our side
         self._timer: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
         self._late: set[asyncio.TimerHandle] = set()  # what faults have put off
@@ -462,12 +463,17 @@ class DeviceLink:
 
     def close(self, reason: str) -> None:
         """End the connection; ``reason`` goes into the log."""
-        self._protocol.close(ProtocolError(reason))
+        self.end(ProtocolError(reason))
         self._pump()
+
+    def end(self, error: MqttwsError) -> None:
+        """End the connection from our side: what the device sent after this is not served."""
+        self.ended = True
+        self._protocol.close(error)
 
     async def stop(self) -> None:
         """End the connection because the service ends, and wait for that."""
-        self._protocol.close(ConnectionLost("the service has ended"))
+        self.end(ConnectionLost("the service has ended"))
         self._pump()
         if self._closing is not None:
             await self._closing
@@ -482,7 +488,7 @@ class DeviceLink:
     def stream_ended(self, cause: MqttwsError) -> None:
         """Learn that the device's bytes have ended."""
         if isinstance(cause, ProtocolError):
-            self._protocol.close(cause)
+            self.end(cause)
         else:
             self._protocol.receive_eof(self._loop.time(), cause)
         self._pump()
@@ -540,10 +546,10 @@ class DeviceLink:
         self._protocol.suback(packet_id, [REFUSED if qos is None else qos for qos in granted])
         if None in granted:
             refused = wishes[granted.index(None)][0]
-            self._protocol.close(ProtocolError(f"undocumented topic filter {refused[:100]!r}"))
+            self.end(ProtocolError(f"undocumented topic filter {refused[:100]!r}"))
 
     def _serve(self, message: Message, qos: int, packet_id: int | None) -> None:
-        if self._protocol.state is not State.CONNECTED or self._device is None:
+        if self.ended or self._device is None:
             return
         fault = self._strike(message)
         if fault is not None and fault.kind in ("drop-before", "close-websocket"):
@@ -556,10 +562,10 @@ class DeviceLink:
             effects = service.handle(self._device, message, qos, now)
         if packet_id is not None and qos == 1:
             # PUBACK comes before the answer: the C# SDK needs that order.
-            self._protocol.acknowledge(packet_id)
+            self._acknowledge(packet_id)
         for effect in effects:
             if len(self._protocol.session.outgoing) >= MAX_UNACKNOWLEDGED:
-                self._protocol.close(ProtocolError("the device acknowledges none of its answers"))
+                self.end(ProtocolError("the device acknowledges none of its answers"))
                 return
             if isinstance(effect, Answer):
                 self._answer(effect, fault)
@@ -567,11 +573,18 @@ class DeviceLink:
                 self._log("%s", effect.reason)
                 self._dps.request_allocation(effect)
             else:
-                self._protocol.close(ProtocolError(effect.reason))
+                self.end(ProtocolError(effect.reason))
+
+    def _acknowledge(self, packet_id: int) -> None:
+        """Tell the device that its message has come, unless it has left right behind it."""
+        if self._protocol.state is State.CONNECTED:
+            self._protocol.acknowledge(packet_id)
 
     def _send_answer(self, answer: Answer) -> None:
         self._log("%s", answer.reason)
-        if not self._protocol.publish(answer.message.topic, answer.message.payload, qos=1):
+        if self._protocol.state is not State.CONNECTED:
+            self._log("the device has left: the answer is lost")
+        elif not self._protocol.publish(answer.message.topic, answer.message.payload, qos=1):
             self._log("the device has not subscribed: the answer is lost")
 
     # Faults on order
@@ -604,7 +617,7 @@ class DeviceLink:
                 self._send_answer(replace(answer, message=Message(topic, payload[:-2])))
             case "drop-after":
                 self._send_answer(answer)
-                self._protocol.close(ProtocolError("fault: dropped after the answer"))
+                self.end(ProtocolError("fault: dropped after the answer"))
             case "delay":
                 assert fault is not None
                 self._put_off(fault.seconds, lambda: self._send_late(answer))
@@ -623,9 +636,8 @@ class DeviceLink:
         self._late.add(timer)
 
     def _send_late(self, answer: Answer) -> None:
-        if self._protocol.state is State.CONNECTED:
-            self._send_answer(answer)
-            self._pump()
+        self._send_answer(answer)
+        self._pump()
 
     def _begin_trickle(self, answer: Answer, seconds: float) -> None:
         data = self._protocol.data_to_send(self._loop.time())  # PUBACK is not part of it
@@ -656,15 +668,12 @@ class DeviceLink:
         self._late.clear()
         self._forget()
         # What waits, such as a refusing CONNACK, goes out before the close.
-        self._closing = self._loop.create_task(self._close_stream(error))
+        self._closing = self._loop.create_task(self._stream.close(error))
         _closing.add(self._closing)
         self._closing.add_done_callback(_closing.discard)
 
     def _forget(self) -> None:
         self._dps.forget_link(self, self._device)
-
-    async def _close_stream(self, error: MqttwsError | None) -> None:
-        await self._stream.close(error)
 
     def _set_timer(self) -> None:
         deadline = self._protocol.deadline

@@ -258,18 +258,18 @@ class _HubLink(DeviceLink):
         self._loop.call_soon(self._hub.deliver, self._device_id)
 
     def _serve(self, message: Message, qos: int, packet_id: int | None) -> None:
-        if self._protocol.state is not State.CONNECTED:
+        if self.ended or not self._device_id:
             return
         telemetry = parse_telemetry_topic(message.topic)
         known = telemetry is not None or message.topic.startswith("$iothub/")
         if qos > 1 or not known:
-            self._protocol.close(ProtocolError(f"QoS {qos} to topic {shown(message.topic)}"))
+            self.end(ProtocolError(f"QoS {qos} to topic {shown(message.topic)}"))
             return
         if telemetry is not None and telemetry[0] != self._device_id:
-            self._protocol.close(ProtocolError(f"telemetry of {shown(telemetry[0])}"))
+            self.end(ProtocolError(f"telemetry of {shown(telemetry[0])}"))
             return
         if packet_id is not None:
-            self._protocol.acknowledge(packet_id)
+            self._acknowledge(packet_id)
         if telemetry is None:
             return
         device_id, properties = telemetry

@@ -32,6 +32,9 @@ logger = logging.getLogger("mqttws.local")
 
 SCHEMA_VERSION = 1
 
+LOCK_TIMEOUT = 2.0
+"""Seconds to wait for another service, which is just ending, to let go of the file."""
+
 MAX_BATCH = 1000
 """Changes that go into one transaction at most."""
 
@@ -72,9 +75,12 @@ class SqliteRecords(MemoryRecords):
                 raise
         except (sqlite3.Error, OSError, ValueError, TypeError, UsageError) as error:
             reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+            hint = "name another file, or remove this one"
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+                reason = "another service uses them"
+                hint = "end it, or name another file"
             raise UsageError(
-                f"the records cannot be used: {self._path}: {reason}",
-                hint="name another file, or remove this one",
+                f"the records cannot be used: {self._path}: {reason}", hint=hint
             ) from None  # the other exception may hold what stands in the file
         self._writer = threading.Thread(target=self._write, name="mqttws-records", daemon=True)
         self._writer.start()
@@ -83,18 +89,29 @@ class SqliteRecords(MemoryRecords):
         if self._path != ":memory:":
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         # Opened and read here, and used by the writer's thread alone from then on.
-        return sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        return sqlite3.connect(
+            self._path, isolation_level=None, check_same_thread=False, timeout=LOCK_TIMEOUT
+        )
 
     def _prepare(self) -> None:
         database = self._database
+        # The file is this service's alone, until it ends, however it ends: two that each keep all
+        # in memory would not see what the other one writes.
+        database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        database.execute("BEGIN EXCLUSIVE")
+        database.execute("COMMIT")
         version = database.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, SCHEMA_VERSION):
             raise UsageError(f"schema {version}")
         # One file: the rollback journal is there only while something is being written.
         database.execute("PRAGMA journal_mode = DELETE")
         database.execute("PRAGMA synchronous = FULL")
-        database.executescript(_SCHEMA)
-        database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        if version == 0:
+            if database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                raise UsageError("another program's database")
+            database.executescript(
+                f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"
+            )
 
     def _load(self) -> None:
         rows = self._database.execute("SELECT record FROM enrollments ORDER BY rowid")

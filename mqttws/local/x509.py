@@ -8,10 +8,9 @@ the service judges it at register.
 import datetime
 import hashlib
 import ssl
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -20,6 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ..dps.certificates import Certificate
 from ..errors import UsageError
+from ..net.certificate import shown_chain
 from .certificates import (
     CA_LIFETIME,
     SERVER_LIFETIME,
@@ -96,22 +96,6 @@ def parse_certificate(der: bytes) -> x509.Certificate:
         return x509.load_der_x509_certificate(der)
     except ValueError:
         raise UsageError("an enrolled certificate cannot be read: it is not X.509") from None
-
-
-def shown_chain(ssl_object: ssl.SSLObject) -> list[bytes]:
-    """Return the certificates that the peer sent in the handshake, DER, its own first.
-
-    The one place that reads them: public from Python 3.13 on, and before that the same function
-    behind the module's own object.
-    """
-    if ssl_object.getpeercert(binary_form=True) is None:
-        return []  # OpenSSL's chain would be one of nothing
-    if sys.version_info >= (3, 13):
-        return list(ssl_object.get_unverified_chain())
-    import _ssl
-
-    inner: Any = vars(ssl_object)["_sslobj"]
-    return [item.public_bytes(_ssl.ENCODING_DER) for item in inner.get_unverified_chain()]
 
 
 def _issuer(

@@ -7,8 +7,10 @@ nothing from it but the certificate. It is the only function in this package tha
 
 import asyncio
 import ssl
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from ..errors import CertificateFacts, CertificateRejected, Hop, MqttwsError
 from .failures import translate
@@ -48,6 +50,33 @@ async def look_at_certificate(
     finally:
         if stream is not None:
             stream.abort()
+
+
+def shown_chain(session: ssl.SSLObject) -> list[bytes]:
+    """Return the certificates that the peer sent in the handshake, DER, its own first."""
+    if session.getpeercert(binary_form=True) is None:
+        return []  # OpenSSL's chain would be one of nothing
+    return _chain(session, "get_unverified_chain")
+
+
+def proved_chain(session: ssl.SSLObject) -> list[bytes]:
+    """Return the way from the peer's certificate to one that is trusted here, DER, both included.
+
+    What was sent and the trusted roots together; empty where nothing was verified.
+    """
+    if session.getpeercert(binary_form=True) is None:
+        return []
+    return _chain(session, "get_verified_chain")
+
+
+def _chain(session: ssl.SSLObject, name: str) -> list[bytes]:
+    """The one place that reads chains: public from Python 3.13 on, behind the object before."""
+    if sys.version_info >= (3, 13):
+        return list(getattr(session, name)())
+    import _ssl
+
+    inner: Any = vars(session).get("_sslobj")
+    return [item.public_bytes(_ssl.ENCODING_DER) for item in getattr(inner, name)() or ()]
 
 
 def parse_certificate(der: bytes) -> CertificateFacts:

@@ -15,18 +15,27 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from ..errors import ConnectFailed, Hop, NameNotResolved, ProxyRefused, Unreachable, UsageError
+from ..errors import (
+    ConnectFailed,
+    Hop,
+    NameNotResolved,
+    ProxyRefused,
+    Unreachable,
+    UpgradeRefused,
+    UsageError,
+)
 from .certificate import (
     LOOK_TIMEOUT,
     describe_session,
     look_at_certificate,
+    proved_chain,
     rejected_certificate,
 )
-from .failures import reason_of, translate
+from .failures import NO_ROUTE, reason_of, translate
 from .hops import Walk
 from .proxy import ENVIRONMENT, Proxy, ProxyChoice, choose_proxy
 from .stream import ByteStream, Stream
-from .tls import Tls, client_context, proxy_context
+from .tls import Tls, TlsConfig, client_context, proxy_context
 from .tunnel import UNREACHABLE_REPLIES, Tunnel, tunnel_through
 from .websocket import open_websocket
 
@@ -159,6 +168,7 @@ async def dial(
     def reach(along: Walk) -> Awaitable[ByteStream]:
         return _reach(target, along, chosen, proxy_tls)
 
+    walk.certified = isinstance(tls, TlsConfig) and tls.certificate is not None
     stream = await reach(walk)
     try:
         if context is not None:
@@ -166,7 +176,10 @@ async def dial(
         if not target.websocket:
             return stream
         async with walk.hop(Hop.UPGRADE, target.path) as step:
-            websocket = await open_websocket(stream, target.url, max_message_size, step.facts)
+            try:
+                websocket = await open_websocket(stream, target.url, max_message_size, step.facts)
+            except UpgradeRefused as error:
+                raise error from stream.cause
             step.detail = f"101, subprotocol {websocket.subprotocol}"
             return websocket
     except BaseException:
@@ -222,6 +235,7 @@ async def dial_first(
                 error = task.exception()
                 if error is None:
                     walk.adopt(attempt.walk.steps, attempt.began)
+                    walk.certified = attempt.walk.certified
                     return attempt.target, task.result()
                 if not isinstance(error, ConnectFailed):
                     raise error
@@ -344,7 +358,9 @@ async def _secure(
             limit = min(LOOK_TIMEOUT, walk.left_of(step) * 0.8)
             seen = await look_at_certificate(lambda: reach(walk.aside(limit)), host, limit)
             raise rejected_certificate(error, hop, host, seen, context) from error
-        step.facts.update(describe_session(stream.info("ssl_object")))
+        session = stream.info("ssl_object")
+        step.facts.update(describe_session(session))
+        step.certificates = tuple(proved_chain(session))
         step.detail = f"{step.facts['version']}, {step.facts['cipher']}"
 
 
@@ -446,8 +462,11 @@ async def race(addresses: list[Address], where: str, hop: Hop = Hop.TCP) -> sock
     if len(failures) == 1:
         raise translate(failures[0][1], hop, where) from failures[0][1]
     told = "; ".join(f"{name}: {reason_of(error)}" for name, error in failures)
-    hint = translate(failures[0][1], hop, where).hint
-    raise Unreachable(f"{hop.value}: {where}: {told}", hop=hop, hint=hint) from failures[0][1]
+    # A host without IPv6 has no route there, which is nobody's fault where IPv4 failed otherwise.
+    errors = [error for _, error in failures]
+    telling = next((error for error in errors if error.errno not in NO_ROUTE), errors[0])
+    hint = translate(telling, hop, where).hint
+    raise Unreachable(f"{hop.value}: {where}: {told}", hop=hop, hint=hint) from telling
 
 
 async def _try_address(address: Address) -> socket.socket:

@@ -14,10 +14,14 @@ from ..errors import (
     CertificateRejected,
     ConnectFailed,
     ConnectionLost,
+    ConnectRefused,
     Hop,
+    HopTimedOut,
     MqttwsError,
     NameNotResolved,
+    ProtocolError,
     ProxyRefused,
+    SubprotocolRefused,
     TlsFailed,
     Unreachable,
     UpgradeRefused,
@@ -121,13 +125,85 @@ def _tls_hint(reason: str) -> str:
     if "protocol version" in reason or "unsupported protocol" in reason:
         return "the server offers nothing newer than TLS 1.1: it must be updated"
     if "alert" in reason:
-        return "the server ended the handshake: it may refuse this client's certificate or version"
+        return _alert_hint(reason) or (
+            "the server ended the handshake: it may want a client certificate, or another version"
+        )
     return "the server or a device on the way broke off TLS"
+
+
+def _alert_hint(reason: str) -> str:
+    """Return what to do about a TLS alert that has to do with a client's certificate."""
+    said = reason.partition("alert ")[2]
+    if said == "certificate required":
+        return (
+            "the server wants a client certificate and was shown none: give"
+            " TlsConfig(certificate=..., key=...), or an X509Certificate"
+        )
+    if said in _CERTIFICATE_ALERTS:
+        return (
+            f"the server refused this client's certificate (TLS alert: {said}): send the whole"
+            " chain, and check that it is in date and that the server trusts its issuer"
+        )
+    return ""
+
+
+_CERTIFICATE_ALERTS = frozenset(
+    {
+        "bad certificate",
+        "unsupported certificate",
+        "certificate revoked",
+        "certificate expired",
+        "certificate unknown",
+        "unknown ca",
+        "access denied",
+    }
+)
+"""RFC 8446 section 6.2; with TLS 1.3 they come after the client thinks that all is well."""
+
+_PROBABLY_THE_CERTIFICATE = (
+    "the connection ended right after this client's certificate had been shown: the server has"
+    " probably refused it. Send the whole chain, and check that it is in date and that the server"
+    " trusts its issuer"
+)
+
+
+def is_cut_off(error: MqttwsError) -> bool:
+    """Tell whether the server left without a word, as TLS 1.3 has it refuse a certificate."""
+    if isinstance(
+        error, CertificateRejected | ConnectRefused | HopTimedOut | SubprotocolRefused
+    ) or isinstance(error.__cause__, ProtocolError):
+        return False
+    if isinstance(error, UpgradeRefused):
+        return error.status == 0
+    return isinstance(error, ConnectFailed) and error.hop in (Hop.TLS, Hop.CONNECT)
+
+
+def explain_cut(error: MqttwsError, *, certified: bool) -> None:
+    """Have an error's hint say so where a server has refused, or missed, a client's certificate.
+
+    Args:
+        error: what ended a hop behind TLS.
+        certified: whether the client had a certificate to show.
+    """
+    if not is_cut_off(error):
+        return
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__
+    alert = (cause.reason or "").replace("_", " ").lower() if cause is not None else ""
+    if hint := _alert_hint(alert):
+        error.hint = hint
+    elif certified:
+        error.hint = _PROBABLY_THE_CERTIFICATE
+
+
+NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL})
+"""What the operating system says where it knows no way to an address."""
 
 
 def _tcp_hint(error: OSError) -> str:
     if error.errno == errno.ECONNREFUSED:
         return "nothing listens there, or a firewall rejects it: check host and port"
-    if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
+    if error.errno in NO_ROUTE:
         return "there is no route: check this machine's network"
     return "check host and port, and whether a firewall allows them"

@@ -6,7 +6,7 @@ Knows how many may be on their way at once, and that a 429 for one is meant for 
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,7 @@ async def provision_fleet(
     *,
     concurrency: int = 10,
     jitter: float = DEFAULT_JITTER,
+    payloads: Mapping[str, object] | None = None,
     **options: Any,
 ) -> None:
     """Register many devices; a device that fails does not stop the others.
@@ -57,6 +58,8 @@ async def provision_fleet(
         on_result: told of each device when it is done.
         concurrency: how many are on their way at once.
         jitter: seconds; up to so much is added to each wait, at random.
+        payloads: for the enrollments' custom allocation, by registration id as the credential has
+            it; a device that is not in it sends none.
         **options: of ``provision_async``.
 
     Raises:
@@ -70,7 +73,9 @@ async def provision_fleet(
     async def work() -> None:
         for credential in waiting:
             await gate.wait()
-            on_result(await _provision(id_scope, credential, gate, jitter, options))
+            payload = (payloads or {}).get(credential.registration_id)
+            own = options | {"jitter": jitter, "payload": payload}
+            on_result(await _provision(id_scope, credential, gate, own))
 
     async with asyncio.TaskGroup() as group:
         for _ in range(concurrency):
@@ -78,13 +83,14 @@ async def provision_fleet(
 
 
 async def _provision(
-    id_scope: str, credential: Credential, gate: "_Gate", jitter: float, options: dict[str, Any]
+    id_scope: str,
+    credential: Credential,
+    gate: "_Gate",
+    options: dict[str, Any],
 ) -> FleetResult:
     name = credential.registration_id
     try:
-        assignment = await provision_async(
-            id_scope, credential, jitter=jitter, on_step=gate.on_step, **options
-        )
+        assignment = await provision_async(id_scope, credential, on_step=gate.on_step, **options)
     except MqttwsError as error:
         return FleetResult(name, error=error)
     return FleetResult(name, assignment)

@@ -20,7 +20,7 @@ from ..errors import (
     RequestTimedOut,
     UsageError,
 )
-from .failures import translated
+from .failures import explain_cut, translated
 
 logger = logging.getLogger("mqttws.hops")
 
@@ -39,6 +39,7 @@ class Step:
         ended: seconds since the walk began; None while the leg is being walked.
         error: what ended it; None if it was walked to its end.
         facts: what the peer told on it, such as ``server`` or ``date``, for whoever judges the way.
+        certificates: the peer's own and those that lead to a trusted one, DER; for hops of TLS.
         status: of DPS's answer, as in HTTP; 0 with every other hop.
         retry_after: seconds after which DPS wants to be asked again; None where it did not say.
     """
@@ -49,6 +50,7 @@ class Step:
     ended: float | None = None
     error: MqttwsError | None = field(default=None, repr=False)
     facts: dict[str, str] = field(default_factory=dict, repr=False)
+    certificates: tuple[bytes, ...] = field(default=(), repr=False)
     status: int = 0
     retry_after: float | None = None
 
@@ -96,6 +98,11 @@ class Walk:
         timeout: seconds for the whole walk.
         hop_timeout: seconds for a single hop.
         on_step: told of each step when it begins and when it has ended.
+
+    Attributes:
+        steps: what was walked.
+        certified: whether the client shows a certificate of its own, as far as is known; a server
+            that then leaves without a word has probably refused it.
     """
 
     def __init__(
@@ -105,6 +112,7 @@ class Walk:
             if not isinstance(seconds, int | float) or not 0 < seconds < 1e9:
                 raise UsageError(f"{name} {seconds!r}; allowed: more than 0 seconds")
         self.steps: list[Step] = []
+        self.certified = False
         self._hop_timeout = hop_timeout
         self._timeout = timeout
         self._on_step = on_step
@@ -119,7 +127,7 @@ class Walk:
 
         For a second look at something, or for one of several ways that are tried at once.
         """
-        left = min(timeout, self.remaining)
+        left = max(0.001, min(timeout, self.remaining))
         return Walk(timeout=left, hop_timeout=min(self._hop_timeout, left))
 
     def adopt(self, steps: Sequence[Step], began: float) -> None:
@@ -160,6 +168,8 @@ class Walk:
                 async with asyncio.timeout(allowed):
                     yield step
         except MqttwsError as error:
+            if hop in (Hop.UPGRADE, Hop.CONNECT):
+                explain_cut(error, certified=self.certified)
             self._end(step, error)
             raise
         except TimeoutError as error:

@@ -46,7 +46,7 @@ class Options:
     connect: Connect
     password: Password = field(repr=False)
     tls: Tls
-    proxy: ProxyChoice
+    proxy: ProxyChoice = field(repr=False)
     connect_timeout: float
     hop_timeout: float
     request_timeout: float

@@ -1,4 +1,4 @@
-"""provision() and provision_async(): a device asks DPS where it belongs.
+"""provision(), provision_async() and ProvisioningSteps: a device asks DPS where it belongs.
 
 Joins the MQTT client to the device's side of DPS (``dps.registration``), and gives both the clock.
 """
@@ -10,7 +10,9 @@ import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Literal, TypedDict, Unpack
+from dataclasses import replace
+from types import TracebackType
+from typing import Literal, Self, TypedDict, Unpack
 
 from ..dps.names import DEFAULT_API_VERSION, build_username
 from ..dps.registration import MAX_RETRY_AFTER, Registration
@@ -21,7 +23,6 @@ from ..errors import (
     ConnectionLost,
     ConnectRefused,
     Hop,
-    HopTimedOut,
     MqttwsError,
     SubprotocolRefused,
     UpgradeRefused,
@@ -31,6 +32,7 @@ from .assignments import AssignmentFile
 from .client import AsyncClient, ReceivedMessage
 from .credentials import Credential, TlsCredential
 from .dial import make_target
+from .failures import is_cut_off
 from .hops import REQUESTS, OnStep, Step, Walk
 from .hub import Assignment
 from .proxy import ENVIRONMENT, ProxyChoice
@@ -60,6 +62,8 @@ LONGEST_PAUSE = 30.0
 """Seconds before a lost connection is made anew: doubled each time in vain, half of it random."""
 
 _SERVER_UNAVAILABLE = 3  # the one CONNACK code that may pass
+
+_TOO_BIG = 1009  # the WebSocket's close code for a message that will be no shorter the next time
 
 _CERTIFICATE_HINT = (
     "the connection ended right after this device's certificate had been shown: the service does "
@@ -240,12 +244,102 @@ async def provision_async(
         error.hint = _REFUSALS.get(error.return_code, error.hint)
         raise
     except ConnectFailed as error:
-        if certified and _is_cut_off(error):
+        if certified and is_cut_off(error):
             error.hint = _CERTIFICATE_HINT
         raise
     if file is not None:
         file.store(assignment)
     return assignment
+
+
+class ProvisioningSteps:
+    """A registration, step by step: what ``on_step`` is told of, to be iterated over.
+
+    >>> async with mqttws.ProvisioningSteps("0ne00ABCDEF", credential) as steps:
+    ...     async for step in steps:
+    ...         print(step.name, step.outcome)
+    >>> print(steps.assignment.assigned_hub)
+
+    Each step comes twice, as it was then: when it begins (``outcome`` is ``open``) and when it has
+    ended. After the last one the iteration ends, or raises what ``provision_async`` would have
+    raised. Whoever leaves the ``async with`` block before that gives the registration up, and
+    nothing of it is left behind.
+
+    Args:
+        id_scope: of the DPS instance.
+        credential: who the device is and how it proves it.
+        **options: of ``provision_async``.
+    """
+
+    def __init__(
+        self, id_scope: str, credential: Credential, **options: Unpack[ProvisionOptions]
+    ) -> None:
+        self._id_scope = id_scope
+        self._credential = credential
+        self._options = options
+        self._watcher = options.get("on_step")
+        self._steps: asyncio.Queue[Step | None] = asyncio.Queue()  # None: there are no more
+        self._task: asyncio.Task[Assignment] | None = None
+
+    @property
+    def assignment(self) -> Assignment:
+        """Where the device has been assigned to.
+
+        Raises:
+            UsageError: the registration has not ended, or was given up.
+            MqttwsError: it has failed; as for ``provision_async``.
+        """
+        if self._task is None or not self._task.done() or self._task.cancelled():
+            raise UsageError(
+                "there is no assignment: the registration has not ended",
+                hint="iterate over all steps first",
+            )
+        return self._task.result()
+
+    async def __aenter__(self) -> Self:
+        """Begin."""
+        if self._task is not None:
+            raise UsageError("these steps have been gone already; make a new ProvisioningSteps")
+        options = self._options | ProvisionOptions(on_step=self._on_step)
+        self._task = asyncio.create_task(
+            provision_async(self._id_scope, self._credential, **options)
+        )
+        self._task.add_done_callback(lambda _: self._steps.put_nowait(None))
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give the registration up, if it has not ended."""
+        assert self._task is not None
+        self._task.cancel()
+        # Its outcome is asked for elsewhere, or by nobody.
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    def __aiter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> Step:
+        """Return the next step."""
+        if self._task is None:
+            raise UsageError("use `async with ProvisioningSteps(...) as steps:` first")
+        step = await self._steps.get()
+        if step is not None:
+            return step
+        self._steps.put_nowait(None)  # whoever asks again is told the same
+        if not self._task.cancelled():
+            self._task.result()
+        raise StopAsyncIteration
+
+    def _on_step(self, step: Step) -> None:
+        # A step goes on changing: what is handed out is how it is now.
+        self._steps.put_nowait(replace(step, facts=dict(step.facts)))
+        if self._watcher is not None:
+            self._watcher(step)
 
 
 async def _provision(
@@ -287,16 +381,9 @@ def _may_pass(error: MqttwsError) -> bool:
         return error.return_code == _SERVER_UNAVAILABLE
     if isinstance(error, UpgradeRefused):
         return error.status in (0, 429) or error.status >= 500
+    if isinstance(error, ConnectionLost):
+        return error.close_code != _TOO_BIG
     return not isinstance(error, CertificateRejected | SubprotocolRefused)
-
-
-def _is_cut_off(error: ConnectFailed) -> bool:
-    """Tell whether the server left without a word, as TLS 1.3 has it refuse a certificate."""
-    if isinstance(error, CertificateRejected | HopTimedOut | SubprotocolRefused):
-        return False
-    if isinstance(error, UpgradeRefused):
-        return error.status == 0
-    return error.hop in (Hop.TLS, Hop.CONNECT)
 
 
 async def _register(client: AsyncClient, registration: Registration, walk: Walk) -> Assignment:

@@ -217,11 +217,9 @@ def has_login(url: str) -> bool:
 
 def _split(url: str, source: str) -> SplitResult:
     """Take a proxy's URL apart; ``host:port`` alone is taken for an HTTP proxy, as curl does."""
-    try:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        _ = parts.port
-    except ValueError:
-        raise _unusable(source, "it is not a URL") from None
+    parts = _parts(url if "://" in url else f"http://{url}")
+    if parts is None:
+        raise _unusable(source, "it is not a URL")
     if parts.scheme not in DEFAULT_PORTS:
         raise _unusable(source, "it must begin with " + ", ".join(DEFAULT_PORTS))
     if not parts.hostname:
@@ -232,6 +230,15 @@ def _split(url: str, source: str) -> SplitResult:
             "something follows the port; a password's / ? # @ : % are written"
             " %2F %3F %23 %40 %3A %25",
         )
+    return parts
+
+
+def _parts(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:  # its text holds a part of the URL, so it goes no further
+        return None
     return parts
 
 
@@ -269,7 +276,11 @@ def _asked(proxy: Proxy, ask: AskLogin) -> Proxy:
     told = ask(proxy.url)
     if told is None:
         return proxy
+    if not isinstance(told, tuple | Login) or (isinstance(told, tuple) and len(told) != 2):
+        raise UsageError("login= returned something else than a Login, a pair, or None")
     login = told if isinstance(told, Login) else Login(*told)
+    if not (isinstance(login.username, str) and isinstance(login.password, str)):
+        raise UsageError("login= returned something else than text")
     return Proxy(
         proxy.scheme,
         proxy.host,

@@ -183,6 +183,11 @@ class ByteStream(asyncio.Protocol):
         return self.transport.get_extra_info(name)
 
     @property
+    def cause(self) -> MqttwsError | None:
+        """What ended it; None as long as it is open."""
+        return self._cause
+
+    @property
     def peer(self) -> str:
         """The peer's address, for a log."""
         address = self.info("peername")

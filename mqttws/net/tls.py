@@ -55,9 +55,9 @@ class TlsConfig:
             UsageError: a file cannot be read, holds something else, or does not fit the others.
         """
         self._check()
-        ca = _read(self.ca, "CA file")
-        certificate = _read(self.certificate, "client certificate")
-        key = _read(self.key, "client key") or certificate
+        ca = _given(self.ca, "CA file")
+        certificate = _given(self.certificate, "client certificate")
+        key = _given(self.key, "client key") or certificate
         password = self.key_password
         if isinstance(password, str):
             password = password.encode()
@@ -83,7 +83,7 @@ class TlsConfig:
             UsageError: as for ``context``.
         """
         self._check()
-        return self._new_context(_read(self.ca, "CA file"))
+        return self._new_context(_given(self.ca, "CA file"))
 
     def without_certificate(self) -> "TlsConfig":
         """Return the same trust for somebody who is not to see the client's certificate."""
@@ -178,8 +178,17 @@ def _truststore_context() -> ssl.SSLContext:
     return context
 
 
-def _read(source: Pem | None, what: str) -> bytes | None:
-    if source is None or isinstance(source, bytes):
+def _given(source: Pem | None, what: str) -> bytes | None:
+    return None if source is None else read_pem(source, what)
+
+
+def read_pem(source: Pem, what: str) -> bytes:
+    """Return what a file holds, or what is given instead of a file.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    if isinstance(source, bytes):
         return source
     try:
         return Path(source).read_bytes()

@@ -242,11 +242,12 @@ class HttpConnect:
     def _answer_challenge(self, head: _Head) -> bool:
         """Queue the hook's answer to a 407; return False while its page is still coming."""
         self._note(head)
-        challenge = tuple(
-            printable(value)
+        offers = tuple(
+            value
             for name in ("proxy-authenticate", "www-authenticate")
             for value in head.values(name)
         )
+        challenge = tuple(map(printable, offers))
         hook = self._proxy.on_challenge
         if head.status not in (401, 407) or hook is None:
             raise self._refusal(head, challenge)
@@ -260,7 +261,7 @@ class HttpConnect:
             Challenge(
                 self._proxy.url,
                 head.status,
-                challenge,
+                offers,  # whole: a ticket may be long
                 self._authority,
                 self._challenges,
                 self._memory,

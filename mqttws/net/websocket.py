@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
 from websockets.client import ClientProtocol
+from websockets.datastructures import Headers
 from websockets.exceptions import InvalidMessage, NegotiationError
 from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
@@ -29,6 +30,7 @@ from ..errors import (
     one_line,
 )
 from .stream import CLOSE_TIMEOUT, ByteStream, Receiver
+from .tunnel import MAX_HEAD, parse_head
 
 SUBPROTOCOL = "mqtt"
 """The name registered with IANA for MQTT 3.1.1 over WebSocket (WS-8)."""
@@ -75,9 +77,17 @@ class WebSocketStream:
         self._take(self._protocol.events_received())
 
     def _take(self, events: Sequence[Event]) -> None:
+        # What one read brought is decoded together: frames mean nothing to MQTT [MQTT-6.0.0-2].
+        parts: list[bytes | bytearray | memoryview] = []
         for event in events:
-            if isinstance(event, Frame):
-                self._on_frame(event)
+            if type(event) is Frame:
+                opcode = event.opcode
+                if opcode is Opcode.BINARY or opcode is Opcode.CONT:
+                    parts.append(event.data)
+                else:
+                    self._hand_over(parts)  # before what follows them ends the connection
+                    self._on_frame(event)
+        self._hand_over(parts)
         self._flush()
         if self._protocol.parser_exc is not None:
             self._end(
@@ -161,11 +171,14 @@ class WebSocketStream:
 
     # Inside
 
+    def _hand_over(self, parts: list[bytes | bytearray | memoryview]) -> None:
+        data = b"".join(parts)
+        parts.clear()
+        if data and self._receiver is not None:
+            self._receiver.data_received(data)
+
     def _on_frame(self, frame: Frame) -> None:
-        if frame.opcode is Opcode.BINARY or frame.opcode is Opcode.CONT:
-            if self._receiver is not None and frame.data:
-                self._receiver.data_received(bytes(frame.data))
-        elif frame.opcode is Opcode.TEXT:  # [MQTT-6.0.0-1]
+        if frame.opcode is Opcode.TEXT:  # [MQTT-6.0.0-1]
             self._protocol.fail(CloseCode.UNSUPPORTED_DATA, "MQTT needs binary frames")
             self._end(
                 ProtocolError(
@@ -241,8 +254,14 @@ async def open_websocket(
         stream.write(data)
     response: Response | None = None
     early: list[Event] = []
+    begun = bytearray()
     while response is None and protocol.handshake_exc is None:
         data = await stream.read()
+        begun += data[: MAX_HEAD - len(begun)]
+        refusal = _refusal(begun)
+        if refusal is not None:  # its page may come late, or never end
+            _note(refusal, facts)
+            raise _upgrade_error(refusal, None)
         if data:
             protocol.receive_data(data)
         else:
@@ -263,6 +282,14 @@ async def open_websocket(
             hint="it is not an MQTT service, or this is not its path",
         )
     return WebSocketStream(stream, protocol, early)
+
+
+def _refusal(data: bytearray) -> Response | None:
+    """Return the head of an answer that is complete and no switch to WebSocket."""
+    head = parse_head(data)
+    if head is None or head.status in (0, 101):
+        return None
+    return Response(head.status, head.reason, Headers(head.headers))
 
 
 def _note(response: Response, facts: dict[str, str] | None) -> None:
@@ -310,7 +337,8 @@ def _upgrade_error(response: Response | None, error: Exception | None) -> Mqttws
 
 
 _STATUS_HINTS = {
-    400: "the path or the subprotocol is not what the server expects",
+    400: "the path or the subprotocol is not what the server expects, or it is a reverse proxy that"
+    " wants a client certificate",
     401: "the server, or a proxy before it, wants a login",
     403: "the server, or a filter before it, forbids this",
     404: "there is no WebSocket at this path",

@@ -6,23 +6,17 @@ as bytes it touches the disk only encrypted, under a password that is made for t
 
 import hashlib
 import hmac
-import os
 import secrets
 import ssl
-import tempfile
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from ..dps.names import check_registration_id
 from ..errors import UnsupportedAttestation, UsageError
-from .tls import Tls, TlsConfig
+from .tls import Pem, Tls, TlsConfig, load_client_certificate, read_pem
 
 if TYPE_CHECKING:
     from cryptography import x509
-
-Pem = str | os.PathLike[str] | bytes
-"""A file's path, or what such a file holds."""
 
 
 class X509Certificate:
@@ -59,8 +53,7 @@ class X509Certificate:
         registration_id: str | None = None,
         key_password: str | bytes | None = None,
     ) -> None:
-        chain_pem = _read(chain, "the certificate chain")
-        certificates = _parse_chain(chain_pem)
+        certificates = _parse_chain(read_pem(chain, "certificate chain"))
         name = _common_name(certificates[0])
         if registration_id is None:
             registration_id = name
@@ -70,10 +63,11 @@ class X509Certificate:
                 f" {registration_id!a}; allowed: the same",
                 hint="use the certificate that was issued for this device",
             )
-        sealed = _seal(_read(key, "the private key"), key_password, certificates[0])
+        sealed = _seal(read_pem(key, "private key"), key_password, certificates[0])
         for slot, value in (
             ("_certificate", certificates[0]),
-            ("_chain_pem", chain_pem),
+            # Anew, since the file may hold the key as it is.
+            ("_chain_pem", b"".join(_pem(certificate) for certificate in certificates)),
             ("_chain", tuple(_der(certificate) for certificate in certificates)),
             ("_key", sealed),
             ("_registration_id", registration_id),
@@ -129,12 +123,7 @@ class X509Certificate:
                 hint="give tls=TlsConfig(ca=...), or the certificate within the ssl.SSLContext",
             )
         context = (tls or TlsConfig()).new_context()
-        key_pem, key_password = self._key
-        # ssl reads files only; mkdtemp's mode is 0700, and the key in it is encrypted.
-        with tempfile.TemporaryDirectory(prefix="mqttws-") as folder:
-            file = Path(folder) / "device.pem"
-            file.write_bytes(self._chain_pem + b"\n" + key_pem)
-            context.load_cert_chain(file, password=key_password)
+        load_client_certificate(context, self._chain_pem, *self._key)
         return context
 
     def __repr__(self) -> str:
@@ -179,15 +168,6 @@ class Tpm:
         )
 
 
-def _read(pem: Pem, what: str) -> bytes:
-    if isinstance(pem, bytes):
-        return pem
-    try:
-        return Path(pem).read_bytes()
-    except OSError as error:
-        raise UsageError(f"{what} cannot be read: {pem}: {error.strerror}") from None
-
-
 def _parse_chain(pem: bytes) -> "list[x509.Certificate]":
     from cryptography import x509  # takes a while to load
 
@@ -207,6 +187,12 @@ def _common_name(certificate: "x509.Certificate") -> str:
             f"the certificate has {len(names)} common names; allowed: one, the registration id"
         )
     return str(names[0].value)
+
+
+def _pem(certificate: "x509.Certificate") -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return certificate.public_bytes(Encoding.PEM)
 
 
 def _der(certificate: "x509.Certificate") -> bytes:

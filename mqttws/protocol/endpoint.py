@@ -205,12 +205,17 @@ class Endpoint:
     # Inside
 
     def _read_packets(self, now: float) -> None:
+        state: State | None = None
+        handlers: Mapping[type[Packet], Handler] = {}
         while self.state is not State.CLOSED and not self._holds_reading():
             packet = self._decoder.next_packet()
             if packet is None:
                 return
             self._last_received = now
-            handler = self.TABLE[self.state].get(type(packet))
+            if self.state is not state:  # hot: looking an Enum up costs as much as decoding
+                state = self.state
+                handlers = self.TABLE[state]
+            handler = handlers.get(type(packet))
             if handler is None:
                 raise UnexpectedPacket(
                     f"{type(packet).__name__} while the connection is {self.state.value}",

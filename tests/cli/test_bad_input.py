@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from mqttws.local.certificates import (
     make_ca,
     make_server_certificate,
     prepare_certificates,
 )
+from mqttws.local.x509 import DeviceAuthority
 
 from .shell import KEY, OTHER_KEY, Service, individual, only_line, peer, run, run_inside, serving
 
@@ -288,7 +290,29 @@ def test_a_payload_that_is_not_json(tmp_path: Path) -> None:
     is_refused(*PROVISION, "--payload", file, part="payload.json: line 2", MQTTWS_KEY=KEY)
     file.write_text("[NaN]")
     is_refused(*PROVISION, "--payload", file, part="NaN", MQTTWS_KEY=KEY)
-    is_refused(*PROVISION, "--payload", "-", "--key-file", "-", part="cannot both")
+    is_refused(*PROVISION, "--payload", "-", "--key-file", "-", part="only one file")
+
+
+def test_a_certificate_that_cannot_be_one(tmp_path: Path) -> None:
+    device = DeviceAuthority.root().issue("good")
+    both, sealed = tmp_path / "both.pem", tmp_path / "sealed.pem"
+    both.write_bytes(device.chain + device.key)
+    key = load_pem_private_key(device.key, None)
+    encryption = serialization.BestAvailableEncryption(b"right")
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
+    sealed.write_bytes(device.chain + key.private_bytes(*form, encryption))
+    is_refused(*PROVISION, "--cert", both, "--group-key", part="not both")
+    is_refused(*PROVISION, "--cert", both, "--key-file", both, part="not both")
+    is_refused(*PROVISION, "--cert-key", both, part="--cert")
+    is_refused(*PROVISION, "--cert", tmp_path / "none", part="No such file")
+    is_refused(*PROVISION, "--cert", both, "--registration-id", "other", part="common name")
+    is_refused(*PROVISION, "--cert", sealed, part="is encrypted")
+    line = is_refused(
+        *PROVISION, "--cert", sealed, part="with this password", MQTTWS_KEY_PASSWORD="wrong"
+    )
+    assert "'wrong'" not in line
+    here = [word for word in PROVISION if word not in GOOD]
+    is_refused(*here, part="'--registration-id'", MQTTWS_KEY=KEY)
 
 
 @pytest.mark.parametrize("words", [("--registration-id", "a b"), ("--id-scope", "a/b")])

@@ -56,6 +56,8 @@ def test_an_open_way_is_printed_hop_by_hop(service: Service) -> None:
     labels = [
         line.split("ms  ")[1].split()[0] for line in done.stdout.splitlines() if "ms  " in line
     ]
+    for fact in ("issuer:", "chain:", "expires:", "status:", "clock "):
+        assert fact in done.stdout
     assert labels[:7] == ["name", "TCP", "TLS", "upgrade", "CONNECT", "SUBSCRIBE", "register"]
     assert "the way is open" in done.stdout
     assert done.stderr == ""
@@ -73,6 +75,12 @@ def test_json_is_one_object(service: Service) -> None:
     done = run("doctor", *to_reach(service), "--path", "/wrong", "--json")
     assert done.returncode == Hop.UPGRADE.exit_code
     report = json.loads(done.stdout)
+    assert list(report) == [
+        *("status", "target", "hop", "party", "error", "message", "advice", "warnings"),
+        *("settings", "clock_skew_s", "steps", "alternatives"),
+    ]
+    assert list(report["steps"][0]) == ["hop", "outcome", "detail", "started_ms", "took_ms"]
+    assert list(report["alternatives"][0]) == ["name", "works", "detail"]
     assert (report["status"], report["hop"], report["party"]) == ("error", "upgrade", "the server")
     assert report["steps"][-1]["facts"]["status"].startswith("404")
     assert any(other["works"] for other in report["alternatives"])

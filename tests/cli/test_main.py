@@ -68,6 +68,8 @@ def test_a_missing_package_of_another_kind_is_not_taken_for_the_extra() -> None:
         ("derive-key",),
         ("provision-fleet",),
         ("doctor",),
+        ("publish",),
+        ("subscribe",),
     ],
 )
 def test_a_help_page_fits_80_columns_and_has_what_a_page_needs(command: tuple[str, ...]) -> None:
@@ -89,7 +91,12 @@ def test_no_option_takes_a_key() -> None:
     page = run("provision", "--help").stdout
     options = [line.split()[0:2] for line in page.splitlines() if line.startswith("  --")]
     with_key = [words for words in options if "key" in words[0]]
-    assert with_key == [["--key-file", "FILE"], ["--group-key", "The"]]
+    assert with_key == [
+        ["--key-file", "FILE"],
+        ["--group-key", "The"],
+        ["--cert-key", "FILE"],
+        ["--cert-key-password-file", "FILE"],
+    ]
 
 
 def test_no_command_shows_the_help_page() -> None:

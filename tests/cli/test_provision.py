@@ -7,9 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from mqttws.local.certificates import prepare_certificates
+from mqttws.local.x509 import DeviceAuthority
 
+from ..local import x509_world
 from .shell import KEY, MQTTWS, OTHER_KEY, Service, environment, individual, peer, run, serving
 
 pty = pytest.importorskip("pty")
@@ -23,10 +31,18 @@ def group(name: str, key: str) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    records = [individual("my-device", deviceId="device-1"), group("my-group", OTHER_KEY)]
+    records = [
+        individual("my-device", deviceId="device-1"),
+        group("my-group", OTHER_KEY),
+        x509_world.group("certified", ROOT),
+    ]
     with serving(tmp_path_factory.mktemp("state"), records) as service:
         yield service
 
+
+ROOT = DeviceAuthority.root()
+
+VARIABLE = "MQTTWS_KEY_PASSWORD"
 
 MY_DEVICE = ("--registration-id", "my-device")
 
@@ -58,6 +74,37 @@ def test_the_groups_key_is_derived_for_the_device(service: Service) -> None:
     member = ("provision", *service.to_reach, "--registration-id", "member-1")
     assert run(*member, "--group-key", MQTTWS_KEY=OTHER_KEY).returncode == 0
     assert run(*member, MQTTWS_KEY=OTHER_KEY).returncode == 1, "the group's own key is refused"
+
+
+def sealed(key: bytes, password: str) -> bytes:
+    """Return a private key's PEM, encrypted."""
+    return load_pem_private_key(key, None).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password.encode())
+    )
+
+
+def test_a_certificate_from_files(service: Service, tmp_path: Path) -> None:
+    device = ROOT.intermediate("line").issue("by-certificate")
+    both, chain, key, word = (tmp_path / name for name in ("both", "chain", "key", "word"))
+    both.write_bytes(device.chain + device.key)
+    chain.write_bytes(device.chain)
+    key.write_bytes(sealed(device.key, " pass word"))
+    word.write_text(" pass word\n")
+    apart = ("--cert", chain, "--cert-key", key)
+    for options, stdin, variables in (
+        (("--cert", both), "", {}),
+        ((*apart, "--cert-key-password-file", word), "", {}),
+        ((*apart, "--cert-key-password-file", "-"), " pass word\n", {}),
+        (
+            (*apart, "--registration-id", "By-Certificate"),
+            "",
+            {VARIABLE: " pass word"},
+        ),
+    ):
+        done = run("provision", *service.to_reach, *options, stdin=stdin, **variables)
+        assert done.returncode == 0, done.stderr
+        assert "by-certificate" in done.stdout
+        assert "pass word" not in done.stdout + done.stderr
 
 
 def test_the_other_transport(service: Service) -> None:

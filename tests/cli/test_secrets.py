@@ -1,8 +1,8 @@
 """No secret gets out: not in output, logs, tracebacks, nor in the list of processes.
 
-One run of ``serve`` and of many ``provision``, good ones and failing ones, with every log at DEBUG,
-packets traced and tracebacks shown. Then every secret that was used is searched for, in every form
-that it could have.
+One run of ``serve`` and of many ``provision``, ``publish`` and ``subscribe``, good ones and failing
+ones, with every log at DEBUG, packets traced and tracebacks shown. Then every secret that was used
+is searched for, in every form that it could have.
 """
 
 import base64
@@ -118,6 +118,9 @@ def test_no_secret_is_seen_anywhere(tmp_path: Path) -> None:
     ]
     key_file = tmp_path / "device.key"
     key_file.write_text(text_of(primary))
+    password = text_of(key())
+    password_file = tmp_path / "client.password"
+    password_file.write_text(password)
     half_a_key = text_of(key())[:-3]
     broken = tmp_path / "broken.json"
     broken.write_text(json.dumps([*records, record("registrationId", "a", key(), b"short")]))
@@ -161,6 +164,20 @@ def test_no_secret_is_seen_anywhere(tmp_path: Path) -> None:
             with peer(lambda connect: connect, other.context()) as port:
                 where = ("--port", str(port), "--ca", other.ca_file, "--transport", "mqtts")
                 provision(*device, *where, "--key-file", key_file, code=1)
+                # The same with a password of a client's own, from wherever it can come.
+                for command, options in (("publish", ("--payload", "p")), ("subscribe", ())):
+                    url = f"mqtts://127.0.0.1:{port}"
+                    login = (url, "topic", "--username", "someone", "--ca", other.ca_file)
+                    loud = (*login, *options, "--trace", "--debug")
+                    for file, stdin, variables in (
+                        (password_file, "", {}),
+                        ("-", password, {}),
+                        (None, "", {"MQTTWS_PASSWORD": password}),
+                    ):
+                        source = () if file is None else ("--password-file", file)
+                        done = run(command, *loud, *source, stdin=stdin, **variables, **LOUD)
+                        assert done.returncode == 18, done.stderr
+                        seen.append((done.stdout + done.stderr).encode())
             for file in (broken, not_json):
                 refused = run("serve", "--enrollments", file, "--debug", **LOUD)
                 assert refused.returncode == 2
@@ -186,7 +203,7 @@ def test_no_secret_is_seen_anywhere(tmp_path: Path) -> None:
         assert sign in output, sign
     command_lines = b"\n".join(processes.seen)
     assert processes.sweeps > 10
-    for sign in (b"mqttws\0serve", b"mqttws\0provision", b"--key-file\0"):
+    for sign in (b"mqttws\0serve", b"mqttws\0provision", b"--key-file\0", b"mqttws\0subscribe"):
         assert sign in command_lines, sign
 
     example_key = base64.b64decode((tmp_path / "example" / "example-device.key").read_text())
@@ -197,7 +214,7 @@ def test_no_secret_is_seen_anywhere(tmp_path: Path) -> None:
         (SCOPE, "member-1", [*derived, group_primary]),
         ("0ne00LOCAL", "example-device", [example_key]),
     ]
-    forms = forms_of_text(half_a_key)
+    forms = forms_of_text(half_a_key) | forms_of_bytes(base64.b64decode(password))
     forms |= forms_of_bytes(group_secondary)
     for scope, registration_id, keys in signing:
         for secret in keys:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .shell import DEADLINE, Running, environment, individual, only_line, run, serving
+from .shell import DEADLINE, KEY, Running, environment, individual, only_line, run, serving
 
 FREE = ("--wss-port", "0", "--mqtts-port", "0")
 
@@ -87,6 +87,36 @@ def test_options_reach_the_service(tmp_path: Path) -> None:
         assert service.place["id_scope"] == "0ne00OTHER"
         done = paste(service.place["example"]["command"] + " --json")
         assert json.loads(done.stdout)["assigned_hub"] == "my-hub.example", done.stderr
+
+
+def test_throttles_reach_the_service(tmp_path: Path) -> None:
+    options = ("--registers-per-minute", "1", "--polls-per-10s", "5")
+    with serving(tmp_path, [individual("a"), individual("b")], *options) as service:
+        common = ("provision", *service.to_reach)
+        assert run(*common, "--registration-id", "a", MQTTWS_KEY=KEY).returncode == 0
+        throttled = (*common, "--registration-id", "b", "--timeout", "5")
+        done = run(*throttled, MQTTWS_KEY=KEY)
+        assert done.returncode == 1
+        assert "429001" in service.running.wait_for("429")
+        assert "give it more time" in done.stderr
+
+
+def test_an_admin_api_for_others_demands_its_token(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    everywhere = ("--admin-port", "0", "--admin-host", "0.0.0.0")
+    assert "needs a token" in refused(*FREE, "--state", tmp_path, *everywhere)
+    token.write_text("\n")
+    options = (*everywhere, "--admin-token-file", str(token))
+    assert "it is empty" in refused(*FREE, "--state", tmp_path, *options)
+    token.write_text("open sesame\n")
+    with serving(tmp_path, None, *options) as service:
+        port = service.place["admin"].rpartition(":")[2]
+        asked = ("enroll", "--admin", f"http://127.0.0.1:{port}")
+        assert run(*asked, "list").returncode == 1
+        done = run(*asked, "--token-file", token, "list")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "example-device" in done.stdout
+    assert "sesame" not in "\n".join(service.running.stderr)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -77,7 +77,13 @@ async def test_a_way_that_is_open(dps: LocalDps, files: Path) -> None:
         assert {step.hop for step in report.steps} >= {Hop.SUBSCRIBE, Hop.REGISTER}
         assert report.warnings == ()
         tls = next(step for step in report.steps if step.hop is Hop.TLS)
-        assert tls.facts.keys() >= {"version", "cipher", "subject", "issuer", "expires"}
+        assert tls.facts.keys() >= {"version", "cipher", "subject", "issuer", "expires", "chain"}
+        assert [name.split(",")[0] for name in tls.facts["chain"].split(" <- ")] == [
+            "CN=mqttws local DPS",
+            "CN=mqttws development CA",
+        ]
+        assert report.clock_skew is not None
+        assert abs(report.clock_skew) < 60
         assert key not in json.dumps(report.to_json())
 
 
@@ -118,6 +124,8 @@ async def test_proxy_wants_a_login_and_wrong_login(dps: LocalDps, files: Path) -
         async with dps:
             none = await examine(dps.wss_port, files, proxy=f"http://127.0.0.1:{squid.port}")
             found(none, Hop.PROXY, Party.HOST, "407", "wants a login", "MQTTWS_PROXY")
+            assert "wants a login" in none.advice[0]
+            assert none.advice[1] == "use what works: without the proxy"
             wrong = await examine(
                 dps.wss_port, files, proxy=f"http://{USER}:x{WORD}@127.0.0.1:{squid.port}"
             )
@@ -207,6 +215,29 @@ async def test_expired_certificate(tmp_path: Path) -> None:
     with openssl_server(tmp_path, age=500) as server:
         report = await examine(server.port, tmp_path)
     found(report, Hop.TLS, Party.SERVER, "expired", "it ended 103 days ago")
+
+
+async def test_a_certificate_that_ends_soon_is_a_warning(tmp_path: Path) -> None:
+    with openssl_server(tmp_path, age=390) as server:
+        report = await examine(server.port, tmp_path, hop_timeout=1.0)
+    assert report.hop is Hop.UPGRADE  # the server is mute
+    (warning,) = report.warnings
+    assert "tls: the certificate of CN=mqttws local DPS" in warning
+    assert "ends in 7 days" in warning
+
+
+async def test_a_client_certificate_that_the_server_does_not_know(
+    files: Path, tmp_path: Path
+) -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    made, key = make_ca(now)
+    key_pem = key.private_bytes(
+        PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    with openssl_server(tmp_path, "-Verify", "2", "-verify_return_error") as server:
+        tls = TlsConfig(tmp_path / "ca.pem", certificate=made.public_bytes(PEM), key=key_pem)
+        report = await examine(server.port, files, tls=tls)
+    found(report, Hop.UPGRADE, Party.HOST, "client's certificate", "whole chain")
 
 
 async def test_tls_1_1_server(tmp_path: Path) -> None:

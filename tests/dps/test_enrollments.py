@@ -25,7 +25,7 @@ SMALL = {
 }
 WHOLE = {
     "registrationId": "dev-01",
-    "deviceId": "Device 1",
+    "deviceId": "Device-1",
     "attestation": {"type": "symmetricKey", "symmetricKey": KEYS, "x509": None, "tpm": None},
     "capabilities": {"iotEdge": True},
     "iotHubHostName": HUB,
@@ -70,7 +70,7 @@ def test_a_whole_individual_record_is_read():
     assert parse(WHOLE) == [
         IndividualEnrollment(
             "dev-01",
-            "Device 1",
+            "Device-1",
             primary_key=KEY,
             secondary_key=OTHER_KEY,
             iot_edge=True,
@@ -149,6 +149,11 @@ def test_a_record_survives_the_round_trip(enrollment):
         (["capabilities"], True, "[0].capabilities: found true or false; expected an object"),
         (["capabilities", "iotEdge"], "yes", "[0].capabilities.iotEdge: found a string"),
         (["iotHubHostName"], [], "[0].iotHubHostName: found a list; expected a host name"),
+        (["iotHubHostName"], "a b\n", "[0].iotHubHostName: found a string; expected a host name"),
+        (["iotHubs"], ["a/b"], "[0].iotHubs[0]: found a string; expected a host name"),
+        (["deviceId"], "a/b", "[0].deviceId: found a string; expected a device id: 1 to 128"),
+        (["deviceId"], "d" * 129, "[0].deviceId: found a string; expected a device id"),
+        (["deviceId"], "\u0159", "[0].deviceId: found a string; expected a device id"),
         (["iotHubs"], HUB, "[0].iotHubs: found a string; expected a list"),
         (["iotHubs"], [HUB, 5], "[0].iotHubs[1]: found a number; expected a host name"),
         (["initialTwin"], {"tag": 1}, "[0].initialTwin.tag: unknown; expected one of"),
@@ -172,6 +177,20 @@ def test_a_record_survives_the_round_trip(enrollment):
 )
 def test_a_fault_names_its_place_and_what_was_expected(path, value, expected):
     assert expected in refusal(faulty(path, value))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "ftp://h/", "http://", "http:///x", "https://h:99999/", "http://[::1/", "http://h/a b",
+     "http://h/\r\nX: y", "http://h:0/", "h/x"],
+)  # fmt: skip
+def test_a_webhook_that_cannot_be_called_is_refused(url):
+    record = faulty(["allocationPolicy"], "custom")
+    record["customAllocationDefinition"] = {"webhookUrl": url}
+    assert "[0].customAllocationDefinition.webhookUrl: found" in refusal(record)
+    record["customAllocationDefinition"] = {"webhookUrl": "https://[::1]:8443/allocate?code=x"}
+    (read,) = parse(record)
+    assert read.webhook_url == "https://[::1]:8443/allocate?code=x"
 
 
 def test_a_record_without_an_id_is_refused():

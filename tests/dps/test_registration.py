@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mqttws.dps.registration import Assignment, Registration
+from mqttws.dps.registration import _HINTS_BY_CODE, MAX_BODY, Assignment, Registration
 from mqttws.dps.topics import Message, Poll, Register, parse_request_topic, response_topic
 from mqttws.errors import (
     MalformedAnswer,
@@ -73,6 +73,14 @@ def test_what_json_does_not_have_is_refused_as_a_payload():
     for payload in (object(), math.nan, loop, {1: b""}):
         with pytest.raises(UsageError, match="payload"):
             make_registration(payload=payload)
+
+
+def test_a_payload_that_no_message_can_hold_is_refused():
+    longest = MAX_BODY - len('{"registrationId":"dev-01","payload":""}')
+    assert len(make_registration(payload="x" * longest).start(0.0).payload) == MAX_BODY
+    with pytest.raises(UsageError, match=str(MAX_BODY)) as refused:
+        make_registration(payload="x" * (longest + 1))
+    assert refused.value.hint
 
 
 @pytest.mark.parametrize("registration_id", ["", "dev/01", "x" * 129, None])
@@ -178,6 +186,25 @@ def test_an_error_status_ends_it_with_what_the_service_said(name):
     assert body["message"] in str(error)
     if error.error_code != 400004:
         assert error.hint
+
+
+CODES = [400004, 400207, 400208, 400209, 401000, 401001, 401002, 404201, 404202, 404203]
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_code_that_is_known_has_its_hint(code):
+    rejected, failed = started(), polling()
+    body = json.dumps({"errorCode": code, "message": "m"}).encode()
+    rejected.receive(Message(response_topic(code // 1000, "r1"), body), 0.0)
+    state = {"status": "failed", "errorCode": code, "errorMessage": "m"}
+    body = json.dumps({"status": "failed", "registrationState": state}).encode()
+    failed.receive(Message(response_topic(200, "r2"), body), 4.0)
+    for error in (rejected.error, failed.error):
+        assert isinstance(error, RegistrationRejected | RegistrationFailed)
+        assert error.error_code == code
+        assert str(code) in str(error)
+        assert error.hint
+        assert _HINTS_BY_CODE.get(code, error.hint) == error.hint
 
 
 @pytest.mark.parametrize(

@@ -40,10 +40,14 @@ def trusting(dps: LocalDps) -> ssl.SSLContext:
 
 @asynccontextmanager
 async def device(
-    dps: LocalDps, *, path: str = "/$iothub/websocket", subprotocol: str = "mqtt"
+    dps: LocalDps,
+    *,
+    path: str = "/$iothub/websocket",
+    subprotocol: str = "mqtt",
+    port: int | None = None,
 ) -> AsyncIterator[Device]:
     async with connect(
-        f"wss://127.0.0.1:{dps.wss_port}{path}",
+        f"wss://127.0.0.1:{port or dps.wss_port}{path}",
         subprotocols=[subprotocol],  # type: ignore[list-item]
         ssl=trusting(dps),
         proxy=None,

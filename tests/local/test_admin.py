@@ -20,6 +20,7 @@ from . import x509_world
 try:
     import aiohttp
 
+    from mqttws.local import admin as admin_module
     from mqttws.local.admin import AdminApi
 except (ImportError, UsageError):
     if os.environ.get("CI") == "true":
@@ -147,6 +148,17 @@ async def test_an_etag_guards_against_overwriting(local_dps: LocalDps) -> None:
         ("GET", "/nothing", None, 404, "Not Found"),
         ("PATCH", "/enrollments/d", None, 405, "Method Not Allowed"),
         ("PUT", "/enrollments/d", b"{}", 415, "application/json"),
+        ("POST", "/enrollments", {"mode": "create"}, 404, "Not Found"),  # bulk: not served
+        ("PUT", "/enrollments/a%2Fb", KEYED, 400, "registration id"),
+        ("PUT", "/enrollments/d%C3%A9v", KEYED, 400, "registration id"),
+        ("PUT", "/enrollments/" + "d" * 129, KEYED, 400, "at most 128"),
+        ("PUT", "/enrollments/d", KEYED | {"capabilities": {"x": 1}}, 400, "capabilities.x"),
+        ("PUT", "/enrollments/d", KEYED | {"iotHubs": "a"}, 400, "iotHubs"),
+        ("PUT", "/enrollments/d", {"attestation": {"type": "tpm"}}, 400, "attestation.type"),
+        ("DELETE", "/enrollments/none", None, 404, "Enrollment not found"),
+        ("DELETE", "/registrations/none", None, 404, "Registration not found"),
+        ("POST", "/enrollments/none/attestationmechanism", None, 404, "Enrollment not found"),
+        ("DELETE", "/faults/x", None, 404, "Fault not found"),
     ],
 )
 async def test_what_is_wrong_is_told_in_json(  # noqa: PLR0917 - a row of the table above
@@ -157,6 +169,62 @@ async def test_what_is_wrong_is_told_in_json(  # noqa: PLR0917 - a row of the ta
     assert refused.status == status
     assert told in refused.body["message"]
     assert refused.body["trackingId"]
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"nope", b"\xff", b"null", b"[" * 100_000, b"[NaN]"])
+async def test_malformed_json_is_400_and_changes_nothing(local_dps: LocalDps, text: bytes) -> None:
+    async with script(local_dps) as it:
+        kind = {"Content-Type": "application/json"}
+        for method, path in (("PUT", "/enrollments/d"), ("POST", "/faults")):
+            refused = await it.ask(method, path, text, kind)
+            assert refused.status == 400, refused.body
+            assert refused.body["errorCode"] == 400004
+        assert it.dps.records.individuals() == ()
+        assert it.dps.faults.orders() == {}
+
+
+async def test_a_body_that_is_too_large_is_413(
+    local_dps: LocalDps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admin_module, "MAX_BODY", 1000)
+    async with script(local_dps) as it:
+        refused = await it.ask("PUT", "/enrollments/d", KEYED | {"deviceId": "x" * 1000})
+        assert (refused.status, refused.body["errorCode"]) == (413, 413000)
+        assert (await it.ask("PUT", "/enrollments/d", KEYED)).status == 200
+
+
+@pytest.mark.parametrize("header", ["x-ms-max-item-count", "x-ms-continuation"])
+@pytest.mark.parametrize("value", ["-1", "x", "1e3", "0", "9" * 30])
+async def test_a_page_that_cannot_be_is_400(local_dps: LocalDps, header: str, value: str) -> None:
+    async with script(local_dps) as it:
+        it.dps.enroll_device("dev")
+        query = {"query": "SELECT * FROM enrollments"}
+        page = await it.ask("POST", "/enrollments/query", query, {header: value})
+    if (header, value) == ("x-ms-continuation", "0"):
+        assert [record["registrationId"] for record in page.body] == ["dev"]
+    else:
+        assert (page.status, page.body["errorCode"]) == (400, 400004)
+        assert header in page.body["message"]
+
+
+async def test_scripts_and_devices_do_not_disturb_each_other(local_dps: LocalDps) -> None:
+    async with script(local_dps) as it:
+        keys = {f"dev-{number}": it.dps.enroll_device(f"dev-{number}") for number in range(20)}
+
+        async def administer(number: int) -> None:
+            name = f"other-{number}"
+            for _ in range(5):
+                assert (await it.ask("PUT", f"/enrollments/{name}", KEYED)).status == 200
+                await it.ask("POST", "/enrollments/query", {"query": "SELECT * FROM e"})
+                await it.ask("GET", f"/registrations/dev-{number}")
+                assert (await it.ask("DELETE", f"/enrollments/{name}")).status == 204
+
+        found = await asyncio.gather(
+            *(it.register(name, key) for name, key in keys.items()),
+            *(administer(number) for number in range(5)),
+        )
+        assert {one.device_id for one in found if one is not None} == set(keys)
+        assert len(it.dps.records.individuals()) == 20
 
 
 async def test_faults_are_ordered_listed_and_cancelled(local_dps: LocalDps) -> None:

@@ -1,6 +1,11 @@
-"""Faults on order, over real connections, and what our device makes of them."""
+"""Faults on order, over real connections, and what our device makes of them.
+
+Most are written as a user's tests are, with the plugin's fixture: the service runs in a thread.
+"""
 
 import asyncio
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +23,14 @@ from mqttws import (
     Step,
     SymmetricKey,
     TlsConfig,
+    provision,
     provision_async,
 )
+from mqttws.local.running import RunningDps
 from mqttws.net import provisioning
+from mqttws.pytest_plugin import _local_dps_state, local_dps
+
+__all__ = ["_local_dps_state", "local_dps"]  # in place of conftest's
 
 
 @pytest.fixture(autouse=True)
@@ -28,18 +38,35 @@ def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provisioning, "FIRST_PAUSE", 0.01)
 
 
+@pytest.fixture
+def local_dps_options() -> dict[str, Any]:
+    return {"assigning_polls": 1}
+
+
+@pytest.fixture
+def here(dps_state: Path) -> LocalDps:
+    """A service in the test's own loop, not started: for what needs to reach into it."""
+    return LocalDps(state=dps_state, retry_after=0, assigning_polls=1)
+
+
+def registered(
+    dps: RunningDps, transport: str = "wss", name: str = "dev", **options: Any
+) -> Assignment:
+    """Enroll a device, and register it."""
+    where: dict[str, Any] = dict(dps.options)
+    if transport == "mqtts":
+        where |= {"transport": "mqtts", "port": dps.mqtts_port}
+    credential = SymmetricKey(name, dps.enroll_device(name))
+    return provision(dps.id_scope, credential, **(where | options))
+
+
 async def register(
     dps: LocalDps, transport: str = "wss", name: str = "dev", **options: Any
 ) -> Assignment:
-    if dps.records.individual(name) is None:
-        dps.enroll_device(name)
-    enrollment = dps.records.individual(name)
-    assert enrollment is not None
-    from base64 import b64encode
-
+    """Enroll a device, and register it, in the service's own loop."""
     return await provision_async(
         dps.id_scope,
-        SymmetricKey(name, b64encode(enrollment.primary_key)),
+        SymmetricKey(name, dps.enroll_device(name)),
         host=dps.host,
         port=dps.wss_port if transport == "wss" else dps.mqtts_port,
         transport=transport,  # type: ignore[arg-type]
@@ -48,28 +75,37 @@ async def register(
     )
 
 
-def hops(steps: list[Step]) -> list[Hop]:
-    return [step.hop for step in steps if step.ended is not None]
+class Walked:
+    """The steps that have ended."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+
+    def __call__(self, step: Step) -> None:
+        if step.ended is not None:
+            self.steps.append(step)
+
+    def times(self, hop: Hop) -> int:
+        return sum(step.hop is hop for step in self.steps)
 
 
 @pytest.mark.parametrize("request_", ["register", "poll"])
 @pytest.mark.parametrize("status", [429, 500, 503, 599])
-async def test_429_and_5xx_are_asked_again(local_dps: LocalDps, status: int, request_: str) -> None:
-    async with local_dps:
-        local_dps.fault("answer", status=status, retry_after=0, times=3, request=request_)
-        assert (await register(local_dps)).device_id == "dev"
-        assert local_dps.faults.orders() == {}
+def test_429_and_5xx_are_asked_again(local_dps: RunningDps, status: int, request_: str) -> None:
+    walked = Walked()
+    local_dps.fault("answer", status=status, retry_after=0, times=3, request=request_)
+    assert registered(local_dps, on_step=walked).device_id == "dev"
+    assert [step.status for step in walked.steps if step.hop is Hop(request_)][:3] == [status] * 3
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 412, 415])
 @pytest.mark.parametrize("request_", ["register", "poll"])
-async def test_4xx_ends_at_once_with_all_that_the_service_said(
-    local_dps: LocalDps, status: int, request_: str
+def test_4xx_ends_at_once_with_all_that_the_service_said(
+    local_dps: RunningDps, status: int, request_: str
 ) -> None:
-    async with local_dps:
-        local_dps.fault("answer", "DEV", status=status, request=request_)
-        with pytest.raises(RegistrationRejected) as refused:
-            await register(local_dps)
+    local_dps.fault("answer", "DEV", status=status, request=request_)
+    with pytest.raises(RegistrationRejected) as refused:
+        registered(local_dps)
     error = refused.value
     assert error.status == status
     assert error.error_code is not None
@@ -81,118 +117,97 @@ async def test_4xx_ends_at_once_with_all_that_the_service_said(
 @pytest.mark.parametrize("transport", ["wss", "mqtts"])
 @pytest.mark.parametrize("kind", ["drop-before", "drop-after", "close-websocket"])
 @pytest.mark.parametrize("request_", ["register", "poll"])
-async def test_a_connection_lost_in_the_middle_is_made_anew(
-    local_dps: LocalDps, kind: str, request_: str, transport: str
+def test_a_connection_lost_in_the_middle_is_made_anew(
+    local_dps: RunningDps, kind: str, request_: str, transport: str
 ) -> None:
-    steps: list[Step] = []
-    async with local_dps:
-        local_dps.service.assigning_polls = 1
-        local_dps.fault(kind, request=request_)
-        assignment = await register(
-            local_dps, transport, on_step=lambda s: steps.append(s) if s.ended else None
-        )
-    assert assignment.device_id == "dev"
-    walked = hops(steps)
-    assert walked.count(Hop.CONNECT) == 2
-    assert walked.count(Hop.SUBSCRIBE) == 2
+    walked = Walked()
+    local_dps.fault(kind, request=request_)
+    assert registered(local_dps, transport, on_step=walked).device_id == "dev"
+    assert walked.times(Hop.CONNECT) == 2
+    assert walked.times(Hop.SUBSCRIBE) == 2
     # Once the operation's id is known it is only asked about, never begun again.
     answered = kind == "drop-after" or request_ == "poll"
-    assert walked.count(Hop.REGISTER) == (1 if answered else 2)
+    assert walked.times(Hop.REGISTER) == (1 if answered else 2)
 
 
-async def test_a_connection_that_is_always_lost_ends_at_the_deadline(local_dps: LocalDps) -> None:
-    async with local_dps:
-        local_dps.fault("drop-before", times=None)
-        began = asyncio.get_running_loop().time()
-        with pytest.raises((ConnectionLost, RequestTimedOut, MqttwsError)):
-            await register(local_dps, timeout=0.5)
-        assert asyncio.get_running_loop().time() - began < 3
+def test_a_connection_that_is_always_lost_ends_at_the_deadline(local_dps: RunningDps) -> None:
+    local_dps.fault("drop-before", times=None)
+    began = time.monotonic()
+    with pytest.raises((ConnectionLost, RequestTimedOut, MqttwsError)):
+        registered(local_dps, timeout=0.5)
+    assert time.monotonic() - began < 3
 
 
-async def test_a_service_that_goes_away_in_the_middle_is_waited_for(local_dps: LocalDps) -> None:
-    local_dps.service.assigning_polls = 1
-    async with local_dps:
-        local_dps.fault("drop-after", request="register")
-        port = local_dps.wss_port
-        key = local_dps.enroll_device("dev")
+async def test_a_service_that_goes_away_in_the_middle_is_waited_for(here: LocalDps) -> None:
+    async with here as dps:
+        dps.fault("drop-after", request="register")
         answered = asyncio.Event()
 
         def on_step(step: Step) -> None:
             if step.hop is Hop.REGISTER and step.ended is not None:
                 answered.set()
 
-        task = asyncio.create_task(
-            provision_async(
-                local_dps.id_scope,
-                SymmetricKey("dev", key),
-                host=local_dps.host,
-                port=port,
-                tls=TlsConfig(ca=local_dps.ca_file, only_ca=True),
-                on_step=on_step,
-            )
-        )
+        task = asyncio.create_task(register(dps, on_step=on_step))
         await answered.wait()
-        await local_dps.stop()  # refused for a while
-        await local_dps.start()
+        await dps.stop()  # refused for a while
+        await dps.start()
         assert (await task).device_id == "dev"
 
 
-async def test_bad_json_is_an_error_of_its_own(local_dps: LocalDps) -> None:
-    async with local_dps:
-        local_dps.fault("bad-json")
-        with pytest.raises(MalformedAnswer):
-            await register(local_dps)
+def test_bad_json_is_an_error_of_its_own(local_dps: RunningDps) -> None:
+    local_dps.fault("bad-json")
+    with pytest.raises(MalformedAnswer):
+        registered(local_dps)
 
 
-async def test_no_answer_is_noticed(local_dps: LocalDps) -> None:
-    async with local_dps:
-        local_dps.fault("silence")
-        with pytest.raises(RequestTimedOut):
-            await register(local_dps, hop_timeout=0.5)
+def test_no_answer_is_noticed(local_dps: RunningDps) -> None:
+    local_dps.fault("silence")
+    with pytest.raises(RequestTimedOut):
+        registered(local_dps, hop_timeout=0.5)
 
 
 @pytest.mark.parametrize("transport", ["wss", "mqtts"])
 @pytest.mark.parametrize("kind", ["delay", "trickle"])
-async def test_a_slow_answer_is_waited_for(local_dps: LocalDps, kind: str, transport: str) -> None:
-    async with local_dps:
-        local_dps.fault(kind, seconds=0.001, times=None)
-        assert (await register(local_dps, transport)).device_id == "dev"
+def test_a_slow_answer_is_waited_for(local_dps: RunningDps, kind: str, transport: str) -> None:
+    local_dps.fault(kind, seconds=0.001, times=None)
+    assert registered(local_dps, transport).device_id == "dev"
 
 
-async def test_a_device_that_leaves_during_a_delay_leaves_nothing(local_dps: LocalDps) -> None:
-    async with local_dps:
-        for kind in ("delay", "trickle"):
-            local_dps.fault(kind, seconds=60)
-            with pytest.raises(RequestTimedOut):
-                await register(local_dps, hop_timeout=0.3)
+@pytest.mark.parametrize("kind", ["delay", "trickle"])
+async def test_a_device_that_leaves_during_a_delay_leaves_nothing(
+    here: LocalDps, kind: str
+) -> None:
+    async with here as dps:
+        dps.fault(kind, seconds=60)
+        with pytest.raises(RequestTimedOut):
+            await register(dps, hop_timeout=0.3)
 
 
-async def test_an_expired_service_certificate_is_told_once(local_dps: LocalDps) -> None:
-    async with local_dps:
-        local_dps.fault("expired-certificate")
-        with pytest.raises(CertificateRejected, match="expired"):
-            await register(local_dps)
-        assert (await register(local_dps)).device_id == "dev"
+def test_an_expired_service_certificate_is_told_once(local_dps: RunningDps) -> None:
+    local_dps.fault("expired-certificate")
+    with pytest.raises(CertificateRejected, match="expired"):
+        registered(local_dps)
+    assert registered(local_dps, name="next").device_id == "next"
 
 
-async def test_one_devices_faults_do_not_touch_another(local_dps: LocalDps) -> None:
-    async with local_dps:
-        local_dps.fault("answer", "unlucky", status=401, times=None)
+async def test_one_devices_faults_do_not_touch_another(here: LocalDps) -> None:
+    async with here as dps:
+        dps.fault("answer", "unlucky", status=401, times=None)
         results = await asyncio.gather(
-            register(local_dps, name="unlucky"),
-            *(register(local_dps, name=f"lucky-{number}") for number in range(5)),
+            register(dps, name="unlucky"),
+            *(register(dps, name=f"lucky-{number}") for number in range(5)),
             return_exceptions=True,
         )
     assert isinstance(results[0], RegistrationRejected)
     assert all(isinstance(result, Assignment) for result in results[1:])
 
 
-async def test_cancelling_leaves_nothing_behind(local_dps: LocalDps) -> None:
-    async with local_dps:
-        local_dps.fault("silence", times=None)
+async def test_cancelling_leaves_nothing_behind(here: LocalDps) -> None:
+    async with here as dps:
+        dps.fault("silence", times=None)
         asked = asyncio.Event()
         task = asyncio.create_task(
-            register(local_dps, on_step=lambda s: asked.set() if s.hop is Hop.REGISTER else None)
+            register(dps, on_step=lambda s: asked.set() if s.hop is Hop.REGISTER else None)
         )
         await asked.wait()
         task.cancel()

@@ -22,8 +22,10 @@ from mqttws.hub.topics import devicebound_filter, parse_devicebound_topic, telem
 from mqttws.local.hub import MAX_WAITING, Telemetry
 from mqttws.local.x509 import DeviceAuthority
 from mqttws.net.credentials import Credential
+from mqttws.wire import Connect, Disconnect, Packet, Publish, encode
 
 from . import x509_world
+from .device import device
 
 Transport = Literal["wss", "mqtts"]
 
@@ -149,6 +151,30 @@ async def test_a_token_for_dps_does_not_open_the_hub(local_dps: LocalDps) -> Non
         ):
             with pytest.raises(ConnectRefused):
                 await client(hub, dps, assignment, credential, password=token).connect()
+
+
+async def test_telemetry_counts_though_the_device_leaves_right_behind_it(
+    local_dps: LocalDps,
+) -> None:
+    async with local_dps as dps, LocalHub(dps) as hub:
+        credential = credential_for(dps, "key")
+        options = (await provision(dps, credential)).connect_options(credential)
+        packets: list[Packet] = [
+            Connect("dev", username=options["username"], password=_password(options)),
+            Publish(telemetry_topic("dev"), b"last words"),
+            Disconnect(),
+            Publish(telemetry_topic("dev"), b"from the grave"),
+        ]
+        async with device(dps, port=hub.wss_port) as peer:
+            await peer.socket.send(b"".join(map(encode, packets)))  # one frame
+            await peer.socket.wait_closed()
+        assert (await hub.next_telemetry()).payload == b"last words"
+        assert hub._telemetry.empty()
+
+
+def _password(options: Any) -> bytes:
+    password = options["password"]
+    return str(password() if callable(password) else password).encode()
 
 
 @pytest.mark.parametrize(

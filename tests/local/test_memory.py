@@ -27,5 +27,5 @@ async def test_asyncio_still_has_the_buffer_that_is_made_smaller(
     async with local_dps as dps:
         payload = {"text": "x" * 90_000}  # several buffers full
         assert (await register(dps, payload=payload)).device_id == "dev"
-        assert (await register(dps, "mqtts", payload=payload)).device_id == "dev"
+        assert (await register(dps, "mqtts", "other", payload=payload)).device_id == "other"
     assert kept == [(TLS_RECORD, TLS_RECORD)] * 4

@@ -2,14 +2,17 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from mqttws import LocalDps, SymmetricKey, TlsConfig, UsageError, provision_async
 from mqttws.dps.enrollments import RegistrationRecord
+from mqttws.local import records as records_module
 from mqttws.local.records import SqliteRecords
 from mqttws.local.x509 import DeviceAuthority
 
@@ -127,6 +130,79 @@ def test_a_file_that_is_none_of_ours_is_told(tmp_path: Path) -> None:
     for file in (tmp_path / "text", tmp_path, tmp_path / "no" / "such"):
         with pytest.raises(UsageError, match="records cannot be used"):
             SqliteRecords(file)
+
+
+def test_two_services_do_not_share_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records_module, "LOCK_TIMEOUT", 0.05)
+    file = tmp_path / "dps.sqlite"
+    with SqliteRecords(file) as records:
+        records.put_registration(record(1))
+        records.flush()
+        for _ in range(2):
+            with pytest.raises(UsageError, match="another service uses them") as refused:
+                SqliteRecords(file)
+            assert refused.value.hint == "end it, or name another file"
+        records.put_registration(record(2))
+        records.flush()
+    with SqliteRecords(file) as records:
+        assert len(records.registrations()) == 2
+
+
+@pytest.mark.parametrize(
+    "damage", ["cut", "overwritten", "odd row", "odd enrollment", "newer", "foreign"]
+)
+def test_a_damaged_file_is_told_in_one_line_and_left_as_it_is(tmp_path: Path, damage: str) -> None:
+    file = tmp_path / "dps.sqlite"
+    with SqliteRecords(file) as records:
+        dps = LocalDps(records=records)
+        key = dps.enroll_device("dev")
+        for number in range(500):
+            records.put_registration(record(number))
+    whole = file.read_bytes()
+    if damage == "cut":
+        file.write_bytes(whole[: len(whole) // 2])
+    elif damage == "overwritten":
+        file.write_bytes(whole[:4096] + bytes(range(256)) * ((len(whole) - 4096) // 256))
+    else:
+        statement = {
+            "odd row": "UPDATE registrations SET record = '{}' WHERE id = 'dev-7'",
+            "odd enrollment": "UPDATE enrollments SET record = replace(record, 'primary', 'x')",
+            "newer": "PRAGMA user_version = 9",
+            "foreign": "PRAGMA user_version = 0",
+        }[damage]
+        with closing(sqlite3.connect(file)) as database:
+            database.execute(statement)
+            database.commit()
+    damaged = file.read_bytes()
+    with pytest.raises(UsageError, match="records cannot be used") as refused:
+        SqliteRecords(file)
+    assert str(refused.value).count("\n") == 0
+    assert key[:16] not in str(refused.value)
+    assert refused.value.hint
+    assert refused.value.__context__ is None or refused.value.__suppress_context__
+    assert file.read_bytes() == damaged
+
+
+async def test_a_disk_that_takes_nothing_more_does_not_stop_registrations(
+    dps_state: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with SqliteRecords(tmp_path / "dps.sqlite") as records:
+        records.flush()
+        records._changes.put(("PRAGMA query_only = ON", ()))  # as a file system does that is full
+        async with LocalDps(state=dps_state, retry_after=0, records=records) as dps:
+            credential = SymmetricKey("dev", dps.enroll_device("dev"))
+            assignment = await provision_async(
+                dps.id_scope,
+                credential,
+                host=dps.host,
+                port=dps.wss_port,
+                tls=TlsConfig(ca=dps.ca_file, only_ca=True),
+            )
+        assert assignment.device_id == "dev"
+        with pytest.raises(UsageError, match="cannot be written"):
+            records.flush()
+    assert "the records cannot be written" in caplog.text
+    assert "primaryKey" not in caplog.text
 
 
 def test_a_failed_write_is_told_and_does_not_end_the_service() -> None:

@@ -18,6 +18,9 @@ from mqttws import (
 )
 from mqttws.local.webhook import ask_webhook
 
+from .device import device, hello, wish
+from .device import register as register_packet
+
 HUB = "local-hub.azure-devices.net"
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
@@ -89,11 +92,30 @@ async def test_the_webhook_chooses_the_hub_and_speaks_to_the_device(dps_state: A
     assert KEY not in json.dumps(asked)
 
 
+async def test_a_payload_of_null_is_none(local_dps: LocalDps) -> None:
+    """Row 11: the Python SDK always sends one."""
+    answer = ok({"iotHubHostName": HUB, "payload": None})
+    async with webhook(lambda _: answer) as (url, asked), local_dps:
+        await register(local_dps, url)
+        async with device(local_dps) as peer:
+            await peer.send(hello(local_dps, "dev", KEY), wish())
+            await peer.send(register_packet(b'{"payload": null, "registrationId": "dev"}', qos=0))
+            while len(asked) < 2:
+                await asyncio.sleep(0.01)
+    assert [question["deviceRuntimeContext"]["payload"] for question in asked] == [None, None]
+
+
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
         (b"HTTP/1.1 500 Oh\r\n\r\n", 400207),
         (b"nonsense", 400207),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n", 400207),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{}", 400207),  # cut off
+        (ok({"iotHubHostName": HUB, "payload": "x" * 200_000}), 400207),  # too long
+        (ok({"iotHubHostName": HUB}) + b"}", 400207),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 50_000, 400207),
+        (ok({"iotHubHostName": [HUB]}), 400207),
         (ok("text"), 400207),
         (ok({}), 400207),
         (ok({"iotHubHostName": "elsewhere.azure-devices.net"}), 401001),
@@ -114,6 +136,53 @@ async def test_nobody_there_is_an_outcome_too(local_dps: LocalDps) -> None:
         with pytest.raises(RegistrationFailed) as failed:
             await register(local_dps, "http://127.0.0.1:1/")
     assert failed.value.error_code == 400207
+
+
+async def test_polls_are_answered_while_a_slow_webhook_thinks(local_dps: LocalDps) -> None:
+    thinking, told = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        thinking.set()
+        await told.wait()
+        writer.write(ok({"iotHubHostName": HUB}))
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, local_dps as dps:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        waiting = asyncio.create_task(register(dps, url))
+        await thinking.wait()
+        key = dps.enroll_device("other")
+        other = await provision_async(
+            dps.id_scope,
+            SymmetricKey("other", key),
+            host=dps.host,
+            port=dps.wss_port,
+            tls=TlsConfig(ca=dps.ca_file, only_ca=True),
+        )
+        assert other.device_id == "other"
+        assert not waiting.done()
+        told.set()
+        assert (await waiting).assigned_hub == HUB
+
+
+async def test_a_service_that_ends_does_not_wait_for_its_webhooks(local_dps: LocalDps) -> None:
+    asked = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        async with local_dps as dps:
+            waiting = asyncio.create_task(register(dps, url))
+            await asked.wait()
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            async with asyncio.timeout(2):
+                await dps.stop()
 
 
 async def test_a_silent_webhook_is_given_up() -> None:

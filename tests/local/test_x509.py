@@ -30,9 +30,9 @@ async def test_a_device_registers_with_its_own_enrolled_certificate(
 ) -> None:
     async with local_dps:
         device = ROOT.issue("sensor-1")
-        local_dps.enroll(individual("Sensor-1", device.certificate, deviceId="Sensor One"))
+        local_dps.enroll(individual("Sensor-1", device.certificate, deviceId="Sensor-One"))
         assignment = await register(local_dps, device, transport=transport)
-    assert assignment.device_id == "Sensor One"
+    assert assignment.device_id == "Sensor-One"
     assert assignment.substatus == "initialAssignment"
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import json
 import signal
 import sys
 from pathlib import Path
@@ -10,7 +11,11 @@ from typing import Any
 import pytest
 
 from mqttws import LocalDps, RegistrationRejected, SymmetricKey, TlsConfig, UsageError
+from mqttws.local.x509 import DeviceAuthority
 from mqttws.net.fleet import FleetResult, provision_fleet
+
+from ..local import x509_world
+from ..local.test_webhook import HUB, ok, webhook
 
 
 async def run_fleet(
@@ -122,6 +127,48 @@ async def test_the_shell_goes_on_where_it_was_interrupted(
     assert not any(key in results.read_text() for key in keys)
 
 
+async def test_a_fleet_of_certificates_and_payloads(local_dps: LocalDps, tmp_path: Path) -> None:
+    root = DeviceAuthority.root()
+    lines = ["registration_id,chain_file,key_file,payload"]
+    for number in range(3):
+        issued = root.issue(f"d-{number}")
+        (tmp_path / f"{number}.pem").write_bytes(issued.chain)
+        (tmp_path / f"{number}.key").write_bytes(issued.key)
+        files = f"{tmp_path}/{number}.pem,{tmp_path}/{number}.key"
+        lines.append(f'd-{number},{files},"{{""model"": {number}}}"' if number else f"d-0,{files},")
+    file = tmp_path / "fleet.csv"
+    file.write_text("\n".join(lines) + "\n")
+
+    def allocate(question: dict[str, Any]) -> bytes:
+        sent = question["deviceRuntimeContext"]["payload"]
+        return ok({"iotHubHostName": HUB, "payload": sent and {"took": [sent["model"], "\u0159"]}})
+
+    async with webhook(allocate) as (url, _), local_dps as dps:
+        custom = {"allocationPolicy": "custom", "customAllocationDefinition": {"webhookUrl": url}}
+        dps.enroll(x509_world.group("fleet", root, **custom))
+        process = await shell(dps, file)
+        out, err = await process.communicate()
+    assert (process.returncode, err) == (0, b"")
+    assert out == b"3 assigned, 0 failed, 0 were assigned already\n"
+    results = read_results(tmp_path / "fleet.csv.results.csv")
+    found = {row["registration_id"]: row["payload"] for row in results}
+    assert found.pop("d-0") == ""
+    for number in (1, 2):
+        assert json.loads(found[f"d-{number}"]) == {"took": [number, "\u0159"]}
+
+
+async def test_results_of_another_kind_are_left_alone(local_dps: LocalDps, tmp_path: Path) -> None:
+    file, results = tmp_path / "fleet.csv", tmp_path / "results.csv"
+    results.write_text("name,age\nx,1\n")
+    async with local_dps as dps:
+        write_fleet(file, dps, 1)
+        process = await shell(dps, file, "--results", str(results))
+        _, err = await process.communicate()
+    assert process.returncode == 2
+    assert b"results.csv: line 1" in err
+    assert results.read_text() == "name,age\nx,1\n"
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -132,6 +179,7 @@ async def test_the_shell_goes_on_where_it_was_interrupted(
         ("registration_id,key\nd!,AAECAwQFBgcICQoLDA0ODw==\n", "line 2"),
         ("registration_id\nd-1\nD-1\n", "line 3"),
         ("registration_id,chain_file\nd-1,/no/such\n", "line 2"),
+        ("registration_id,key,payload\nd-1,AAECAwQFBgcICQoLDA0ODw==,{AAAA\n", "payload: not JSON"),
     ],
 )
 async def test_a_wrong_line_is_named_and_nothing_is_sent(

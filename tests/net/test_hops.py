@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+import errno
 import socket
 import ssl
 import warnings
@@ -27,6 +28,7 @@ from mqttws import (
     UpgradeRefused,
     UsageError,
 )
+from mqttws.net import dial
 from mqttws.net.dial import parse_url, race, resolve
 from mqttws.protocol import ConnectReceived
 
@@ -180,6 +182,27 @@ async def test_every_address_that_failed_is_named() -> None:
         await race(addresses, "both")
 
 
+async def test_a_host_without_ipv6_is_not_told_to_check_its_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = dial._try_address
+
+    async def try_address(address: dial.Address) -> socket.socket:
+        if address[0] == socket.AF_INET6:
+            raise OSError(errno.ENETUNREACH, "Network is unreachable")
+        return await real(address)
+
+    monkeypatch.setattr(dial, "_try_address", try_address)
+    addresses = [
+        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 443, 0, 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", free_port())),
+    ]
+    with pytest.raises(Unreachable, match=r"2001:db8::1: Network is unreachable; 127") as caught:
+        await race(addresses, "both")
+    assert "nothing listens there" in caught.value.hint
+    assert "no route" not in caught.value.hint
+
+
 # TLS
 
 
@@ -293,6 +316,42 @@ async def test_a_refused_upgrade_shows_the_status_and_reason(
     assert error.hop is Hop.UPGRADE
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 403 Forbidden\r\nServer: portal\r\n\r\n",
+        b"HTTP/1.0 403 Forbidden\r\nServer: portal\r\nContent-Length: 1000000\r\n\r\n",
+        b"HTTP/1.1 403 Forbidden\r\nServer: portal\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n",
+    ],
+)
+async def test_a_refusal_is_told_though_its_page_never_ends(
+    certificates: Certificates, head: bytes
+) -> None:
+    error = await failure_against(says(head + b"<html", then_close=False), certificates)
+    assert isinstance(error, UpgradeRefused)
+    assert (error.status, error.reason) == (403, "Forbidden")
+
+
+@pytest.mark.parametrize("flood", [b"X: y\r\n", b"x" * 1000])
+async def test_an_answer_whose_head_never_ends_is_left(
+    certificates: Certificates, flood: bytes
+) -> None:
+    sent = 0
+
+    async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\n")
+        while True:
+            writer.write(flood)
+            sent += len(flood)
+            await writer.drain()
+
+    error = await failure_against(pour, certificates)
+    assert isinstance(error, UpgradeRefused)
+    assert sent < 20_000_000, "most of it waits in the sockets' buffers"
+
+
 async def test_an_answer_that_is_no_http_is_told(certificates: Certificates) -> None:
     error = await failure_against(says(b"220 smtp.example ESMTP\r\n\r\n"), certificates)
     assert isinstance(error, UpgradeRefused)
@@ -366,6 +425,37 @@ async def test_silence_after_the_request_is_told_as_silence_of_the_upgrade(
     error = await failure_against(silent, certificates, hop_timeout=SHORT)
     assert type(error) is HopTimedOut
     assert error.hop is Hop.UPGRADE
+
+
+@pytest.mark.parametrize(
+    ("proxy", "hop"),
+    [("http", Hop.PROXY), ("https", Hop.PROXY_TLS), ("socks5h", Hop.PROXY), ("", Hop.TLS)],
+)
+async def test_a_trickle_of_bytes_does_not_stretch_a_hop(
+    certificates: Certificates, proxy: str, hop: Hop
+) -> None:
+    begun = {"http": b"HTTP/1.1 200 " + b"O" * 60, "socks5h": b"\x05\x00\x05\x00\x00\x03\xff"}
+    answer = begun.get(proxy, b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc\x03\x03")
+
+    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        for byte in answer + bytes([0x4F]) * 1000:
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    async with listening(trickle) as port:
+        client = AsyncClient(
+            "wss://127.0.0.9/" if proxy else f"wss://127.0.0.1:{port}/",
+            tls=TlsConfig(certificates.ca_file),
+            proxy=f"{proxy}://127.0.0.1:{port}" if proxy else None,
+            hop_timeout=SHORT,
+        )
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(HopTimedOut) as caught:
+            await client.connect()
+        assert asyncio.get_running_loop().time() - began < 10 * SHORT
+    assert caught.value.hop is hop
 
 
 async def test_a_trickled_answer_does_not_stretch_the_hop(certificates: Certificates) -> None:

@@ -22,24 +22,27 @@ from mqttws import (
 )
 from mqttws.dps.names import build_username
 from mqttws.local.certificates import prepare_certificates
-from mqttws.net import dial
+from mqttws.net import certificate, dial
+from mqttws.net import tls as tls_module
 from mqttws.net.dial import parse_url
 
 from . import programs
 from .programs import Program, free_port
 
 
-async def provision_at(dps: LocalDps, port: int, **options: object) -> None:
-    key = dps.enroll_device("my-device")
+async def provision_at(
+    dps: LocalDps, port: int, device: str = "my-device", **options: object
+) -> None:
+    key = dps.enroll_device(device)
     options.setdefault("tls", TlsConfig(ca=dps.ca_file))
     assigned = await provision_async(
         dps.id_scope,
-        SymmetricKey("my-device", key),
+        SymmetricKey(device, key),
         host="127.0.0.1",
         port=port,
         **options,
     )
-    assert assigned.device_id == "my-device"
+    assert assigned.device_id == device
 
 
 # An intercepting proxy
@@ -53,6 +56,28 @@ async def test_mitmproxy_works_once_its_ca_is_added(local_dps: LocalDps) -> None
             await provision_at(local_dps, local_dps.wss_port, proxy=url, tls=TlsConfig(ca=ca_file))
             # It has seen the WebSocket's request in the clear: it did intercept.
             await proxy.wait_for_log("websocket")
+
+
+async def test_a_proxys_ca_is_added_to_the_systems(
+    local_dps: LocalDps, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same configuration serves behind the proxy and, with a CA of the system's, without."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(files / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(files))
+    monkeypatch.setattr(tls_module, "_contexts", {})
+    uncached = tls_module.public_organisations.__wrapped__
+    monkeypatch.setattr(certificate, "public_organisations", uncached)
+    with programs.mitmproxy() as (proxy, ca_file):
+        async with local_dps:
+            assert local_dps.wss_port
+            port, both = local_dps.wss_port, TlsConfig(ca=ca_file)
+            through = f"http://127.0.0.1:{proxy.port}"
+            await provision_at(local_dps, port, "behind", proxy=through, tls=both)
+            await provision_at(local_dps, port, "direct", proxy=None, tls=both)
+            await provision_at(local_dps, port, "by-the-system", proxy=None, tls=None)
+            alone = TlsConfig(ca=ca_file, only_ca=True)
+            with pytest.raises(CertificateRejected):
+                await provision_at(local_dps, port, "alone", proxy=None, tls=alone)
 
 
 async def test_mitmproxy_is_named_where_its_ca_is_not_known(local_dps: LocalDps) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,8 @@ from mqttws import (
     LocalDps,
     MalformedAnswer,
     MqttwsError,
+    ProvisioningSteps,
+    RegistrationRejected,
     RequestTimedOut,
     Step,
     SymmetricKey,
@@ -74,20 +77,82 @@ async def test_every_step_is_told_when_it_begins_and_when_it_has_ended(
     assert all(step.seconds >= 0 and step.to_json()["outcome"] == "ok" for step in steps[1::2])
 
 
-def test_the_synchronous_form_is_the_same(dps_state: object) -> None:
-    async def serve_and_call() -> Assignment:
-        async with LocalDps(state=dps_state, retry_after=0) as dps:  # type: ignore[arg-type]
-            key = dps.enroll_device("my-device")
-            return await asyncio.to_thread(
-                provision,
-                dps.id_scope,
-                SymmetricKey("my-device", key),
-                host=dps.host,
-                port=dps.wss_port,
-                tls=TlsConfig(ca=dps.ca_file),
-            )
+def options_for(dps: LocalDps) -> dict[str, Any]:
+    return {
+        "host": dps.host,
+        "port": dps.wss_port,
+        "tls": TlsConfig(ca=dps.ca_file, only_ca=True),
+    }
 
-    assert asyncio.run(serve_and_call()).device_id == "my-device"
+
+async def test_steps_can_be_iterated_over_and_end_in_the_assignment(local_dps: LocalDps) -> None:
+    watched: list[Step] = []
+    async with local_dps as dps:
+        credential = SymmetricKey("my-device", dps.enroll_device("my-device"))
+        options = options_for(dps) | {"on_step": watched.append}
+        steps = ProvisioningSteps(dps.id_scope, credential, **options)
+        with pytest.raises(UsageError, match="async with"):
+            await anext(steps)
+        async with steps:
+            with pytest.raises(UsageError, match="has not ended"):
+                _ = steps.assignment
+            told = [(step.name, step.outcome) async for step in steps]
+            assert [step async for step in steps] == []
+    names = ["name", "tcp", "tls", "upgrade", "connect", "subscribe", "register", "poll"]
+    assert told == [(name, outcome) for name in names for outcome in ("open", "ok")]
+    assert [step.name for step in watched[::2]] == names
+    assert steps.assignment.device_id == "my-device"
+    with pytest.raises(UsageError, match="new ProvisioningSteps"):
+        async with steps:
+            pass
+
+
+async def test_a_failure_comes_after_its_step(local_dps: LocalDps) -> None:
+    async with local_dps as dps:
+        dps.enroll_device("my-device")
+        told: list[str] = []
+        steps = ProvisioningSteps(dps.id_scope, SymmetricKey("my-device", KEY), **options_for(dps))
+
+        async def walk() -> None:
+            async with steps:
+                async for step in steps:
+                    told.append(step.outcome)
+
+        with pytest.raises(RegistrationRejected):
+            await walk()
+        assert told[-1] == "RegistrationRejected"
+        with pytest.raises(RegistrationRejected):
+            _ = steps.assignment
+
+
+@pytest.mark.parametrize("leave_at", ["tcp", "tls", "connect", "register", "poll"])
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_whoever_leaves_early_leaves_nothing_behind(
+    local_dps: LocalDps, leave_at: str, cancelled: bool
+) -> None:
+    async with local_dps as dps:
+        dps.service.assigning_polls = 10**9
+        credential = SymmetricKey("my-device", dps.enroll_device("my-device"))
+        reached = asyncio.Event()
+
+        async def walk() -> None:
+            async with ProvisioningSteps(dps.id_scope, credential, **options_for(dps)) as steps:
+                async for step in steps:
+                    if step.name == leave_at:
+                        reached.set()
+                        if not cancelled:
+                            break
+            with pytest.raises(UsageError, match="has not ended"):
+                _ = steps.assignment
+
+        task = asyncio.create_task(walk())
+        await reached.wait()
+        if cancelled:
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        else:
+            await task
 
 
 async def test_the_synchronous_form_says_so_inside_a_running_loop() -> None:
@@ -189,6 +254,23 @@ async def test_a_connection_closed_instead_of_an_answer_is_told(
         with pytest.raises(ConnectionLost) as caught:
             await provisioned(dps, dps.enroll_device("my-device"))
         assert caught.value.close_code == 1008
+
+
+async def test_an_answer_counts_though_the_connection_ends_with_it(
+    local_dps: LocalDps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 9: the real service drops the connection at some time after a 401."""
+    async with local_dps as dps:
+        handle = dps.service.handle
+
+        def instead(device: object, message: Message, qos: int, unix_now: float) -> list[Effect]:
+            return [*handle(device, message, qos, unix_now), Close("after 401")]  # type: ignore[arg-type]
+
+        monkeypatch.setattr(dps.service, "handle", instead)
+        dps.enroll_device("my-device")
+        with pytest.raises(RegistrationRejected) as refused:
+            await provisioned(dps, KEY)
+        assert refused.value.error_code == 401000
 
 
 async def test_a_connection_closed_between_two_polls_is_noticed_at_once(

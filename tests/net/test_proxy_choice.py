@@ -210,4 +210,11 @@ def test_a_url_that_cannot_be_used_is_refused_without_being_shown(url: str, sour
     assert "s3" not in str(caught.value) + repr(caught.value) + caught.value.hint
     assert source in str(caught.value)
     assert caught.value.__cause__ is None
-    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+    assert caught.value.__context__ is None, "what is only suppressed is there for who looks"
+
+
+@pytest.mark.parametrize("told", ["user:s3cret", ("s3cret",), ("s3cret", None), (b"a", b"b"), 5])
+def test_a_callable_that_returns_no_login_is_told_so(told: object) -> None:
+    with pytest.raises(UsageError, match="login= returned something else") as caught:
+        choose_proxy(ProxyConfig("http://p:1", lambda url: told), "wss", "e.test", 1, {})
+    assert "s3cret" not in str(caught.value)

@@ -19,6 +19,7 @@ from mqttws import (
     provision_async,
 )
 from mqttws.net import dial
+from mqttws.net.hops import Walk
 
 from .programs import free_port
 from .scripted import Conversation, Scripted, scripted
@@ -100,6 +101,15 @@ async def test_where_none_is_open_the_furthest_is_told_and_the_others_too() -> N
         assert "also tried" in caught.value.hint
 
 
+async def test_a_time_limit_shorter_than_the_head_start_is_told_as_one() -> None:
+    async with scripted(silent) as one, scripted(silent) as two:
+        client = AsyncClient(
+            [f"mqtts://127.0.0.1:{s.port}" for s in (one, two)], proxy=None, connect_timeout=0.2
+        )
+        with pytest.raises(HopTimedOut):
+            await client.connect()
+
+
 async def test_a_client_that_is_cancelled_leaves_no_way_open() -> None:
     async with scripted(silent) as one, scripted(silent) as two:
         client = AsyncClient([f"mqtts://127.0.0.1:{s.port}" for s in (one, two)], proxy=None)
@@ -159,6 +169,35 @@ async def test_of_two_ways_that_open_in_the_same_moment_one_is_closed(
             ) as client:
                 await client.connect()
             assert len([first for first in heard if first]) == 1
+
+
+async def test_a_way_that_opens_in_the_very_turn_of_the_taken_one_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened: dict[dial.Target, bool] = {}
+    gate = asyncio.Event()
+
+    class Open:
+        def __init__(self, target: dial.Target) -> None:
+            self.target = target
+            opened[target] = True
+
+        def abort(self) -> None:
+            opened[self.target] = False
+
+    async def dial_together(target: dial.Target, walk: Walk, **options: object) -> Open:
+        await gate.wait()
+        return Open(target)
+
+    monkeypatch.setattr(dial, "TRANSPORT_HEAD_START", 0.0)
+    monkeypatch.setattr(dial, "dial", dial_together)
+    asyncio.get_running_loop().call_later(0.05, gate.set)
+    targets = [dial.parse_url(f"mqtt://h:{port}") for port in (1, 2)]
+    walk = Walk(timeout=5.0, hop_timeout=5.0)
+    taken, _ = await dial.dial_first(targets, walk, max_message_size=1)
+    await asyncio.sleep(0)
+    assert len(opened) == 2, "both were open: else nothing is proved"
+    assert [target for target, is_open in opened.items() if is_open] == [taken]
 
 
 async def test_all_refused_is_told_as_such() -> None:

@@ -17,12 +17,27 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from mqttws import AsyncClient, CertificateRejected, ConnectFailed, Hop, TlsConfig, UsageError
+from mqttws import (
+    AsyncClient,
+    CertificateRejected,
+    ConnectFailed,
+    Hop,
+    ProxyConfig,
+    ProxyRefused,
+    Step,
+    TlsConfig,
+    UsageError,
+    X509Certificate,
+)
+from mqttws.doctor.advice import party_of
+from mqttws.doctor.report import Party
 from mqttws.local.certificates import make_ca, make_server_certificate
 from mqttws.net import certificate as certificate_module
 from mqttws.net import tls as tls_module
 
-from ..conftest import peer_missing
+from ..conftest import peer_missing, require_program
+from . import programs
+from .rogue import listening, silent
 
 PEM = serialization.Encoding.PEM
 PASSWORD = "s3cret-of-the-key"
@@ -117,8 +132,11 @@ def storage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_a_client_certificate_from_memory_and_from_files(
-    world: World, storage: str, tmp_path: Path
+    world: World, storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setattr(tls_module.tempfile, "tempdir", str(place))
     (tmp_path / "c.pem").write_bytes(world.certificate)
     (tmp_path / "k.pem").write_bytes(world.key)
     (tmp_path / "both.pem").write_bytes(world.key + world.certificate)
@@ -134,14 +152,47 @@ async def test_a_client_certificate_from_memory_and_from_files(
     for config in configs:
         assert await name_seen(world, config) == "my-device"
     assert await name_seen(world, TlsConfig(world.ca)) == ""
+    assert list(place.iterdir()) == []
+
+
+async def test_a_devices_certificate_goes_the_same_way(
+    world: World, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is loaded is never the key as it is, though the chain's file holds it, too."""
+    read: list[bytes] = []
+
+    class Watched(ssl.SSLContext):
+        def load_cert_chain(self, certfile: str, keyfile: object = None, password: object = None):
+            read.append(Path(certfile).read_bytes())
+            super().load_cert_chain(certfile, keyfile, password)
+
+    both = world.certificate + world.key
+    device = X509Certificate(both, both)
+    context = device.context(TlsConfig(world.ca))
+    assert await name_seen(world, context) == "my-device"
+    monkeypatch.setattr(TlsConfig, "new_context", lambda self: Watched(ssl.PROTOCOL_TLS_CLIENT))
+    device.context(None)
+    assert b"PRIVATE KEY" not in read[0].replace(b"ENCRYPTED PRIVATE KEY", b"")
+    assert (b"ENCRYPTED PRIVATE KEY" in read[0]) == (storage == "disk")
 
 
 async def test_a_prepared_context_passes_through_untouched(world: World, tmp_path: Path) -> None:
     (tmp_path / "both.pem").write_bytes(world.key + world.certificate)
     context = ssl.create_default_context(cadata=world.ca.decode())
     context.load_cert_chain(tmp_path / "both.pem")
+    context.set_alpn_protocols(["x"])
+
+    def settings() -> list[object]:
+        names = ("minimum_version", "maximum_version", "verify_flags", "verify_mode", "options")
+        return [getattr(context, name) for name in names] + [
+            context.check_hostname,
+            context.cert_store_stats(),
+        ]
+
+    before = settings()
     assert await name_seen(world, context) == "my-device"
     assert tls_module.client_context(context) is context
+    assert settings() == before
 
 
 def test_what_cannot_be_used_is_refused_without_a_question_on_the_terminal(
@@ -197,7 +248,51 @@ def test_checks_are_always_on(config: TlsConfig) -> None:
     context = config.context()
     assert context.check_hostname
     assert context.verify_mode is ssl.CERT_REQUIRED
-    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+    assert context.minimum_version is config.minimum_version
+
+
+async def test_a_minimum_version_is_kept_to(world: World) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(world.server_file)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    async with listening(silent, context) as port:
+        for minimum, hop in (
+            (ssl.TLSVersion.TLSv1_2, Hop.UPGRADE),
+            (ssl.TLSVersion.TLSv1_3, Hop.TLS),
+        ):
+            client = AsyncClient(
+                f"wss://127.0.0.1:{port}/",
+                tls=TlsConfig(world.ca, minimum_version=minimum),
+                proxy=None,
+                hop_timeout=0.5,
+            )
+            with pytest.raises(ConnectFailed) as caught:
+                await client.connect()
+            assert caught.value.hop is hop
+
+
+async def test_a_proxy_is_not_shown_the_certificate_for_the_server(world: World) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(world.server_file)
+    context.load_verify_locations(cadata=world.ca.decode())
+    context.verify_mode = ssl.CERT_OPTIONAL
+    seen: list[object] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        seen.append(writer.get_extra_info("peercert"))
+        writer.write(b"HTTP/1.1 403 No\r\n\r\n")
+        await writer.drain()
+
+    mine = TlsConfig(world.ca, certificate=world.certificate, key=world.key)
+    async with listening(refuse, context) as port:
+        url = f"https://127.0.0.1:{port}"
+        for proxy in (ProxyConfig(url), ProxyConfig(url, tls=mine)):
+            client = AsyncClient("wss://dps.test/", tls=mine, proxy=proxy)
+            with pytest.raises(ProxyRefused):
+                await client.connect()
+    assert not seen[0]
+    assert seen[1], "a certificate that is meant for the proxy is shown"
 
 
 def test_truststore_asks_the_operating_system(world: World) -> None:
@@ -210,6 +305,120 @@ def test_truststore_asks_the_operating_system(world: World) -> None:
         peer_missing("truststore is not installed")
     context = TlsConfig(world.ca, truststore=True).context()
     assert isinstance(context, truststore.SSLContext)
+
+
+# A server that does not take the client's certificate
+
+
+@pytest.mark.parametrize("scheme", ["wss", "mqtts"])
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+@pytest.mark.parametrize("shown", ["none", "unknown"])
+async def test_a_refused_client_certificate_is_said_to_be_the_matter(
+    world: World, tmp_path: Path, scheme: str, version: str, shown: str
+) -> None:
+    """With TLS 1.3 the handshake is over by then, and the alert may be lost with the connection."""
+    (tmp_path / "ca.pem").write_bytes(world.ca)
+    port = programs.free_port()
+    command = [require_program("openssl"), "s_server", "-accept", f"127.0.0.1:{port}", "-quiet"]
+    command += ["-cert", str(world.server_file), version, "-CAfile", str(tmp_path / "ca.pem")]
+    command += ["-Verify", "2", "-verify_return_error"]
+    stranger, key = make_ca(datetime.datetime.now(datetime.UTC))
+    tls = TlsConfig(world.ca)
+    if shown == "unknown":
+        tls = TlsConfig(world.ca, certificate=stranger.public_bytes(PEM), key=pem_of(key))
+    with programs.running(command, port, tmp_path):
+        for _ in range(3):  # whether the alert arrives is a race
+            steps: list[Step] = []
+            client = AsyncClient(
+                f"{scheme}://127.0.0.1:{port}/", tls=tls, proxy=None, on_step=steps.append
+            )
+            with pytest.raises(ConnectFailed) as caught:
+                await client.connect()
+            error = caught.value
+            assert error.hop in (Hop.TLS, Hop.UPGRADE, Hop.CONNECT)
+            if shown == "unknown":
+                assert "client's certificate" in error.hint
+                assert "whole chain" in error.hint or version == "-tls1_2"
+                assert party_of(error, error.hop) is Party.HOST
+
+
+async def test_a_missing_client_certificate_is_called_so_where_the_alert_arrives(
+    world: World,
+) -> None:
+    """The server reads on after its alert, so that the client gets to see it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(world.server_file)
+    context.load_verify_locations(cadata=world.ca.decode())
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    async def alert(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        session = context.wrap_bio(incoming, outgoing, server_side=True)
+        while True:
+            incoming.write(await reader.read(65536))
+            try:
+                session.do_handshake()
+            except ssl.SSLWantReadError:
+                writer.write(outgoing.read())
+            except ssl.SSLError:
+                break
+        writer.write(outgoing.read())
+        writer.write_eof()
+        await reader.read()
+
+    for scheme, hop in (("wss", Hop.UPGRADE), ("mqtts", Hop.CONNECT)):
+        async with listening(alert) as port:
+            client = AsyncClient(
+                f"{scheme}://127.0.0.1:{port}/", tls=TlsConfig(world.ca), proxy=None
+            )
+            with pytest.raises(ConnectFailed) as caught:
+                await client.connect()
+        assert caught.value.hop is hop
+        assert "wants a client certificate and was shown none" in caught.value.hint
+
+
+async def test_a_client_that_shows_nothing_is_not_told_of_its_certificate(world: World) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(world.server_file)
+
+    async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+
+    for config, told in (
+        (TlsConfig(world.ca), False),
+        (TlsConfig(world.ca, certificate=world.certificate, key=world.key), True),
+    ):
+        for scheme in ("wss", "mqtts"):
+            async with listening(leave, context) as port:
+                client = AsyncClient(f"{scheme}://127.0.0.1:{port}/", tls=config, proxy=None)
+                with pytest.raises(ConnectFailed) as caught:
+                    await client.connect()
+            assert ("probably refused it" in caught.value.hint) is told
+
+
+# The chain that a server has proved itself with
+
+
+async def test_the_steps_of_tls_have_the_chain_up_to_the_trusted_root(world: World) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(world.server_file)
+
+    async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+
+    steps: list[Step] = []
+    async with listening(leave, context) as port:
+        client = AsyncClient(
+            f"wss://127.0.0.1:{port}/", tls=TlsConfig(world.ca), proxy=None, on_step=steps.append
+        )
+        with pytest.raises(ConnectFailed):
+            await client.connect()
+    (shown,) = {step.certificates for step in steps if step.hop is Hop.TLS}
+    subjects = [certificate_module.parse_certificate(der).subject for der in shown]
+    assert [subject.split(",")[0] for subject in subjects] == [
+        "CN=mqttws local DPS",
+        "CN=mqttws development CA",
+    ]
 
 
 # A process that is killed while OpenSSL reads the key
@@ -267,7 +476,7 @@ async def rejected(
     got: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        got.append(await reader.read())
+        got.append(await reader.read(65536))  # at once: an abort may take it back
         writer.close()
 
     listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server)

@@ -269,6 +269,19 @@ def test_a_hook_sees_what_it_needs_and_keeps_what_it_wants() -> None:
     assert seen[1].memory == {"count": 2}
 
 
+def test_a_hook_sees_a_long_ticket_whole_and_an_error_shows_its_beginning() -> None:
+    ticket = "Negotiate " + "A" * 12_000
+    seen: list[str] = []
+
+    def hook(challenge: Challenge) -> str | None:
+        seen.append(challenge.offers[0])
+        return None
+
+    error = refusal(tunnel_through(proxy(hook=hook), "dps.test", 443), demand(ticket))
+    assert seen == [ticket]
+    assert len(error.challenge[0]) == 500
+
+
 def test_a_hook_that_gives_up_leaves_the_proxys_refusal() -> None:
     error = refusal(
         tunnel_through(proxy(hook=lambda challenge: None), "dps.test", 443), demand("NTLM")

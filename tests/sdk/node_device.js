@@ -32,8 +32,7 @@ async function main() {
   let text = '';
   for await (const data of process.stdin) text += data; // a pipe may not be read at once
   const order = JSON.parse(text);
-  const results = [];
-  for (const test of order.cases) results.push(await register(order, test));
+  const results = await Promise.all(order.cases.map((test) => register(order, test)));
   process.stdout.write(JSON.stringify(results) + '\n', () => process.exit(0));
 }
 

@@ -26,6 +26,14 @@ async def provisioning_async() -> None:
         assert_type(error.hop, mqttws.Hop)
 
 
+async def provisioning_steps() -> None:
+    credential = mqttws.SymmetricKey("my-device", b"key")
+    async with mqttws.ProvisioningSteps("0ne00ABCDEF", credential, timeout=30.0) as steps:
+        async for step in steps:
+            assert_type(step, mqttws.Step)
+    assert_type(steps.assignment, mqttws.Assignment)
+
+
 async def client() -> None:
     async with mqttws.AsyncClient(
         "wss://broker.example/mqtt", will=mqttws.Will("gone", b"x"), tls=mqttws.TlsConfig()

@@ -1,0 +1,38 @@
+"""Whose a failure probably is, where no real program makes it: judged from the error alone."""
+
+import pytest
+
+from mqttws import ConnectFailed, ConnectRefused, Hop, MqttwsError, TlsFailed
+from mqttws.doctor.advice import advise, party_of
+from mqttws.doctor.report import Party
+
+DAYS = 86_400.0
+
+
+@pytest.mark.parametrize(
+    ("code", "party"),
+    [(1, Party.SERVER), (2, Party.HOST), (3, Party.HOST), (4, Party.HOST), (5, Party.HOST)],
+)
+def test_a_refusing_connack_is_whose_its_code_says(code: int, party: Party) -> None:
+    assert party_of(ConnectRefused(return_code=code), Hop.CONNECT) is party
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ConnectFailed("closed", hop=Hop.CONNECT, hint="see the log"), TlsFailed("no", hop=Hop.TLS)],
+)
+def test_a_clock_that_is_far_off_comes_first_where_time_matters(error: MqttwsError) -> None:
+    for skew in (2 * DAYS, -2 * DAYS):
+        party, advice = advise(error, (), (), skew)
+        assert party is Party.HOST
+        assert advice[0].startswith("set this host's clock")
+    for skew in (None, 0.0, 200.0, -200.0):
+        party, advice = advise(error, (), (), skew)
+        assert party is Party.SERVER
+        assert not any("clock" in line for line in advice)
+
+
+def test_a_clock_that_is_far_off_does_not_explain_a_port_that_is_shut() -> None:
+    party, advice = advise(ConnectFailed("refused", hop=Hop.TCP), (), (), 2 * DAYS)
+    assert party is Party.SERVER
+    assert advice == ()

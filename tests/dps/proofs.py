@@ -1,0 +1,77 @@
+"""What devices and services get wrong about DPS, and which test proves that we do not.
+
+Read from proofs.csv, rendered into spec_notes.md by ``python -m tests.dps.proofs``. Columns:
+``id``, ``fact`` in our words, the tests of the ``service`` and of the ``device`` (node names below
+tests/), ``remark``: why a side has none, or where it departs. Ids: T for traps, S for the statuses
+of answers, E for error codes, B for bad input.
+"""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.conformance import NOTES
+
+SOURCE = Path(__file__).with_name("proofs.csv")
+
+BEGIN = "<!-- DPS proofs: written by python -m tests.dps.proofs -->"
+END = "<!-- end of the DPS proofs -->"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One row."""
+
+    id: str
+    fact: str
+    service: tuple[str, ...]
+    device: tuple[str, ...]
+    remark: str
+
+
+def read() -> list[Proof]:
+    """Return the rows, in their order."""
+    with SOURCE.open(newline="", encoding="utf-8") as file:
+        return [
+            Proof(
+                row["id"],
+                row["fact"],
+                tuple(row["service"].split()),
+                tuple(row["device"].split()),
+                row["remark"],
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+def render(proofs: list[Proof]) -> str:
+    """Return the table as Markdown, between its markers."""
+    lines = [
+        BEGIN,
+        "",
+        "| id | fact | service proven by | device proven by | remark |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for proof in proofs:
+        sides = (
+            "<br>".join(f"`{test}`" for test in side) for side in (proof.service, proof.device)
+        )
+        cells = (proof.id, proof.fact, *sides, proof.remark)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join([*lines, "", END])
+
+
+def rendered_in(notes: str) -> str:
+    """Return what stands between the markers of the notes, markers included."""
+    begin, end = notes.index(BEGIN), notes.index(END)
+    return notes[begin : end + len(END)]
+
+
+def main() -> None:
+    """Write the table into the notes."""
+    notes = NOTES.read_text(encoding="utf-8")
+    NOTES.write_text(notes.replace(rendered_in(notes), render(read())), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""What makes the client fast over WebSocket, as facts: what goes and comes together.
+
+No times are measured here (``benchmarks/`` does that); each test counts frames, writes or turns of
+the event loop.
+"""
+
+import asyncio
+
+import pytest
+
+from mqttws import AsyncClient
+from mqttws.errors import ConnectionLost, ProtocolError
+from mqttws.net.stream import ByteStream
+from mqttws.wire import Decoder, Packet, Publish
+
+from .broker import broker
+from .test_carriage import BINARY, CLOSE, PING, TEXT, End, EndOf, Heard, both_ends, frame, frames
+
+
+def packets(data: bytes) -> list[Packet]:
+    """Return the packets in what one frame carried."""
+    decoder = Decoder()
+    decoder.feed(data)
+    found = []
+    while (packet := decoder.next_packet()) is not None:
+        found.append(packet)
+    assert decoder.buffered == 0
+    return found
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What clients hand to their sockets, a piece for each time."""
+    pieces: list[bytes] = []
+    write = ByteStream.write
+
+    def note(stream: ByteStream, data: bytes) -> None:
+        if data[1] & 0x80:  # masked: a client's
+            pieces.append(data)
+        write(stream, data)
+
+    monkeypatch.setattr(ByteStream, "write", note)
+    return pieces
+
+
+@pytest.mark.rule("MQTT-6.0.0-2")
+@pytest.mark.parametrize("qos", [0, 1, 2])
+async def test_publishes_that_wait_at_the_same_moment_go_out_in_one_frame(
+    written: list[bytes], qos: int
+) -> None:
+    async with broker(websocket=True) as server:
+        async with AsyncClient(f"ws://127.0.0.1:{server.port}/mqtt") as client:
+            written.clear()
+            await asyncio.gather(*(client.publish("t", b"%d" % n, qos=qos) for n in range(50)))
+            await asyncio.sleep(0)
+            (first, *_) = frames(written[0])
+            sent = packets(first.payload)
+            assert [packet.payload for packet in sent if isinstance(packet, Publish)] == [
+                b"%d" % n for n in range(50)
+            ]
+            assert len(sent) == 50
+
+
+async def test_publishes_without_waiting_go_out_in_one_frame_too(written: list[bytes]) -> None:
+    async with broker(websocket=True) as server:
+        async with AsyncClient(f"ws://127.0.0.1:{server.port}/mqtt") as client:
+            written.clear()
+            receipts = [client.publish_nowait("t", b"", qos=1) for _ in range(50)]
+            await asyncio.sleep(0)
+            (piece,) = written
+            (only,) = frames(piece)
+            assert len(packets(only.payload)) == 50
+            for receipt in receipts:
+                await receipt.wait(10)
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+async def test_a_lone_publish_goes_out_in_the_turn_of_the_loop_it_was_made_in(
+    written: list[bytes], qos: int
+) -> None:
+    async with broker(websocket=True) as server:
+        async with AsyncClient(f"ws://127.0.0.1:{server.port}/mqtt") as client:
+            written.clear()
+            call = asyncio.ensure_future(client.publish("t", b"alone", qos=qos))
+            await asyncio.sleep(0)  # the call has its turn ...
+            await asyncio.sleep(0)  # ... and what it put behind itself
+            (piece,) = written
+            (only,) = frames(piece)
+            (packet,) = packets(only.payload)
+            assert isinstance(packet, Publish)
+            await call
+
+
+class Pieces(Heard):
+    """What a receiver was told, piece by piece."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[bytes] = []
+
+    def data_received(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+
+async def listening(end_of: EndOf) -> tuple[End, Pieces]:
+    end = await end_of()
+    heard = Pieces()
+    end.stream.attach(heard)
+    return end, heard
+
+
+@both_ends
+@pytest.mark.rule("MQTT-6.0.0-2")
+async def test_frames_that_one_read_brings_are_handed_over_together(end_of: EndOf) -> None:
+    end, heard = await listening(end_of)
+    masked = not end.client
+    parts = [(BINARY, b"one", False), (0, b"", False), (0, b"two", True), (BINARY, b"three", True)]
+    read = b"".join(frame(opcode, data, fin=fin, masked=masked) for opcode, data, fin in parts)
+    end.stream.data_received(read + frame(BINARY, b"rest", masked=masked)[:-1])
+    assert heard.pieces == [b"onetwothree"]
+    end.stream.data_received(frame(BINARY, b"rest", masked=masked)[-1:])
+    assert heard.pieces == [b"onetwothree", b"rest"]
+
+
+@both_ends
+async def test_what_came_before_the_end_in_the_same_read_is_not_lost(end_of: EndOf) -> None:
+    for opcode, payload, rsv, cause in (
+        (CLOSE, b"\x03\xe8", 0, ConnectionLost),
+        (TEXT, b"x", 0, ProtocolError),
+        (BINARY, b"x", 1, ProtocolError),
+    ):
+        end, heard = await listening(end_of)
+        masked = not end.client
+        before = [frame(kind, b"in time", masked=masked) for kind in (BINARY, PING, BINARY)]
+        last = frame(opcode, payload, rsv=rsv, masked=masked)
+        end.stream.data_received(b"".join(before) + last)
+        assert b"".join(heard.pieces) == b"in timein time"
+        assert isinstance(heard.cause, cause)
