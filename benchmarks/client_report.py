@@ -97,7 +97,8 @@ _INTRODUCTION = """\
 # How fast the client is
 
 Written by `python -m benchmarks.client` (`pip install -e '.[benchmarks]'`, which compiles the codec
-in place unless `MQTTWS_PURE=1` is set; and mosquitto); the figures are this machine's, and other programs ran beside them: read the ratios.
+in place unless `MQTTWS_PURE=1` is set; and mosquitto); the figures are this machine's, and other
+programs ran beside them: read the ratios.
 
 - **Load**: 10 000 messages with a payload of 64 bytes through mosquitto's WebSocket listener,
   without TLS. Every candidate runs in a process of its own, one after the other in each round; the

@@ -51,6 +51,7 @@ from ..protocol import (
 )
 from ..wire import REFUSED
 from .certificates import expired_context, prepare_certificates
+from .listeners import close_listeners
 from .webhook import ask_webhook
 from .x509 import TrustAnchors, parse_certificate
 
@@ -273,8 +274,7 @@ class LocalDps:
 
     async def stop(self) -> None:
         """Close every connection and stop listening; bounded in time."""
-        for server in self._servers:
-            server.close()
+        await close_listeners(self._servers)
         tasks = set(self._tasks)
         for task in tasks:
             task.cancel()

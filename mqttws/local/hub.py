@@ -32,6 +32,7 @@ from ..net.stream import Stream
 from ..protocol import State
 from ..wire import REFUSED
 from .dps import DeviceLink, LocalDps
+from .listeners import close_listeners
 
 NOT_AUTHORIZED = 5
 
@@ -107,8 +108,7 @@ class LocalHub:
 
     async def stop(self) -> None:
         """Close every connection and stop listening; bounded in time."""
-        for server in self._servers:
-            server.close()
+        await close_listeners(self._servers)
         self._servers.clear()
         await asyncio.gather(*(link.stop() for link in list(self._links)))
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from mqttws.errors import MqttwsError, ProtocolError, UpgradeRefused
+from mqttws.local.listeners import close_listeners
 from mqttws.net.stream import ByteStream, Stream
 from mqttws.net.websocket import accept_websocket
 from mqttws.protocol import (
@@ -200,7 +201,7 @@ async def broker(*, websocket: bool, tls: ssl.SSLContext | None = None) -> Async
     try:
         yield made
     finally:
-        server.close()
+        await close_listeners([server])
         greeting = dict(tasks)
         for task, stream in greeting.items():
             task.cancel()

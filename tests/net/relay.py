@@ -10,6 +10,8 @@ import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from mqttws.local.listeners import close_listeners
+
 UP, DOWN = "up", "down"
 """From the client to the server, and back."""
 
@@ -137,5 +139,5 @@ async def relay(target: int, chance: random.Random | None = None) -> AsyncIterat
     try:
         yield made
     finally:
-        server.close()
+        await close_listeners([server])
         await made.stop()

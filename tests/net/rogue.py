@@ -12,6 +12,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 
 from mqttws.local.certificates import make_ca, make_server_certificate
+from mqttws.local.listeners import close_listeners
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -38,7 +39,7 @@ async def listening(handler: Handler, tls: ssl.SSLContext | None = None) -> Asyn
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
-        server.close()
+        await close_listeners([server])
         begun = dict(tasks)
         for task, writer in begun.items():
             task.cancel()

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
+from mqttws.local.listeners import close_listeners
+
 Conversation = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -62,7 +64,7 @@ async def scripted(
     try:
         yield seen
     finally:
-        server.close()
+        await close_listeners([server])
         begun = dict(conversations)
         for task, writer in begun.items():
             task.cancel()
