@@ -160,10 +160,10 @@ class ServerProtocol(Endpoint):
     # Bytes and time
 
     def receive_data(self, data: bytes, now: float) -> None:
-        """Take bytes from the client, cut anywhere; of those behind CONNECT not without bound."""
-        super().receive_data(data, now)
-        if self.state is State.CONNECTING:
-            waiting, limit = self._decoder.buffered, self._decoder.max_packet_size + MAX_EARLY_BYTES
+        """Take bytes from the client, cut anywhere."""
+        if self.state is State.CONNECTING:  # the driver has been told, and has not judged yet
+            waiting = self._decoder.buffered + len(data)
+            limit = self._decoder.max_packet_size + MAX_EARLY_BYTES
             if waiting > limit:
                 self._on_fault(
                     UnexpectedPacket(
@@ -171,6 +171,7 @@ class ServerProtocol(Endpoint):
                         rule="U-13",
                     )
                 )
+        super().receive_data(data, now)
 
     @property
     def deadline(self) -> float | None:
