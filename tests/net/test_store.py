@@ -21,7 +21,7 @@ from mqttws import (
     StoreFailed,
     UsageError,
 )
-from mqttws.net.store import Queued, Unqueued
+from mqttws.net.store import Queued, Stored, Unqueued
 from mqttws.protocol import Change
 from mqttws.wire import Publish, PubRel
 
@@ -42,6 +42,14 @@ def client_of(port: int, path: Path, **options: object) -> AsyncClient:
     )
 
 
+def left_in(path: Path) -> Stored:
+    store = SqliteStore(path)
+    try:
+        return store.load("c")
+    finally:
+        store.close()
+
+
 def publish(n: int, qos: int = 1) -> Publish:
     return Publish("t", b"%d" % n, qos, packet_id=n if qos else None)
 
@@ -55,7 +63,7 @@ def test_what_is_saved_is_loaded_in_its_order(tmp_path: Path) -> None:
     store.save([Queued(5, publish(1)), Queued(-1, publish(2, 0)), Queued(7, publish(3))])
     store.save([Unqueued(7)])
     store.close()
-    found = SqliteStore(tmp_path / "s").load("c")
+    found = left_in(tmp_path / "s")
     assert list(found.session.outgoing.items()) == [(2, publish(2, 2)), (3, PubRel(3))]
     assert found.session.received == {9}
     assert list(found.queue.items()) == [(-1, publish(2, 0)), (5, publish(1))]
@@ -67,10 +75,9 @@ def test_a_session_that_is_cleared_is_gone(tmp_path: Path) -> None:
     store.save([Change("put", 1, publish(1)), Change("received", 9), Queued(1, publish(2))])
     store.save([Change("clear"), Change("forget")])
     store.close()
-    found = SqliteStore(tmp_path / "s").load("c")
+    found = left_in(tmp_path / "s")
     assert (found.session.outgoing, found.session.received) == ({}, set())
     assert len(found.queue) == 1
-    store.close()
 
 
 def test_a_file_belongs_to_one_client_and_to_one_at_a_time(tmp_path: Path) -> None:
@@ -134,7 +141,7 @@ async def test_a_store_serves_both_kinds_of_session(tmp_path: Path, clean_sessio
             for receipt in receipts:
                 await receipt.wait(40)
         assert {int(message.payload) for message in server.heard} == set(range(60))
-    found = SqliteStore(path).load("c")
+    found = left_in(path)
     assert (found.session.outgoing, found.queue) == ({}, {})
 
 
