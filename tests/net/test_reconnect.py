@@ -11,6 +11,7 @@ import pytest
 from mqttws import (
     AsyncClient,
     Backoff,
+    CertificateRejected,
     ClientState,
     ConnectFailed,
     ConnectionLost,
@@ -20,13 +21,16 @@ from mqttws import (
     QueueFull,
     RequestTimedOut,
     SqliteStore,
+    TlsConfig,
     UsageError,
 )
 from mqttws.net import clock, engine
 from mqttws.wire import Packet, PingReq, Publish, Subscribe
 
 from .broker import broker
+from .broker_programs import server_pem
 from .relay import DOWN, UP, relay
+from .rogue import Certificates
 from .threaded import kind, pytest_generate_tests  # noqa: F401 - each test runs with both clients
 
 AT_ONCE = Backoff(0.0, 0.0)
@@ -275,6 +279,27 @@ async def test_a_fatal_refusal_ends_the_client(code: int) -> None:
             with pytest.raises(ConnectRefused):
                 await client.publish("t")
             assert len(server.connects) == 2
+
+
+async def test_a_certificate_that_is_trusted_no_more_ends_the_client(
+    certificates: Certificates, tmp_path: Path
+) -> None:
+    states = States()
+    context = certificates.server()
+    async with broker(websocket=True, tls=context) as server:
+        client = AsyncClient(
+            f"wss://127.0.0.1:{server.port}/mqtt",
+            tls=TlsConfig(ca=certificates.ca_file, only_ca=True),
+            reconnect=AT_ONCE,
+            on_state=states,
+        )
+        async with client:
+            context.load_cert_chain(server_pem(Certificates(tmp_path)))  # of another CA
+            server.cut()
+            assert isinstance(await states.wait_for(ClientState.CLOSED), CertificateRejected)
+            with pytest.raises(CertificateRejected):
+                await client.publish("t", qos=1)
+    assert [state for state, _ in states.seen].count(ClientState.RECONNECTING) == 1
 
 
 async def test_a_server_that_is_unavailable_is_tried_again() -> None:
