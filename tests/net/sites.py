@@ -44,18 +44,24 @@ Sites = Callable[[str], AbstractAsyncContextManager[Site]]
 
 @pytest.fixture
 def site(
-    tmp_path: Path, certificates: Certificates, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    certificates: Certificates,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Sites:
     """Start what a way needs: ``async with site("nginx-wss") as place``."""
+    parameters = getattr(request.node, "callspec", None)
+    python: Path | None = None
+    if parameters is not None and parameters.params.get("way", "").startswith("amqtt"):
+        # Here, and not within the test's time limit: it may have to be installed.
+        base = tmp_path_factory.getbasetemp()
+        python = amqtt_python(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
 
     @asynccontextmanager
     async def start(way: str) -> AsyncIterator[Site]:
         pem = server_pem(certificates)
         nginx = None
-        if way.startswith("amqtt"):
-            base = tmp_path_factory.getbasetemp()
-            shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-            python = await asyncio.to_thread(amqtt_python, shared)
+        if python is not None:
             broker: Mosquitto | Amqtt = Amqtt(tmp_path, python)
         else:
             broker = Mosquitto(tmp_path, pem)
