@@ -139,14 +139,13 @@ class Endpoint:
             self._answer_arrivals()
 
     def _send_publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> int | None:
-        packet = Publish(topic, payload, qos, retain)
-        if qos:
-            packet.packet_id = self.session.next_packet_id(self._requests)
+        packet_id = self.session.next_packet_id(self._requests) if qos else None
+        packet = Publish(topic, payload, qos, retain, False, packet_id)
         encoded = packet.encode()  # a UsageError leaves nothing behind
-        if packet.packet_id is not None:
-            self.session.put(packet.packet_id, packet)
+        if packet_id is not None:
+            self.session.put(packet_id, packet)
         self._outbox.append(encoded)
-        return packet.packet_id
+        return packet_id
 
     def _resend(self) -> None:
         """Send what the session still owes, in its order and with its identifiers.

@@ -43,6 +43,9 @@ from .inflight import Session
 GRACE = 1.5
 """A client may be silent for this many keep-alive intervals [MQTT-3.1.2-24]."""
 
+MAX_EARLY_BYTES = 64 * 1024
+"""Bytes beside one packet of the largest size that may wait behind CONNECT until it is judged."""
+
 
 class ServerProtocol(Endpoint):
     """A server's connection to one client: answers and bytes in, events and bytes out.
@@ -154,7 +157,21 @@ class ServerProtocol(Endpoint):
         if self.state is not State.CLOSED:
             self._close(error)
 
-    # Time
+    # Bytes and time
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        """Take bytes from the client, cut anywhere."""
+        if self.state is State.CONNECTING:  # the driver has been told, and has not judged yet
+            waiting = self._decoder.buffered + len(data)
+            limit = self._decoder.max_packet_size + MAX_EARLY_BYTES
+            if waiting > limit:
+                self._on_fault(
+                    UnexpectedPacket(
+                        f"{waiting} bytes behind CONNECT before its answer; allowed: {limit}",
+                        rule="U-13",
+                    )
+                )
+        super().receive_data(data, now)
 
     @property
     def deadline(self) -> float | None:

@@ -151,8 +151,9 @@ class Amqtt(Program):
     Attributes:
         outlived: as for mosquitto.
         raises: as for mosquitto; against [MQTT-3.8.4-6].
-        forgets: as for mosquitto; what it has written to a link that is already dead is not sent
-            again, and a PUBREL that it does not expect gets no PUBCOMP (amqtt 0.12).
+        forgets: as for mosquitto. What it has written to a link that is already dead is not sent
+            again, a PUBREL that it does not expect gets no PUBCOMP, and a session that was cut in
+            the middle of it may get no more messages (amqtt 0.12).
     """
 
     outlived = False

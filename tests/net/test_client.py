@@ -147,6 +147,36 @@ async def test_packets_may_be_cut_over_frames_in_any_way(certificates: Certifica
     assert payloads == [b"payload"] * 3 + [b"ponged"]
 
 
+async def test_the_largest_websocket_message_follows_the_largest_packet(
+    certificates: Certificates,
+) -> None:
+    packet = encode(Publish("t", bytes(60_000)))
+    message = packet * 30  # 1.8 MB
+    too_long = 4 * 512 * 1024 + 1
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await upgrade(reader, writer)
+        await read_frame(reader)
+        writer.write(frame(CONNACK))
+        writer.write(b"\x82\x7f" + len(message).to_bytes(8, "big") + message)
+        writer.write(b"\x82\x7f" + too_long.to_bytes(8, "big"))
+        await silent(reader, writer)
+
+    async with listening(handler, certificates.server()) as port:
+        client = AsyncClient(
+            f"wss://127.0.0.1:{port}/",
+            tls=TlsConfig(ca=certificates.ca_file, only_ca=True),
+            max_packet_size=512 * 1024,
+            reconnect=None,
+        )
+        async with client:
+            messages = client.messages()
+            for _ in range(30):
+                assert len((await anext(messages)).payload) == 60_000
+            with pytest.raises(ProtocolError, match=r"too big|over size|exceeds|limit"):
+                await anext(messages)
+
+
 @pytest.mark.rule("WS-26")
 async def test_frames_in_the_segment_of_the_upgrade_are_not_lost(
     certificates: Certificates,
@@ -274,8 +304,9 @@ def test_bad_connect_arguments_are_told_when_the_client_is_made() -> None:
 
 
 def test_a_password_in_the_clear_is_warned_of() -> None:
-    with pytest.warns(UserWarning, match="in the clear"):
+    with pytest.warns(UserWarning, match="in the clear") as told:
         AsyncClient("ws://h/", username="u", password="p")
+    assert len(told) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         AsyncClient("wss://h/", username="u", password="p")

@@ -1,6 +1,9 @@
 """The connection cut after every byte of a session, over a socket, and peers that misbehave."""
 
 import asyncio
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -89,6 +92,48 @@ async def test_a_cut_around_every_packet_boundary_with_mosquitto(site: Sites) ->
 @pytest.mark.parametrize("way", [way for way in WAYS if way != "mosquitto-mqtt"])
 async def test_a_cut_around_every_packet_boundary(site: Sites, way: str) -> None:
     await cut_around_boundaries(site, way)
+
+
+SLEEPER = """
+import asyncio, sys
+from mqttws import AsyncClient, Backoff
+
+async def main():
+    client = AsyncClient(f"mqtt://127.0.0.1:{sys.argv[1]}", keep_alive=1, client_id="c",
+                         clean_session=False, reconnect=Backoff(0.0, 0.05))
+    async with client:
+        await client.subscribe("t", qos=2)
+        print("ready", flush=True)
+        async for message in client.messages():
+            print(message.payload.decode(), client.connected, flush=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+async def test_a_suspended_process_recovers_when_it_goes_on(site: Sites) -> None:
+    async with site("mosquitto-mqtt") as place, place.client("async", "other") as other:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", SLEEPER, str(place.port), stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        try:
+            assert await process.stdout.readline() == b"ready\n"
+            process.send_signal(signal.SIGSTOP)
+            await other.publish("t", b"while it slept", qos=2)
+            await asyncio.sleep(3)  # three times its keep-alive: the broker has given it up
+            await other.publish("t", b"before it woke", qos=2)
+            process.send_signal(signal.SIGCONT)
+            async with asyncio.timeout(5):
+                assert await process.stdout.readline() == b"while it slept True\n"
+                assert await process.stdout.readline() == b"before it woke True\n"
+            await other.publish("t", b"after", qos=2)
+            async with asyncio.timeout(5):
+                assert await process.stdout.readline() == b"after True\n"
+        finally:
+            process.kill()
+            await process.communicate()
 
 
 @pytest.mark.parametrize("split", [1, 7])

@@ -2,13 +2,16 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mqttws import (
     AsyncClient,
     Backoff,
+    CertificateRejected,
     ClientState,
     ConnectFailed,
     ConnectionLost,
@@ -17,13 +20,17 @@ from mqttws import (
     MemoryStore,
     QueueFull,
     RequestTimedOut,
+    SqliteStore,
+    TlsConfig,
     UsageError,
 )
 from mqttws.net import clock, engine
 from mqttws.wire import Packet, PingReq, Publish, Subscribe
 
 from .broker import broker
+from .broker_programs import server_pem
 from .relay import DOWN, UP, relay
+from .rogue import Certificates
 from .threaded import kind, pytest_generate_tests  # noqa: F401 - each test runs with both clients
 
 AT_ONCE = Backoff(0.0, 0.0)
@@ -272,6 +279,27 @@ async def test_a_fatal_refusal_ends_the_client(code: int) -> None:
             with pytest.raises(ConnectRefused):
                 await client.publish("t")
             assert len(server.connects) == 2
+
+
+async def test_a_certificate_that_is_trusted_no_more_ends_the_client(
+    certificates: Certificates, tmp_path: Path
+) -> None:
+    states = States()
+    context = certificates.server()
+    async with broker(websocket=True, tls=context) as server:
+        client = AsyncClient(
+            f"wss://127.0.0.1:{server.port}/mqtt",
+            tls=TlsConfig(ca=certificates.ca_file, only_ca=True),
+            reconnect=AT_ONCE,
+            on_state=states,
+        )
+        async with client:
+            context.load_cert_chain(server_pem(Certificates(tmp_path)))  # of another CA
+            server.cut()
+            assert isinstance(await states.wait_for(ClientState.CLOSED), CertificateRejected)
+            with pytest.raises(CertificateRejected):
+                await client.publish("t", qos=1)
+    assert [state for state, _ in states.seen].count(ClientState.RECONNECTING) == 1
 
 
 async def test_a_server_that_is_unavailable_is_tried_again() -> None:
@@ -542,20 +570,79 @@ async def test_cancelling_any_call_leaves_a_client_that_works() -> None:
             await client.publish("fence", qos=2)
 
 
+async def cancelled_after(call: Coroutine[Any, Any, object], turns: int) -> bool:
+    """Cancel a call after so many turns of the loop; return whether it had ended before."""
+    task = asyncio.ensure_future(call)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    ended = task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return ended
+
+
 @pytest.mark.only_async
-@pytest.mark.parametrize("turns", range(0, 60, 6))
-async def test_connecting_can_be_cancelled_anywhere(turns: int) -> None:
+@pytest.mark.parametrize("what", ["publish", "subscribe", "unsubscribe", "next", "stored"])
+async def test_a_call_cancelled_at_any_await_leaves_a_client_that_works(
+    tmp_path: Path, what: str
+) -> None:
     async with broker(websocket=True) as server:
-        client = client_of(server.port)
-        task = asyncio.ensure_future(client.connect())
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        if client.state is ClientState.NEW:
-            await client.connect()
-        await client.publish("t", qos=1)
+        async with client_of(
+            server.port, clean_session=False, store=SqliteStore(tmp_path / "s")
+        ) as client:
+            await client.subscribe("t", qos=2)
+            messages = client.messages()
+
+            async def consume(number: int) -> None:
+                while (await anext(messages)).payload != b"%d" % number:
+                    pass
+
+            turns, ended = 0, False
+            while not ended:  # from the first await to the last
+                calls: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
+                    "publish": lambda: client.publish("t", b"x", qos=2),
+                    "subscribe": lambda: client.subscribe("u"),
+                    "unsubscribe": lambda: client.unsubscribe("u"),
+                    "next": lambda: consume(-1),
+                    "stored": client.stored,
+                }
+                ended = await cancelled_after(calls[what](), turns) or turns == 60
+                turns += 1
+                await client.publish("t", b"%d" % turns, qos=2)
+                await consume(turns)
+            assert client.connected
+
+
+@pytest.mark.only_async
+async def test_connecting_and_leaving_can_be_cancelled_at_any_await() -> None:
+    turns, ended = 0, False
+    async with broker(websocket=True) as server:
+        while not ended:
+            client = client_of(server.port)
+            ended = await cancelled_after(client.connect(), turns)
+            if client.state is ClientState.NEW:
+                await client.connect()
+            await client.publish("t", qos=1)
+            await cancelled_after(client.disconnect(), turns)
+            assert client.state in (ClientState.CLOSED, ClientState.CONNECTED)
+            await client.disconnect()
+            turns += 1
+            assert turns < 500
+
+
+async def test_leaving_ends_by_its_deadline_though_the_peer_is_stuck() -> None:
+    async with broker(websocket=True) as server, relay(server.port) as way:
+        client = client_of(way.port)
+        await client.connect()
+        way.stall()
+        waiting = asyncio.ensure_future(client.publish("t", b"x" * 4_000_000, qos=1))
+        await asyncio.sleep(0.05)
+        began = clock.now()
         await client.disconnect()
+        assert clock.now() - began < 3.5, "2 s, and some patience"
+        with pytest.raises(ConnectionLost):
+            await waiting
+        way.resume()
 
 
 async def test_leaving_while_offline_is_quick_and_tells_who_waits() -> None:

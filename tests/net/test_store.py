@@ -1,6 +1,7 @@
 """Session stores: what is kept, in which order it is written, and what a killed process loses."""
 
 import asyncio
+import os
 import random
 import re
 import signal
@@ -20,7 +21,7 @@ from mqttws import (
     StoreFailed,
     UsageError,
 )
-from mqttws.net.store import Queued, Unqueued
+from mqttws.net.store import Queued, Stored, Unqueued
 from mqttws.protocol import Change
 from mqttws.wire import Publish, PubRel
 
@@ -41,6 +42,14 @@ def client_of(port: int, path: Path, **options: object) -> AsyncClient:
     )
 
 
+def left_in(path: Path) -> Stored:
+    store = SqliteStore(path)
+    try:
+        return store.load("c")
+    finally:
+        store.close()
+
+
 def publish(n: int, qos: int = 1) -> Publish:
     return Publish("t", b"%d" % n, qos, packet_id=n if qos else None)
 
@@ -54,7 +63,7 @@ def test_what_is_saved_is_loaded_in_its_order(tmp_path: Path) -> None:
     store.save([Queued(5, publish(1)), Queued(-1, publish(2, 0)), Queued(7, publish(3))])
     store.save([Unqueued(7)])
     store.close()
-    found = SqliteStore(tmp_path / "s").load("c")
+    found = left_in(tmp_path / "s")
     assert list(found.session.outgoing.items()) == [(2, publish(2, 2)), (3, PubRel(3))]
     assert found.session.received == {9}
     assert list(found.queue.items()) == [(-1, publish(2, 0)), (5, publish(1))]
@@ -66,10 +75,9 @@ def test_a_session_that_is_cleared_is_gone(tmp_path: Path) -> None:
     store.save([Change("put", 1, publish(1)), Change("received", 9), Queued(1, publish(2))])
     store.save([Change("clear"), Change("forget")])
     store.close()
-    found = SqliteStore(tmp_path / "s").load("c")
+    found = left_in(tmp_path / "s")
     assert (found.session.outgoing, found.session.received) == ({}, set())
     assert len(found.queue) == 1
-    store.close()
 
 
 def test_a_file_belongs_to_one_client_and_to_one_at_a_time(tmp_path: Path) -> None:
@@ -133,7 +141,7 @@ async def test_a_store_serves_both_kinds_of_session(tmp_path: Path, clean_sessio
             for receipt in receipts:
                 await receipt.wait(40)
         assert {int(message.payload) for message in server.heard} == set(range(60))
-    found = SqliteStore(path).load("c")
+    found = left_in(path)
     assert (found.session.outgoing, found.queue) == ({}, {})
 
 
@@ -155,8 +163,11 @@ async def test_a_store_that_fails_ends_the_client(tmp_path: Path) -> None:
 # Killed processes
 
 PROGRAM = """
-import asyncio, sys
+import asyncio, os, sys
 from mqttws import AsyncClient, Backoff, SqliteStore
+
+def tell(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # at once: no kill cuts a line off
 
 async def main(port, path, kind, first):
     client = AsyncClient(f"ws://127.0.0.1:{port}/mqtt", client_id="c", clean_session=False,
@@ -164,50 +175,74 @@ async def main(port, path, kind, first):
     async with client:
         if kind == "receive":
             await client.subscribe("t", qos=2)
-            print("ready", flush=True)
+            tell("ready", os.getpid())
             async for message in client.messages():
-                print("got", int(message.payload), int(message.dup), flush=True)
+                tell("got", int(message.payload), int(message.dup))
         qos = int(kind)
-        print("ready", flush=True)
+        tell("ready", os.getpid())
         for n in range(first, first + 100000):
             receipt = client.publish_nowait("t", str(n).encode(), qos=qos)
             await client.stored()
-            print("accepted", n, flush=True)
+            tell("accepted", n)
             if n % 5 == 0:
                 await receipt
 
-asyncio.run(main(int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])))
+for line in sys.stdin:  # Python starts once: each process that is to be killed is forked from here
+    port, path, kind, first = line.split()
+    child = os.fork()
+    if not child:
+        asyncio.run(main(int(port), path, kind, int(first)))
+        os._exit(0)
+    os.waitpid(child, 0)
+    tell("ended")
 """
 
 
-async def run_and_kill(port: int, path: Path, kind: str, first: int, seconds: float) -> list[str]:
-    """Run the program, kill it so long after it is ready, and return what it printed."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", PROGRAM, str(port), str(path), kind, str(first),
-        stdout=subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout is not None
-    assert await process.stdout.readline() == b"ready\n"
-    try:
-        async with asyncio.timeout(seconds):
-            await process.wait()
-    except TimeoutError:
-        process.send_signal(signal.SIGKILL)
-    rest = await process.stdout.read()
-    await process.wait()
-    # A line that was cut off in the pipe does not count.
-    return rest.decode().rpartition("\n")[0].splitlines()
+class Victims:
+    """Runs the program's processes, one after another, and kills them."""
+
+    def __init__(self, port: int, path: Path) -> None:
+        self._where = f"{port} {path}"
+        self._parent: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> "Victims":
+        self._parent = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        assert self._parent is not None
+        self._parent.kill()
+        await self._parent.communicate()
+
+    async def run_and_kill(self, kind: str, first: int, seconds: float) -> list[str]:
+        """Run one, kill it so long after it is ready, and return what it printed."""
+        assert self._parent is not None
+        assert self._parent.stdin is not None
+        assert self._parent.stdout is not None
+        self._parent.stdin.write(f"{self._where} {kind} {first}\n".encode())
+        word, _, pid = (await self._parent.stdout.readline()).decode().partition(" ")
+        assert word == "ready"
+        await asyncio.sleep(seconds)
+        os.kill(int(pid), signal.SIGKILL)
+        lines = []
+        while (line := (await self._parent.stdout.readline()).decode().strip()) != "ended":
+            assert line, "the parent ended"
+            lines.append(line)
+        return lines
 
 
 async def publish_through_kills(server: Broker, path: Path, kind: str, times: int) -> None:
     chance = random.Random(f"publish {kind}")
     accepted: set[int] = set()
     first = 0
-    for _ in range(times):
-        lines = await run_and_kill(server.port, path, kind, first, chance.uniform(0.0, 0.08))
-        told = [int(line.split()[1]) for line in lines]
-        accepted.update(told)
-        first = max(told, default=first) + 1000
+    async with Victims(server.port, path) as victims:
+        for _ in range(times):
+            lines = await victims.run_and_kill(kind, first, chance.uniform(0.0, 0.08))
+            told = [int(line.split()[1]) for line in lines]
+            accepted.update(told)
+            first = max(told, default=first) + 1000
     async with client_of(server.port, path) as client:
         await client.publish("fence", qos=int(kind))
     heard = [int(m.payload) for m in server.heard if m.topic == "t"]
@@ -221,33 +256,26 @@ async def receive_through_kills(server: Broker, path: Path, times: int) -> None:
     got: list[tuple[int, bool]] = []
     interrupted: set[int] = set()
     count = 0
-    async with AsyncClient(f"ws://127.0.0.1:{server.port}/mqtt", client_id="source") as source:
+    source = AsyncClient(f"ws://127.0.0.1:{server.port}/mqtt", client_id="source")
+
+    async def run(seconds: float) -> None:
+        lines = await victims.run_and_kill("receive", 0, seconds)
+        told = [(int(n), dup == "1") for _, n, dup in (line.split() for line in lines)]
+        got.extend(told)
+        interrupted.update(n for n, _ in told[-1:])
+
+    async with Victims(server.port, path) as victims, source:
         for _ in range(times):
-            running = asyncio.ensure_future(
-                run_and_kill(
-                    server.port,
-                    path,
-                    "receive",
-                    0,
-                    chance.uniform(0, 0.08),
-                )
-            )
+            running = asyncio.ensure_future(run(chance.uniform(0, 0.08)))
             await until(lambda: "c" in server.sessions and server.sessions["c"].granted)
             for _ in range(20):
                 await source.publish("t", b"%d" % count, qos=2)
                 count += 1
-            lines = await running
-            told = [(int(n), dup == "1") for _, n, dup in (line.split() for line in lines)]
-            got += told
-            if told:
-                interrupted.add(told[-1][0])
-    for _ in range(60):  # what the kills have left over
-        if {n for n, _ in got} == set(range(count)):
-            break
-        lines = await run_and_kill(server.port, path, "receive", 0, 2.0)
-        told = [(int(n), dup == "1") for _, n, dup in (line.split() for line in lines)]
-        got += told
-        interrupted.update(n for n, _ in told[-1:])
+            await running
+        for _ in range(60):  # what the kills have left over
+            if {n for n, _ in got} == set(range(count)):
+                break
+            await run(0.5)
     numbers = [n for n, _ in got]
     assert set(numbers) == set(range(count)), "lost"
     seen: set[int] = set()

@@ -24,6 +24,7 @@ from mqttws.protocol import (
     UnsubscribeReceived,
     WillDue,
 )
+from mqttws.protocol.server import MAX_EARLY_BYTES
 from mqttws.wire import (
     REFUSED,
     ConnAck,
@@ -201,6 +202,22 @@ def test_packets_behind_connect_wait_for_the_verdict_and_connack_comes_first():
         MessageReceived("t", b"x", 1, False, False, 2),
     ]
     assert said(server) == [ConnAck(), PingResp()]
+
+
+@pytest.mark.rule("U-13")
+def test_what_waits_behind_connect_is_bounded():
+    server = ServerProtocol(0.0, max_packet_size=1000)
+    say(server, Connect("c"))
+    limit = 1000 + MAX_EARLY_BYTES
+    server.receive_data(bytes(limit), 0.0)
+    assert server.state is State.CONNECTING
+    server.receive_data(b"\0", 0.0)
+    assert said(server) == []
+    error = closed_by(server)
+    assert isinstance(error, UnexpectedPacket)
+    assert str(limit + 1) in str(error)
+    with pytest.raises(UsageError):
+        server.accept(0.0)
 
 
 @pytest.mark.rule("U-13")
