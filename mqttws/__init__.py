@@ -13,6 +13,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .client.backoff import Backoff
+    from .client.client import AsyncClient
+    from .client.inbox import MessageStream, ReceivedMessage
+    from .client.options import ClientState
+    from .client.receipt import Receipt
+    from .client.sqlite import SqliteStore
+    from .client.store import MemoryStore
+    from .client.sync import Client
     from .doctor.examination import diagnose, diagnose_async
     from .doctor.report import Report
     from .dps.credentials import SymmetricKey
@@ -49,20 +57,12 @@ if TYPE_CHECKING:
     )
     from .local.dps import LocalDps
     from .local.hub import LocalHub
-    from .net.backoff import Backoff
-    from .net.client import AsyncClient
     from .net.hops import Step
-    from .net.hub import Assignment
-    from .net.inbox import MessageStream, ReceivedMessage
-    from .net.options import ClientState
-    from .net.provisioning import ProvisioningSteps, provision, provision_async
     from .net.proxy import Challenge, Login, ProxyConfig
-    from .net.receipt import Receipt
-    from .net.sqlite import SqliteStore
-    from .net.store import MemoryStore
-    from .net.sync import Client
     from .net.tls import TlsConfig
-    from .net.x509 import PreparedCertificate, Tpm, X509Certificate
+    from .provisioning.assignment import Assignment
+    from .provisioning.provision import ProvisioningSteps, provision, provision_async
+    from .provisioning.x509 import PreparedCertificate, Tpm, X509Certificate
     from .wire import Will
 
 _HOMES = {
@@ -101,21 +101,21 @@ _HOMES = {
     "doctor.examination": ("diagnose", "diagnose_async"),
     "doctor.report": ("Report",),
     "local.dps": ("LocalDps",),
-    "net.backoff": ("Backoff",),
-    "net.client": ("AsyncClient",),
+    "client.backoff": ("Backoff",),
+    "client.client": ("AsyncClient",),
     "net.hops": ("Step",),
-    "net.inbox": ("MessageStream", "ReceivedMessage"),
-    "net.options": ("ClientState",),
-    "net.provisioning": ("provision", "provision_async", "ProvisioningSteps"),
-    "net.receipt": ("Receipt",),
-    "net.sqlite": ("SqliteStore",),
-    "net.sync": ("Client",),
-    "net.store": ("MemoryStore",),
+    "client.inbox": ("MessageStream", "ReceivedMessage"),
+    "client.options": ("ClientState",),
+    "provisioning.provision": ("provision", "provision_async", "ProvisioningSteps"),
+    "client.receipt": ("Receipt",),
+    "client.sqlite": ("SqliteStore",),
+    "client.sync": ("Client",),
+    "client.store": ("MemoryStore",),
     "local.hub": ("LocalHub",),
-    "net.hub": ("Assignment",),
+    "provisioning.assignment": ("Assignment",),
     "net.proxy": ("ProxyConfig", "Login", "Challenge"),
     "net.tls": ("TlsConfig",),
-    "net.x509": ("X509Certificate", "PreparedCertificate", "Tpm"),
+    "provisioning.x509": ("X509Certificate", "PreparedCertificate", "Tpm"),
     "wire": ("Will",),
 }
 """Where each public name lives."""

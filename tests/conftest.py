@@ -97,3 +97,11 @@ def dps_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def local_dps(dps_state: Path) -> LocalDps:
     """A local DPS that has not been started: ``async with local_dps: ...``; it never lets wait."""
     return LocalDps(state=dps_state, retry_after=0)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> object:
+    """A CA of the tests' own, made once."""
+    from tests.net.rogue import Certificates
+
+    return Certificates(tmp_path_factory.mktemp("certificates"))

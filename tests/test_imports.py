@@ -62,7 +62,7 @@ def test_a_driver_is_loaded_when_it_is_asked_for():
 @pytest.mark.parametrize("statement", ["AsyncClient", "Client", "AsyncClient; mqttws.TlsConfig"])
 def test_a_client_loads_nothing_that_only_others_need(statement: str):
     loaded = loaded_by(f"import mqttws; mqttws.{statement}")
-    assert "mqttws.net.client" in loaded
+    assert "mqttws.client.client" in loaded
     unneeded = {"sqlite3", "aiohttp", "click", "rich", "cryptography", "truststore"}
     unneeded |= {"mqttws.net.tunnel", "websockets.server", "websockets.asyncio"}
     rooms = {"mqttws.local", "mqttws.doctor", "mqttws.cli", "mqttws.dps", "mqttws.hub"}

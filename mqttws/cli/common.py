@@ -18,13 +18,13 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from ..client.trace import describe
 from ..dps.json_text import parse_json
 from ..dps.registration import Assignment
 from ..errors import Hop, MqttwsError, UsageError, one_line
 from ..net.hops import Step
 from ..net.proxy import has_login
-from ..net.trace import describe
-from ..net.x509 import X509Certificate
+from ..provisioning.x509 import X509Certificate
 from ..wire import Packet
 from . import INTERRUPTED
 

@@ -12,7 +12,7 @@ import click
 import mqttws
 
 from ..hub.topics import devicebound_filter, telemetry_topic
-from ..net.hub import Assignment
+from ..provisioning.assignment import Assignment
 from .common import (
     STEP_HEADER,
     Command,

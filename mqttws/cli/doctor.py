@@ -12,8 +12,8 @@ import mqttws
 from ..doctor.examination import describe_settings
 from ..doctor.report import Report
 from ..net.dial import make_target
-from ..net.provisioning import WEBSOCKET_PATH
 from ..net.proxy import ENVIRONMENT
+from ..provisioning.provision import WEBSOCKET_PATH
 from .common import (
     STEP_HEADER,
     Command,

@@ -1,6 +1,6 @@
 """``mqttws provision-fleet``: many devices from a CSV file, and what became of each in another.
 
-Knows the two files. The work is ``net.fleet``'s.
+Knows the two files. The work is ``provisioning.fleet``'s.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ import mqttws
 
 from ..dps.json_text import build_json, parse_json
 from ..errors import UsageError, one_line
-from ..net.credentials import Credential
-from ..net.fleet import FleetResult, provision_fleet
+from ..provisioning.credentials import Credential
+from ..provisioning.fleet import FleetResult, provision_fleet
 from .common import (
     FAILED,
     Command,

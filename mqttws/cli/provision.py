@@ -10,7 +10,7 @@ import click
 
 import mqttws
 
-from ..net.credentials import Credential
+from ..provisioning.credentials import Credential
 from .common import (
     STEP_HEADER,
     Command,

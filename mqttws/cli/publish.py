@@ -14,8 +14,8 @@ from typing import IO, Any
 
 import click
 
+from ..client.sync import SyncReceipt
 from ..errors import UsageError
-from ..net.sync import SyncReceipt
 from ..wire import Publish
 from .common import debug_option
 from .connecting import (

@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypedDict, Unpack
 
+from ..client.client import AsyncClient
 from ..errors import ConnectRefused, Hop, MqttwsError, UsageError
-from ..net.client import AsyncClient
-from ..net.credentials import Credential
 from ..net.dial import Target, dial, make_target
 from ..net.hops import OnStep, Step, Walk
-from ..net.provisioning import WEBSOCKET_PATH, provision_async
 from ..net.proxy import ENVIRONMENT, ProxyChoice, choose_proxy, describe_environment
 from ..net.tls import Tls
+from ..provisioning.credentials import Credential
+from ..provisioning.provision import WEBSOCKET_PATH, provision_async
 from .advice import (
     MAX_SKEW,
     advise,

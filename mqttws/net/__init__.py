@@ -1,1 +1,1 @@
-"""The only code with sockets, event loops, threads and clocks; loaded when it is asked for."""
+"""The ways through a network: names, TCP, proxies, TLS and WebSocket, up to a stream of bytes."""

@@ -12,7 +12,7 @@ import pytest
 
 from mqttws.local.certificates import prepare_certificates
 
-from ..net.broker_programs import Mosquitto, server_pem
+from ..client.broker_programs import Mosquitto, server_pem
 from ..net.rogue import Certificates
 from .shell import (
     DEADLINE,

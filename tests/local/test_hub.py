@@ -21,7 +21,7 @@ from mqttws import (
 from mqttws.hub.topics import devicebound_filter, parse_devicebound_topic, telemetry_topic
 from mqttws.local.hub import MAX_WAITING, Telemetry
 from mqttws.local.x509 import DeviceAuthority
-from mqttws.net.credentials import Credential
+from mqttws.provisioning.credentials import Credential
 from mqttws.wire import Connect, Disconnect, Packet, Publish, encode
 
 from . import x509_world

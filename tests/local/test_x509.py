@@ -20,7 +20,7 @@ from mqttws import (
 )
 from mqttws.errors import Hop
 from mqttws.local.x509 import DeviceAuthority
-from mqttws.net.x509 import Tpm
+from mqttws.provisioning.x509 import Tpm
 from mqttws.wire import Connect, Decoder, Publish, encode
 
 from .device import register as by_hand

@@ -32,7 +32,7 @@ from mqttws.net import dial
 from mqttws.net.dial import parse_url, race, resolve
 from mqttws.protocol import ConnectReceived
 
-from .broker import broker
+from ..client.broker import broker
 from .rogue import Certificates, Handler, frame, listening, read_frame, says, silent, upgrade
 
 SHORT = 0.3

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from mqttws import Client, ReceivedMessage
-from mqttws.net.client import AsyncClient
-from mqttws.net.sync import SyncMessageStream, SyncReceipt
+from mqttws.client.client import AsyncClient
+from mqttws.client.sync import SyncMessageStream, SyncReceipt
 
 
 async def in_thread(call: Any, *arguments: Any, **options: Any) -> Any:

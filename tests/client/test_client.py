@@ -22,12 +22,12 @@ from mqttws import (
     UsageError,
     Will,
 )
-from mqttws.net.engine import Engine
+from mqttws.client.engine import Engine
 from mqttws.protocol import MessageReceived, SubscribeReceived
 from mqttws.wire import Packet, PingReq, Publish, encode
 
+from ..net.rogue import Certificates, frame, listening, read_frame, silent, upgrade
 from .broker import Broker, broker
-from .rogue import Certificates, frame, listening, read_frame, silent, upgrade
 from .threaded import kind, pytest_generate_tests  # noqa: F401 - each test runs with both clients
 
 SCHEMES = ["wss", "mqtts", "ws", "mqtt"]
@@ -407,8 +407,8 @@ async def test_a_reader_that_is_woken_and_cancelled_wakes_the_next(
 async def test_a_server_that_floods_is_bounded_in_bytes(
     certificates: Certificates, monkeypatch: pytest.MonkeyPatch, while_waiting: bool
 ) -> None:
-    monkeypatch.setattr("mqttws.net.engine.MAX_UNREAD_BYTES", 100_000)
-    monkeypatch.setattr("mqttws.net.engine.MAX_UNREAD_BYTES_WAITING", 1_000_000)
+    monkeypatch.setattr("mqttws.client.engine.MAX_UNREAD_BYTES", 100_000)
+    monkeypatch.setattr("mqttws.client.engine.MAX_UNREAD_BYTES_WAITING", 1_000_000)
     flood = frame(encode(Publish("t" * 60_000)))
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -11,7 +11,7 @@ import venv
 from pathlib import Path
 
 from ..conftest import peer_missing, require_program
-from .rogue import Certificates
+from ..net.rogue import Certificates
 
 DEADLINE = 20.0
 """Seconds within which a program must listen, or have ended."""

@@ -16,7 +16,7 @@ from mqttws import (
     provision_async,
 )
 from mqttws.local.x509 import DeviceAuthority
-from mqttws.net.assignments import AssignmentFile
+from mqttws.provisioning.cache import AssignmentFile
 
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 OTHER_KEY = "AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="

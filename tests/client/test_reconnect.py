@@ -24,13 +24,13 @@ from mqttws import (
     TlsConfig,
     UsageError,
 )
-from mqttws.net import clock, engine
+from mqttws.client import clock, engine
 from mqttws.wire import Packet, PingReq, Publish, Subscribe
 
+from ..net.rogue import Certificates
 from .broker import broker
 from .broker_programs import server_pem
 from .relay import DOWN, UP, relay
-from .rogue import Certificates
 from .threaded import kind, pytest_generate_tests  # noqa: F401 - each test runs with both clients
 
 AT_ONCE = Backoff(0.0, 0.0)

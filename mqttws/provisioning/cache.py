@@ -14,8 +14,8 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 from ..errors import UsageError
+from .assignment import Assignment
 from .credentials import Credential, DigestibleCredential
-from .hub import Assignment
 
 logger = logging.getLogger("mqttws.provisioning")
 

@@ -18,6 +18,7 @@ from ..errors import (
     ProtocolError,
     StoreFailed,
 )
+from ..net.stream import Stream
 from ..protocol import (
     ClientProtocol,
     Connected,
@@ -32,7 +33,6 @@ from ..protocol import (
 from . import clock
 from .journal import Journal
 from .store import Step
-from .stream import Stream
 from .trace import Tracer
 
 OUTBOX_HIGH_WATER = 64 * 1024

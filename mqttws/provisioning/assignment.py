@@ -12,8 +12,8 @@ from typing import Literal, TypedDict
 from ..dps import registration
 from ..errors import UsageError
 from ..hub.topics import DEFAULT_API_VERSION, build_username
+from ..net.tls import Tls
 from .credentials import Credential, SigningCredential, TlsCredential
-from .tls import Tls
 
 WEBSOCKET_PATH = "/$iothub/websocket"
 """Where a hub takes MQTT over WebSocket."""

@@ -17,12 +17,12 @@ from ..errors import (
     StoreFailed,
     UsageError,
 )
+from ..net.dial import dial_first
+from ..net.hops import Walk
+from ..net.stream import Stream
 from ..wire import Connect
 from . import clock
-from .dial import dial_first
-from .hops import Walk
 from .options import Options, password_bytes
-from .stream import Stream
 
 
 class Connector:

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from ..errors import MqttwsError, UsageError
+from ..net.dial import Target
+from ..net.hops import OnStep
+from ..net.proxy import ProxyChoice
+from ..net.tls import Tls
 from ..wire import Connect
 from .backoff import Backoff
-from .dial import Target
-from .hops import OnStep
-from .proxy import ProxyChoice
 from .store import MemoryStore, Store
-from .tls import Tls
 from .trace import OnPacket
 
 

@@ -14,6 +14,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Literal, Self, TypedDict, Unpack
 
+from ..client.client import AsyncClient, ReceivedMessage
+from ..client.trace import OnPacket
 from ..dps.names import DEFAULT_API_VERSION, build_username
 from ..dps.registration import MAX_RETRY_AFTER, Registration
 from ..dps.topics import RESPONSE_FILTER, Message
@@ -28,17 +30,15 @@ from ..errors import (
     UpgradeRefused,
     UsageError,
 )
-from .assignments import AssignmentFile
-from .client import AsyncClient, ReceivedMessage
+from ..net.dial import make_target
+from ..net.failures import is_cut_off
+from ..net.hops import REQUESTS, OnStep, Step, Walk
+from ..net.proxy import ENVIRONMENT, ProxyChoice
+from ..net.stream import CLOSE_TIMEOUT
+from ..net.tls import Tls
+from .assignment import Assignment
+from .cache import AssignmentFile
 from .credentials import Credential, TlsCredential
-from .dial import make_target
-from .failures import is_cut_off
-from .hops import REQUESTS, OnStep, Step, Walk
-from .hub import Assignment
-from .proxy import ENVIRONMENT, ProxyChoice
-from .stream import CLOSE_TIMEOUT
-from .tls import Tls
-from .trace import OnPacket
 
 GLOBAL_HOST = "global.azure-devices-provisioning.net"
 """The endpoint of every DPS instance (iot-dps-mqtt-support.md)."""

@@ -12,10 +12,10 @@ from typing import Any
 
 from ..dps.registration import DEFAULT_RETRY_AFTER
 from ..errors import MqttwsError, UsageError
+from ..net.hops import Step
+from .assignment import Assignment
 from .credentials import Credential
-from .hops import Step
-from .hub import Assignment
-from .provisioning import provision_async
+from .provision import provision_async
 
 TOO_MANY_REQUESTS = 429
 

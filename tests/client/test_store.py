@@ -21,7 +21,7 @@ from mqttws import (
     StoreFailed,
     UsageError,
 )
-from mqttws.net.store import Queued, Stored, Unqueued
+from mqttws.client.store import Queued, Stored, Unqueued
 from mqttws.protocol import Change
 from mqttws.wire import Publish, PubRel
 

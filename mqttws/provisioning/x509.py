@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 from ..dps.names import check_registration_id
 from ..errors import UnsupportedAttestation, UsageError
-from .tls import Pem, Tls, TlsConfig, load_client_certificate, read_pem
+from ..net.tls import Pem, Tls, TlsConfig, load_client_certificate, read_pem
 
 if TYPE_CHECKING:
     from cryptography import x509

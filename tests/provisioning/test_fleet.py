@@ -12,7 +12,7 @@ import pytest
 
 from mqttws import LocalDps, RegistrationRejected, SymmetricKey, TlsConfig, UsageError
 from mqttws.local.x509 import DeviceAuthority
-from mqttws.net.fleet import FleetResult, provision_fleet
+from mqttws.provisioning.fleet import FleetResult, provision_fleet
 
 from ..local import x509_world
 from ..local.test_webhook import HUB, ok, webhook

@@ -24,11 +24,11 @@ from mqttws import (
 )
 from mqttws.dps.service import Answer, Close, Effect
 from mqttws.dps.topics import Message, Poll, parse_request_topic
-from mqttws.net import provisioning
 from mqttws.protocol import MessageReceived, SubscribeReceived
+from mqttws.provisioning import provision as provisioning
 
-from .broker import broker
-from .rogue import Certificates
+from ..client.broker import broker
+from ..net.rogue import Certificates
 
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 

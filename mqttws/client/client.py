@@ -10,6 +10,11 @@ from types import TracebackType
 from typing import Self
 
 from ..errors import MqttwsError, RequestTimedOut, SubscribeRefused, UsageError
+from ..net.dial import Target, parse_url
+from ..net.hops import OnStep, Walk
+from ..net.proxy import ENVIRONMENT, ProxyChoice
+from ..net.stream import CLOSE_TIMEOUT
+from ..net.tls import Tls
 from ..protocol import ClientProtocol
 from ..wire import (
     DEFAULT_MAX_PACKET_SIZE,
@@ -21,17 +26,12 @@ from ..wire import (
     Will,
 )
 from .backoff import Backoff
-from .dial import Target, parse_url
 from .engine import Engine
-from .hops import OnStep, Walk
 from .inbox import MessageStream, ReceivedMessage
 from .link import OUTBOX_HIGH_WATER
 from .options import ClientState, OnState, Options, Password, password_bytes
-from .proxy import ENVIRONMENT, ProxyChoice
 from .receipt import Receipt, late
 from .store import MemoryStore, Store
-from .stream import CLOSE_TIMEOUT
-from .tls import Tls
 from .trace import OnPacket
 
 __all__ = ["AsyncClient", "ReceivedMessage"]

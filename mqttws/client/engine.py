@@ -19,11 +19,11 @@ from ..errors import (
     StoreFailed,
     UsageError,
 )
+from ..net.hops import Walk
 from ..protocol import ClientProtocol, MessageReceived, Session, State
 from ..wire import REFUSED, Connect, Subscription
 from . import clock
 from .connector import Connector
-from .hops import Walk
 from .inbox import Inbox, MessageStream, ReceivedMessage, logger
 from .journal import CLOSE_TIMEOUT, Journal
 from .link import Link

@@ -11,9 +11,9 @@ import pytest
 
 from mqttws import Backoff, MqttwsError, RequestTimedOut, TlsConfig
 
+from ..net.rogue import Certificates
 from .broker_programs import Amqtt, Mosquitto, Nginx, amqtt_python, server_pem
 from .relay import DOWN, UP, Relay, relay
-from .rogue import Certificates
 from .threaded import BOTH
 
 WAYS = [

@@ -14,11 +14,11 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from ..errors import ConnectionLost, MqttwsError, RequestTimedOut, UsageError
+from ..net.stream import CLOSE_TIMEOUT
 from .client import AsyncClient, Payload, payload_bytes
 from .inbox import MessageStream, ReceivedMessage
 from .options import ClientState
 from .receipt import Delivery, late
-from .stream import CLOSE_TIMEOUT
 
 T = TypeVar("T")
 

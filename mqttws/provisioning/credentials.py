@@ -3,7 +3,7 @@
 import ssl
 from typing import Protocol, runtime_checkable
 
-from .tls import Tls
+from ..net.tls import Tls
 
 
 class Credential(Protocol):

@@ -10,13 +10,24 @@ import threading
 import pytest
 
 from mqttws import AsyncClient, Client
+from mqttws.client.sync import MAX_JOBS
 from mqttws.errors import ConnectionLost, ProtocolError, UsageError
 from mqttws.net.stream import ByteStream
-from mqttws.net.sync import MAX_JOBS
 from mqttws.wire import Decoder, Packet, Publish
 
+from ..net.test_carriage import (
+    BINARY,
+    CLOSE,
+    PING,
+    TEXT,
+    End,
+    EndOf,
+    Heard,
+    both_ends,
+    frame,
+    frames,
+)
 from .broker import broker
-from .test_carriage import BINARY, CLOSE, PING, TEXT, End, EndOf, Heard, both_ends, frame, frames
 
 
 def packets(data: bytes) -> list[Packet]:

@@ -1,0 +1,1 @@
+"""The device's way to its hub: credentials, provision(), the assignment it brings, and fleets."""

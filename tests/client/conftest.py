@@ -1,0 +1,1 @@
+from .sites import site  # noqa: F401 - a fixture
