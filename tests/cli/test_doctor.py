@@ -11,6 +11,7 @@ from mqttws import Hop
 
 from ..net import programs
 from ..net.programs import USER, WORD
+from ..ports import free_port
 from .shell import KEY, Service, individual, run, serving
 
 
@@ -65,7 +66,7 @@ def test_an_open_way_is_printed_hop_by_hop(service: Service) -> None:
 
 
 def test_a_failure_says_hop_party_and_advice(service: Service) -> None:
-    done = run("doctor", "127.0.0.1", "--port", str(programs.free_port()))
+    done = run("doctor", "127.0.0.1", "--port", str(free_port()))
     assert done.returncode == Hop.TCP.exit_code
     for needed in ("failed (tcp)", "whose it is    probably the server", "also tried", "try "):
         assert needed in done.stdout

@@ -5,21 +5,16 @@ import contextlib
 import fcntl
 import os
 import signal
-import socket
 import subprocess
 import venv
 from pathlib import Path
 
 from ..conftest import peer_missing, require_program
 from ..net.rogue import Certificates
+from ..ports import free_port
 
 DEADLINE = 20.0
 """Seconds within which a program must listen, or have ended."""
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 class Program:

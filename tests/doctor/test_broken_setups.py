@@ -22,7 +22,8 @@ from mqttws.local.certificates import make_ca, make_server_certificate, prepare_
 
 from ..conftest import peer_missing, require_program
 from ..net import programs
-from ..net.programs import USER, WORD, Program, free_port
+from ..net.programs import USER, WORD, Program
+from ..ports import free_port
 
 PEM = serialization.Encoding.PEM
 

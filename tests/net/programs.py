@@ -21,18 +21,13 @@ from pathlib import Path
 import pytest
 
 from ..conftest import require_program
+from ..ports import free_port
 
 PREFIX: list[str] = []
 """What every command is run by, such as a program that gives it other names for addresses."""
 
 START_TIMEOUT = 20.0
 """Seconds within which a program must accept connections."""
-
-
-def free_port() -> int:
-    """Return a TCP port of the loopback addresses that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @contextmanager

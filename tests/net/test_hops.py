@@ -33,6 +33,7 @@ from mqttws.net.dial import parse_url, race, resolve
 from mqttws.protocol import ConnectReceived
 
 from ..client.broker import broker
+from ..ports import free_port
 from .rogue import Certificates, Handler, frame, listening, read_frame, says, silent, upgrade
 
 SHORT = 0.3
@@ -127,13 +128,6 @@ async def test_addresses_of_both_families_take_turns(monkeypatch: pytest.MonkeyP
 
 
 # TCP
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def test_nothing_listening_is_told(certificates: Certificates) -> None:

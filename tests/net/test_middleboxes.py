@@ -28,8 +28,9 @@ from mqttws.net import tls as tls_module
 from mqttws.net.dial import parse_url
 
 from ..conftest import peer_missing
+from ..ports import free_port
 from . import programs
-from .programs import Program, free_port
+from .programs import Program
 
 
 async def provision_at(

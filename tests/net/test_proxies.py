@@ -24,6 +24,7 @@ from mqttws.local.certificates import prepare_certificates
 from mqttws.net import dial
 from mqttws.net.proxy import ProxyChoice
 
+from ..ports import free_port
 from . import programs
 from .programs import USER, WORD
 
@@ -214,7 +215,7 @@ async def test_squid_cannot_resolve_or_reach_the_server(state: Path) -> None:
             unknown = await way.refused(f"http://127.0.0.1:{squid.port}", "unknown.test")
             assert unknown.status in (500, 503)  # squid 5.7 does not call it a DNS failure
             assert "cannot reach the server" in unknown.hint
-            way.dps.wss_port = programs.free_port()
+            way.dps.wss_port = free_port()
             down = await way.refused(f"http://127.0.0.1:{squid.port}")
             assert down.status == 503
             assert "ERR_CONNECT_FAIL" in str(down)

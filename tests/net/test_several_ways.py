@@ -21,7 +21,7 @@ from mqttws import (
 from mqttws.net import dial
 from mqttws.net.hops import Walk
 
-from .programs import free_port
+from ..ports import free_port
 from .scripted import Conversation, Scripted, scripted
 
 

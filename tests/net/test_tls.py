@@ -36,6 +36,7 @@ from mqttws.net import certificate as certificate_module
 from mqttws.net import tls as tls_module
 
 from ..conftest import peer_missing, require_program
+from ..ports import free_port
 from . import programs
 from .rogue import listening, silent
 
@@ -318,7 +319,7 @@ async def test_a_refused_client_certificate_is_said_to_be_the_matter(
 ) -> None:
     """With TLS 1.3 the handshake is over by then, and the alert may be lost with the connection."""
     (tmp_path / "ca.pem").write_bytes(world.ca)
-    port = programs.free_port()
+    port = free_port()
     command = [require_program("openssl"), "s_server", "-accept", f"127.0.0.1:{port}", "-quiet"]
     command += ["-cert", str(world.server_file), version, "-CAfile", str(tmp_path / "ca.pem")]
     command += ["-Verify", "2", "-verify_return_error"]

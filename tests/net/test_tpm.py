@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import os
+import socket
 import ssl
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from mqttws import LocalDps
 
 from ..conftest import peer_missing, require_program
 from ..local.x509_world import individual
+from ..ports import free_port
 from . import programs
 
 OPENSSL_CONF = """
@@ -55,9 +57,9 @@ print(mqttws.provision(id_scope, credential, **options).device_id)
 def two_free_ports() -> int:
     """Return a port that is free, and so is the next: the TPM's commands and its control."""
     while True:
-        port = programs.free_port()
+        port = free_port()
         try:
-            with programs.socket.create_server(("127.0.0.1", port + 1)):
+            with socket.create_server(("127.0.0.1", port + 1)):
                 return port
         except (OSError, OverflowError):
             continue

@@ -14,6 +14,7 @@ from mqttws import LocalDps, RegistrationRejected, SymmetricKey, TlsConfig, Usag
 from mqttws.local.x509 import DeviceAuthority
 from mqttws.provisioning.fleet import FleetResult, provision_fleet
 
+from ..cli.shell import interruptible
 from ..local import x509_world
 from ..local.test_webhook import HUB, ok, webhook
 
@@ -78,13 +79,14 @@ async def test_a_concurrency_is_at_least_one(local_dps: LocalDps) -> None:
 
 
 async def shell(dps: LocalDps, file: Path, *options: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "mqttws", "provision-fleet", str(file)),
-        *("--id-scope", dps.id_scope, "--host", dps.host, "--port", str(dps.wss_port)),
-        *("--ca", str(dps.ca_file), "--jitter", "0", *options),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    with interruptible():
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "mqttws", "provision-fleet", str(file)),
+            *("--id-scope", dps.id_scope, "--host", dps.host, "--port", str(dps.wss_port)),
+            *("--ca", str(dps.ca_file), "--jitter", "0", *options),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
 
 
 def write_fleet(file: Path, dps: LocalDps, count: int) -> None:
