@@ -186,14 +186,20 @@ def read_pem(source: Pem, what: str) -> bytes:
     """Return what a file holds, or what is given instead of a file.
 
     Raises:
-        UsageError: the file cannot be read.
+        UsageError: the file cannot be read, or what is given is not a path.
     """
     if isinstance(source, bytes):
         return source
+    if not isinstance(source, str | os.PathLike):
+        raise UsageError(f"the {what}: found {type(source).__name__}; allowed: a path, or bytes")
+    if "-----BEGIN" in str(source):  # a key, perhaps: it must not be shown as a file's name
+        raise UsageError(f"the {what} is PEM in a str, which means a path", hint="give it as bytes")
     try:
         return Path(source).read_bytes()
     except OSError as error:
         raise UsageError(f"the {what} cannot be read: {source}: {error.strerror}") from None
+    except ValueError:  # a name with a NUL in it
+        raise UsageError(f"the {what} cannot be read: not a file's name") from None
 
 
 # A certificate and key from memory: OpenSSL's own function, as Python has it, reads files only

@@ -10,6 +10,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -225,6 +226,25 @@ def test_nothing_shows_a_key_or_its_password(world: World) -> None:
     assert "PRIVATE" not in repr(config)
     assert PASSWORD not in repr(config)
     assert "s3cret" not in repr(tls_module._contexts)
+
+
+@pytest.mark.parametrize("name", ["ca", "certificate", "key"])
+def test_pem_text_in_place_of_a_path_is_refused_without_being_shown(
+    world: World, name: str
+) -> None:
+    parts: dict[str, Any] = {"certificate": world.certificate, name: world.key.decode()}
+    with pytest.raises(UsageError, match="PEM in a str") as caught:
+        TlsConfig(**parts).context()
+    assert world.key.decode().splitlines()[1] not in str(caught.value)
+    with pytest.raises(UsageError, match="PEM in a str") as caught:
+        X509Certificate(world.certificate, world.key.decode())
+    assert world.key.decode().splitlines()[1] not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", ["a\0b", 5])
+def test_what_is_no_path_is_refused(given: Any) -> None:
+    with pytest.raises(UsageError):
+        TlsConfig(ca=given).context()
 
 
 def test_a_context_is_built_once_for_the_same_content(world: World, tmp_path: Path) -> None:
