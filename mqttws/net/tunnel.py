@@ -131,7 +131,7 @@ class _Head:
     def content_length(self) -> int | None:
         """The body's size in bytes, as announced."""
         given = self.values("content-length")
-        return int(given[0]) if given and given[0].isdecimal() else None
+        return int(given[0]) if given and re.fullmatch(r"[0-9]{1,15}", given[0]) else None
 
     @property
     def reusable(self) -> bool:
@@ -198,7 +198,10 @@ class HttpConnect:
         Raises:
             ProxyRefused: it did so without an answer.
         """
-        if not self.reconnect:
+        if self.reconnect:
+            return
+        head = self._next_head() if self._inbox else None
+        if head is None or not self._answer_challenge(head, ended=True):
             raise self._refused("the proxy closed the connection without an answer")
 
     # Inside
@@ -239,8 +242,11 @@ class HttpConnect:
             if values := head.values(name):
                 self.facts[name] = printable(values[0])
 
-    def _answer_challenge(self, head: _Head) -> bool:
-        """Queue the hook's answer to a 407; return False while its page is still coming."""
+    def _answer_challenge(self, head: _Head, *, ended: bool = False) -> bool:
+        """Queue the hook's answer to a 407; return False while its page is still coming.
+
+        Where the connection has ``ended`` within the page, the answer goes over a new one.
+        """
         self._note(head)
         offers = tuple(
             value
@@ -252,7 +258,7 @@ class HttpConnect:
         if head.status not in (401, 407) or hook is None:
             raise self._refusal(head, challenge)
         body = _body_length(head, self._inbox) if head.reusable else None
-        if head.reusable and body is None and len(self._inbox) <= MAX_BODY:
+        if head.reusable and body is None and len(self._inbox) <= MAX_BODY and not ended:
             return False
         self._challenges += 1
         if self._challenges > MAX_CHALLENGES:
@@ -269,7 +275,7 @@ class HttpConnect:
         )
         if answer is None:
             raise self._refusal(head, challenge)
-        if not answer.isascii() or not answer.isprintable():
+        if not isinstance(answer, str) or not answer.isascii() or not answer.isprintable():
             raise UsageError("on_challenge returned what cannot stand in an HTTP header")
         self._outbox = self._build_request(answer)
         self.reconnect = body is None

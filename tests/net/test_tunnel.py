@@ -1,6 +1,7 @@
 """What is said to proxies, on recorded bytes: no socket, no time."""
 
 from base64 import b64encode
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -249,6 +250,22 @@ def test_where_a_proxy_closes_after_its_demand_the_answer_goes_over_a_new_connec
     assert tunnel.done
 
 
+def test_a_proxy_that_closes_within_its_page_gets_the_answer_over_a_new_connection() -> None:
+    tunnel = tunnel_through(proxy(hook=three_legs), "dps.test", 443)
+    tunnel.data_to_send()
+    tunnel.receive_data(demand("NTLM", b"<p>no</p>")[:-3])
+    tunnel.receive_eof()
+    assert tunnel.reconnect
+    tunnel.restart()
+    assert b"NTLM one" in tunnel.data_to_send()
+
+
+def test_a_length_of_thousands_of_digits_is_none() -> None:
+    tunnel = tunnel_through(proxy(hook=three_legs), "dps.test", 443)
+    tunnel.receive_data(demand("NTLM", b"", "Content-Length: " + "9" * 5000))
+    assert tunnel.reconnect
+
+
 def test_a_hook_sees_what_it_needs_and_keeps_what_it_wants() -> None:
     seen: list[Challenge] = []
 
@@ -297,8 +314,8 @@ def test_a_proxy_that_is_never_content_is_left_after_a_while() -> None:
         tunnel.receive_data(demand("NTLM"))
 
 
-@pytest.mark.parametrize("answer", ["a\r\nX: y", "ü", "a\x00"])
-def test_a_hook_cannot_write_other_headers(answer: str) -> None:
+@pytest.mark.parametrize("answer", ["a\r\nX: y", "ü", "a\x00", b"NTLM one", 1])
+def test_a_hook_cannot_write_other_headers(answer: Any) -> None:
     tunnel = tunnel_through(proxy(hook=lambda challenge: answer), "dps.test", 443)
     with pytest.raises(UsageError):
         tunnel.receive_data(demand("NTLM"))
