@@ -55,7 +55,7 @@ def clock_skew(steps: Sequence[Step], unix_now: float) -> float | None:
         if "date" in step.facts:
             try:
                 there = parsedate_to_datetime(step.facts["date"])
-            except ValueError:
+            except (ValueError, OverflowError):  # the latter with an endless time zone
                 continue
             if there.tzinfo is None:
                 there = there.replace(tzinfo=UTC)
@@ -71,7 +71,10 @@ def describe_chain(certificates: Sequence[bytes]) -> dict[str, str]:
     """
     if not certificates:
         return {}
-    chain = [parse_certificate(der) for der in certificates]
+    try:
+        chain = [parse_certificate(der) for der in certificates]
+    except ValueError:  # OpenSSL takes some that cannot be read here
+        return {}
     return {
         "subject": chain[0].subject,
         "chain": " <- ".join(facts.subject for facts in chain),
@@ -85,7 +88,11 @@ def expiry_warnings(steps: Sequence[Step], unix_now: float) -> tuple[str, ...]:
     now = datetime.fromtimestamp(unix_now, UTC)
     told = []
     for step in steps:
-        for facts in map(parse_certificate, step.certificates):
+        for der in step.certificates:
+            try:
+                facts = parse_certificate(der)
+            except ValueError:
+                continue
             if facts.not_after - now < SOON:
                 days = (facts.not_after - now) / timedelta(days=1)
                 told.append(

@@ -95,6 +95,8 @@ def parse_certificate(der: bytes) -> CertificateFacts:
         names = [one_line(str(general.value)) for general in alternatives.value]
     except x509.ExtensionNotFound:
         pass
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        pass  # OpenSSL takes what this library cannot read; the rest is told all the same
     return CertificateFacts(
         one_line(certificate.subject.rfc4514_string()),
         one_line(certificate.issuer.rfc4514_string()),

@@ -2,8 +2,14 @@
 
 import pytest
 
-from mqttws import ConnectFailed, ConnectRefused, Hop, MqttwsError, TlsFailed
-from mqttws.doctor.advice import advise, party_of
+from mqttws import ConnectFailed, ConnectRefused, Hop, MqttwsError, Step, TlsFailed
+from mqttws.doctor.advice import (
+    advise,
+    clock_skew,
+    describe_chain,
+    expiry_warnings,
+    party_of,
+)
 from mqttws.doctor.report import Party
 
 DAYS = 86_400.0
@@ -36,3 +42,16 @@ def test_a_clock_that_is_far_off_does_not_explain_a_port_that_is_shut() -> None:
     party, advice = advise(ConnectFailed("refused", hop=Hop.TCP), (), (), 2 * DAYS)
     assert party is Party.SERVER
     assert advice == ()
+
+
+@pytest.mark.parametrize(
+    "date",
+    ["", "x", "Mon, 01 Jan 2024 00:00:00 +99999999999999999", "Mon, 01 Jan 99999 00:00:00 GMT"],
+)
+def test_a_date_that_is_none_tells_nothing_of_the_clock(date: str) -> None:
+    assert clock_skew([Step(Hop.UPGRADE, facts={"date": date})], 0.0) is None
+
+
+def test_a_certificate_that_cannot_be_read_is_passed_over() -> None:
+    assert describe_chain([b"no certificate"]) == {}
+    assert expiry_warnings([Step(Hop.TLS, certificates=(b"no certificate",))], 0.0) == ()

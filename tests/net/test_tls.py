@@ -594,6 +594,34 @@ async def test_a_second_look_that_fails_leaves_the_first_error(
     assert "add its CA" in error.hint
 
 
+@pytest.mark.parametrize(
+    "names",
+    [b"\x30\x04\xa3\x02\x30\x00", b"\x30\x05\x87\x03abc", b"\x30\x04\x82\x02\xff\xfe"],
+    ids=["an X.400 address", "an address of three bytes", "a name that is not ASCII"],
+)
+async def test_a_rejected_certificate_with_odd_names_is_described_all_the_same(
+    tmp_path: Path, names: bytes
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "odd")])
+    now = datetime.datetime.now(datetime.UTC)
+    odd = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), names)
+    certificate = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), 5)
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(odd, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path / "odd.pem"
+    file.write_bytes(pem_of(key) + certificate.public_bytes(PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    error, _ = await rejected(context, TlsConfig())
+    assert error.certificate is not None
+    assert (error.certificate.subject, error.certificate.names) == ("CN=odd", ())
+
+
 def test_a_public_issuers_missing_intermediate_is_not_called_an_interception(
     monkeypatch: pytest.MonkeyPatch, world: World
 ) -> None:
