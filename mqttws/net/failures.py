@@ -59,7 +59,7 @@ def translate(error: OSError, hop: Hop, where: str = "") -> MqttwsError:
         return _certificate_rejected(error, hop, found)
     if isinstance(error, ssl.SSLError):
         reason = (error.reason or "failed").replace("_", " ").lower()
-        return TlsFailed(found + reason, hop=hop, hint=_tls_hint(reason))
+        return TlsFailed(found + reason, hop=hop, hint=_tls_hint(reason, hop))
     reason = reason_of(error)
     if hop in (Hop.NAME, Hop.TCP, Hop.PROXY_NAME, Hop.PROXY_TCP):
         return Unreachable(found + reason, hop=hop, hint=_tcp_hint(error))
@@ -119,8 +119,10 @@ _CERTIFICATE_HINTS = {
 """By OpenSSL's verification result (x509_vfy.h)."""
 
 
-def _tls_hint(reason: str) -> str:
+def _tls_hint(reason: str, hop: Hop) -> str:
     if "wrong version" in reason or "http request" in reason or "record layer" in reason:
+        if hop is Hop.PROXY_TLS:
+            return "the proxy does not speak TLS on this port: write its URL with http://"
         return "what answered does not speak TLS: check the port, or a portal that wants a login"
     if "protocol version" in reason or "unsupported protocol" in reason:
         return "the server offers nothing newer than TLS 1.1: it must be updated"

@@ -18,6 +18,7 @@ from mqttws import (
     Step,
     SymmetricKey,
     TlsConfig,
+    TlsFailed,
     provision_async,
 )
 from mqttws.local.certificates import prepare_certificates
@@ -321,6 +322,12 @@ async def test_a_proxy_of_another_kind_is_recognised(state: Path) -> None:
     with programs.dante() as socks:
         async with way_to_dps(state) as way:
             assert "an HTTP proxy" in (await way.refused(f"http://127.0.0.1:{socks.port}")).hint
+    with programs.squid() as squid:
+        async with way_to_dps(state) as way:
+            with pytest.raises(TlsFailed) as caught:
+                await way.provision(f"https://127.0.0.1:{squid.port}")
+            assert caught.value.hop is Hop.PROXY_TLS
+            assert "with http://" in caught.value.hint
 
 
 async def test_nothing_is_left_open_when_a_proxy_refuses(state: Path) -> None:
