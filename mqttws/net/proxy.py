@@ -344,11 +344,11 @@ def _ip(text: str) -> IpAddress | None:
 
 
 def _rule_matches(rule: str, host: str, address: IpAddress | None, port: int) -> bool:
-    if rule == "*":
-        return True
     name, rule_port = _split_port(rule)
     if rule_port is not None and rule_port != str(port):
         return False
+    if name == "*":
+        return True
     if address is not None:
         return _network_holds(name, address)
     name = name.removeprefix("*").strip(".")
