@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..client.trace import describe
+from ..dps.credentials import SymmetricKey
 from ..dps.json_text import parse_json
 from ..dps.registration import Assignment
 from ..errors import Hop, MqttwsError, UsageError, one_line
@@ -107,6 +108,47 @@ def ca_option(command: _F) -> _F:
         metavar="FILE",
         help="Trust the CA certificates in this PEM file too, besides the system's.",
     )(command)
+
+
+def credential_options(command: _F) -> _F:
+    """Add the options that say who a device is; ``read_credential`` takes them."""
+    for option in reversed(_CREDENTIAL_OPTIONS):
+        command = option(command)
+    return command
+
+
+_CREDENTIAL_OPTIONS = (
+    click.option(
+        "--registration-id",
+        metavar="ID",
+        help="The device's name at DPS, as it is enrolled.  [default with --cert: its common name]",
+    ),
+    click.option(
+        "--key-file",
+        metavar="FILE",
+        help="File with the device's symmetric key, base64; - for standard input.",
+    ),
+    click.option(
+        "--group-key",
+        is_flag=True,
+        help="The key is the enrollment group's: derive the device's key from it.",
+    ),
+    click.option(
+        "--cert",
+        metavar="FILE",
+        help="PEM file with the device's certificate and those above it, in place of a key.",
+    ),
+    click.option(
+        "--cert-key",
+        metavar="FILE",
+        help="PEM file with the certificate's private key.  [default: the file of --cert]",
+    ),
+    click.option(
+        "--cert-key-password-file",
+        metavar="FILE",
+        help="File with the password of an encrypted private key; - for standard input.",
+    ),
+)
 
 
 def _check_proxy(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -200,6 +242,33 @@ def read_key_password(file: str | None) -> str | None:
     if file == "-" and sys.stdin is not None and sys.stdin.isatty():
         return getpass("Password of the private key (not shown): ")
     return read_file(file, "password file").rstrip("\r\n")
+
+
+def read_credential(
+    *,
+    registration_id: str | None,
+    key_file: str | None,
+    group_key: bool,
+    cert: str | None,
+    cert_key: str | None,
+    cert_key_password_file: str | None,
+) -> SymmetricKey | X509Certificate:
+    """Return the credential that ``credential_options`` describe.
+
+    Raises:
+        UsageError: they contradict each other, or a file cannot be read or used.
+    """
+    if cert is not None:
+        if key_file is not None or group_key:
+            raise UsageError("a device has a key or a certificate, not both")
+        password = read_key_password(cert_key_password_file)
+        return read_certificate(cert, cert_key, registration_id, password)
+    if cert_key is not None or cert_key_password_file is not None:
+        raise UsageError("--cert-key without --cert: name the certificate's file")
+    if registration_id is None:
+        raise UsageError("a key without --registration-id: name the device")
+    build = SymmetricKey.from_group_key if group_key else SymmetricKey
+    return build(registration_id, read_key(key_file))
 
 
 def read_certificate(

@@ -20,12 +20,13 @@ from .common import (
     Progress,
     ca_option,
     check_host,
+    credential_options,
     debug_option,
     json_option,
     print_json,
     print_line,
     proxy_option,
-    read_key,
+    read_credential,
     reported,
 )
 
@@ -39,6 +40,9 @@ Examples:
     mqttws doctor global.azure-devices-provisioning.net \\
         --proxy http://proxy.example:3128 --id-scope 0ne00ABCDEF \\
         --registration-id my-device --key-file my-device.key
+  The same with a certificate:
+    mqttws doctor global.azure-devices-provisioning.net \\
+        --id-scope 0ne00ABCDEF --cert chain.pem --cert-key my.key
 
 \b
 A proxy's login comes from the environment, where other users cannot see it:
@@ -75,9 +79,7 @@ Exit codes:
 )
 @proxy_option
 @click.option("--id-scope", metavar="SCOPE", help="ID scope of the DPS instance.")
-@click.option("--registration-id", metavar="ID", help="The device's name at DPS.")
-@click.option("--key-file", metavar="FILE", help="File with its key; - for standard input.")
-@click.option("--group-key", is_flag=True, help="The key is the enrollment group's.")
+@credential_options
 @ca_option
 @click.option(
     "--timeout",
@@ -100,6 +102,9 @@ def doctor(
     registration_id: str | None,
     key_file: str | None,
     group_key: bool,
+    cert: str | None,
+    cert_key: str | None,
+    cert_key_password_file: str | None,
     ca: str | None,
     timeout: int,
     as_json: bool,
@@ -107,9 +112,9 @@ def doctor(
     """Find out which hop on the way to HOST refuses, whose it is, and what to try.
 
     Walks name, TCP, proxy, TLS, upgrade and MQTT, and prints a line for each as it
-    ends. With --id-scope, --registration-id and a key the device is registered
-    with DPS too. After a failure other ways are tried, to tell "blocked" from
-    "down". Nothing that is printed is a secret.
+    ends. With --id-scope and either --registration-id and a key, or --cert, the
+    device is registered with DPS too. After a failure other ways are tried, to
+    tell "blocked" from "down". Nothing that is printed is a secret.
     """
     progress = Progress(shown=not as_json, err=False)
 
@@ -119,12 +124,22 @@ def doctor(
             _print_facts(step)
 
     with reported(progress, as_json=as_json):
+        given = (registration_id, key_file, group_key or None, cert, cert_key)
+        named = any(word is not None for word in (*given, cert_key_password_file))
+        if (id_scope is not None) != named:
+            raise mqttws.UsageError(
+                "--id-scope belongs together with --registration-id and a key, or with --cert"
+            )
         credential = None
-        if (id_scope is None) != (registration_id is None):
-            raise mqttws.UsageError("--id-scope and --registration-id belong together")
-        if registration_id is not None:
-            build = mqttws.SymmetricKey.from_group_key if group_key else mqttws.SymmetricKey
-            credential = build(registration_id, read_key(key_file))
+        if named:
+            credential = read_credential(
+                registration_id=registration_id,
+                key_file=key_file,
+                group_key=group_key,
+                cert=cert,
+                cert_key=cert_key,
+                cert_key_password_file=cert_key_password_file,
+            )
         path = path or WEBSOCKET_PATH
         if not as_json:
             for line in describe_settings(

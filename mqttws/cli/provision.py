@@ -10,23 +10,21 @@ import click
 
 import mqttws
 
-from ..provisioning.credentials import Credential
 from .common import (
     STEP_HEADER,
     Command,
     Progress,
     ca_option,
     check_host,
+    credential_options,
     debug_option,
     json_option,
     print_assignment,
     print_json,
     print_line,
     proxy_option,
-    read_certificate,
+    read_credential,
     read_json,
-    read_key,
-    read_key_password,
     reported,
     success,
 )
@@ -99,36 +97,7 @@ Environment:
     metavar="SCOPE",
     help="ID scope of the DPS instance, such as 0ne00ABCDEF (portal: Overview).",
 )
-@click.option(
-    "--registration-id",
-    metavar="ID",
-    help="The device's name at DPS, as it is enrolled.  [default with --cert: its common name]",
-)
-@click.option(
-    "--key-file",
-    metavar="FILE",
-    help="File with the device's symmetric key, base64; - for standard input.",
-)
-@click.option(
-    "--group-key",
-    is_flag=True,
-    help="The key is the enrollment group's: derive the device's key from it.",
-)
-@click.option(
-    "--cert",
-    metavar="FILE",
-    help="PEM file with the device's certificate and those above it, in place of a key.",
-)
-@click.option(
-    "--cert-key",
-    metavar="FILE",
-    help="PEM file with the certificate's private key.  [default: the file of --cert]",
-)
-@click.option(
-    "--cert-key-password-file",
-    metavar="FILE",
-    help="File with the password of an encrypted private key; - for standard input.",
-)
+@credential_options
 @click.option(
     "--host",
     metavar="NAME",
@@ -220,18 +189,14 @@ def provision(
         options: dict[str, Any] = {"host": host, "path": path}
         if payload is not None:
             options["payload"] = read_json(payload, "payload")
-        credential: Credential
-        if cert is not None:
-            if key_file is not None or group_key:
-                raise mqttws.UsageError("a device has a key or a certificate, not both")
-            password = read_key_password(cert_key_password_file)
-            credential = read_certificate(cert, cert_key, registration_id, password)
-        elif cert_key is not None or cert_key_password_file is not None:
-            raise mqttws.UsageError("--cert-key without --cert: name the certificate's file")
-        else:
-            assert registration_id is not None
-            build = mqttws.SymmetricKey.from_group_key if group_key else mqttws.SymmetricKey
-            credential = build(registration_id, read_key(key_file))
+        credential = read_credential(
+            registration_id=registration_id,
+            key_file=key_file,
+            group_key=group_key,
+            cert=cert,
+            cert_key=cert_key,
+            cert_key_password_file=cert_key_password_file,
+        )
         if shown:
             print_line(STEP_HEADER, "dim", err=True)
         assignment = mqttws.provision(

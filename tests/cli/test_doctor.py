@@ -8,16 +8,21 @@ from pathlib import Path
 import pytest
 
 from mqttws import Hop
+from mqttws.local.x509 import DeviceAuthority
 
+from ..local import x509_world
 from ..net import programs
 from ..net.programs import USER, WORD
 from ..ports import free_port
 from .shell import KEY, Service, individual, run, serving
 
+ROOT = DeviceAuthority.root()
+
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with serving(tmp_path_factory.mktemp("state"), [individual("my-device")]) as service:
+    records = [individual("my-device"), x509_world.group("certified", ROOT)]
+    with serving(tmp_path_factory.mktemp("state"), records) as service:
         yield service
 
 
@@ -63,6 +68,18 @@ def test_an_open_way_is_printed_hop_by_hop(service: Service) -> None:
     assert "the way is open" in done.stdout
     assert done.stderr == ""
     assert KEY not in done.stdout
+
+
+def test_a_certificate_registers_the_device_too(service: Service, tmp_path: Path) -> None:
+    device = ROOT.issue("by-certificate")
+    chain, key = tmp_path / "chain", tmp_path / "key"
+    chain.write_bytes(device.chain)
+    key.write_bytes(device.key)
+    scope = credentials(service)[:2]
+    done = run("doctor", *to_reach(service), *scope, "--cert", chain, "--cert-key", key, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [step["hop"] for step in json.loads(done.stdout)["steps"]][-1] in ("register", "poll")
+    assert device.key.decode().splitlines()[1] not in done.stdout
 
 
 def test_a_failure_says_hop_party_and_advice(service: Service) -> None:
@@ -133,6 +150,11 @@ def test_provision_goes_through_the_proxy_it_is_told(service: Service, tmp_path:
     [
         ["--id-scope", "0ne"],
         ["--registration-id", "a"],
+        ["--key-file", "/dev/null"],
+        ["--id-scope", "0ne", "--key-file", "/dev/null"],
+        ["--cert", "/nonexistent.pem"],
+        ["--id-scope", "0ne", "--cert", "/nonexistent.pem"],
+        ["--id-scope", "0ne", "--cert-key", "/nonexistent.pem"],
         ["--path", "no-slash"],
         ["--proxy", "ftp://x"],
         ["--port", "0"],
