@@ -199,7 +199,9 @@ def explain_cut(error: MqttwsError, *, certified: bool) -> None:
         error.hint = _PROBABLY_THE_CERTIFICATE
 
 
-NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL})
+NO_ROUTE = frozenset(
+    {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+)
 """What the operating system says where it knows no way to an address."""
 
 

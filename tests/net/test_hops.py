@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import errno
+import os
 import socket
 import ssl
 import warnings
@@ -176,14 +177,15 @@ async def test_every_address_that_failed_is_named() -> None:
         await race(addresses, "both")
 
 
+@pytest.mark.parametrize("code", [errno.ENETUNREACH, errno.EAFNOSUPPORT])
 async def test_a_host_without_ipv6_is_not_told_to_check_its_network(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     real = dial._try_address
 
     async def try_address(address: dial.Address) -> socket.socket:
         if address[0] == socket.AF_INET6:
-            raise OSError(errno.ENETUNREACH, "Network is unreachable")
+            raise OSError(code, os.strerror(code))
         return await real(address)
 
     monkeypatch.setattr(dial, "_try_address", try_address)
@@ -191,7 +193,7 @@ async def test_a_host_without_ipv6_is_not_told_to_check_its_network(
         (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 443, 0, 0)),
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", free_port())),
     ]
-    with pytest.raises(Unreachable, match=r"2001:db8::1: Network is unreachable; 127") as caught:
+    with pytest.raises(Unreachable, match=rf"2001:db8::1: {os.strerror(code)}; 127") as caught:
         await race(addresses, "both")
     assert "nothing listens there" in caught.value.hint
     assert "no route" not in caught.value.hint
