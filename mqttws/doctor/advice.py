@@ -23,7 +23,7 @@ from ..errors import (
 )
 from ..net.certificate import parse_certificate
 from ..net.hops import Step
-from .report import Alternative, Party
+from .report import WITHOUT_PROXY, Alternative, Party
 
 MAX_SKEW = 300.0
 """Seconds that this host's clock may differ from the server's before it is worth a word."""
@@ -193,6 +193,8 @@ def advise(
     if advice and hop in (Hop.TCP, Hop.TLS, Hop.UPGRADE) and isinstance(error, _BLOCKED):
         party = Party.NETWORK  # the server is up: it answers on another way
         advice.insert(0, "this way is blocked, and the server is not down: it answers on another")
+    if hop is Hop.PROXY and party is Party.SERVER and _open_without_proxy(alternatives):
+        party = Party.PROXY  # which does not reach a server that is up
     if skew is not None and abs(skew) > MAX_SKEW and hop in _CLOCK_MATTERS:
         party = Party.HOST
         advice.insert(0, "set this host's clock: tokens and certificates are judged by the time")
@@ -203,6 +205,10 @@ def advise(
         wants_login = isinstance(error, ProxyRefused) and party is Party.HOST
         advice.insert(0 if wants_login else len(advice), error.hint)
     return party, tuple(dict.fromkeys(advice))
+
+
+def _open_without_proxy(alternatives: Sequence[Alternative]) -> bool:
+    return any(other.works and other.name == WITHOUT_PROXY for other in alternatives)
 
 
 _BLOCKED = (HopTimedOut, Unreachable)

@@ -29,7 +29,7 @@ from .advice import (
     expiry_warnings,
     hop_of,
 )
-from .report import Alternative, Report
+from .report import WITHOUT_PROXY, Alternative, Report
 
 ALTERNATIVE_TIMEOUT = 6.0
 """Seconds for all other ways together; they are tried at the same time."""
@@ -228,7 +228,7 @@ class _Patient:
         target = self.target
         ways: list[tuple[str, Target, ProxyChoice]] = []
         if choose_proxy(self.proxy, target.scheme, target.host, target.port) is not None:
-            ways.append(("without the proxy", target, None))
+            ways.append((WITHOUT_PROXY, target, None))
         if hop is Hop.UPGRADE:
             ways += [
                 (f"path {path}", Target("wss", target.host, target.port, path), self.proxy)

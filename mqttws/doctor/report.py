@@ -13,6 +13,9 @@ from ..net.hops import Step
 UNKNOWN_HOP_EXIT_CODE = 1
 """What a program ends with where a failure belongs to no hop."""
 
+WITHOUT_PROXY = "without the proxy"
+"""The name of the alternative that leaves the proxy out."""
+
 
 class Party(Enum):
     """Whose a failure probably is."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mqttws import ConnectFailed, ConnectRefused, Hop, MqttwsError, Step, TlsFailed
+from mqttws import ConnectFailed, ConnectRefused, Hop, MqttwsError, ProxyRefused, Step, TlsFailed
 from mqttws.doctor.advice import (
     advise,
     clock_skew,
@@ -10,7 +10,7 @@ from mqttws.doctor.advice import (
     expiry_warnings,
     party_of,
 )
-from mqttws.doctor.report import Party
+from mqttws.doctor.report import Alternative, Party
 
 DAYS = 86_400.0
 
@@ -42,6 +42,18 @@ def test_a_clock_that_is_far_off_does_not_explain_a_port_that_is_shut() -> None:
     party, advice = advise(ConnectFailed("refused", hop=Hop.TCP), (), (), 2 * DAYS)
     assert party is Party.SERVER
     assert advice == ()
+
+
+@pytest.mark.parametrize(
+    ("works", "party"),
+    [("without the proxy", Party.PROXY), ("port 8883", Party.SERVER), (None, Party.SERVER)],
+)
+def test_a_server_that_answers_without_the_proxy_is_not_to_blame(
+    works: str | None, party: Party
+) -> None:
+    error = ProxyRefused("503", hop=Hop.PROXY, status=503)
+    ways = [Alternative(name, name == works, "") for name in ("without the proxy", "port 8883")]
+    assert advise(error, (), ways, None)[0] is party
 
 
 @pytest.mark.parametrize(
