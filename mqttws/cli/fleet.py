@@ -8,6 +8,7 @@ import csv
 import io
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -39,6 +40,9 @@ _RESULT_COLUMNS = (
     *("registration_id", "status", "assigned_hub", "device_id", "substatus", "payload"),
     "error",
 )
+
+MAX_LINE = 1024 * 1024
+"""Characters of a result's line: a payload of 96 KiB fits, however it is escaped."""
 
 _EPILOG = """\b
 Examples:
@@ -140,6 +144,7 @@ def provision_fleet_command(
     rows = list(_read_rows(file))
     password = read_key_password(None)
     results = results or f"{file}.results.csv"
+    csv.field_size_limit(MAX_LINE)
     done = _assigned(results)
     waiting = [(line, row) for line, row in rows if row["registration_id"].lower() not in done]
     credentials = [_credential(row, line, file, group_key, password) for line, row in waiting]
@@ -212,20 +217,32 @@ def _credential(
 
 
 def _assigned(results: str) -> set[str]:
-    """Return who stands in the results as assigned; a line that was cut off does not count."""
-    if not Path(results).exists():
+    """Return who stands in the results as assigned; a line that was cut off does not count.
+
+    The file is as long as the fleet is large, so it is read line by line. Each result is one line,
+    and is read by itself: a quote that was cut off must not swallow the lines below it.
+    """
+    path = Path(results)
+    if not path.exists():
         return set()
-    rows = csv.DictReader(io.StringIO(read_file(results, "results"), newline=""))
-    if rows.fieldnames is not None and tuple(rows.fieldnames) != _RESULT_COLUMNS:
-        raise UsageError(
-            f"{results}: line 1: expected columns {', '.join(_RESULT_COLUMNS)}",
-            hint="it is not this command's: name another file with --results",
-        )
-    return {
-        str(row["registration_id"]).lower()
-        for row in rows
-        if row.get("status") == "assigned" and row.get("error") is not None
-    }
+    if not path.is_file():
+        raise UsageError(f"results {results}: not a regular file")
+    found = set()
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as lines:
+            head = lines.readline(MAX_LINE).rstrip("\n")
+            if head not in ("", ",".join(_RESULT_COLUMNS)):
+                raise UsageError(
+                    f"{results}: line 1: expected columns {', '.join(_RESULT_COLUMNS)}",
+                    hint="it is not this command's: name another file with --results",
+                )
+            while line := lines.readline(MAX_LINE):
+                values = next(csv.reader([line]))
+                if len(values) == len(_RESULT_COLUMNS) and values[1] == "assigned":
+                    found.add(values[0].lower())
+    except OSError as error:
+        raise UsageError(f"results {results}: {error.strerror}") from None
+    return found
 
 
 class _Results:
@@ -271,10 +288,15 @@ class _Results:
         traceback: TracebackType | None,
     ) -> None:
         self._bar.stop()
-        self._file.close()
+        with suppress(OSError):  # what could not be written has been told of
+            self._file.close()
 
     def add(self, result: FleetResult) -> None:
-        """Write one result down."""
+        """Write one result down.
+
+        Raises:
+            UsageError: it cannot be written, as on a disk that is full.
+        """
         assignment, error = result.assignment, result.error
         if assignment is not None:
             self.assigned += 1
@@ -290,5 +312,8 @@ class _Results:
     def _write(self, values: tuple[str, ...]) -> None:
         line = io.StringIO()
         csv.writer(line, lineterminator="\n").writerow(values)
-        self._file.write(line.getvalue().encode())
-        self._file.flush()
+        try:
+            self._file.write(line.getvalue().encode())
+            self._file.flush()
+        except OSError as error:
+            raise UsageError(f"results {self._name}: {error.strerror}") from None

@@ -40,6 +40,10 @@ LEAST_WAITS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.0)
 MAX_BODY = 96 * 1024
 """Bytes of a register request: the service's limit for a message (``iot-dps-limits.md``)."""
 
+MAX_NAME = 1024
+"""Characters of an operation id, hub or device id: each becomes part of a topic or a user name.
+Operation ids have 55."""
+
 ANSWER_TIMEOUT = 30.0
 """Seconds to wait for an answer; the Python SDK waits as long."""
 
@@ -256,7 +260,7 @@ class Registration:
         """Act on the body's status: 200 only says that the operation has ended, not how."""
         body = _parse_operation(payload)
         # An answer may lack the id; then the one we know still holds.
-        operation_id = _text(body, "operationId") or self.operation_id
+        operation_id = _name(body, "operationId") or self.operation_id
         status = _text(body, "status")
         if status in ("assigning", "unassigned"):
             if not operation_id:
@@ -320,7 +324,7 @@ def _parse_operation(payload: bytes) -> dict[str, Any]:
 def _build_assignment(body: dict[str, Any], operation_id: str, registration_id: str) -> Assignment:
     """Return what a body of status ``assigned`` says."""
     state = _state(body)
-    assigned_hub, device_id = _text(state, "assignedHub"), _text(state, "deviceId")
+    assigned_hub, device_id = _name(state, "assignedHub"), _name(state, "deviceId")
     if not assigned_hub or not device_id:
         missing = "deviceId" if assigned_hub else "assignedHub"
         raise MalformedAnswer(f"DPS says 'assigned' but gives no registrationState.{missing}")
@@ -380,6 +384,12 @@ def _text(members: dict[str, Any], name: str) -> str:
     """Return a member's text; empty where it is missing or no text."""
     value = members.get(name)
     return value if isinstance(value, str) else ""
+
+
+def _name(members: dict[str, Any], name: str) -> str:
+    """Return a member's text; empty where it could not stand in a topic or a user name either."""
+    text = _text(members, name)
+    return text if len(text) <= MAX_NAME and text.isprintable() else ""
 
 
 def _code(members: dict[str, Any]) -> int | None:

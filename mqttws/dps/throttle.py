@@ -25,11 +25,14 @@ class Throttle:
         self._limit = limit
         self._seconds = seconds
         self._happened: dict[str, deque[float]] = {}
+        self._clean_at = WINDOWS_BEFORE_CLEANING
 
     def take(self, name: str, now: float) -> int:
         """Count one thing and return 0; or, if it is too much, the whole seconds to wait."""
-        if len(self._happened) >= WINDOWS_BEFORE_CLEANING and name not in self._happened:
+        if len(self._happened) >= self._clean_at and name not in self._happened:
             self._clean(now)
+            # Where all of them still count, the next look is put off: else each newcomer costs one.
+            self._clean_at = max(WINDOWS_BEFORE_CLEANING, 2 * len(self._happened))
         happened = self._happened.setdefault(name, deque())
         while happened and happened[0] <= now - self._seconds:
             happened.popleft()

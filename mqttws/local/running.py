@@ -43,7 +43,7 @@ class RunningDps:
 
     def __init__(self, **options: Any) -> None:
         self._dps = LocalDps(**{"retry_after": 0, **options})
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop  # made with the start, closed with the end
         self._thread = threading.Thread(target=self._run, name="mqttws-dps", daemon=True)
 
     def _run(self) -> None:
@@ -61,6 +61,7 @@ class RunningDps:
         Raises:
             UsageError: as for ``LocalDps.start``.
         """
+        self._loop = asyncio.new_event_loop()
         self._thread.start()
         try:
             self._wait(self._dps.start())

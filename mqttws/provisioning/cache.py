@@ -65,6 +65,18 @@ class AssignmentFile:
             logger.warning("the stored assignment cannot be used: %s", type(error).__name__)
             return None
 
+    def check(self) -> None:
+        """Find out, before anything is sent, whether there can be such a file.
+
+        Raises:
+            UsageError: its folder is not there, or nothing may be written to it.
+        """
+        if not os.access(self._path.parent, os.W_OK | os.X_OK):
+            raise UsageError(
+                f"the assignment cannot be kept: {self._path}: its folder cannot be written to",
+                hint="name another file with cache=",
+            )
+
     def store(self, assignment: Assignment) -> None:
         """Keep an assignment: the file is the old one or the new one, never half of it.
 

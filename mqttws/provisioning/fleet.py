@@ -62,6 +62,8 @@ async def provision_fleet(
             it; a device that is not in it sends none.
         **options: of ``provision_async``.
 
+    What ``on_result`` raises ends it all, and is raised from here.
+
     Raises:
         UsageError: an argument cannot be right.
     """
@@ -77,9 +79,12 @@ async def provision_fleet(
             own = options | {"jitter": jitter, "payload": payload}
             on_result(await _provision(id_scope, credential, gate, own))
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(concurrency):
-            group.create_task(work())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(concurrency):
+                group.create_task(work())
+    except ExceptionGroup as ended:
+        raise ended.exceptions[0] from None  # one says it: nobody else was told of anything
 
 
 async def _provision(

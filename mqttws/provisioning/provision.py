@@ -4,6 +4,7 @@ Joins the MQTT client to the device's side of DPS (``dps.registration``), and gi
 """
 
 import asyncio
+import logging
 import os
 import random
 import re
@@ -39,6 +40,8 @@ from ..net.tls import Tls
 from .assignment import Assignment
 from .cache import AssignmentFile
 from .credentials import Credential, TlsCredential
+
+logger = logging.getLogger("mqttws.provisioning")
 
 GLOBAL_HOST = "global.azure-devices-provisioning.net"
 """The endpoint of every DPS instance (iot-dps-mqtt-support.md)."""
@@ -175,7 +178,8 @@ async def provision_async(
         max_retry_after: the longest wait in seconds that is obeyed, jitter not counted.
         cache: a file that keeps the assignment, mode 0600, without the key: it is returned as long
             as host, id scope, registration id and credential are the same. Register again, with
-            ``force``, when the hub refuses the device.
+            ``force``, when the hub refuses the device. Should the file fail when all is done, a
+            warning in the log says so.
         force: register even though there is a stored assignment.
         on_step: told of each step when it begins and when it has ended.
         on_packet: told of each packet sent (``>``) and received (``<``), secrets included.
@@ -197,10 +201,11 @@ async def provision_async(
     if not isinstance(id_scope, str) or not re.fullmatch(r"[!-.0-~]+", id_scope):
         raise UsageError(f"id scope {id_scope!r}; allowed: what the portal shows, like 0ne00ABCDEF")
     file = None if cache is None else AssignmentFile(cache, host, id_scope, credential)
-    if file is not None and not force:
-        stored = file.load()
+    if file is not None:
+        stored = None if force else file.load()
         if stored is not None:
             return stored
+        file.check()
     if jitter < 0:
         raise UsageError(f"jitter {jitter!r}; allowed: seconds, 0 or more")
     registration = Registration(
@@ -248,7 +253,10 @@ async def provision_async(
             error.hint = _CERTIFICATE_HINT
         raise
     if file is not None:
-        file.store(assignment)
+        try:
+            file.store(assignment)
+        except UsageError as error:  # the device is assigned, and must learn where to
+            logger.warning("%s", error)
     return assignment
 
 

@@ -349,6 +349,10 @@ def test_an_odd_request_id_comes_back_as_it_was():
      b'{"status": "assigned", "registrationState": {"deviceId": "d"}}',
      b'{"status": "assigned", "registrationState": {"assignedHub": "", "deviceId": "d"}}',
      b'{"status": "assigned", "registrationState": {"assignedHub": "h", "deviceId": NaN}}',
+     b'{"status": "assigning", "operationId": "\\ud800"}',
+     b'{"status": "assigning", "operationId": "' + b"5" * 70_000 + b'"}',
+     b'{"status": "assigned", "registrationState": {"assignedHub": "\\ud800", "deviceId": "d"}}',
+     b'{"status": "assigned", "registrationState": {"assignedHub": "h", "deviceId": "d\\n"}}',
      b"[" * 100_000],
 )  # fmt: skip
 def test_an_answer_that_cannot_be_read_ends_it(body):

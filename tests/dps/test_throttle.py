@@ -27,6 +27,19 @@ def test_names_are_forgotten_in_time():
     assert len(throttle._happened) <= WINDOWS_BEFORE_CLEANING + 1
 
 
+def test_a_crowd_within_one_window_is_not_looked_through_for_each_newcomer(monkeypatch):
+    throttle, looked = Throttle(1, 10), []
+    clean = throttle._clean
+    monkeypatch.setattr(throttle, "_clean", lambda now: (looked.append(now), clean(now)))
+    for number in range(8 * WINDOWS_BEFORE_CLEANING):
+        assert throttle.take(f"device-{number}", 0) == 0
+    assert len(looked) == 3
+    throttle.take("a", 11)
+    for number in range(9 * WINDOWS_BEFORE_CLEANING):
+        throttle.take(f"later-{number}", 11 + number)
+    assert len(throttle._happened) <= WINDOWS_BEFORE_CLEANING + 1
+
+
 def test_a_limit_is_at_least_one():
     with pytest.raises(UsageError):
         Throttle(0, 1)

@@ -1,5 +1,6 @@
 """The fixture ``local_dps`` as a user's tests have it."""
 
+import gc
 import subprocess
 import sys
 import time
@@ -63,6 +64,14 @@ def test_after_its_end_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(ConnectFailed):
         provision(dps.id_scope, SymmetricKey("dev", key), **options)
     dps.stop()
+
+
+def test_one_that_is_never_started_leaves_nothing_open(recwarn: pytest.WarningsRecorder) -> None:
+    dps = RunningDps()
+    dps.stop()
+    del dps
+    gc.collect()
+    assert not recwarn.list
 
 
 _USERS_TESTS = """

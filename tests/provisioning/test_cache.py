@@ -89,6 +89,34 @@ def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         file(tmp_path / "no" / "such").store(ASSIGNMENT)
 
 
+async def test_a_folder_that_is_not_there_is_told_before_anything_is_sent(
+    local_dps: LocalDps, tmp_path: Path
+) -> None:
+    async with local_dps as dps:
+        credential = SymmetricKey("dev", dps.enroll_device("dev"))
+        with pytest.raises(UsageError, match="cannot be kept"):
+            await provision_async(dps.id_scope, credential, cache=tmp_path / "no" / "such")
+        assert dps.records.registration("dev") is None
+
+
+async def test_an_assignment_that_cannot_be_kept_after_all_is_not_lost(
+    local_dps: LocalDps, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "assignment.json"
+    path.mkdir()  # a file cannot take its place
+    async with local_dps as dps:
+        assignment = await provision_async(
+            dps.id_scope,
+            SymmetricKey("dev", dps.enroll_device("dev")),
+            host=dps.host,
+            port=dps.wss_port,
+            tls=TlsConfig(ca=dps.ca_file, only_ca=True),
+            cache=path,
+        )
+    assert assignment.device_id == "dev"
+    assert "cannot be kept" in caplog.text
+
+
 async def test_a_device_registers_once_unless_it_is_forced(
     local_dps: LocalDps, tmp_path: Path
 ) -> None:

@@ -159,6 +159,76 @@ async def test_a_fleet_of_certificates_and_payloads(local_dps: LocalDps, tmp_pat
         assert json.loads(found[f"d-{number}"]) == {"took": [number, "\u0159"]}
 
 
+async def test_a_line_cut_off_within_a_quote_hides_none_below_it(
+    local_dps: LocalDps, tmp_path: Path
+) -> None:
+    file, results = tmp_path / "fleet.csv", tmp_path / "results.csv"
+    results.write_text(
+        "registration_id,status,assigned_hub,device_id,substatus,payload,error\n"
+        'd-0,assigned,hub,d-0,initialAssignment,"{""mo\n'
+        "d-1,assigned,hub,d-1,initialAssignment,,\n"
+    )
+    async with local_dps as dps:
+        write_fleet(file, dps, 2)
+        for told in (b"1 assigned, 0 failed, 1 were", b"0 assigned, 0 failed, 2 were"):
+            process = await shell(dps, file, "--results", str(results))
+            out, err = await process.communicate()
+            assert (process.returncode, err) == (0, b"")
+            assert out == told + b" assigned already\n"
+
+
+async def test_results_may_be_longer_than_any_other_file(
+    local_dps: LocalDps, tmp_path: Path
+) -> None:
+    file, results = tmp_path / "fleet.csv", tmp_path / "results.csv"
+    payload = '"{""' + "x" * 200_000 + '"":0}"'
+    results.write_text(
+        "registration_id,status,assigned_hub,device_id,substatus,payload,error\n"
+        + "".join(f"d-{number},assigned,hub,d,s,{payload},\n" for number in range(30))
+    )
+    async with local_dps as dps:
+        write_fleet(file, dps, 30)
+        process = await shell(dps, file, "--results", str(results))
+        out, err = await process.communicate()
+    assert (process.returncode, err) == (0, b"")
+    assert out == b"0 assigned, 0 failed, 30 were assigned already\n"
+
+
+async def test_results_that_cannot_be_written_end_it_in_one_line(
+    local_dps: LocalDps, tmp_path: Path
+) -> None:
+    file, results = tmp_path / "fleet.csv", tmp_path / "results.csv"
+    program = (
+        "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200));"
+        " runpy.run_module('mqttws', run_name='__main__')"
+    )
+    async with local_dps as dps:
+        write_fleet(file, dps, 8)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", program, "provision-fleet", str(file)),
+            *("--id-scope", dps.id_scope, "--host", dps.host, "--port", str(dps.wss_port)),
+            *("--ca", str(dps.ca_file), "--results", str(results)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+    assert (process.returncode, out) == (2, b"")
+    assert err.startswith(f"mqttws: results {results}: ".encode())
+    assert err.count(b"\n") == 1
+
+
+async def test_what_on_result_raises_comes_out_as_it_is(local_dps: LocalDps) -> None:
+    def on_result(_: FleetResult) -> None:
+        raise LookupError
+
+    async with local_dps as dps:
+        credentials = enrolled(dps, 2)
+        with pytest.raises(LookupError):
+            await provision_fleet(
+                dps.id_scope, credentials, on_result, host=dps.host, port=dps.wss_port
+            )
+
+
 async def test_results_of_another_kind_are_left_alone(local_dps: LocalDps, tmp_path: Path) -> None:
     file, results = tmp_path / "fleet.csv", tmp_path / "results.csv"
     results.write_text("name,age\nx,1\n")
