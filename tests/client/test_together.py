@@ -191,3 +191,37 @@ async def test_what_came_before_the_end_in_the_same_read_is_not_lost(end_of: End
         end.stream.data_received(b"".join(before) + last)
         assert b"".join(heard.pieces) == b"in timein time"
         assert isinstance(heard.cause, cause)
+
+
+@pytest.mark.parametrize("topic_filter", [None, "t"])
+async def test_what_a_thread_took_over_ahead_is_in_every_iterator_of_the_stream(
+    topic_filter: str | None,
+) -> None:
+    def one_by_one(port: int) -> list[bytes]:
+        with Client(f"ws://127.0.0.1:{port}/mqtt") as client:
+            client.subscribe("t", qos=1)
+            receipts = [client.publish_nowait("t", b"%d" % n, qos=1) for n in range(50)]
+            for receipt in receipts:
+                receipt.wait(5)
+            return [client.messages(topic_filter).next(5).payload for _ in receipts]
+
+    async with broker(websocket=True) as server:
+        found = await asyncio.to_thread(one_by_one, server.port)
+    assert found == [b"%d" % n for n in range(50)]
+
+
+async def test_what_a_thread_took_over_ahead_goes_to_another_stream_at_close() -> None:
+    def close_after_the_first(port: int) -> list[bytes]:
+        with Client(f"ws://127.0.0.1:{port}/mqtt") as client:
+            client.subscribe("t", qos=1)
+            rest = client.messages()
+            with client.messages("t") as stream:
+                receipts = [client.publish_nowait("t", b"%d" % n, qos=1) for n in range(50)]
+                for receipt in receipts:
+                    receipt.wait(5)
+                found = [stream.next(5).payload]
+            return found + [rest.next(5).payload for _ in receipts[1:]]
+
+    async with broker(websocket=True) as server:
+        found = await asyncio.to_thread(close_after_the_first, server.port)
+    assert found == [b"%d" % n for n in range(50)]
