@@ -61,6 +61,7 @@ class Client:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._gate = threading.Lock()
+        self._leaving = threading.RLock()
         self._jobs: deque[Callable[[], None]] = deque()
         self._waking = False
         # What each stream's threads have taken over ahead, by its filter: shared as the stream is.
@@ -141,11 +142,14 @@ class Client:
 
     def disconnect(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Leave; as ``AsyncClient.disconnect``. The client's thread has ended then."""
-        if self._loop is not None:
-            try:
-                self._call(self._client.disconnect(timeout))
-            finally:
-                self._stop(timeout)
+        if threading.current_thread() is self._thread:
+            raise UsageError("a call from inside a callback of the client would never end")
+        with self._leaving:  # a second thread finds it done
+            if self._loop is not None:
+                try:
+                    self._call(self._client.disconnect(timeout))
+                finally:
+                    self._stop(timeout)
 
     def __enter__(self) -> Self:
         """Connect."""

@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from mqttws import AsyncClient, Client
+from mqttws.client.options import ClientState
 from mqttws.client.sync import MAX_JOBS
 from mqttws.errors import ConnectionLost, ProtocolError, UsageError
 from mqttws.net.stream import ByteStream
@@ -225,3 +226,32 @@ async def test_what_a_thread_took_over_ahead_goes_to_another_stream_at_close() -
     async with broker(websocket=True) as server:
         found = await asyncio.to_thread(close_after_the_first, server.port)
     assert found == [b"%d" % n for n in range(50)]
+
+
+async def test_a_callback_that_disconnects_is_refused_and_harms_nothing() -> None:
+    refused: list[Exception] = []
+
+    def on_state(state: ClientState, reason: object) -> None:
+        if state is ClientState.CONNECTED:
+            with pytest.raises(UsageError, match="callback") as caught:
+                client.disconnect()
+            refused.append(caught.value)
+
+    def use() -> None:
+        with client:
+            client.publish("t", b"x", qos=1)
+
+    async with broker(websocket=True) as server:
+        client = Client(f"ws://127.0.0.1:{server.port}/mqtt", on_state=on_state)
+        await asyncio.to_thread(use)
+    assert len(refused) == 1
+    assert client.state is ClientState.CLOSED
+
+
+async def test_many_threads_may_disconnect_at_the_same_time() -> None:
+    async with broker(websocket=True) as server:
+        for _ in range(10):
+            client = Client(f"ws://127.0.0.1:{server.port}/mqtt")
+            await asyncio.to_thread(client.connect)
+            await asyncio.gather(*(asyncio.to_thread(client.disconnect) for _ in range(4)))
+            assert client.state is ClientState.CLOSED
