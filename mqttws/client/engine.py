@@ -129,14 +129,15 @@ class Engine:
             asyncio.get_running_loop().call_soon(self.inbox.sweep)
         return stream
 
-    def require_room(self, delivery: Delivery) -> None:
-        """Refuse what would have to wait.
+    def require_room(self, delivery: Delivery, more: int = 0) -> None:
+        """Refuse what would have to wait, beside ``more`` that are on their way here.
 
         Raises:
             QueueFull: nothing was sent.
         """
-        self.outgoing.require_room()
-        if not delivery.qos and self.link is not None and self.link.blocked:
+        self.outgoing.require_room(more)
+        link = self.link  # read once: other threads ask too
+        if not delivery.qos and link is not None and link.blocked:
             raise QueueFull("the outbox is full: the server takes bytes too slowly")
 
     def submit(self, delivery: Delivery) -> None:

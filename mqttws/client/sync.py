@@ -118,7 +118,7 @@ class Client:
         engine = self._client._engine
         engine.require_usable()
         receipt.packet.encode()  # what breaks a rule is told in this thread
-        engine.outgoing.require_room(len(self._jobs))
+        engine.require_room(receipt, len(self._jobs))
         self._soon(partial(self._submit, receipt))
         return receipt
 
@@ -211,6 +211,8 @@ class Client:
             with self._gate:
                 if self._loop is not None:
                     self._loop.call_soon_threadsafe(self._run_jobs)
+                    return
+            self._run_jobs()  # the loop has ended meanwhile: whoever waits is told here
 
     def _run_jobs(self) -> None:
         self._waking = False
