@@ -14,8 +14,10 @@ from typing import IO, Any
 
 import click
 
+import mqttws
+
 from ..client.sync import SyncReceipt
-from ..errors import UsageError
+from ..errors import QueueFull, UsageError
 from ..wire import Publish
 from .common import debug_option
 from .connecting import (
@@ -111,7 +113,7 @@ def publish(
         )
         opened.enter_context(client)
         if source is not None and lines:
-            send = partial(client.publish_nowait, topic, qos=qos, retain=retain)
+            send = partial(_send, client, topic, qos=qos, retain=retain)
             _publish_lines(send, source, timeout)
         else:
             client.publish(topic, message, qos=qos, retain=retain)
@@ -132,13 +134,27 @@ def _open(file: str | None, opened: ExitStack) -> IO[bytes]:
     raise UsageError(f"file {file}: {fault}")
 
 
-def _publish_lines(send: Callable[[bytes], SyncReceipt], source: IO[bytes], timeout: float) -> None:
+def _send(
+    client: mqttws.Client, topic: str, line: bytes, *, qos: int, retain: bool
+) -> SyncReceipt | None:
+    """Publish without waiting, but for a full outbox; return what is to be waited for."""
+    try:
+        return client.publish_nowait(topic, line, qos=qos, retain=retain)
+    except QueueFull:
+        client.publish(topic, line, qos=qos, retain=retain)
+        return None
+
+
+def _publish_lines(
+    send: Callable[[bytes], SyncReceipt | None], source: IO[bytes], timeout: float
+) -> None:
     """Publish each line as it comes, many of them on their way at a time."""
     under_way: deque[SyncReceipt] = deque()
     for line in _lines(source):
         if len(under_way) >= IN_FLIGHT:
             under_way.popleft().wait(timeout)
-        under_way.append(send(line))
+        if (receipt := send(line)) is not None:
+            under_way.append(receipt)
     for receipt in under_way:
         receipt.wait(timeout)
 

@@ -129,14 +129,15 @@ class Engine:
             asyncio.get_running_loop().call_soon(self.inbox.sweep)
         return stream
 
-    def require_room(self, delivery: Delivery) -> None:
-        """Refuse what would have to wait.
+    def require_room(self, delivery: Delivery, more: int = 0) -> None:
+        """Refuse what would have to wait, beside ``more`` that are on their way here.
 
         Raises:
             QueueFull: nothing was sent.
         """
-        self.outgoing.require_room()
-        if not delivery.qos and self.link is not None and self.link.blocked:
+        self.outgoing.require_room(more)
+        link = self.link  # read once: other threads ask too
+        if not delivery.qos and link is not None and link.blocked:
             raise QueueFull("the outbox is full: the server takes bytes too slowly")
 
     def submit(self, delivery: Delivery) -> None:
@@ -254,9 +255,9 @@ class Engine:
                 self._end(None)
                 if self._reconnecting is not None:
                     self._reconnecting.cancel()
-                    await asyncio.wait([self._reconnecting])
+                    await asyncio.wait([self._reconnecting], timeout=timeout)
                 if link is not None:
-                    await link.close(timeout)
+                    await link.close(max(0.0, until - loop.time()))
             await self._close_journal(max(0.0, until - loop.time()))
             if self._endings:
                 await asyncio.wait(self._endings, timeout=max(0.0, until - loop.time()))
@@ -346,11 +347,14 @@ class Engine:
 
     async def _reconnect(self) -> None:
         """Try until there is a connection, or a reason to give up."""
-        reason = await self.connector.try_again(
-            self._attempt, partial(self._set_state, ClientState.RECONNECTING)
-        )
-        if reason is not None:
+        reason = await self.connector.try_again(self._attempt, self._on_failed_attempt)
+        if reason is not None and self.state is not ClientState.CLOSED:
             self._end(reason)
+
+    def _on_failed_attempt(self, reason: MqttwsError) -> None:
+        if self.state is ClientState.CLOSED:
+            raise asyncio.CancelledError  # it was asked for, and a password's function took it
+        self._set_state(ClientState.RECONNECTING, reason)
 
     async def _attempt(self, walk: Walk) -> bool:
         """Open a connection, and bring the session up on it; return whether it was present."""

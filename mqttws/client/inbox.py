@@ -7,7 +7,7 @@ message out means for the server is the client's matter.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -152,11 +152,13 @@ class Inbox:
             self._claim(topic_filter, buffer)
         return self._filtered[topic_filter]
 
-    def close(self, topic_filter: str | None) -> None:
-        """Close a stream; what waits in it is sorted again."""
-        if topic_filter is None or topic_filter not in self._filtered:
+    def close(self, topic_filter: str, taken: Iterable[ReceivedMessage] = ()) -> None:
+        """Close a stream; what waits in it is sorted again, behind what was ``taken`` ahead."""
+        buffer = self._filtered.pop(topic_filter, None)
+        for message in taken:
+            self.put(message)
+        if buffer is None:
             return
-        buffer = self._filtered.pop(topic_filter)
         left = list(buffer.messages)
         buffer.messages.clear()
         buffer.wake_all()
@@ -273,10 +275,15 @@ class MessageStream(AsyncIterator[ReceivedMessage]):
         """Whether hand-overs are written to a store."""
         return self._inbox.settle is not None
 
-    def close(self) -> None:
-        """Close the stream; messages that wait in it go to another that is open."""
+    def close(self, taken: Iterable[ReceivedMessage] = ()) -> None:
+        """Close the stream; messages that wait in it go to another that is open.
+
+        Args:
+            taken: the oldest of them, where they were taken ahead and not handed to anybody.
+        """
         self._closed = True
-        self._inbox.close(self._filter)
+        if self._filter is not None:
+            self._inbox.close(self._filter, taken)
 
     def __enter__(self) -> "MessageStream":
         return self

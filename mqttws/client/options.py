@@ -64,7 +64,11 @@ class Options:
 def password_bytes(password: object) -> bytes:
     """Return a password's bytes; text is sent as UTF-8."""
     if isinstance(password, str):
-        return password.encode()
+        try:
+            return password.encode()
+        except UnicodeEncodeError:  # not chained: it holds the password
+            fault = "text with a lone surrogate has no UTF-8"
+        raise UsageError(f"password: {fault}")
     if isinstance(password, bytes):
         return password
     raise UsageError(f"password: found {type(password).__name__}; allowed: str or bytes")

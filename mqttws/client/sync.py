@@ -61,8 +61,11 @@ class Client:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._gate = threading.Lock()
+        self._leaving = threading.RLock()
         self._jobs: deque[Callable[[], None]] = deque()
         self._waking = False
+        # What each stream's threads have taken over ahead, by its filter: shared as the stream is.
+        self._batches: dict[str | None, deque[ReceivedMessage]] = {}
 
     def __repr__(self) -> str:
         return repr(self._client).replace("AsyncClient", "Client", 1)
@@ -115,7 +118,7 @@ class Client:
         engine = self._client._engine
         engine.require_usable()
         receipt.packet.encode()  # what breaks a rule is told in this thread
-        engine.outgoing.require_room(len(self._jobs))
+        engine.require_room(receipt, len(self._jobs))
         self._soon(partial(self._submit, receipt))
         return receipt
 
@@ -133,15 +136,20 @@ class Client:
 
     def messages(self, topic_filter: str | None = None) -> "SyncMessageStream":
         """Iterate over the messages that come; as ``AsyncClient.messages``."""
-        return SyncMessageStream(self, self._call(self._open_stream(topic_filter)))
+        stream = self._call(self._open_stream(topic_filter))
+        batch = self._batches.setdefault(topic_filter, deque())
+        return SyncMessageStream(self, stream, topic_filter, batch)
 
     def disconnect(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Leave; as ``AsyncClient.disconnect``. The client's thread has ended then."""
-        if self._loop is not None:
-            try:
-                self._call(self._client.disconnect(timeout))
-            finally:
-                self._stop(timeout)
+        if threading.current_thread() is self._thread:
+            raise UsageError("a call from inside a callback of the client would never end")
+        with self._leaving:  # a second thread finds it done
+            if self._loop is not None:
+                try:
+                    self._call(self._client.disconnect(timeout))
+                finally:
+                    self._stop(timeout)
 
     def __enter__(self) -> Self:
         """Connect."""
@@ -203,6 +211,8 @@ class Client:
             with self._gate:
                 if self._loop is not None:
                     self._loop.call_soon_threadsafe(self._run_jobs)
+                    return
+            self._run_jobs()  # the loop has ended meanwhile: whoever waits is told here
 
     def _run_jobs(self) -> None:
         self._waking = False
@@ -280,10 +290,17 @@ class SyncMessageStream(Iterator[ReceivedMessage]):
     Several threads may share one; ``close`` as ``MessageStream.close``.
     """
 
-    def __init__(self, client: Client, stream: MessageStream) -> None:
+    def __init__(
+        self,
+        client: Client,
+        stream: MessageStream,
+        topic_filter: str | None,
+        batch: deque[ReceivedMessage],
+    ) -> None:
         self._client = client
         self._stream = stream
-        self._batch: deque[ReceivedMessage] = deque()
+        self._topic_filter = topic_filter
+        self._batch = batch
 
     def __next__(self) -> ReceivedMessage:
         """Wait for the next message."""
@@ -315,7 +332,11 @@ class SyncMessageStream(Iterator[ReceivedMessage]):
         """Close the stream; messages that wait in it go to another that is open."""
 
         async def close() -> None:
-            self._stream.close()
+            taken: list[ReceivedMessage] = []
+            if self._topic_filter is not None:
+                while self._batch:
+                    taken.append(self._batch.popleft())
+            self._stream.close(taken)
 
         self._client._call(close())
 
@@ -327,7 +348,7 @@ class SyncMessageStream(Iterator[ReceivedMessage]):
 
     def _refill(self, timeout: float | None) -> None:
         try:
-            self._batch.extend(self._client._call(self._take(timeout)))
+            self._client._call(self._take(timeout))
         except StopAsyncIteration:
             raise StopIteration from None
         except UsageError:
@@ -335,19 +356,22 @@ class SyncMessageStream(Iterator[ReceivedMessage]):
                 raise StopIteration from None
             raise
 
-    async def _take(self, timeout: float | None) -> list[ReceivedMessage]:
-        """Wait for one message, and take those that have come with it."""
+    async def _take(self, timeout: float | None) -> None:
+        """Wait for one message, and take those that have come with it.
+
+        They go into the batch here, so that none is lost where the thread was interrupted.
+        """
+        batch = self._batch
         try:
             async with asyncio.timeout(timeout):
-                taken = [await anext(self._stream)]
+                batch.append(await anext(self._stream))
         except TimeoutError as error:
             if isinstance(error, MqttwsError):
                 raise
             raise RequestTimedOut(f"no message within {timeout:g} s") from None
         # With a store, one at a time: each hand-over is written before the next.
-        while len(taken) < BATCH and self._stream.more and not self._stream.stored:
-            taken.append(await anext(self._stream))
-        return taken
+        while len(batch) < BATCH and self._stream.more and not self._stream.stored:
+            batch.append(await anext(self._stream))
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:

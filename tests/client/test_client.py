@@ -303,6 +303,13 @@ def test_bad_connect_arguments_are_told_when_the_client_is_made() -> None:
             AsyncClient("wss://h/", **options)  # type: ignore[arg-type]
 
 
+def test_a_password_that_has_no_utf_8_is_told_without_showing_it() -> None:
+    with pytest.raises(UsageError, match="surrogate") as caught:
+        AsyncClient("wss://localhost/mqtt", username="u", password="secret\udc80")
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
 def test_a_password_in_the_clear_is_warned_of() -> None:
     with pytest.warns(UserWarning, match="in the clear") as told:
         AsyncClient("ws://h/", username="u", password="p")

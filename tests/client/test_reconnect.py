@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -683,3 +684,38 @@ def test_the_limits_of_a_client_are_checked() -> None:
     for bad in (0, 60_001, "5"):
         with pytest.raises(UsageError):
             client_of(1, max_outgoing=bad)
+
+
+@pytest.mark.only_async
+@pytest.mark.filterwarnings("ignore:the password")
+async def test_leaving_does_not_wait_for_a_password_function_that_will_not_end() -> None:
+    first: list[bool] = []
+    asked = asyncio.Event()
+    ended = asyncio.Event()
+
+    async def fetch() -> str:
+        if not first:
+            first.append(True)
+            return "first"
+        asked.set()
+        while not ended.is_set():
+            with suppress(asyncio.CancelledError):
+                await ended.wait()
+        return "late"
+
+    async with broker(websocket=True) as server:
+        states = States()
+        client = client_of(server.port, username="u", password=fetch, on_state=states)
+        await client.connect()
+        link = client._engine.link
+        assert link is not None
+        link.give_up(ConnectionLost("cut"))
+        await asyncio.wait_for(asked.wait(), 5)
+        started = asyncio.get_running_loop().time()
+        await client.disconnect(0.2)
+        assert asyncio.get_running_loop().time() - started < 2
+        ended.set()
+        await asyncio.sleep(0.3)
+        assert states.seen[-1] == (ClientState.CLOSED, None)
+        assert client._engine._reconnecting is not None
+        assert client._engine._reconnecting.done()

@@ -6,12 +6,14 @@ the event loop.
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 import pytest
 
 from mqttws import AsyncClient, Client
+from mqttws.client.options import ClientState
 from mqttws.client.sync import MAX_JOBS
-from mqttws.errors import ConnectionLost, ProtocolError, UsageError
+from mqttws.errors import ConnectionLost, ProtocolError, QueueFull, UsageError
 from mqttws.net.stream import ByteStream
 from mqttws.wire import Decoder, Packet, Publish
 
@@ -191,3 +193,113 @@ async def test_what_came_before_the_end_in_the_same_read_is_not_lost(end_of: End
         end.stream.data_received(b"".join(before) + last)
         assert b"".join(heard.pieces) == b"in timein time"
         assert isinstance(heard.cause, cause)
+
+
+@pytest.mark.parametrize("topic_filter", [None, "t"])
+async def test_what_a_thread_took_over_ahead_is_in_every_iterator_of_the_stream(
+    topic_filter: str | None,
+) -> None:
+    def one_by_one(port: int) -> list[bytes]:
+        with Client(f"ws://127.0.0.1:{port}/mqtt") as client:
+            client.subscribe("t", qos=1)
+            receipts = [client.publish_nowait("t", b"%d" % n, qos=1) for n in range(50)]
+            for receipt in receipts:
+                receipt.wait(5)
+            return [client.messages(topic_filter).next(5).payload for _ in receipts]
+
+    async with broker(websocket=True) as server:
+        found = await asyncio.to_thread(one_by_one, server.port)
+    assert found == [b"%d" % n for n in range(50)]
+
+
+async def test_what_a_thread_took_over_ahead_goes_to_another_stream_at_close() -> None:
+    def close_after_the_first(port: int) -> list[bytes]:
+        with Client(f"ws://127.0.0.1:{port}/mqtt") as client:
+            client.subscribe("t", qos=1)
+            rest = client.messages()
+            with client.messages("t") as stream:
+                receipts = [client.publish_nowait("t", b"%d" % n, qos=1) for n in range(50)]
+                for receipt in receipts:
+                    receipt.wait(5)
+                found = [stream.next(5).payload]
+            return found + [rest.next(5).payload for _ in receipts[1:]]
+
+    async with broker(websocket=True) as server:
+        found = await asyncio.to_thread(close_after_the_first, server.port)
+    assert found == [b"%d" % n for n in range(50)]
+
+
+async def test_a_callback_that_disconnects_is_refused_and_harms_nothing() -> None:
+    refused: list[Exception] = []
+
+    def on_state(state: ClientState, reason: object) -> None:
+        if state is ClientState.CONNECTED:
+            with pytest.raises(UsageError, match="callback") as caught:
+                client.disconnect()
+            refused.append(caught.value)
+
+    def use() -> None:
+        with client:
+            client.publish("t", b"x", qos=1)
+
+    async with broker(websocket=True) as server:
+        client = Client(f"ws://127.0.0.1:{server.port}/mqtt", on_state=on_state)
+        await asyncio.to_thread(use)
+    assert len(refused) == 1
+    assert client.state is ClientState.CLOSED
+
+
+async def test_many_threads_may_disconnect_at_the_same_time() -> None:
+    async with broker(websocket=True) as server:
+        for _ in range(10):
+            client = Client(f"ws://127.0.0.1:{server.port}/mqtt")
+            await asyncio.to_thread(client.connect)
+            await asyncio.gather(*(asyncio.to_thread(client.disconnect) for _ in range(4)))
+            assert client.state is ClientState.CLOSED
+
+
+async def test_a_thread_that_publishes_without_waiting_is_told_when_the_outbox_is_full() -> None:
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"\x20\x02\x00\x00")  # CONNACK; and then not a byte is read
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await ended.wait()
+        writer.transport.abort()
+
+    def flood(port: int) -> int:
+        client = Client(f"mqtt://127.0.0.1:{port}", reconnect=None)
+        client.connect()
+        sent = 0
+        try:
+            while sent < 9000:
+                client.publish_nowait("t", bytes(20_000)).wait(5)
+                sent += 1
+        except QueueFull:
+            pass
+        finally:
+            client.disconnect(0.1)
+        return sent
+
+    ended = asyncio.Event()
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    async with server:
+        assert await asyncio.to_thread(flood, server.sockets[0].getsockname()[1]) < 5000
+        ended.set()
+
+
+async def test_a_message_that_comes_too_late_for_the_loop_ends_with_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with broker(websocket=True) as server:
+        client = Client(f"ws://127.0.0.1:{server.port}/mqtt")
+        await asyncio.to_thread(client.connect)
+        hand_over = client._soon
+
+        def after_the_end(job: Callable[[], None]) -> None:
+            client.disconnect()
+            hand_over(job)
+
+        monkeypatch.setattr(client, "_soon", after_the_end)
+        receipt = await asyncio.to_thread(client.publish_nowait, "t", b"x", qos=1)
+        with pytest.raises(UsageError):
+            await asyncio.to_thread(receipt.wait, 5)
