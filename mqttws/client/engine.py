@@ -166,6 +166,7 @@ class Engine:
             delivery.packet.encode()
             async with asyncio.timeout(self._options.request_timeout):
                 await self.outgoing.room()
+            self.require_usable()  # the client may have ended since there was room
         self.submit(delivery)
         if delivery.qos:
             await self._waits.wait(delivery.waiter(asyncio.get_running_loop()))

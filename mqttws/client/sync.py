@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 from ..errors import ConnectionLost, MqttwsError, RequestTimedOut, UsageError
 from ..net.stream import CLOSE_TIMEOUT
 from .client import AsyncClient, Payload, payload_bytes
-from .inbox import MessageStream, ReceivedMessage
+from .inbox import MessageStream, ReceivedMessage, logger
 from .options import ClientState
 from .receipt import Delivery, late
 
@@ -217,7 +217,11 @@ class Client:
     def _run_jobs(self) -> None:
         self._waking = False
         while self._jobs:
-            self._jobs.popleft()()
+            job = self._jobs.popleft()
+            try:
+                job()
+            except Exception:  # a fault of ours: those behind it have their turn all the same
+                logger.exception("a call that nobody waits for failed")
 
     def _hand_over(self, topic: str, payload: Payload, retain: bool) -> bool:
         """Give a message of QoS 0 to the loop without waiting, where nothing stands in its way.

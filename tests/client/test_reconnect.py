@@ -248,6 +248,25 @@ async def test_the_bound_is_waited_for_or_told_at_once() -> None:
         assert [message.payload for message in server.heard] == [b"0", b"1", b"2", b"3"]
 
 
+@pytest.mark.only_async
+async def test_a_publish_whose_room_comes_as_the_client_ends_is_told() -> None:
+    states = States()
+    async with broker(websocket=True) as server, relay(server.port) as way:
+        client = client_of(way.port, on_state=states, max_outgoing=1)
+        async with client:
+            way.stall()
+            way.cut()
+            await states.wait_for(ClientState.RECONNECTING)
+            client.publish_nowait("t", b"0", qos=1)
+            waiting = asyncio.ensure_future(client.publish("t", b"1", qos=1))
+            await asyncio.sleep(0)
+            client._engine.outgoing.queue.clear()
+            client._engine.outgoing.wake_one()
+            await client.disconnect()
+        with pytest.raises(UsageError, match="disconnected"):
+            await asyncio.wait_for(waiting, 5)
+
+
 async def test_a_time_limit_leaves_the_message_in_flight_and_says_so() -> None:
     async with broker(websocket=True) as server, relay(server.port) as way:
         async with client_of(way.port, request_timeout=0.2) as client:
