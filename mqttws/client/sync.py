@@ -7,17 +7,18 @@ way through a network is written once. Knows threads; does not know MQTT.
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 from ..errors import ConnectionLost, MqttwsError, RequestTimedOut, UsageError
+from ..net.dial import Target
 from ..net.stream import CLOSE_TIMEOUT
 from .client import AsyncClient, Payload, payload_bytes
 from .inbox import MessageStream, ReceivedMessage, logger
-from .options import ClientState
+from .options import ClientOptions, ClientState
 from .receipt import Delivery, late
 
 T = TypeVar("T")
@@ -53,11 +54,13 @@ class Client:
         options: as for ``AsyncClient``.
     """
 
-    def __init__(self, url: str, **options: Any) -> None:
+    def __init__(
+        self, url: str | Target | Sequence[str | Target], **options: Unpack[ClientOptions]
+    ) -> None:
         # The loop hands messages to a stream's thread in batches: what is acknowledged when is
         # decided there.
         self._manual_ack = bool(options.pop("manual_ack", False))
-        self._client = AsyncClient(url, manual_ack=True, **options)
+        self._client = AsyncClient(url, **options | {"manual_ack": True})
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._gate = threading.Lock()

@@ -92,5 +92,7 @@ def ways_through_a_network() -> None:
     mqttws.AsyncClient("wss://broker.example/", proxy=None)
     mqttws.AsyncClient("wss://broker.example/", proxy="http://proxy.example:3128")
     mqttws.AsyncClient(["mqtts://broker.example", "wss://broker.example/"])
+    mqttws.Client("wss://broker.example/", client_id="me", store=mqttws.SqliteStore("me.db"))
+    mqttws.Client("wss://broker.example/", keep_alive="60")  # type: ignore[arg-type]
     mqttws.ProxyConfig("http://proxy.example:3128", on_challenge=answer)
     mqttws.TlsConfig(ca="ca.pem", certificate=b"", key=b"", key_password="x", truststore=True)
