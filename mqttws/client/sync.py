@@ -8,10 +8,11 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Generic, Self, TypeVar, Unpack
 
 from ..errors import ConnectionLost, MqttwsError, RequestTimedOut, UsageError
 from ..net.dial import Target
@@ -100,7 +101,7 @@ class Client:
                 raise UsageError("connect: a client is connected once; make a new one")
             self._start()
         try:
-            return self._call(self._client.connect())
+            return self._call(self._client.connect)
         except BaseException:
             self._stop(0.0)
             raise
@@ -111,7 +112,7 @@ class Client:
         """Send a message; as ``AsyncClient.publish``."""
         if not qos and self._hand_over(topic, payload, retain):
             return
-        self._call(self._client.publish(topic, payload, qos=qos, retain=retain))
+        self._call(partial(self._client.publish, topic, payload, qos=qos, retain=retain))
 
     def publish_nowait(
         self, topic: str, payload: Payload = b"", *, qos: int = 0, retain: bool = False
@@ -127,19 +128,19 @@ class Client:
 
     def stored(self) -> None:
         """Wait until all that was published so far with QoS 1 and 2 is in the store."""
-        self._call(self._client.stored())
+        self._call(self._client.stored)
 
     def subscribe(self, topic_filter: str | Iterable[tuple[str, int]], qos: int = 0) -> list[int]:
         """Ask for messages; as ``AsyncClient.subscribe``."""
-        return self._call(self._client.subscribe(topic_filter, qos))
+        return self._call(partial(self._client.subscribe, topic_filter, qos))
 
     def unsubscribe(self, *topic_filters: str) -> None:
         """Take wishes back; as ``AsyncClient.unsubscribe``."""
-        self._call(self._client.unsubscribe(*topic_filters))
+        self._call(partial(self._client.unsubscribe, *topic_filters))
 
     def messages(self, topic_filter: str | None = None) -> "SyncMessageStream":
         """Iterate over the messages that come; as ``AsyncClient.messages``."""
-        stream = self._call(self._open_stream(topic_filter))
+        stream = self._call(partial(self._open_stream, topic_filter))
         batch = self._batches.setdefault(topic_filter, deque())
         return SyncMessageStream(self, stream, topic_filter, batch)
 
@@ -150,7 +151,7 @@ class Client:
         with self._leaving:  # a second thread finds it done
             if self._loop is not None:
                 try:
-                    self._call(self._client.disconnect(timeout))
+                    self._call(partial(self._client.disconnect, timeout))
                 finally:
                     self._stop(timeout)
 
@@ -187,23 +188,22 @@ class Client:
         if loop is not None and self._thread is not None:
             self._thread.join(timeout + CLOSING_SLACK)
 
-    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+    def _call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Do something on the loop and wait for its end."""
         with self._gate:
             if self._loop is None:
-                work.close()
                 self._client._engine.require_usable()
                 raise UsageError("the client has been disconnected", hint="make a new client")
             if threading.current_thread() is self._thread:
-                work.close()
                 raise UsageError("a call from inside a callback of the client would never end")
-            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            call = _Call(work, self._loop)
+            self._loop.call_soon_threadsafe(call.start)
         try:
-            return future.result()
+            return call.result.result()
         except CancelledError:
             raise ConnectionLost("the client was disconnected while this waited") from None
         except BaseException:  # Ctrl-C among them: nobody waits any more
-            future.cancel()
+            call.cancel()
             raise
 
     def _soon(self, job: Callable[[], None]) -> None:
@@ -211,10 +211,14 @@ class Client:
         self._jobs.append(job)
         if not self._waking:
             self._waking = True
-            with self._gate:
-                if self._loop is not None:
-                    self._loop.call_soon_threadsafe(self._run_jobs)
-                    return
+            try:
+                with self._gate:
+                    if self._loop is not None:
+                        self._loop.call_soon_threadsafe(self._run_jobs)
+                        return
+            except BaseException:  # Ctrl-C: the next call wakes the loop for this one too
+                self._waking = False
+                raise
             self._run_jobs()  # the loop has ended meanwhile: whoever waits is told here
 
     def _run_jobs(self) -> None:
@@ -259,6 +263,47 @@ class Client:
 
     async def _open_stream(self, topic_filter: str | None) -> MessageStream:
         return self._client.messages(topic_filter)
+
+
+class _Call(Generic[T]):
+    """Something that a thread has done on the loop.
+
+    Its coroutine is made there, where it is awaited: one that was made in a thread would be left
+    behind if Ctrl-C came before it was handed over.
+
+    Attributes:
+        result: its end, for the thread.
+    """
+
+    def __init__(
+        self, work: Callable[[], Coroutine[Any, Any, T]], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.result: Future[T] = Future()
+        self._work = work
+        self._loop = loop
+        self._task: asyncio.Task[T] | None = None
+
+    def start(self) -> None:
+        """Begin; called on the loop."""
+        self._task = self._loop.create_task(self._work())
+        self._task.add_done_callback(self._on_done)
+
+    def cancel(self) -> None:
+        """Do without its end; called by the thread."""
+        with suppress(RuntimeError):  # the loop is closed: it has ended
+            self._loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _on_done(self, task: "asyncio.Task[T]") -> None:
+        if task.cancelled():
+            self.result.set_exception(CancelledError())
+        elif (error := task.exception()) is not None:
+            self.result.set_exception(error)
+        else:
+            self.result.set_result(task.result())
 
 
 class SyncReceipt(Delivery):
@@ -345,7 +390,7 @@ class SyncMessageStream(Iterator[ReceivedMessage]):
                     taken.append(self._batch.popleft())
             self._stream.close(taken)
 
-        self._client._call(close())
+        self._client._call(close)
 
     def __enter__(self) -> Self:
         return self
@@ -355,7 +400,7 @@ class SyncMessageStream(Iterator[ReceivedMessage]):
 
     def _refill(self, timeout: float | None) -> None:
         try:
-            self._client._call(self._take(timeout))
+            self._client._call(partial(self._take, timeout))
         except StopAsyncIteration:
             raise StopIteration from None
         except UsageError:

@@ -5,12 +5,16 @@ the event loop.
 """
 
 import asyncio
+import gc
+import sys
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from mqttws import AsyncClient, Client
+from mqttws.client import sync
 from mqttws.client.options import ClientState
 from mqttws.client.sync import MAX_JOBS
 from mqttws.errors import ConnectionLost, ProtocolError, QueueFull, UsageError
@@ -303,3 +307,38 @@ async def test_a_message_that_comes_too_late_for_the_loop_ends_with_an_error(
         receipt = await asyncio.to_thread(client.publish_nowait, "t", b"x", qos=1)
         with pytest.raises(UsageError):
             await asyncio.to_thread(receipt.wait, 5)
+
+
+async def test_ctrl_c_as_a_call_is_handed_over_leaves_nothing_behind() -> None:
+    def interrupt_at(client: Client, moment: int) -> bool:
+        """Call with an interruption as the n-th function of ours begins; tell if there was one."""
+        seen = 0
+
+        def trace(frame: Any, event: str, argument: object) -> None:
+            nonlocal seen
+            if frame.f_code.co_filename == sync.__file__:
+                seen += 1
+                if seen == moment:
+                    raise KeyboardInterrupt
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            client.publish("t", b"x", qos=1)
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(before)
+        return False
+
+    def use() -> int:
+        moment = 0
+        with Client(f"ws://127.0.0.1:{server.port}/mqtt") as client:
+            while interrupt_at(client, moment := moment + 1):
+                gc.collect()  # a coroutine that nobody awaits is told here, and fails the test
+            client.publish("t", b"last", qos=1)
+        return moment
+
+    async with broker(websocket=True) as server:
+        assert await asyncio.to_thread(use) > 3
+        assert server.heard[-1].payload == b"last"
