@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from tests.notes import Section
+
 TESTS = Path(__file__).parent
 SOURCE = TESTS / "conformance.csv"
-NOTES = TESTS.parent / "spec_notes.md"
 PACKAGE = TESTS.parent / "mqttws"
 
-BEGIN = "<!-- conformance matrix: written by python -m tests.conformance -->"
-END = "<!-- end of the conformance matrix -->"
+SECTION = Section(
+    "<!-- conformance matrix: written by python -m tests.conformance -->",
+    "<!-- end of the conformance matrix -->",
+)
 OPEN = "OPEN"
 LIBRARY = "websockets"
 
@@ -114,36 +117,16 @@ def render(rules: list[Rule]) -> str:
         "not applicable" if not rule.applies else "open" if rule.is_open else "enforced and proven"
         for rule in rules
     )
-    lines = [
-        BEGIN,
-        "",
-        f"{len(rules)} rules: "
-        + ", ".join(f"{counts[kind]} {kind}" for kind in sorted(counts))
-        + ".",
-        "",
-        "| id | rule | binds | enforced in | proven by | remark |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    summary = ", ".join(f"{counts[kind]} {kind}" for kind in sorted(counts))
+    headings = ("id", "rule", "binds", "enforced in", "proven by", "remark")
+    rows = []
     for rule in rules:
         enforced = "<br>".join(f"`{each}`" for each in rule.enforced)
         tests = "<br>".join(f"`{each}`" for each in rule.tests)
         remark = rule.remark if rule.applies else f"not applicable: {rule.remark}"
-        cells = (rule.id, rule.rule, rule.party, enforced, tests, remark)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join([*lines, "", END])
-
-
-def rendered_in(notes: str) -> str:
-    """Return what stands between the markers of the notes, markers included."""
-    begin, end = notes.index(BEGIN), notes.index(END)
-    return notes[begin : end + len(END)]
-
-
-def main() -> None:
-    """Write the table into the notes."""
-    notes = NOTES.read_text(encoding="utf-8")
-    NOTES.write_text(notes.replace(rendered_in(notes), render(read())), encoding="utf-8")
+        rows.append((rule.id, rule.rule, rule.party, enforced, tests, remark))
+    return SECTION.render(headings, rows, before=(f"{len(rules)} rules: {summary}.", ""))
 
 
 if __name__ == "__main__":
-    main()
+    SECTION.write(render(read()))

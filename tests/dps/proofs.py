@@ -10,12 +10,13 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.conformance import NOTES
+from tests.notes import Section
 
 SOURCE = Path(__file__).with_name("proofs.csv")
 
-BEGIN = "<!-- DPS proofs: written by python -m tests.dps.proofs -->"
-END = "<!-- end of the DPS proofs -->"
+SECTION = Section(
+    "<!-- DPS proofs: written by python -m tests.dps.proofs -->", "<!-- end of the DPS proofs -->"
+)
 
 
 @dataclass(frozen=True)
@@ -46,32 +47,15 @@ def read() -> list[Proof]:
 
 def render(proofs: list[Proof]) -> str:
     """Return the table as Markdown, between its markers."""
-    lines = [
-        BEGIN,
-        "",
-        "| id | fact | service proven by | device proven by | remark |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    headings = ("id", "fact", "service proven by", "device proven by", "remark")
+    rows = []
     for proof in proofs:
         sides = (
             "<br>".join(f"`{test}`" for test in side) for side in (proof.service, proof.device)
         )
-        cells = (proof.id, proof.fact, *sides, proof.remark)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join([*lines, "", END])
-
-
-def rendered_in(notes: str) -> str:
-    """Return what stands between the markers of the notes, markers included."""
-    begin, end = notes.index(BEGIN), notes.index(END)
-    return notes[begin : end + len(END)]
-
-
-def main() -> None:
-    """Write the table into the notes."""
-    notes = NOTES.read_text(encoding="utf-8")
-    NOTES.write_text(notes.replace(rendered_in(notes), render(read())), encoding="utf-8")
+        rows.append((proof.id, proof.fact, *sides, proof.remark))
+    return SECTION.render(headings, rows)
 
 
 if __name__ == "__main__":
-    main()
+    SECTION.write(render(read()))

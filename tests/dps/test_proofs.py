@@ -9,6 +9,7 @@ from mqttws.dps import registration, service
 from tests import conformance
 from tests.dps import proofs
 from tests.dps.proofs import Proof
+from tests.notes import NOTES
 
 PROOFS = proofs.read()
 BY_ID = {proof.id: proof for proof in PROOFS}
@@ -55,5 +56,7 @@ def test_every_test_that_names_a_trap_is_in_its_row() -> None:
 
 
 def test_the_notes_show_the_rows_as_they_are() -> None:
-    notes = conformance.NOTES.read_text(encoding="utf-8")
-    assert proofs.rendered_in(notes) == proofs.render(PROOFS), "run: python -m tests.dps.proofs"
+    notes = NOTES.read_text(encoding="utf-8")
+    assert proofs.SECTION.found_in(notes) == proofs.render(PROOFS), (
+        "run: python -m tests.dps.proofs"
+    )
