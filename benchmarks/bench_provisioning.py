@@ -25,7 +25,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mqttws import AsyncClient, LocalDps, SymmetricKey, TlsConfig, provision, provision_async
+from mqttws import AsyncClient, AsyncLocalDps, SymmetricKey, TlsConfig, provision, provision_async
 from mqttws.dps.names import build_username
 from mqttws.dps.registration import Registration
 from mqttws.dps.topics import RESPONSE_FILTER, Message
@@ -112,7 +112,7 @@ async def serve(buffers: str, *, ports: bool) -> None:
         limit_tls_buffers()  # as mqttws serve does
     listening: dict[str, Any] = {"wss_port": 443, "mqtts_port": 8883} if ports else {}
     host = "localhost" if ports else "127.0.0.1"
-    async with LocalDps(host=host, retry_after=0, **listening) as dps:
+    async with AsyncLocalDps(host=host, retry_after=0, **listening) as dps:
         count = await heard()
         keys = [dps.enroll_device(f"device-{number}") for number in range(count)]
         place = {"host": dps.host, "port": dps.wss_port, "ca": str(dps.ca_file)}
@@ -324,7 +324,7 @@ def render(found: dict[str, Any]) -> str:
     lines += [
         "",
         f"{HELD} devices that register and stay connected to one process. *As it is*: asyncio's",
-        "TLS keeps a buffer of 256 KiB for each connection, as in a program that uses `LocalDps`;",
+        "TLS keeps a buffer of 256 KiB per connection, as in a program that uses `AsyncLocalDps`;",
         "*smaller*: 16 KiB, as in `mqttws serve` (`net.stream.limit_tls_buffers`).",
         "",
         "| TLS buffer | service, resident KiB each | service, CPU ms each | all done in s |",

@@ -25,12 +25,10 @@ if TYPE_CHECKING:
     from .doctor.report import Report
     from .dps.credentials import SymmetricKey
     from .errors import (
-        CertificateFacts,
         CertificateRejected,
         ConnectFailed,
         ConnectionLost,
         ConnectRefused,
-        Hop,
         HopTimedOut,
         KeepAliveExpired,
         MalformedAnswer,
@@ -55,12 +53,15 @@ if TYPE_CHECKING:
         UpgradeRefused,
         UsageError,
     )
-    from .local.dps import LocalDps
-    from .local.hub import LocalHub
+    from .hops import CertificateFacts, Hop
+    from .local.dps import AsyncLocalDps
+    from .local.hub import AsyncLocalHub
+    from .local.running import LocalDps
     from .net.hops import Step
     from .net.proxy import Challenge, Login, ProxyConfig
     from .net.tls import TlsConfig
     from .provisioning.assignment import Assignment
+    from .provisioning.fleet import FleetResult, provision_fleet, provision_fleet_async
     from .provisioning.provision import ProvisioningSteps, provision, provision_async
     from .provisioning.x509 import PreparedCertificate, Tpm, X509Certificate
     from .wire import Will
@@ -82,7 +83,6 @@ _HOMES = {
         "ProxyRefused",
         "TlsFailed",
         "CertificateRejected",
-        "CertificateFacts",
         "UpgradeRefused",
         "SubprotocolRefused",
         "ConnectRefused",
@@ -96,11 +96,12 @@ _HOMES = {
         "RegistrationRejected",
         "RegistrationFailed",
         "MalformedAnswer",
-        "Hop",
     ),
+    "hops": ("Hop", "CertificateFacts"),
     "doctor.examination": ("diagnose", "diagnose_async"),
     "doctor.report": ("Report",),
-    "local.dps": ("LocalDps",),
+    "local.dps": ("AsyncLocalDps",),
+    "local.running": ("LocalDps",),
     "client.backoff": ("Backoff",),
     "client.client": ("AsyncClient",),
     "net.hops": ("Step",),
@@ -111,7 +112,8 @@ _HOMES = {
     "client.sqlite": ("SqliteStore",),
     "client.sync": ("Client",),
     "client.store": ("MemoryStore",),
-    "local.hub": ("LocalHub",),
+    "local.hub": ("AsyncLocalHub",),
+    "provisioning.fleet": ("provision_fleet", "provision_fleet_async", "FleetResult"),
     "provisioning.assignment": ("Assignment",),
     "net.proxy": ("ProxyConfig", "Login", "Challenge"),
     "net.tls": ("TlsConfig",),
@@ -128,6 +130,9 @@ __all__ = [
     "provision",
     "provision_async",
     "ProvisioningSteps",
+    "provision_fleet",
+    "provision_fleet_async",
+    "FleetResult",
     "SymmetricKey",
     "X509Certificate",
     "PreparedCertificate",
@@ -150,7 +155,8 @@ __all__ = [
     "Step",
     "Hop",
     "LocalDps",
-    "LocalHub",
+    "AsyncLocalDps",
+    "AsyncLocalHub",
     "diagnose",
     "diagnose_async",
     "Report",

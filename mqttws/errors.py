@@ -1,4 +1,4 @@
-"""Every exception of mqttws, in one tree, and the hops that their ``.hop`` can name.
+"""Every exception of mqttws, in one tree.
 
 MqttwsError                         .hint: what to do next
 ├── ProtocolError                   the peer broke the rules; the connection is over   .rule
@@ -32,64 +32,9 @@ The class says whose fault it is; the attributes carry the facts; the sentence s
 and what was allowed. No message ever holds a key, a password or a token.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
-from enum import Enum
 from typing import ClassVar
 
-SHOWN_LENGTH = 100
-"""How many characters of a value from elsewhere an error or a log line shows."""
-
-
-def shown(value: object) -> str:
-    """Return a value from elsewhere for an error or a log: one line, quoted, ASCII, shortened."""
-    try:
-        text = ascii(value)
-    except Exception:  # a number of thousands of digits, or an object that cannot be shown
-        text = f"a {type(value).__name__} that cannot be shown"
-    return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}..."
-
-
-def one_line(text: str) -> str:
-    """Return text from elsewhere so that it can stand in one line of a log or an error.
-
-    Control characters are written out: a peer must not forge lines, nor colour a terminal.
-    """
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-class Hop(Enum):
-    """One leg of the way to an assignment, in the order in which the legs are walked."""
-
-    PROXY_NAME = "proxy-name"
-    """The proxy's name becomes addresses."""
-    PROXY_TCP = "proxy-tcp"
-    """One of the proxy's addresses accepts a connection."""
-    PROXY_TLS = "proxy-tls"
-    """The proxy proves who it is, and the bytes to it are encrypted."""
-    NAME = "name"
-    """The host's name becomes addresses; left out where a proxy does that."""
-    TCP = "tcp"
-    """One of the addresses accepts a connection; a proxy does that in its own leg."""
-    PROXY = "proxy"
-    """The proxy lets us through to the host (CONNECT, RFC 9110 section 9.3.6; or SOCKS)."""
-    TLS = "tls"
-    """The server proves who it is, and the bytes are encrypted."""
-    UPGRADE = "upgrade"
-    """HTTP turns into a WebSocket with subprotocol ``mqtt`` (RFC 6455 section 4)."""
-    CONNECT = "connect"
-    """CONNECT is answered by CONNACK (MQTT 3.1.1 section 3.1)."""
-    SUBSCRIBE = "subscribe"
-    """SUBSCRIBE is answered by SUBACK (MQTT 3.1.1 section 3.8)."""
-    REGISTER = "register"
-    """DPS answers the registration request."""
-    POLL = "poll"
-    """DPS answers a question about the operation's status."""
-
-    @property
-    def exit_code(self) -> int:
-        """What a program ends with when this leg failed: 10 for the first one, and so on."""
-        return 10 + list(Hop).index(self)
+from .hops import CertificateFacts, Hop
 
 
 class MqttwsError(Exception):
@@ -246,35 +191,6 @@ class ProxyRefused(ConnectFailed):
 
 class TlsFailed(ConnectFailed):
     """No TLS session came about."""
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateFacts:
-    """What stands in a certificate; nobody has vouched for it.
-
-    Attributes:
-        subject: whom it names, such as ``CN=example.com``.
-        issuer: who signed it.
-        names: the host names and addresses it is for.
-        not_before: the moment from which it is good.
-        not_after: the moment until which it is good.
-        sha256: the fingerprint, hexadecimal.
-        self_signed: whether it names itself as its issuer.
-    """
-
-    subject: str
-    issuer: str
-    names: tuple[str, ...]
-    not_before: datetime
-    not_after: datetime
-    sha256: str
-    self_signed: bool
-
-    def __str__(self) -> str:
-        return (
-            f"subject {self.subject}; issuer {self.issuer};"
-            f" valid {self.not_before:%Y-%m-%d} to {self.not_after:%Y-%m-%d}"
-        )
 
 
 class CertificateRejected(TlsFailed):

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from .local.running import RunningDps
+    from .local.running import LocalDps
 
 
 @pytest.fixture(scope="session")
 def local_dps_options() -> dict[str, Any]:
-    """Arguments of ``LocalDps`` for the fixture ``local_dps``; to be overridden."""
+    """Arguments of ``AsyncLocalDps`` for the fixture ``local_dps``; to be overridden."""
     return {}
 
 
@@ -26,9 +26,9 @@ def _local_dps_state(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def local_dps(local_dps_options: dict[str, Any], _local_dps_state: str) -> "Iterator[RunningDps]":
+def local_dps(local_dps_options: dict[str, Any], _local_dps_state: str) -> "Iterator[LocalDps]":
     """A running local DPS, with nobody enrolled: a fresh one for each test."""
-    from .local.running import RunningDps
+    from .local.running import LocalDps
 
-    with RunningDps(**{"state": _local_dps_state, **local_dps_options}) as dps:
+    with LocalDps(**{"state": _local_dps_state, **local_dps_options}) as dps:
         yield dps

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mqttws import LocalDps
+from mqttws import AsyncLocalDps
 
 TEST_TIMEOUT = 60.0
 """Seconds within which a coroutine test must have ended."""
@@ -94,9 +94,9 @@ def dps_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def local_dps(dps_state: Path) -> LocalDps:
+def local_dps(dps_state: Path) -> AsyncLocalDps:
     """A local DPS that has not been started: ``async with local_dps: ...``; it never lets wait."""
-    return LocalDps(state=dps_state, retry_after=0)
+    return AsyncLocalDps(state=dps_state, retry_after=0)
 
 
 @pytest.fixture(scope="session")

@@ -22,10 +22,12 @@ from ..client.trace import describe
 from ..dps.credentials import SymmetricKey
 from ..dps.json_text import parse_json
 from ..dps.registration import Assignment
-from ..errors import Hop, MqttwsError, UsageError, one_line
+from ..errors import MqttwsError, UsageError
+from ..hops import Hop
 from ..net.hops import Step
 from ..net.proxy import has_login
 from ..provisioning.x509 import X509Certificate
+from ..text import one_line
 from ..wire import Packet
 from . import INTERRUPTED
 

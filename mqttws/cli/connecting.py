@@ -15,7 +15,8 @@ import click
 
 import mqttws
 
-from ..errors import ConnectFailed, Hop, MqttwsError, SubscribeRefused, UsageError
+from ..errors import ConnectFailed, MqttwsError, SubscribeRefused, UsageError
+from ..hops import Hop
 from ..net.proxy import ENVIRONMENT, has_login
 from .common import Command, Progress, ca_option, print_error, print_line, proxy_option, read_file
 

@@ -95,8 +95,8 @@ async def _demonstrate(progress: Progress, *, verbose: bool) -> _Done:
     began = time.monotonic()
     # One poll is answered 202, so that a wait and a second poll are seen.
     async with (
-        mqttws.LocalDps(mqtts_port=None, retry_after=1, assigning_polls=1) as dps,
-        mqttws.LocalHub(dps) as hub,
+        mqttws.AsyncLocalDps(mqtts_port=None, retry_after=1, assigning_polls=1) as dps,
+        mqttws.AsyncLocalHub(dps) as hub,
     ):
         credential = mqttws.SymmetricKey(DEVICE, dps.enroll_device(DEVICE))
         if verbose:
@@ -124,7 +124,7 @@ async def _demonstrate(progress: Progress, *, verbose: bool) -> _Done:
             return _Done(assignment, *await _exchange(client, hub))
 
 
-async def _exchange(client: mqttws.AsyncClient, hub: mqttws.LocalHub) -> tuple[str, str]:
+async def _exchange(client: mqttws.AsyncClient, hub: mqttws.AsyncLocalHub) -> tuple[str, str]:
     """Send the hub telemetry, and receive a message from it; return both."""
     await client.subscribe(devicebound_filter(DEVICE), qos=1)
     properties = {"$.ct": "application/json", "$.ce": "utf-8"}

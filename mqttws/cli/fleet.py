@@ -20,9 +20,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import mqttws
 
 from ..dps.json_text import build_json, parse_json
-from ..errors import UsageError, one_line
+from ..errors import UsageError
 from ..provisioning.credentials import Credential
-from ..provisioning.fleet import FleetResult, provision_fleet
+from ..provisioning.fleet import FleetResult, provision_fleet_async
+from ..text import one_line
 from .common import (
     FAILED,
     Command,
@@ -153,7 +154,7 @@ def provision_fleet_command(
     options |= {"port": port, "transport": transport, "tls": mqttws.TlsConfig(ca=ca)}
     with _Results(results, len(credentials)) as told:
         asyncio.run(
-            provision_fleet(
+            provision_fleet_async(
                 id_scope,
                 credentials,
                 told.add,

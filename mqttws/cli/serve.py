@@ -1,6 +1,6 @@
 """``mqttws serve``: the local DPS as a program.
 
-Knows the options, the example device and the signals. The service is ``mqttws.LocalDps``.
+Knows the options, the example device and the signals. The service is ``mqttws.AsyncLocalDps``.
 """
 
 import asyncio
@@ -237,7 +237,7 @@ def serve(
     folder = Path(state).absolute()
     key_file = None if enrollments is not None else folder / f"{EXAMPLE}.key"
     key = None if key_file is None else _example_key(key_file)
-    dps = mqttws.LocalDps(
+    dps = mqttws.AsyncLocalDps(
         host=host,
         wss_port=wss_port,
         mqtts_port=mqtts_port,
@@ -269,7 +269,7 @@ def serve(
 
 
 async def _serve(
-    dps: mqttws.LocalDps, key_file: Path | None, admin: "_Admin | None", *, as_json: bool
+    dps: mqttws.AsyncLocalDps, key_file: Path | None, admin: "_Admin | None", *, as_json: bool
 ) -> None:
     """Serve until a signal comes."""
     loop = asyncio.get_running_loop()
@@ -309,7 +309,7 @@ class _Admin:
             if not self._token:
                 raise UsageError(f"the admin token file {token_file}: it is empty")
 
-    def api(self, dps: mqttws.LocalDps) -> "AdminApi":
+    def api(self, dps: mqttws.AsyncLocalDps) -> "AdminApi":
         """Return the API, which has not been started."""
         from ..local.admin import AdminApi  # needs the extra
 
@@ -320,7 +320,7 @@ class _Admin:
 class _Place:
     """Where a started service is, for a human and for a script."""
 
-    dps: mqttws.LocalDps
+    dps: mqttws.AsyncLocalDps
     key_file: Path | None
     admin_url: str | None
 

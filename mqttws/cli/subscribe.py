@@ -13,7 +13,8 @@ import click
 
 import mqttws
 
-from ..errors import MqttwsError, RequestTimedOut, UsageError, one_line
+from ..errors import MqttwsError, RequestTimedOut, UsageError
+from ..text import one_line
 from ..wire import Subscribe, Subscription
 from .common import (
     debug_option,

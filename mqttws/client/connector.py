@@ -12,11 +12,11 @@ from ..errors import (
     CertificateRejected,
     ConnectFailed,
     ConnectRefused,
-    Hop,
     MqttwsError,
     StoreFailed,
     UsageError,
 )
+from ..hops import Hop
 from ..net.dial import dial_first
 from ..net.hops import Walk
 from ..net.stream import Stream

@@ -12,13 +12,13 @@ from typing import Any
 from ..errors import (
     ConnectFailed,
     ConnectionLost,
-    Hop,
     MqttwsError,
     QueueFull,
     RequestTimedOut,
     StoreFailed,
     UsageError,
 )
+from ..hops import Hop
 from ..net.hops import Walk
 from ..protocol import ClientProtocol, MessageReceived, Session, State
 from ..wire import REFUSED, Connect, Subscription

@@ -13,11 +13,11 @@ from ..errors import (
     ConnectFailed,
     ConnectionLost,
     ConnectRefused,
-    Hop,
     MqttwsError,
     ProtocolError,
     StoreFailed,
 )
+from ..hops import Hop
 from ..net.stream import Stream
 from ..protocol import (
     ClientProtocol,

@@ -10,7 +10,6 @@ from email.utils import parsedate_to_datetime
 from ..errors import (
     CertificateRejected,
     ConnectRefused,
-    Hop,
     HopTimedOut,
     MqttwsError,
     ProxyRefused,
@@ -21,6 +20,7 @@ from ..errors import (
     Unreachable,
     UpgradeRefused,
 )
+from ..hops import Hop
 from ..net.certificate import parse_certificate
 from ..net.hops import Step
 from .report import WITHOUT_PROXY, Alternative, Party

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypedDict, Unpack
 
 from ..client.client import AsyncClient
-from ..errors import ConnectRefused, Hop, MqttwsError, UsageError
+from ..errors import ConnectRefused, MqttwsError, UsageError
+from ..hops import Hop
 from ..net.dial import Target, dial, make_target
 from ..net.hops import OnStep, Step, Walk
 from ..net.proxy import ENVIRONMENT, ProxyChoice, choose_proxy, describe_environment

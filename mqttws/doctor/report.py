@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from ..errors import Hop, MqttwsError
+from ..errors import MqttwsError
+from ..hops import Hop
 from ..net.hops import Step
 
 UNKNOWN_HOP_EXIT_CODE = 1

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from ..errors import shown
+from ..text import shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ from functools import cached_property
 from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from ..errors import UsageError, shown
-from .json_text import parse_json, short_line
+from ..errors import UsageError
+from ..text import short_line, shown
+from .json_text import parse_json
 from .names import registration_id_fault
 from .sas import decode_key
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-from ..errors import UsageError, shown
+from ..errors import UsageError
+from ..text import shown
 
 Kind = Literal[
     "answer",

@@ -1,12 +1,10 @@
-"""JSON as DPS speaks it, and foreign text made fit for one line.
+"""JSON as DPS speaks it.
 
 Knows how values lie in bytes. Does not know what any body means.
 """
 
 import json
 from typing import Any, NoReturn
-
-from ..errors import SHOWN_LENGTH, one_line
 
 
 def build_json(value: object) -> bytes:
@@ -41,9 +39,3 @@ def parse_json(data: bytes | str) -> Any:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
-
-
-def short_line(text: str) -> str:
-    """Return a foreign sentence, unquoted: one line, blanks joined, shortened."""
-    line = one_line(" ".join(text.split()))
-    return line if len(line) <= SHOWN_LENGTH else f"{line[:SHOWN_LENGTH]}..."

@@ -22,9 +22,9 @@ from ..errors import (
     RegistrationRejected,
     RequestTimedOut,
     UsageError,
-    shown,
 )
-from .json_text import build_json, parse_json, short_line
+from ..text import short_line, shown
+from .json_text import build_json, parse_json
 from .names import check_registration_id
 from .topics import Message, Response, parse_response_topic, poll_topic, register_topic
 

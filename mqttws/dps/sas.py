@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
-from ..errors import UsageError, shown
+from ..errors import UsageError
+from ..text import shown
 
 MIN_KEY_SIZE = 16
 MAX_KEY_SIZE = 64

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ..errors import UsageError, shown
+from ..errors import UsageError
+from ..text import shown
 from .certificates import Chain, chain_fault
 from .enrollments import (
     EnrollmentGroup,

@@ -2,7 +2,7 @@
 
 Knows HTTP, through aiohttp: it serves in an event loop that is there already, takes no signal
 handlers of its own, and is kept by the team that keeps asyncio's HTTP alive. The extra ``admin``
-installs it. What a request means is ``LocalDps``'s and the records' matter.
+installs it. What a request means is ``AsyncLocalDps``'s and the records' matter.
 
 On a loopback address everybody on this machine may ask; the Host header must be a loopback name
 then, so that no web page can. Any other address demands a token. Nothing here is encrypted: do not
@@ -31,8 +31,9 @@ from ..dps.enrollments import (
 from ..dps.faults import parse_fault
 from ..dps.json_text import build_json, parse_json
 from ..dps.service import assigned_state, error_body, new_etag, timestamp
-from ..errors import UsageError, shown
-from .dps import LocalDps
+from ..errors import UsageError
+from ..text import shown
+from .dps import AsyncLocalDps
 
 try:
     from aiohttp import web
@@ -65,7 +66,7 @@ class _Refused(Exception):
 class AdminApi:
     """Serves the admin API of a local DPS, in the same event loop.
 
-    >>> async with LocalDps() as dps, AdminApi(dps) as admin:
+    >>> async with AsyncLocalDps() as dps, AdminApi(dps) as admin:
     ...     print(admin.url)
 
     Args:
@@ -79,7 +80,12 @@ class AdminApi:
     """
 
     def __init__(
-        self, dps: LocalDps, *, host: str = "127.0.0.1", port: int = 0, token: str | None = None
+        self,
+        dps: AsyncLocalDps,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        token: str | None = None,
     ) -> None:
         self._local = _is_loopback(host)
         if not self._local and not token:

@@ -1,4 +1,4 @@
-"""LocalDps: the Device Provisioning Service as a program on this machine.
+"""AsyncLocalDps: the Device Provisioning Service as a program on this machine.
 
 Joins the pure service (``dps.service``) to TLS, WebSocket and MQTT. Two listeners, WSS and MQTT
 over TLS, feed one service object; nothing behind a listener knows which it was. There is no plain
@@ -35,7 +35,8 @@ from ..dps.enrollments import (
 from ..dps.faults import Fault, Faults, parse_fault
 from ..dps.service import AllocationRequested, Answer, Device, Refusal, Service
 from ..dps.topics import Message, Poll, parse_request_topic
-from ..errors import ConnectionLost, Hop, MqttwsError, ProtocolError, UsageError
+from ..errors import ConnectionLost, MqttwsError, ProtocolError, UsageError
+from ..hops import Hop
 from ..net.failures import reason_of, translate
 from ..net.stream import ByteStream, Stream
 from ..net.websocket import WebSocketStream, accept_websocket
@@ -80,10 +81,10 @@ MakeLink = Callable[[Stream, str, Chain], "DeviceLink"]
 """Takes a connection, its name in the log, and the certificates shown, from where MQTT begins."""
 
 
-class LocalDps:
+class AsyncLocalDps:
     """A local DPS with real TLS and real credential checks.
 
-    >>> async with mqttws.LocalDps() as dps:
+    >>> async with mqttws.AsyncLocalDps() as dps:
     ...     key = dps.enroll_device("my-device")
     ...     assignment = await mqttws.provision_async(
     ...         dps.id_scope,
@@ -440,7 +441,7 @@ class DeviceLink:
     It is the stream's receiver.
     """
 
-    def __init__(self, dps: LocalDps, stream: Stream, label: str, chain: Chain) -> None:
+    def __init__(self, dps: AsyncLocalDps, stream: Stream, label: str, chain: Chain) -> None:
         self._dps = dps
         self._stream = stream
         self._label = label

@@ -1,4 +1,4 @@
-"""LocalHub: a small stand-in for the IoT hub that a device is assigned to.
+"""AsyncLocalHub: a small stand-in for the IoT hub that a device is assigned to.
 
 It checks what a real hub checks of a device that comes from DPS: host, ClientId, user name, token
 or certificate, topics. It takes telemetry and sends messages to devices. Twins, methods, kept
@@ -17,7 +17,7 @@ from ..dps.certificates import Chain, chain_fault
 from ..dps.enrollments import EnrollmentGroup, IndividualEnrollment, RegistrationRecord
 from ..dps.sas import derive_device_key, hub_token_fault
 from ..dps.topics import Message
-from ..errors import ProtocolError, UsageError, shown
+from ..errors import ProtocolError, UsageError
 from ..hub.topics import (
     DESIRED_FILTER,
     METHODS_FILTER,
@@ -29,8 +29,9 @@ from ..hub.topics import (
 )
 from ..net.stream import Stream
 from ..protocol import State
+from ..text import shown
 from ..wire import REFUSED
-from .dps import DeviceLink, LocalDps
+from .dps import AsyncLocalDps, DeviceLink
 from .listeners import close_listeners
 
 NOT_AUTHORIZED = 5
@@ -54,12 +55,12 @@ class Telemetry:
     properties: Mapping[str, str | None] = field(default_factory=dict)
 
 
-class LocalHub:
+class AsyncLocalHub:
     """A stand-in for the hubs that a local DPS assigns devices to.
 
     It listens besides the DPS, with its certificate, and knows the devices that it has assigned.
 
-    >>> async with LocalDps() as dps, LocalHub(dps) as hub:
+    >>> async with AsyncLocalDps() as dps, AsyncLocalHub(dps) as hub:
     ...     telemetry = await hub.next_telemetry()
     ...     hub.send("my-device", b"hello", {"reason": "greeting"})
 
@@ -70,7 +71,7 @@ class LocalHub:
     """
 
     def __init__(
-        self, dps: LocalDps, *, wss_port: int | None = 0, mqtts_port: int | None = None
+        self, dps: AsyncLocalDps, *, wss_port: int | None = 0, mqtts_port: int | None = None
     ) -> None:
         self.wss_port = wss_port
         self.mqtts_port = mqtts_port
@@ -220,7 +221,7 @@ class _HubLink(DeviceLink):
     """One device's connection to the hub."""
 
     def __init__(
-        self, hub: LocalHub, dps: LocalDps, stream: Stream, label: str, chain: Chain
+        self, hub: AsyncLocalHub, dps: AsyncLocalDps, stream: Stream, label: str, chain: Chain
     ) -> None:
         super().__init__(dps, stream, label, chain)
         self._hub = hub

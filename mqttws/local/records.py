@@ -51,7 +51,7 @@ class SqliteRecords(MemoryRecords):
     """Records that outlive the process, in one file; it holds keys, and is made with mode 0600.
 
     >>> with SqliteRecords("dps.sqlite") as records:
-    ...     dps = LocalDps(records=records)
+    ...     dps = AsyncLocalDps(records=records)
 
     Args:
         path: of the file, made if need be; ``:memory:`` for none.

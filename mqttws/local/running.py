@@ -1,4 +1,4 @@
-"""RunningDps: a local DPS in a thread of its own, for programs and tests that are not async.
+"""LocalDps: a local DPS in a thread of its own, for programs and tests that are not async.
 
 Whatever is asked of it is done in the service's own event loop; every wait is bounded.
 """
@@ -14,7 +14,7 @@ from typing import Any, Self, TypedDict, TypeVar
 from ..dps.enrollments import RegistrationRecord
 from ..errors import UsageError
 from ..net.tls import TlsConfig
-from .dps import LocalDps
+from .dps import AsyncLocalDps
 
 TIMEOUT = 30.0
 """Seconds within which the service must have done what it is asked; a busy machine keeps it."""
@@ -30,19 +30,19 @@ class ProvisionOptions(TypedDict):
     tls: TlsConfig
 
 
-class RunningDps:
+class LocalDps:
     """A local DPS that runs in a thread until it is stopped.
 
-    >>> with RunningDps() as dps:
+    >>> with LocalDps() as dps:
     ...     key = dps.enroll_device("my-device")
     ...     provision(dps.id_scope, SymmetricKey("my-device", key), **dps.options)
 
     Args:
-        **options: of ``LocalDps``; a device is told to ask again at once if they do not say.
+        **options: of ``AsyncLocalDps``; a device is told to ask again at once if they do not say.
     """
 
     def __init__(self, **options: Any) -> None:
-        self._dps = LocalDps(**{"retry_after": 0, **options})
+        self._dps = AsyncLocalDps(**{"retry_after": 0, **options})
         self._loop: asyncio.AbstractEventLoop  # made with the start, closed with the end
         self._thread = threading.Thread(target=self._run, name="mqttws-dps", daemon=True)
 
@@ -59,7 +59,7 @@ class RunningDps:
         """Listen.
 
         Raises:
-            UsageError: as for ``LocalDps.start``.
+            UsageError: as for ``AsyncLocalDps.start``.
         """
         self._loop = asyncio.new_event_loop()
         self._thread.start()
@@ -92,7 +92,7 @@ class RunningDps:
         self.stop()
 
     def __repr__(self) -> str:
-        return f"<RunningDps {self.host} wss {self.wss_port} mqtts {self.mqtts_port}>"
+        return f"<LocalDps {self.host} wss {self.wss_port} mqtts {self.mqtts_port}>"
 
     # Where it is
 
@@ -130,7 +130,7 @@ class RunningDps:
     # What it is told
 
     def enroll(self, record: Mapping[str, Any], *, replace: bool = False) -> None:
-        """Let a device or a group register; see ``LocalDps.enroll``."""
+        """Let a device or a group register; see ``AsyncLocalDps.enroll``."""
         self._call(lambda: self._dps.enroll(record, replace=replace))
 
     def enroll_device(self, registration_id: str) -> str:
@@ -138,7 +138,7 @@ class RunningDps:
         return self._call(lambda: self._dps.enroll_device(registration_id))
 
     def fault(self, kind: str, device: str | None = None, **members: Any) -> int:
-        """Let something go wrong; see ``LocalDps.fault``."""
+        """Let something go wrong; see ``AsyncLocalDps.fault``."""
         return self._call(lambda: self._dps.fault(kind, device, **members))
 
     def cancel_faults(self) -> None:

@@ -12,7 +12,9 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ..errors import CertificateFacts, CertificateRejected, Hop, MqttwsError, one_line
+from ..errors import CertificateRejected, MqttwsError
+from ..hops import CertificateFacts, Hop
+from ..text import one_line
 from .failures import translate
 from .stream import ByteStream
 from .tls import public_organisations

@@ -17,13 +17,13 @@ from urllib.parse import SplitResult, urlsplit
 
 from ..errors import (
     ConnectFailed,
-    Hop,
     NameNotResolved,
     ProxyRefused,
     Unreachable,
     UpgradeRefused,
     UsageError,
 )
+from ..hops import Hop
 from .certificate import (
     LOOK_TIMEOUT,
     describe_session,

@@ -15,7 +15,6 @@ from ..errors import (
     ConnectFailed,
     ConnectionLost,
     ConnectRefused,
-    Hop,
     HopTimedOut,
     MqttwsError,
     NameNotResolved,
@@ -26,6 +25,7 @@ from ..errors import (
     Unreachable,
     UpgradeRefused,
 )
+from ..hops import Hop
 
 
 @contextmanager

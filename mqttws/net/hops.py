@@ -12,14 +12,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import (
-    ConnectFailed,
-    Hop,
-    HopTimedOut,
-    MqttwsError,
-    RequestTimedOut,
-    UsageError,
-)
+from ..errors import ConnectFailed, HopTimedOut, MqttwsError, RequestTimedOut, UsageError
+from ..hops import Hop
 from .failures import explain_cut, translated
 
 logger = logging.getLogger("mqttws.hops")

@@ -27,8 +27,8 @@ from ..errors import (
     ProtocolError,
     SubprotocolRefused,
     UpgradeRefused,
-    one_line,
 )
+from ..text import one_line
 from .stream import CLOSE_TIMEOUT, ByteStream, Receiver
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ bytes, reads the clock, calls ``tick`` at ``deadline``, and hands the events out
 
 from typing import ClassVar
 
-from ..errors import Hop, HopTimedOut, KeepAliveExpired, UnexpectedPacket, UsageError
+from ..errors import HopTimedOut, KeepAliveExpired, UnexpectedPacket, UsageError
+from ..hops import Hop
 from ..wire import (
     DEFAULT_MAX_PACKET_SIZE,
     ConnAck,

@@ -7,7 +7,6 @@ Does not know other clients, retained messages or stored sessions: who wants tho
 from typing import ClassVar
 
 from ..errors import (
-    Hop,
     HopTimedOut,
     KeepAliveExpired,
     MqttwsError,
@@ -15,6 +14,7 @@ from ..errors import (
     UnexpectedPacket,
     UsageError,
 )
+from ..hops import Hop
 from ..wire import (
     DEFAULT_MAX_PACKET_SIZE,
     REFUSED,

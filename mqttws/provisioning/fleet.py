@@ -1,7 +1,7 @@
-"""provision_fleet(): many devices registered from one process, and not faster than DPS allows.
+"""provision_fleet() and its asyncio twin: many devices registered from one process.
 
-Knows how many may be on their way at once, and that a 429 for one is meant for all. Each device is
-``provision_async``'s matter.
+Knows how many may register at once, not faster than DPS allows, and that a 429 for one is meant for
+all. Each device is ``provision_async``'s matter.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from ..errors import MqttwsError, UsageError
 from ..net.hops import Step
 from .assignment import Assignment
 from .credentials import Credential
-from .provision import provision_async
+from .provision import provision_async, run_to_the_end
 
 TOO_MANY_REQUESTS = 429
 
@@ -38,7 +38,26 @@ class FleetResult:
     error: MqttwsError | None = field(default=None, repr=False)
 
 
-async def provision_fleet(
+def provision_fleet(
+    id_scope: str,
+    credentials: Iterable[Credential],
+    on_result: Callable[[FleetResult], None],
+    **options: Any,
+) -> None:
+    """Register many devices; a device that fails does not stop the others.
+
+    For synchronous programs; arguments and errors are those of ``provision_fleet_async``.
+
+    Raises:
+        UsageError: called inside a running event loop.
+    """
+    run_to_the_end(
+        "provision_fleet",
+        lambda: provision_fleet_async(id_scope, credentials, on_result, **options),
+    )
+
+
+async def provision_fleet_async(
     id_scope: str,
     credentials: Iterable[Credential],
     on_result: Callable[[FleetResult], None],

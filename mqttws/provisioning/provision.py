@@ -10,10 +10,10 @@ import random
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import replace
 from types import TracebackType
-from typing import Literal, Self, TypedDict, Unpack
+from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack
 
 from ..client.client import AsyncClient, ReceivedMessage
 from ..client.trace import OnPacket
@@ -25,12 +25,12 @@ from ..errors import (
     ConnectFailed,
     ConnectionLost,
     ConnectRefused,
-    Hop,
     MqttwsError,
     SubprotocolRefused,
     UpgradeRefused,
     UsageError,
 )
+from ..hops import Hop
 from ..net.dial import make_target
 from ..net.failures import is_cut_off
 from ..net.hops import REQUESTS, OnStep, Step, Walk
@@ -42,6 +42,8 @@ from .cache import AssignmentFile
 from .credentials import Credential, TlsCredential
 
 logger = logging.getLogger("mqttws.provisioning")
+
+_T = TypeVar("_T")
 
 GLOBAL_HOST = "global.azure-devices-provisioning.net"
 """The endpoint of every DPS instance (iot-dps-mqtt-support.md)."""
@@ -115,20 +117,23 @@ def provision(
     Raises:
         UsageError: called inside a running event loop.
     """
-    if _loop_is_running():
-        raise UsageError(
-            "provision() would block the event loop that is running here",
-            hint="use `await mqttws.provision_async(...)` instead",
-        )
-    return asyncio.run(provision_async(id_scope, credential, **options))
+    return run_to_the_end("provision", lambda: provision_async(id_scope, credential, **options))
 
 
-def _loop_is_running() -> bool:
+def run_to_the_end(name: str, make: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+    """Run what ``make`` returns in an event loop of its own: the synchronous twin of a function.
+
+    Raises:
+        UsageError: called inside a running event loop.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return False
-    return True
+        return asyncio.run(make())
+    raise UsageError(
+        f"{name}() would block the event loop that is running here",
+        hint=f"use `await mqttws.{name}_async(...)` instead",
+    )
 
 
 async def provision_async(

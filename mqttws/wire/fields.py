@@ -5,7 +5,8 @@ Knows how one field lies in bytes (MQTT 3.1.1 sections 1.5 and 2.2.3). Does not 
 
 from typing import Final
 
-from ..errors import MalformedPacket, UsageError, shown
+from ..errors import MalformedPacket, UsageError
+from ..text import shown
 from .given import Given
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, fields
 from struct import Struct
 from typing import Any, Final, Self
 
-from ..errors import MalformedPacket, UsageError, shown
+from ..errors import MalformedPacket, UsageError
+from ..text import shown
 from .fields import (
     COMPILED,
     MAX_REMAINING_LENGTH,

@@ -3,7 +3,7 @@
 Knows MQTT 3.1.1 section 4.7. Does not know packets, sessions or who subscribed to what.
 """
 
-from ..errors import shown
+from ..text import shown
 from .fields import MAX_FIELD_SIZE, Fault
 from .given import Given
 

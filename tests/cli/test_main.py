@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mqttws import __version__
-from mqttws.errors import one_line
+from mqttws.text import one_line
 
 from .shell import (
     DEADLINE,

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from mqttws import Hop, LocalDps, Report, SymmetricKey, TlsConfig, diagnose_async
+from mqttws import AsyncLocalDps, Hop, Report, SymmetricKey, TlsConfig, diagnose_async
 from mqttws.doctor.report import Party
 from mqttws.local import certificates
 from mqttws.local.certificates import make_ca, make_server_certificate, prepare_certificates
@@ -37,8 +37,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def dps(files: Path) -> LocalDps:
-    return LocalDps(state=files, retry_after=0)
+def dps(files: Path) -> AsyncLocalDps:
+    return AsyncLocalDps(state=files, retry_after=0)
 
 
 async def examine(port: int | None, files: Path, **options: object) -> Report:
@@ -62,7 +62,7 @@ def found(report: Report, hop: Hop, party: Party, *words: str) -> None:
     assert report.advice
 
 
-async def test_a_way_that_is_open(dps: LocalDps, files: Path) -> None:
+async def test_a_way_that_is_open(dps: AsyncLocalDps, files: Path) -> None:
     async with dps:
         key = dps.enroll_device("my-device")
         nameless = await examine(dps.wss_port, files)
@@ -86,7 +86,9 @@ async def test_a_way_that_is_open(dps: LocalDps, files: Path) -> None:
         assert key not in json.dumps(report.to_json())
 
 
-async def test_behind_a_proxy_a_closed_direct_way_is_no_alarm(dps: LocalDps, files: Path) -> None:
+async def test_behind_a_proxy_a_closed_direct_way_is_no_alarm(
+    dps: AsyncLocalDps, files: Path
+) -> None:
     with programs.squid() as squid:
         async with dps:
             report = await examine(dps.wss_port, files, proxy=f"http://127.0.0.1:{squid.port}")
@@ -111,14 +113,14 @@ async def test_a_proxy_that_is_not_there(files: Path) -> None:
 
 
 async def test_a_proxy_that_is_avoided_can_be_told_from_one_that_is_needed(
-    dps: LocalDps, files: Path
+    dps: AsyncLocalDps, files: Path
 ) -> None:
     async with dps:
         report = await examine(dps.wss_port, files, proxy=f"http://127.0.0.1:{free_port()}")
     found(report, Hop.PROXY_TCP, Party.PROXY, "use what works: without the proxy")
 
 
-async def test_proxy_wants_a_login_and_wrong_login(dps: LocalDps, files: Path) -> None:
+async def test_proxy_wants_a_login_and_wrong_login(dps: AsyncLocalDps, files: Path) -> None:
     with programs.squid(login=True) as squid:
         async with dps:
             none = await examine(dps.wss_port, files, proxy=f"http://127.0.0.1:{squid.port}")
@@ -132,7 +134,7 @@ async def test_proxy_wants_a_login_and_wrong_login(dps: LocalDps, files: Path) -
             assert "with a login" in "".join(wrong.settings)
 
 
-async def test_tinyproxy_says_401_to_a_wrong_login(dps: LocalDps, files: Path) -> None:
+async def test_tinyproxy_says_401_to_a_wrong_login(dps: AsyncLocalDps, files: Path) -> None:
     with programs.tinyproxy(login=True) as proxy:
         async with dps:
             report = await examine(
@@ -146,14 +148,14 @@ async def test_tinyproxy_says_401_to_a_wrong_login(dps: LocalDps, files: Path) -
     ["acl far dst 127.0.0.1\nhttp_access deny far", "acl ok port 443\nhttp_access deny !ok"],
     ids=["host", "port"],
 )
-async def test_proxy_forbids(dps: LocalDps, files: Path, rules: str) -> None:
+async def test_proxy_forbids(dps: AsyncLocalDps, files: Path, rules: str) -> None:
     with programs.squid(rules=f"{rules}\nhttp_access allow all") as squid:
         async with dps:
             report = await examine(dps.wss_port, files, proxy=f"http://127.0.0.1:{squid.port}")
     found(report, Hop.PROXY, Party.PROXY, "403", "ERR_ACCESS_DENIED", "forbids this host")
 
 
-async def test_dante_forbids(dps: LocalDps, files: Path) -> None:
+async def test_dante_forbids(dps: AsyncLocalDps, files: Path) -> None:
     rules = "socks block {\n  from: 0/0 to: 0/0\n  log: connect error\n}"
     with programs.dante(rules=rules) as dante:
         async with dps:
@@ -167,7 +169,7 @@ async def test_the_server_is_down_behind_the_proxy(files: Path) -> None:
     found(report, Hop.PROXY, Party.SERVER, "503", "cannot reach the server")
 
 
-async def test_ca_unknown(dps: LocalDps, files: Path) -> None:
+async def test_ca_unknown(dps: AsyncLocalDps, files: Path) -> None:
     async with dps:
         report = await examine(dps.wss_port, files, tls=None)
     found(
@@ -175,7 +177,7 @@ async def test_ca_unknown(dps: LocalDps, files: Path) -> None:
     )
 
 
-async def test_a_proxy_re_signs_tls(dps: LocalDps, files: Path) -> None:
+async def test_a_proxy_re_signs_tls(dps: AsyncLocalDps, files: Path) -> None:
     with programs.mitmproxy() as (proxy, _):
         async with dps:
             report = await examine(
@@ -273,13 +275,13 @@ async def test_upgrade_refused(files: Path, status: int) -> None:
     found(report, Hop.UPGRADE, Party.SERVER, f"HTTP {status}", "nginx")
 
 
-async def test_another_path_is_tried(files: Path, dps: LocalDps) -> None:
+async def test_another_path_is_tried(files: Path, dps: AsyncLocalDps) -> None:
     async with dps:
         report = await examine(dps.wss_port, files, path="/wrong")
     found(report, Hop.UPGRADE, Party.SERVER, "HTTP 404", "use what works: path /$iothub/websocket")
 
 
-async def test_a_middlebox_swallows_the_upgrade_header(dps: LocalDps, files: Path) -> None:
+async def test_a_middlebox_swallows_the_upgrade_header(dps: AsyncLocalDps, files: Path) -> None:
     async with dps:
         port = free_port()
         location = f"proxy_pass https://127.0.0.1:{dps.wss_port}; proxy_http_version 1.1;"
@@ -288,7 +290,7 @@ async def test_a_middlebox_swallows_the_upgrade_header(dps: LocalDps, files: Pat
     found(report, Hop.UPGRADE, Party.NETWORK, "HTTP 426", "swallows")
 
 
-async def test_no_subprotocol(dps: LocalDps, files: Path, tmp_path: Path) -> None:
+async def test_no_subprotocol(dps: AsyncLocalDps, files: Path, tmp_path: Path) -> None:
     pem = tmp_path / "both.pem"
     pem.write_bytes((files / "server.pem").read_bytes() + (files / "server.key").read_bytes())
     async with dps:
@@ -307,7 +309,7 @@ def bad_key(name: str) -> SymmetricKey:
     return SymmetricKey(name, b64encode(bytes(64)).decode())
 
 
-async def test_wrong_id_scope(dps: LocalDps, files: Path) -> None:
+async def test_wrong_id_scope(dps: AsyncLocalDps, files: Path) -> None:
     async with dps:
         report = await examine(
             dps.wss_port, files, id_scope="0ne00WRONG", credential=bad_key("my-device")
@@ -315,7 +317,7 @@ async def test_wrong_id_scope(dps: LocalDps, files: Path) -> None:
     found(report, Hop.CONNECT, Party.HOST, "wrong id scope")
 
 
-async def test_bad_key(dps: LocalDps, files: Path) -> None:
+async def test_bad_key(dps: AsyncLocalDps, files: Path) -> None:
     async with dps:
         dps.enroll_device("my-device")
         report = await examine(
@@ -324,7 +326,7 @@ async def test_bad_key(dps: LocalDps, files: Path) -> None:
     found(report, Hop.REGISTER, Party.HOST, "401", "key")
 
 
-async def test_throttled(dps: LocalDps, files: Path) -> None:
+async def test_throttled(dps: AsyncLocalDps, files: Path) -> None:
     async with dps:
         key = dps.enroll_device("my-device")
         dps.fault("answer", "my-device", status=429, retry_after=1, times=None)
@@ -339,7 +341,7 @@ async def test_throttled(dps: LocalDps, files: Path) -> None:
     assert report.advice[0].startswith("DPS is throttled")
 
 
-def under_another_clock(shift: str, files: Path, dps: LocalDps, key: str) -> dict[str, object]:
+def under_another_clock(shift: str, files: Path, dps: AsyncLocalDps, key: str) -> dict[str, object]:
     """Run the command with a clock that is off, as a user would see it."""
     library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
     if not os.path.exists(library):
@@ -368,7 +370,7 @@ def under_another_clock(shift: str, files: Path, dps: LocalDps, key: str) -> dic
     return report
 
 
-async def test_clock_two_days_behind(dps: LocalDps, files: Path) -> None:
+async def test_clock_two_days_behind(dps: AsyncLocalDps, files: Path) -> None:
     """The certificate of today is not valid yet for such a host: TLS is where it fails."""
     async with dps:
         key = dps.enroll_device("my-device")
@@ -383,7 +385,7 @@ async def test_clock_two_days_behind_an_older_certificate(
 ) -> None:
     """TLS passes; the token is out of date when it is made, and the Date header says why."""
     monkeypatch.setattr(certificates, "BACKDATED", datetime.timedelta(days=10))
-    async with LocalDps(state=tmp_path, retry_after=0) as dps:
+    async with AsyncLocalDps(state=tmp_path, retry_after=0) as dps:
         key = dps.enroll_device("my-device")
         report = await asyncio.to_thread(under_another_clock, "-2d", tmp_path, dps, key)
     assert (report["hop"], report["party"]) == ("register", "this host")
@@ -393,7 +395,7 @@ async def test_clock_two_days_behind_an_older_certificate(
 
 
 async def test_clock_two_days_ahead_is_told_though_nothing_fails(
-    dps: LocalDps, files: Path
+    dps: AsyncLocalDps, files: Path
 ) -> None:
     async with dps:
         key = dps.enroll_device("my-device")

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from mqttws import LocalDps
+from mqttws import AsyncLocalDps
 from mqttws.dps.credentials import SymmetricKey
 from mqttws.wire import Connect, Decoder, Packet, Publish, Subscribe, Subscription, encode
 
@@ -34,13 +34,13 @@ class Device:
         return packet
 
 
-def trusting(dps: LocalDps) -> ssl.SSLContext:
+def trusting(dps: AsyncLocalDps) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(dps.ca_file))
 
 
 @asynccontextmanager
 async def device(
-    dps: LocalDps,
+    dps: AsyncLocalDps,
     *,
     path: str = "/$iothub/websocket",
     subprotocol: str = "mqtt",
@@ -55,7 +55,7 @@ async def device(
         yield Device(socket)
 
 
-def hello(dps: LocalDps, registration_id: str, key: str, **changes: object) -> Connect:
+def hello(dps: AsyncLocalDps, registration_id: str, key: str, **changes: object) -> Connect:
     """Return the CONNECT of a device that does everything right, but for ``changes``."""
     fields: dict[str, object] = {
         "client_id": registration_id,

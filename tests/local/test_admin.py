@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mqttws import LocalDps, SymmetricKey, TlsConfig, UsageError, provision_async
+from mqttws import AsyncLocalDps, SymmetricKey, TlsConfig, UsageError, provision_async
 from mqttws.dps.sas import decode_key
 from mqttws.local.x509 import DeviceAuthority
 
@@ -42,7 +42,7 @@ class Asked:
 class Script:
     """A script that asks the admin API."""
 
-    def __init__(self, dps: LocalDps, admin: AdminApi, session: aiohttp.ClientSession) -> None:
+    def __init__(self, dps: AsyncLocalDps, admin: AdminApi, session: aiohttp.ClientSession) -> None:
         self.dps = dps
         self.admin = admin
         self._session = session
@@ -71,12 +71,12 @@ class Script:
 
 
 @asynccontextmanager
-async def script(dps: LocalDps, **options: Any) -> AsyncIterator[Script]:
+async def script(dps: AsyncLocalDps, **options: Any) -> AsyncIterator[Script]:
     async with dps, AdminApi(dps, **options) as admin, aiohttp.ClientSession() as session:
         yield Script(dps, admin, session)
 
 
-async def test_a_script_enrolls_a_device_as_in_the_cloud(local_dps: LocalDps) -> None:
+async def test_a_script_enrolls_a_device_as_in_the_cloud(local_dps: AsyncLocalDps) -> None:
     async with script(local_dps) as it:
         put = await it.ask("PUT", "/enrollments/Dev-1", KEYED | {"deviceId": "One"})
         assert put.status == 200
@@ -97,7 +97,7 @@ async def test_a_script_enrolls_a_device_as_in_the_cloud(local_dps: LocalDps) ->
         assert (gone.status, gone.body["errorCode"]) == (404, 404201)
 
 
-async def test_a_group_of_certificates_works_at_once(local_dps: LocalDps) -> None:
+async def test_a_group_of_certificates_works_at_once(local_dps: AsyncLocalDps) -> None:
     root = DeviceAuthority.root()
     async with script(local_dps) as it:
         group = x509_world.group("fleet", root)
@@ -109,7 +109,7 @@ async def test_a_group_of_certificates_works_at_once(local_dps: LocalDps) -> Non
         assert [record["enrollmentGroupId"] for record in listed.body] == ["fleet"]
 
 
-async def test_a_query_comes_in_pages(local_dps: LocalDps) -> None:
+async def test_a_query_comes_in_pages(local_dps: AsyncLocalDps) -> None:
     async with script(local_dps) as it:
         for number in range(5):
             it.dps.enroll_device(f"dev-{number}")
@@ -124,7 +124,7 @@ async def test_a_query_comes_in_pages(local_dps: LocalDps) -> None:
         assert names == [f"dev-{number}" for number in range(5)]
 
 
-async def test_an_etag_guards_against_overwriting(local_dps: LocalDps) -> None:
+async def test_an_etag_guards_against_overwriting(local_dps: AsyncLocalDps) -> None:
     async with script(local_dps) as it:
         etag = (await it.ask("PUT", "/enrollments/d", KEYED)).body["etag"]
         later = await it.ask("PUT", "/enrollments/d", KEYED, {"If-Match": f'"{etag}"'})
@@ -162,7 +162,7 @@ async def test_an_etag_guards_against_overwriting(local_dps: LocalDps) -> None:
     ],
 )
 async def test_what_is_wrong_is_told_in_json(  # noqa: PLR0917 - a row of the table above
-    local_dps: LocalDps, method: str, path: str, body: object, status: int, told: str
+    local_dps: AsyncLocalDps, method: str, path: str, body: object, status: int, told: str
 ) -> None:
     async with script(local_dps) as it:
         refused = await it.ask(method, path, body)
@@ -172,7 +172,9 @@ async def test_what_is_wrong_is_told_in_json(  # noqa: PLR0917 - a row of the ta
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"nope", b"\xff", b"null", b"[" * 100_000, b"[NaN]"])
-async def test_malformed_json_is_400_and_changes_nothing(local_dps: LocalDps, text: bytes) -> None:
+async def test_malformed_json_is_400_and_changes_nothing(
+    local_dps: AsyncLocalDps, text: bytes
+) -> None:
     async with script(local_dps) as it:
         kind = {"Content-Type": "application/json"}
         for method, path in (("PUT", "/enrollments/d"), ("POST", "/faults")):
@@ -184,7 +186,7 @@ async def test_malformed_json_is_400_and_changes_nothing(local_dps: LocalDps, te
 
 
 async def test_a_body_that_is_too_large_is_413(
-    local_dps: LocalDps, monkeypatch: pytest.MonkeyPatch
+    local_dps: AsyncLocalDps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admin_module, "MAX_BODY", 1000)
     async with script(local_dps) as it:
@@ -195,7 +197,9 @@ async def test_a_body_that_is_too_large_is_413(
 
 @pytest.mark.parametrize("header", ["x-ms-max-item-count", "x-ms-continuation"])
 @pytest.mark.parametrize("value", ["-1", "x", "1e3", "0", "9" * 30])
-async def test_a_page_that_cannot_be_is_400(local_dps: LocalDps, header: str, value: str) -> None:
+async def test_a_page_that_cannot_be_is_400(
+    local_dps: AsyncLocalDps, header: str, value: str
+) -> None:
     async with script(local_dps) as it:
         it.dps.enroll_device("dev")
         query = {"query": "SELECT * FROM enrollments"}
@@ -207,7 +211,7 @@ async def test_a_page_that_cannot_be_is_400(local_dps: LocalDps, header: str, va
         assert header in page.body["message"]
 
 
-async def test_scripts_and_devices_do_not_disturb_each_other(local_dps: LocalDps) -> None:
+async def test_scripts_and_devices_do_not_disturb_each_other(local_dps: AsyncLocalDps) -> None:
     async with script(local_dps) as it:
         keys = {f"dev-{number}": it.dps.enroll_device(f"dev-{number}") for number in range(20)}
 
@@ -227,7 +231,7 @@ async def test_scripts_and_devices_do_not_disturb_each_other(local_dps: LocalDps
         assert len(it.dps.records.individuals()) == 20
 
 
-async def test_faults_are_ordered_listed_and_cancelled(local_dps: LocalDps) -> None:
+async def test_faults_are_ordered_listed_and_cancelled(local_dps: AsyncLocalDps) -> None:
     async with script(local_dps) as it:
         order = {"kind": "answer", "device": "d", "status": 429, "retry_after": 0, "times": 2}
         number = (await it.ask("POST", "/faults", order)).body["id"]
@@ -239,7 +243,7 @@ async def test_faults_are_ordered_listed_and_cancelled(local_dps: LocalDps) -> N
         assert it.dps.faults.orders() == {}
 
 
-async def test_a_token_is_demanded_where_there_is_one(local_dps: LocalDps) -> None:
+async def test_a_token_is_demanded_where_there_is_one(local_dps: AsyncLocalDps) -> None:
     async with script(local_dps, token="s3cret") as it:
         for headers in ({}, {"Authorization": "Bearer other"}, {"Authorization": "s3cret"}):
             refused = await it.ask("GET", "/faults", headers=headers)
@@ -250,20 +254,20 @@ async def test_a_token_is_demanded_where_there_is_one(local_dps: LocalDps) -> No
         ).status == 200
 
 
-async def test_a_web_page_of_another_name_is_refused(local_dps: LocalDps) -> None:
+async def test_a_web_page_of_another_name_is_refused(local_dps: AsyncLocalDps) -> None:
     async with script(local_dps) as it:
         refused = await it.ask("GET", "/faults", headers={"Host": "rebound.example"})
     assert refused.status == 403
 
 
-def test_another_address_than_loopback_needs_a_token(local_dps: LocalDps) -> None:
+def test_another_address_than_loopback_needs_a_token(local_dps: AsyncLocalDps) -> None:
     for host in ("0.0.0.0", "192.0.2.1", "::", "some.name"):
         with pytest.raises(UsageError, match="token"):
             AdminApi(local_dps, host=host)
     AdminApi(local_dps, host="0.0.0.0", token="t")
 
 
-async def test_a_taken_port_is_told(local_dps: LocalDps) -> None:
+async def test_a_taken_port_is_told(local_dps: AsyncLocalDps) -> None:
     async with script(local_dps) as it:
         with pytest.raises(UsageError, match="cannot listen"):
             await AdminApi(it.dps, port=it.admin.port).start()
@@ -284,7 +288,9 @@ async def shell(*arguments: str, given: str = "") -> tuple[int, str, str]:
     return process.returncode, out.decode(), err.decode()
 
 
-async def test_the_shell_enrolls_and_orders_faults(local_dps: LocalDps, tmp_path: Path) -> None:
+async def test_the_shell_enrolls_and_orders_faults(
+    local_dps: AsyncLocalDps, tmp_path: Path
+) -> None:
     async with script(local_dps) as it:
         admin = ("--admin", it.admin.url)
         code, key, error = await shell("enroll", *admin, "device", "by-shell")

@@ -12,10 +12,10 @@ import pytest
 
 from mqttws import (
     Assignment,
+    AsyncLocalDps,
     CertificateRejected,
     ConnectionLost,
     Hop,
-    LocalDps,
     MalformedAnswer,
     MqttwsError,
     RegistrationRejected,
@@ -26,7 +26,7 @@ from mqttws import (
     provision,
     provision_async,
 )
-from mqttws.local.running import RunningDps
+from mqttws.local.running import LocalDps
 from mqttws.provisioning import provision as provisioning
 from mqttws.pytest_plugin import _local_dps_state, local_dps
 
@@ -44,13 +44,13 @@ def local_dps_options() -> dict[str, Any]:
 
 
 @pytest.fixture
-def here(dps_state: Path) -> LocalDps:
+def here(dps_state: Path) -> AsyncLocalDps:
     """A service in the test's own loop, not started: for what needs to reach into it."""
-    return LocalDps(state=dps_state, retry_after=0, assigning_polls=1)
+    return AsyncLocalDps(state=dps_state, retry_after=0, assigning_polls=1)
 
 
 def registered(
-    dps: RunningDps, transport: str = "wss", name: str = "dev", **options: Any
+    dps: LocalDps, transport: str = "wss", name: str = "dev", **options: Any
 ) -> Assignment:
     """Enroll a device, and register it."""
     where: dict[str, Any] = dict(dps.options)
@@ -61,7 +61,7 @@ def registered(
 
 
 async def register(
-    dps: LocalDps, transport: str = "wss", name: str = "dev", **options: Any
+    dps: AsyncLocalDps, transport: str = "wss", name: str = "dev", **options: Any
 ) -> Assignment:
     """Enroll a device, and register it, in the service's own loop."""
     return await provision_async(
@@ -91,7 +91,7 @@ class Walked:
 
 @pytest.mark.parametrize("request_", ["register", "poll"])
 @pytest.mark.parametrize("status", [429, 500, 503, 599])
-def test_429_and_5xx_are_asked_again(local_dps: RunningDps, status: int, request_: str) -> None:
+def test_429_and_5xx_are_asked_again(local_dps: LocalDps, status: int, request_: str) -> None:
     walked = Walked()
     local_dps.fault("answer", status=status, retry_after=0, times=3, request=request_)
     assert registered(local_dps, on_step=walked).device_id == "dev"
@@ -101,7 +101,7 @@ def test_429_and_5xx_are_asked_again(local_dps: RunningDps, status: int, request
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 412, 415])
 @pytest.mark.parametrize("request_", ["register", "poll"])
 def test_4xx_ends_at_once_with_all_that_the_service_said(
-    local_dps: RunningDps, status: int, request_: str
+    local_dps: LocalDps, status: int, request_: str
 ) -> None:
     local_dps.fault("answer", "DEV", status=status, request=request_)
     with pytest.raises(RegistrationRejected) as refused:
@@ -118,7 +118,7 @@ def test_4xx_ends_at_once_with_all_that_the_service_said(
 @pytest.mark.parametrize("kind", ["drop-before", "drop-after", "close-websocket"])
 @pytest.mark.parametrize("request_", ["register", "poll"])
 def test_a_connection_lost_in_the_middle_is_made_anew(
-    local_dps: RunningDps, kind: str, request_: str, transport: str
+    local_dps: LocalDps, kind: str, request_: str, transport: str
 ) -> None:
     walked = Walked()
     local_dps.fault(kind, request=request_)
@@ -130,7 +130,7 @@ def test_a_connection_lost_in_the_middle_is_made_anew(
     assert walked.times(Hop.REGISTER) == (1 if answered else 2)
 
 
-def test_a_connection_that_is_always_lost_ends_at_the_deadline(local_dps: RunningDps) -> None:
+def test_a_connection_that_is_always_lost_ends_at_the_deadline(local_dps: LocalDps) -> None:
     local_dps.fault("drop-before", times=None)
     began = time.monotonic()
     with pytest.raises((ConnectionLost, RequestTimedOut, MqttwsError)):
@@ -138,7 +138,7 @@ def test_a_connection_that_is_always_lost_ends_at_the_deadline(local_dps: Runnin
     assert time.monotonic() - began < 3
 
 
-async def test_a_service_that_goes_away_in_the_middle_is_waited_for(here: LocalDps) -> None:
+async def test_a_service_that_goes_away_in_the_middle_is_waited_for(here: AsyncLocalDps) -> None:
     async with here as dps:
         dps.fault("drop-after", request="register")
         answered = asyncio.Event()
@@ -154,13 +154,13 @@ async def test_a_service_that_goes_away_in_the_middle_is_waited_for(here: LocalD
         assert (await task).device_id == "dev"
 
 
-def test_bad_json_is_an_error_of_its_own(local_dps: RunningDps) -> None:
+def test_bad_json_is_an_error_of_its_own(local_dps: LocalDps) -> None:
     local_dps.fault("bad-json")
     with pytest.raises(MalformedAnswer):
         registered(local_dps)
 
 
-def test_no_answer_is_noticed(local_dps: RunningDps) -> None:
+def test_no_answer_is_noticed(local_dps: LocalDps) -> None:
     local_dps.fault("silence")
     with pytest.raises(RequestTimedOut):
         registered(local_dps, hop_timeout=1.0)
@@ -168,14 +168,14 @@ def test_no_answer_is_noticed(local_dps: RunningDps) -> None:
 
 @pytest.mark.parametrize("transport", ["wss", "mqtts"])
 @pytest.mark.parametrize("kind", ["delay", "trickle"])
-def test_a_slow_answer_is_waited_for(local_dps: RunningDps, kind: str, transport: str) -> None:
+def test_a_slow_answer_is_waited_for(local_dps: LocalDps, kind: str, transport: str) -> None:
     local_dps.fault(kind, seconds=0.001, times=None)
     assert registered(local_dps, transport).device_id == "dev"
 
 
 @pytest.mark.parametrize("kind", ["delay", "trickle"])
 async def test_a_device_that_leaves_during_a_delay_leaves_nothing(
-    here: LocalDps, kind: str
+    here: AsyncLocalDps, kind: str
 ) -> None:
     async with here as dps:
         dps.fault(kind, seconds=60)
@@ -183,14 +183,14 @@ async def test_a_device_that_leaves_during_a_delay_leaves_nothing(
             await register(dps, hop_timeout=1.0)
 
 
-def test_an_expired_service_certificate_is_told_once(local_dps: RunningDps) -> None:
+def test_an_expired_service_certificate_is_told_once(local_dps: LocalDps) -> None:
     local_dps.fault("expired-certificate")
     with pytest.raises(CertificateRejected, match="expired"):
         registered(local_dps)
     assert registered(local_dps, name="next").device_id == "next"
 
 
-async def test_one_devices_faults_do_not_touch_another(here: LocalDps) -> None:
+async def test_one_devices_faults_do_not_touch_another(here: AsyncLocalDps) -> None:
     async with here as dps:
         dps.fault("answer", "unlucky", status=401, times=None)
         results = await asyncio.gather(
@@ -202,7 +202,7 @@ async def test_one_devices_faults_do_not_touch_another(here: LocalDps) -> None:
     assert all(isinstance(result, Assignment) for result in results[1:])
 
 
-async def test_cancelling_leaves_nothing_behind(here: LocalDps) -> None:
+async def test_cancelling_leaves_nothing_behind(here: AsyncLocalDps) -> None:
     async with here as dps:
         dps.fault("silence", times=None)
         asked = asyncio.Event()

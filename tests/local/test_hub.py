@@ -7,10 +7,10 @@ import pytest
 from mqttws import (
     Assignment,
     AsyncClient,
+    AsyncLocalDps,
+    AsyncLocalHub,
     ConnectionLost,
     ConnectRefused,
-    LocalDps,
-    LocalHub,
     SubscribeRefused,
     SymmetricKey,
     TlsConfig,
@@ -30,19 +30,19 @@ from .device import device
 Transport = Literal["wss", "mqtts"]
 
 
-def trust(dps: LocalDps) -> TlsConfig:
+def trust(dps: AsyncLocalDps) -> TlsConfig:
     return TlsConfig(ca=dps.ca_file, only_ca=True)
 
 
-async def provision(dps: LocalDps, credential: Credential) -> Assignment:
+async def provision(dps: AsyncLocalDps, credential: Credential) -> Assignment:
     return await provision_async(
         dps.id_scope, credential, host=dps.host, port=dps.wss_port, tls=trust(dps)
     )
 
 
 def client(
-    hub: LocalHub,
-    dps: LocalDps,
+    hub: AsyncLocalHub,
+    dps: AsyncLocalDps,
     assignment: Assignment,
     credential: Credential,
     transport: Transport = "wss",
@@ -58,7 +58,7 @@ def client(
     return AsyncClient(**(options | changes))  # type: ignore[arg-type]
 
 
-def credential_for(dps: LocalDps, kind: str) -> Credential:
+def credential_for(dps: AsyncLocalDps, kind: str) -> Credential:
     if kind == "key":
         return SymmetricKey("dev", dps.enroll_device("dev"))
     if kind == "group key":
@@ -75,9 +75,9 @@ def credential_for(dps: LocalDps, kind: str) -> Credential:
 @pytest.mark.parametrize("transport", ["wss", "mqtts"])
 @pytest.mark.parametrize("kind", ["key", "group key", "certificate"])
 async def test_provision_connect_publish_and_receive(
-    local_dps: LocalDps, kind: str, transport: Transport
+    local_dps: AsyncLocalDps, kind: str, transport: Transport
 ) -> None:
-    async with local_dps as dps, LocalHub(dps, mqtts_port=0) as hub:
+    async with local_dps as dps, AsyncLocalHub(dps, mqtts_port=0) as hub:
         credential = credential_for(dps, kind)
         assignment = await provision(dps, credential)
         hub.send("dev", b"waited for you", {"number": "1"})
@@ -96,8 +96,8 @@ async def test_provision_connect_publish_and_receive(
     assert second.payload == b"hello"
 
 
-async def test_each_connect_signs_a_fresh_token(local_dps: LocalDps) -> None:
-    async with local_dps as dps, LocalHub(dps) as hub:
+async def test_each_connect_signs_a_fresh_token(local_dps: AsyncLocalDps) -> None:
+    async with local_dps as dps, AsyncLocalHub(dps) as hub:
         credential = credential_for(dps, "key")
         assignment = await provision(dps, credential)
         asked = 0
@@ -130,8 +130,10 @@ async def test_each_connect_signs_a_fresh_token(local_dps: LocalDps) -> None:
         {"password": None},
     ],
 )
-async def test_who_is_not_right_is_refused(local_dps: LocalDps, changes: dict[str, object]) -> None:
-    async with local_dps as dps, LocalHub(dps) as hub:
+async def test_who_is_not_right_is_refused(
+    local_dps: AsyncLocalDps, changes: dict[str, object]
+) -> None:
+    async with local_dps as dps, AsyncLocalHub(dps) as hub:
         credential = credential_for(dps, "key")
         assignment = await provision(dps, credential)
         with pytest.raises(ConnectRefused) as refused:
@@ -139,8 +141,8 @@ async def test_who_is_not_right_is_refused(local_dps: LocalDps, changes: dict[st
     assert refused.value.return_code == 5
 
 
-async def test_a_token_for_dps_does_not_open_the_hub(local_dps: LocalDps) -> None:
-    async with local_dps as dps, LocalHub(dps) as hub:
+async def test_a_token_for_dps_does_not_open_the_hub(local_dps: AsyncLocalDps) -> None:
+    async with local_dps as dps, AsyncLocalHub(dps) as hub:
         credential = SymmetricKey("dev", dps.enroll_device("dev"))
         assignment = await provision(dps, credential)
         expiry = 4_000_000_000
@@ -154,9 +156,9 @@ async def test_a_token_for_dps_does_not_open_the_hub(local_dps: LocalDps) -> Non
 
 
 async def test_telemetry_counts_though_the_device_leaves_right_behind_it(
-    local_dps: LocalDps,
+    local_dps: AsyncLocalDps,
 ) -> None:
-    async with local_dps as dps, LocalHub(dps) as hub:
+    async with local_dps as dps, AsyncLocalHub(dps) as hub:
         credential = credential_for(dps, "key")
         options = (await provision(dps, credential)).connect_options(credential)
         packets: list[Packet] = [
@@ -187,9 +189,9 @@ def _password(options: Any) -> bytes:
     ],
 )
 async def test_a_wrong_topic_or_qos_2_ends_the_connection(
-    local_dps: LocalDps, topic: str, qos: int
+    local_dps: AsyncLocalDps, topic: str, qos: int
 ) -> None:
-    async with local_dps as dps, LocalHub(dps) as hub:
+    async with local_dps as dps, AsyncLocalHub(dps) as hub:
         credential = credential_for(dps, "key")
         assignment = await provision(dps, credential)
         async with client(hub, dps, assignment, credential, reconnect=None) as device:
@@ -202,16 +204,16 @@ async def test_a_wrong_topic_or_qos_2_ends_the_connection(
                     await device.publish(topic, b"x", qos=qos)
 
 
-async def test_only_documented_filters_are_granted(local_dps: LocalDps) -> None:
-    async with local_dps as dps, LocalHub(dps) as hub:
+async def test_only_documented_filters_are_granted(local_dps: AsyncLocalDps) -> None:
+    async with local_dps as dps, AsyncLocalHub(dps) as hub:
         credential = credential_for(dps, "key")
         async with client(hub, dps, await provision(dps, credential), credential) as device:
             with pytest.raises(SubscribeRefused):
                 await device.subscribe("devices/other/messages/devicebound/#")
 
 
-async def test_no_more_messages_wait_than_in_the_real_hub(local_dps: LocalDps) -> None:
-    async with local_dps as dps, LocalHub(dps) as hub:
+async def test_no_more_messages_wait_than_in_the_real_hub(local_dps: AsyncLocalDps) -> None:
+    async with local_dps as dps, AsyncLocalHub(dps) as hub:
         for number in range(MAX_WAITING):
             hub.send("dev", str(number).encode())
         with pytest.raises(UsageError):

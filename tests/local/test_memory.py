@@ -4,14 +4,14 @@ from asyncio import sslproto
 
 import pytest
 
-from mqttws import LocalDps
+from mqttws import AsyncLocalDps
 from mqttws.net.stream import TLS_RECORD, limit_tls_buffers
 
 from .test_faults import register
 
 
 async def test_asyncio_still_has_the_buffer_that_is_made_smaller(
-    local_dps: LocalDps, monkeypatch: pytest.MonkeyPatch
+    local_dps: AsyncLocalDps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert sslproto.SSLProtocol.max_size == 256 * 1024
     monkeypatch.setattr(sslproto.SSLProtocol, "max_size", 256 * 1024)  # is put back

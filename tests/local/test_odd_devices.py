@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from mqttws import ConnectionLost, LocalDps, SymmetricKey, TlsConfig, UsageError, provision_async
+from mqttws import (
+    AsyncLocalDps,
+    ConnectionLost,
+    SymmetricKey,
+    TlsConfig,
+    UsageError,
+    provision_async,
+)
 from mqttws.dps import registration
 from mqttws.dps.topics import poll_topic
 from mqttws.local.dps import DeviceLink
@@ -36,7 +43,7 @@ PUT = "$dps/registrations/PUT/iotdps-register/?"
 
 
 @asynccontextmanager
-async def subscribed(dps: LocalDps, key: str, name: str = "dev") -> AsyncIterator[Device]:
+async def subscribed(dps: AsyncLocalDps, key: str, name: str = "dev") -> AsyncIterator[Device]:
     async with device(dps) as peer:
         await peer.send(hello(dps, name, key), wish())
         assert await peer.receive() == ConnAck(False, 0)
@@ -64,7 +71,7 @@ async def nothing_comes(peer: Device) -> None:
     assert await peer.receive() == PingResp()
 
 
-async def serves(dps: LocalDps) -> None:
+async def serves(dps: AsyncLocalDps) -> None:
     """Check that another device is assigned."""
     key = dps.enroll_device("another")
     assignment = await provision_async(
@@ -78,7 +85,7 @@ async def serves(dps: LocalDps) -> None:
 
 
 async def test_a_device_that_comes_twice_goes_on_over_its_newer_connection(
-    local_dps: LocalDps,
+    local_dps: AsyncLocalDps,
 ) -> None:
     async with local_dps as dps:
         key = dps.enroll_device("dev")
@@ -98,7 +105,7 @@ async def test_a_device_that_comes_twice_goes_on_over_its_newer_connection(
 
 
 async def test_an_operation_is_nobody_elses_and_is_not_there_before_it_begins(
-    local_dps: LocalDps,
+    local_dps: AsyncLocalDps,
 ) -> None:
     async with local_dps as dps:
         keys = {name: dps.enroll_device(name) for name in ("one", "two")}
@@ -115,7 +122,7 @@ async def test_an_operation_is_nobody_elses_and_is_not_there_before_it_begins(
 
 
 async def test_a_huge_request_id_is_echoed_and_one_that_no_topic_can_hold_ends_the_connection(
-    local_dps: LocalDps,
+    local_dps: AsyncLocalDps,
 ) -> None:
     """Row 16."""
     async with local_dps as dps:
@@ -130,7 +137,7 @@ async def test_a_huge_request_id_is_echoed_and_one_that_no_topic_can_hold_ends_t
         await serves(dps)
 
 
-async def test_who_has_unsubscribed_gets_puback_and_no_answer(local_dps: LocalDps) -> None:
+async def test_who_has_unsubscribed_gets_puback_and_no_answer(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         key = dps.enroll_device("dev")
         async with subscribed(dps, key) as peer:
@@ -147,7 +154,9 @@ async def test_who_has_unsubscribed_gets_puback_and_no_answer(local_dps: LocalDp
 
 
 @pytest.mark.parametrize("together", [True, False])
-async def test_who_subscribes_twice_is_answered_once(local_dps: LocalDps, together: bool) -> None:
+async def test_who_subscribes_twice_is_answered_once(
+    local_dps: AsyncLocalDps, together: bool
+) -> None:
     async with local_dps as dps:
         key = dps.enroll_device("dev")
         async with subscribed(dps, key) as peer:
@@ -162,7 +171,9 @@ async def test_who_subscribes_twice_is_answered_once(local_dps: LocalDps, togeth
             await nothing_comes(peer)
 
 
-async def test_one_refused_filter_among_good_ones_ends_the_connection(local_dps: LocalDps) -> None:
+async def test_one_refused_filter_among_good_ones_ends_the_connection(
+    local_dps: AsyncLocalDps,
+) -> None:
     async with local_dps as dps:
         key = dps.enroll_device("dev")
         async with device(dps) as peer:
@@ -174,7 +185,9 @@ async def test_one_refused_filter_among_good_ones_ends_the_connection(local_dps:
                 await peer.receive()
 
 
-async def test_a_retained_request_is_a_request_and_nothing_is_retained(local_dps: LocalDps) -> None:
+async def test_a_retained_request_is_a_request_and_nothing_is_retained(
+    local_dps: AsyncLocalDps,
+) -> None:
     async with local_dps as dps:
         key = dps.enroll_device("dev")
         async with subscribed(dps, key) as peer:
@@ -187,7 +200,7 @@ async def test_a_retained_request_is_a_request_and_nothing_is_retained(local_dps
             await nothing_comes(peer)
 
 
-async def test_a_request_that_is_sent_again_is_answered_again(local_dps: LocalDps) -> None:
+async def test_a_request_that_is_sent_again_is_answered_again(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         key = dps.enroll_device("dev")
         async with subscribed(dps, key) as peer:
@@ -198,7 +211,7 @@ async def test_a_request_that_is_sent_again_is_answered_again(local_dps: LocalDp
 
 
 @pytest.mark.parametrize("politely", [True, False])
-async def test_a_will_is_nobodys_business(local_dps: LocalDps, politely: bool) -> None:
+async def test_a_will_is_nobodys_business(local_dps: AsyncLocalDps, politely: bool) -> None:
     async with local_dps as dps:
         keys = {name: dps.enroll_device(name) for name in ("dev", "watcher")}
         async with subscribed(dps, keys["watcher"], "watcher") as watcher:
@@ -215,7 +228,9 @@ async def test_a_will_is_nobodys_business(local_dps: LocalDps, politely: bool) -
         await serves(dps)
 
 
-async def test_who_leaves_in_the_middle_is_registered_all_the_same(local_dps: LocalDps) -> None:
+async def test_who_leaves_in_the_middle_is_registered_all_the_same(
+    local_dps: AsyncLocalDps,
+) -> None:
     async with local_dps as dps:
         key = dps.enroll_device("dev")
         async with device(dps) as peer:
@@ -227,7 +242,7 @@ async def test_who_leaves_in_the_middle_is_registered_all_the_same(local_dps: Lo
         await serves(dps)
 
 
-async def test_what_comes_after_disconnect_is_not_read(local_dps: LocalDps) -> None:
+async def test_what_comes_after_disconnect_is_not_read(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         key = dps.enroll_device("dev")
         async with device(dps) as peer:
@@ -239,7 +254,7 @@ async def test_what_comes_after_disconnect_is_not_read(local_dps: LocalDps) -> N
 
 @pytest.mark.parametrize("name", ["dev.", "de v", "dév", "d" * 129])
 async def test_a_registration_id_outside_the_rules_is_connack_2(
-    local_dps: LocalDps, name: str
+    local_dps: AsyncLocalDps, name: str
 ) -> None:
     async with local_dps as dps:
         username = f"{dps.id_scope}/registrations/{name}/api-version=2019-03-31"
@@ -251,7 +266,7 @@ async def test_a_registration_id_outside_the_rules_is_connack_2(
 
 
 async def test_an_answer_that_comes_before_puback_is_an_answer(
-    local_dps: LocalDps, monkeypatch: pytest.MonkeyPatch
+    local_dps: AsyncLocalDps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Row 17: our service sends PUBACK first, yet a device need not rely on it."""
 
@@ -267,7 +282,7 @@ async def test_an_answer_that_comes_before_puback_is_an_answer(
 
 
 async def test_a_payload_that_is_too_large_is_an_error_and_not_asked_again(
-    local_dps: LocalDps, monkeypatch: pytest.MonkeyPatch
+    local_dps: AsyncLocalDps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with local_dps as dps:
         key = dps.enroll_device("dev")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mqttws import LocalDps, SymmetricKey, TlsConfig, UsageError, provision_async
+from mqttws import AsyncLocalDps, SymmetricKey, TlsConfig, UsageError, provision_async
 from mqttws.dps.enrollments import RegistrationRecord
 from mqttws.local import records as records_module
 from mqttws.local.records import SqliteRecords
@@ -27,7 +27,7 @@ async def test_a_service_goes_on_where_an_earlier_one_ended(
     key = ""
     for turn in range(2):
         with SqliteRecords(tmp_path / "dps.sqlite") as records:
-            async with LocalDps(state=dps_state, retry_after=0, records=records) as dps:
+            async with AsyncLocalDps(state=dps_state, retry_after=0, records=records) as dps:
                 if turn == 0:
                     key = dps.enroll_device("keyed")
                     dps.enroll(x509_world.group("fleet", root))
@@ -77,7 +77,7 @@ def test_everything_comes_back(tmp_path: Path) -> None:
 def test_an_enrollment_that_is_removed_stays_away(tmp_path: Path) -> None:
     file = tmp_path / "dps.sqlite"
     with SqliteRecords(file) as records:
-        dps = LocalDps(records=records)
+        dps = AsyncLocalDps(records=records)
         dps.enroll_device("One")
         dps.enroll_device("two")
         one = records.individual("one")
@@ -154,7 +154,7 @@ def test_two_services_do_not_share_a_file(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_damaged_file_is_told_in_one_line_and_left_as_it_is(tmp_path: Path, damage: str) -> None:
     file = tmp_path / "dps.sqlite"
     with SqliteRecords(file) as records:
-        dps = LocalDps(records=records)
+        dps = AsyncLocalDps(records=records)
         key = dps.enroll_device("dev")
         for number in range(500):
             records.put_registration(record(number))
@@ -189,7 +189,7 @@ async def test_a_disk_that_takes_nothing_more_does_not_stop_registrations(
     with SqliteRecords(tmp_path / "dps.sqlite") as records:
         records.flush()
         records._changes.put(("PRAGMA query_only = ON", ()))  # as a file system does that is full
-        async with LocalDps(state=dps_state, retry_after=0, records=records) as dps:
+        async with AsyncLocalDps(state=dps_state, retry_after=0, records=records) as dps:
             credential = SymmetricKey("dev", dps.enroll_device("dev"))
             assignment = await provision_async(
                 dps.id_scope,

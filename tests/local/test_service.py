@@ -11,8 +11,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from mqttws import (
+    AsyncLocalDps,
     ConnectRefused,
-    LocalDps,
     RegistrationFailed,
     RegistrationRejected,
     SymmetricKey,
@@ -42,7 +42,7 @@ OTHER_KEY = (
 )
 
 
-async def provisioned(dps: LocalDps, key: str, **options: object) -> object:
+async def provisioned(dps: AsyncLocalDps, key: str, **options: object) -> object:
     fields: dict[str, object] = {
         "host": "127.0.0.1",
         "port": dps.wss_port,
@@ -55,7 +55,7 @@ async def provisioned(dps: LocalDps, key: str, **options: object) -> object:
     )
 
 
-async def ready(dps: LocalDps, peer: Device, key: str, **changes: object) -> None:
+async def ready(dps: AsyncLocalDps, peer: Device, key: str, **changes: object) -> None:
     """Connect and subscribe."""
     await peer.send(hello(dps, "dev", key, **changes))
     assert await peer.receive() == ConnAck(False, 0)
@@ -75,7 +75,7 @@ async def closed_by_service(peer: Device) -> int | None:
 # What a device does right
 
 
-async def test_puback_comes_before_the_answer(local_dps: LocalDps) -> None:
+async def test_puback_comes_before_the_answer(local_dps: AsyncLocalDps) -> None:
     """Row 17."""
     async with local_dps as dps:
         key = dps.enroll_device("dev")
@@ -90,7 +90,7 @@ async def test_puback_comes_before_the_answer(local_dps: LocalDps) -> None:
 
 
 @pytest.mark.rule("MQTT-3.2.2-3", "MQTT-3.1.2-4")
-async def test_clean_session_0_is_accepted_and_no_session_is_kept(local_dps: LocalDps) -> None:
+async def test_clean_session_0_is_accepted_and_no_session_is_kept(local_dps: AsyncLocalDps) -> None:
     """Row 1."""
     async with local_dps as dps:
         key = dps.enroll_device("dev")
@@ -106,7 +106,7 @@ async def test_clean_session_0_is_accepted_and_no_session_is_kept(local_dps: Loc
 
 
 async def test_a_subscription_at_qos_2_is_granted_1_and_at_0_is_served_at_0(
-    local_dps: LocalDps,
+    local_dps: AsyncLocalDps,
 ) -> None:
     async with local_dps as dps:
         key = dps.enroll_device("dev")
@@ -124,7 +124,7 @@ async def test_a_subscription_at_qos_2_is_granted_1_and_at_0_is_served_at_0(
 @pytest.mark.parametrize("path", ["/", "/$iothub/websocket", "/?x=1", "/$iothub/websocket?a=b&c"])
 @pytest.mark.parametrize("subprotocol", ["mqtt", "MQTT"])
 async def test_both_paths_with_any_query_serve_and_the_token_is_echoed_as_offered(
-    local_dps: LocalDps, path: str, subprotocol: str
+    local_dps: AsyncLocalDps, path: str, subprotocol: str
 ) -> None:
     """Row 13."""
     async with local_dps as dps:
@@ -135,7 +135,7 @@ async def test_both_paths_with_any_query_serve_and_the_token_is_echoed_as_offere
 
 
 @pytest.mark.rule("WS-33")
-async def test_compression_is_declined(local_dps: LocalDps) -> None:
+async def test_compression_is_declined(local_dps: AsyncLocalDps) -> None:
     """Row 24."""
     async with local_dps as dps:
         async with device(dps) as peer:
@@ -146,7 +146,7 @@ async def test_compression_is_declined(local_dps: LocalDps) -> None:
 
 
 @pytest.mark.rule("MQTT-6.0.0-2", "WS-3")
-async def test_a_packet_in_frames_of_one_byte_is_a_packet(local_dps: LocalDps) -> None:
+async def test_a_packet_in_frames_of_one_byte_is_a_packet(local_dps: AsyncLocalDps) -> None:
     """Row 14."""
     async with local_dps as dps:
         key = dps.enroll_device("dev")
@@ -159,7 +159,7 @@ async def test_a_packet_in_frames_of_one_byte_is_a_packet(local_dps: LocalDps) -
 
 
 @pytest.mark.rule("U-16")
-async def test_keep_alive_0_is_no_time_out(local_dps: LocalDps) -> None:
+async def test_keep_alive_0_is_no_time_out(local_dps: AsyncLocalDps) -> None:
     """Row 15."""
     async with local_dps as dps:
         key = dps.enroll_device("dev")
@@ -169,7 +169,9 @@ async def test_keep_alive_0_is_no_time_out(local_dps: LocalDps) -> None:
             assert await peer.receive() == PingResp()
 
 
-async def test_after_a_401_the_service_serves_until_the_device_leaves(local_dps: LocalDps) -> None:
+async def test_after_a_401_the_service_serves_until_the_device_leaves(
+    local_dps: AsyncLocalDps,
+) -> None:
     """Row 9."""
     async with local_dps as dps:
         dps.enroll_device("dev")
@@ -187,7 +189,7 @@ async def test_after_a_401_the_service_serves_until_the_device_leaves(local_dps:
 
 
 @pytest.mark.rule("MQTT-3.1.4-2")
-async def test_a_second_connection_of_a_device_ends_the_first(local_dps: LocalDps) -> None:
+async def test_a_second_connection_of_a_device_ends_the_first(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         key = dps.enroll_device("dev")
         async with device(dps) as first, device(dps) as second:
@@ -198,7 +200,7 @@ async def test_a_second_connection_of_a_device_ends_the_first(local_dps: LocalDp
             assert await second.receive() == PingResp()
 
 
-async def test_a_password_may_be_missing_until_something_is_asked(local_dps: LocalDps) -> None:
+async def test_a_password_may_be_missing_until_something_is_asked(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         key = dps.enroll_device("dev")
         async with device(dps) as peer:
@@ -212,7 +214,7 @@ async def test_a_password_may_be_missing_until_something_is_asked(local_dps: Loc
 # What the client is told
 
 
-async def test_an_unknown_scope_is_connack_3(local_dps: LocalDps) -> None:
+async def test_an_unknown_scope_is_connack_3(local_dps: AsyncLocalDps) -> None:
     """Row 6."""
     async with local_dps as dps:
         key = dps.enroll_device("dev")
@@ -222,7 +224,7 @@ async def test_an_unknown_scope_is_connack_3(local_dps: LocalDps) -> None:
         assert caught.value.hint == "wrong id scope, or the service is unavailable"
 
 
-async def test_a_wrong_key_is_401_at_register(local_dps: LocalDps) -> None:
+async def test_a_wrong_key_is_401_at_register(local_dps: AsyncLocalDps) -> None:
     """Row 5."""
     async with local_dps as dps:
         dps.enroll_device("dev")
@@ -234,7 +236,7 @@ async def test_a_wrong_key_is_401_at_register(local_dps: LocalDps) -> None:
 
 
 async def test_an_expired_token_is_401_and_the_log_says_so(
-    local_dps: LocalDps, caplog: pytest.LogCaptureFixture
+    local_dps: AsyncLocalDps, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Expired(SymmetricKey):
         def password(self, id_scope: str, unix_now: float, lifetime: int = 3600) -> str:
@@ -256,7 +258,7 @@ async def test_an_expired_token_is_401_and_the_log_says_so(
     assert "expired" in caplog.text
 
 
-async def test_an_unknown_registration_is_404(local_dps: LocalDps) -> None:
+async def test_an_unknown_registration_is_404(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         with pytest.raises(RegistrationRejected) as caught:
             await provisioned(dps, OTHER_KEY, registration_id="nobody")
@@ -264,7 +266,7 @@ async def test_an_unknown_registration_is_404(local_dps: LocalDps) -> None:
 
 
 async def test_a_disabled_enrollment_is_an_error_that_carries_the_state(
-    local_dps: LocalDps,
+    local_dps: AsyncLocalDps,
 ) -> None:
     """Row 12."""
     async with local_dps as dps:
@@ -285,7 +287,7 @@ async def test_a_disabled_enrollment_is_an_error_that_carries_the_state(
 
 @pytest.mark.parametrize("transport", ["wss", "mqtts"])
 async def test_a_payload_may_be_sent_and_case_does_not_matter(
-    local_dps: LocalDps, transport: str
+    local_dps: AsyncLocalDps, transport: str
 ) -> None:
     """Row 20."""
     async with local_dps as dps:
@@ -303,80 +305,80 @@ async def test_a_payload_may_be_sent_and_case_does_not_matter(
 
 # What a device does wrong: (name, what it does, the close code that it sees or None)
 
-Misdeed = Callable[[LocalDps, Device, str], Awaitable[None]]
+Misdeed = Callable[[AsyncLocalDps, Device, str], Awaitable[None]]
 
 
-async def undocumented_topic(dps: LocalDps, peer: Device, key: str) -> None:
+async def undocumented_topic(dps: AsyncLocalDps, peer: Device, key: str) -> None:
     await ready(dps, peer, key)
     await peer.send(register(topic="devices/dev/messages/events/"))
 
 
-async def undocumented_filter(dps: LocalDps, peer: Device, key: str) -> None:
+async def undocumented_filter(dps: AsyncLocalDps, peer: Device, key: str) -> None:
     await peer.send(hello(dps, "dev", key), wish("#"))
     assert await peer.receive() == ConnAck(False, 0)
     assert await peer.receive() == SubAck(1, [0x80])
 
 
-async def plus_for_hash(dps: LocalDps, peer: Device, key: str) -> None:
+async def plus_for_hash(dps: AsyncLocalDps, peer: Device, key: str) -> None:
     await peer.send(hello(dps, "dev", key), wish("$dps/registrations/res/+"))
     assert await peer.receive() == ConnAck(False, 0)
     assert await peer.receive() == SubAck(1, [0x80])
 
 
-async def publish_at_qos_2(dps: LocalDps, peer: Device, key: str) -> None:
+async def publish_at_qos_2(dps: AsyncLocalDps, peer: Device, key: str) -> None:
     await ready(dps, peer, key)
     await peer.send(Publish(REGISTER, b"", 2, packet_id=9))
 
 
-async def text_frame(dps: LocalDps, peer: Device, key: str) -> None:
+async def text_frame(dps: AsyncLocalDps, peer: Device, key: str) -> None:
     await ready(dps, peer, key)
     await peer.socket.send("text")
 
 
-async def oversize_message(dps: LocalDps, peer: Device, key: str) -> None:
+async def oversize_message(dps: AsyncLocalDps, peer: Device, key: str) -> None:
     await ready(dps, peer, key)
     await peer.send(register(b" " * 200_000))
 
 
-async def announced_oversize(dps: LocalDps, peer: Device, key: str) -> None:
+async def announced_oversize(dps: AsyncLocalDps, peer: Device, key: str) -> None:
     await ready(dps, peer, key)
     await peer.socket.send(b"\x30\xff\xff\xff\x7f")
 
 
-async def huge_frame(dps: LocalDps, peer: Device, key: str) -> None:
+async def huge_frame(dps: AsyncLocalDps, peer: Device, key: str) -> None:
     await ready(dps, peer, key)
     await peer.socket.send(bytes(1_000_000))
 
 
-async def garbage(dps: LocalDps, peer: Device, key: str) -> None:
+async def garbage(dps: AsyncLocalDps, peer: Device, key: str) -> None:
     await peer.socket.send(b"\x00\x01\x02\x03")
 
 
-async def publish_first(dps: LocalDps, peer: Device, key: str) -> None:
+async def publish_first(dps: AsyncLocalDps, peer: Device, key: str) -> None:
     await peer.send(register())
 
 
-async def connect_twice(dps: LocalDps, peer: Device, key: str) -> None:
+async def connect_twice(dps: AsyncLocalDps, peer: Device, key: str) -> None:
     await ready(dps, peer, key)
     await peer.send(hello(dps, "dev", key))
 
 
-async def wrong_scope(dps: LocalDps, peer: Device, key: str) -> None:
+async def wrong_scope(dps: AsyncLocalDps, peer: Device, key: str) -> None:
     await peer.send(hello(dps, "dev", key, username="0ne0/registrations/dev/api-version=1"))
     assert await peer.receive() == ConnAck(False, 3)
 
 
-async def no_username(dps: LocalDps, peer: Device, key: str) -> None:
+async def no_username(dps: AsyncLocalDps, peer: Device, key: str) -> None:
     await peer.send(hello(dps, "dev", key, username=None, password=None))
     assert await peer.receive() == ConnAck(False, 5)
 
 
-async def other_client_id(dps: LocalDps, peer: Device, key: str) -> None:
+async def other_client_id(dps: AsyncLocalDps, peer: Device, key: str) -> None:
     await peer.send(hello(dps, "dev", key, client_id="other"))
     assert await peer.receive() == ConnAck(False, 5)
 
 
-async def level_5(dps: LocalDps, peer: Device, key: str) -> None:
+async def level_5(dps: AsyncLocalDps, peer: Device, key: str) -> None:
     connect = bytearray(encode(hello(dps, "dev", key)))
     connect[connect.index(b"MQTT") + 4] = 5
     await peer.socket.send(bytes(connect))
@@ -407,7 +409,7 @@ MISDEEDS: list[tuple[Misdeed, int | None]] = [
     ("misdeed", "code"), MISDEEDS, ids=[misdeed.__name__ for misdeed, _ in MISDEEDS]
 )
 async def test_a_misdeed_ends_the_connection_in_one_line_and_the_service_goes_on(
-    local_dps: LocalDps, misdeed: Misdeed, code: int | None, caplog: pytest.LogCaptureFixture
+    local_dps: AsyncLocalDps, misdeed: Misdeed, code: int | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "mqttws.local")
     async with local_dps as dps:
@@ -425,7 +427,7 @@ async def test_a_misdeed_ends_the_connection_in_one_line_and_the_service_goes_on
 # What never comes to MQTT
 
 
-async def test_a_wrong_path_is_404(local_dps: LocalDps) -> None:
+async def test_a_wrong_path_is_404(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         with pytest.raises(InvalidStatus) as caught:
             async with device(dps, path="/mqtt"):
@@ -434,7 +436,7 @@ async def test_a_wrong_path_is_404(local_dps: LocalDps) -> None:
 
 
 @pytest.mark.rule("WS-32")
-async def test_another_subprotocol_is_400(local_dps: LocalDps) -> None:
+async def test_another_subprotocol_is_400(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         with pytest.raises(InvalidStatus) as caught:
             async with device(dps, subprotocol="amqp"):
@@ -442,7 +444,7 @@ async def test_another_subprotocol_is_400(local_dps: LocalDps) -> None:
     assert caught.value.response.status_code == 400
 
 
-async def raw(dps: LocalDps, request: bytes, *, tls: bool = True) -> bytes:
+async def raw(dps: AsyncLocalDps, request: bytes, *, tls: bool = True) -> bytes:
     """Send bytes to the WSS port and return all that comes back."""
     reader, writer = await asyncio.open_connection(
         "127.0.0.1", dps.wss_port, ssl=trusting(dps) if tls else None
@@ -484,7 +486,7 @@ def request(*changes: tuple[str, str]) -> bytes:
     ids=["no-subprotocol", "no-key", "version-8", "no-upgrade", "post", "no-http"],
 )
 async def test_a_request_that_is_no_upgrade_for_mqtt_is_answered_with_an_error(
-    local_dps: LocalDps, sent: bytes, status: bytes, caplog: pytest.LogCaptureFixture
+    local_dps: AsyncLocalDps, sent: bytes, status: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "mqttws.local")
     async with local_dps as dps:
@@ -493,7 +495,9 @@ async def test_a_request_that_is_no_upgrade_for_mqtt_is_answered_with_an_error(
     assert sum("upgrade:" in record.getMessage() for record in caplog.records) == 1
 
 
-async def test_no_tls_no_service(local_dps: LocalDps, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_tls_no_service(
+    local_dps: AsyncLocalDps, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO", "mqttws.local")
     async with local_dps as dps:
         answer = await raw(dps, request(), tls=False)
@@ -502,7 +506,7 @@ async def test_no_tls_no_service(local_dps: LocalDps, caplog: pytest.LogCaptureF
     assert sum("tls:" in record.getMessage() for record in caplog.records) == 1
 
 
-async def test_tls_1_1_is_refused(local_dps: LocalDps) -> None:
+async def test_tls_1_1_is_refused(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         context = trusting(dps)
         context.set_ciphers("ALL:@SECLEVEL=0")
@@ -516,7 +520,7 @@ async def test_tls_1_1_is_refused(local_dps: LocalDps) -> None:
 @pytest.mark.rule("U-11")
 @pytest.mark.parametrize("until", ["tcp", "tls", "upgrade"])
 async def test_a_device_that_says_nothing_is_let_go(
-    local_dps: LocalDps, until: str, monkeypatch: pytest.MonkeyPatch
+    local_dps: AsyncLocalDps, until: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local_dps_module, "HANDSHAKE_TIMEOUT", 0.2)
     async with local_dps as dps:
@@ -531,15 +535,17 @@ async def test_a_device_that_says_nothing_is_let_go(
 # The program around it
 
 
-async def test_a_taken_port_is_told(local_dps: LocalDps, dps_state: object) -> None:
+async def test_a_taken_port_is_told(local_dps: AsyncLocalDps, dps_state: object) -> None:
     async with local_dps as dps:
-        second = LocalDps(wss_port=dps.wss_port, state=dps_state)  # type: ignore[arg-type]
+        second = AsyncLocalDps(wss_port=dps.wss_port, state=dps_state)  # type: ignore[arg-type]
         with pytest.raises(UsageError, match="in use") as caught:
             await second.start()
         assert caught.value.hint
 
 
-async def test_devices_that_are_connected_when_it_stops_are_let_go(local_dps: LocalDps) -> None:
+async def test_devices_that_are_connected_when_it_stops_are_let_go(
+    local_dps: AsyncLocalDps,
+) -> None:
     async with local_dps as dps:
         key = dps.enroll_device("dev")
         async with device(dps) as peer:
@@ -548,7 +554,7 @@ async def test_devices_that_are_connected_when_it_stops_are_let_go(local_dps: Lo
             assert await closed_by_service(peer) == 1001
 
 
-async def test_a_hundred_devices_register_at_once(local_dps: LocalDps) -> None:
+async def test_a_hundred_devices_register_at_once(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         keys = {f"dev-{number}": dps.enroll_device(f"dev-{number}") for number in range(100)}
         found = await asyncio.gather(
@@ -558,7 +564,7 @@ async def test_a_hundred_devices_register_at_once(local_dps: LocalDps) -> None:
 
 
 async def test_a_token_for_another_device_is_401(
-    local_dps: LocalDps, caplog: pytest.LogCaptureFixture
+    local_dps: AsyncLocalDps, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "mqttws.local")
     async with local_dps as dps:
@@ -575,7 +581,7 @@ async def test_a_token_for_another_device_is_401(
     assert token not in caplog.text
 
 
-async def test_a_device_that_acknowledges_nothing_is_let_go(local_dps: LocalDps) -> None:
+async def test_a_device_that_acknowledges_nothing_is_let_go(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         key = dps.enroll_device("dev")
         async with device(dps) as peer:
@@ -586,7 +592,7 @@ async def test_a_device_that_acknowledges_nothing_is_let_go(local_dps: LocalDps)
 
 
 async def test_a_close_reason_forges_no_log_line(
-    local_dps: LocalDps, caplog: pytest.LogCaptureFixture
+    local_dps: AsyncLocalDps, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "mqttws.local")
     async with local_dps as dps:
@@ -600,7 +606,7 @@ async def test_a_close_reason_forges_no_log_line(
     assert all("\n" not in record.getMessage() for record in caplog.records)
 
 
-async def test_malformed_json_is_400(local_dps: LocalDps) -> None:
+async def test_malformed_json_is_400(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         key = dps.enroll_device("dev")
         async with device(dps) as peer:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mqttws import LocalDps
+from mqttws import AsyncLocalDps
 from mqttws.dps.sas import decode_key, hub_token_fault, sign_token
 from mqttws.hub import topics as hub
 from mqttws.wire import Connect, Publish, UnsubAck, decode, encode
@@ -33,7 +33,7 @@ SUBSCRIBES = [name for name in PACKETS if name.startswith("subscribe-")]
 @pytest.mark.parametrize("connect", CONNECTS)
 @pytest.mark.parametrize("register", REGISTERS)
 async def test_a_device_that_sends_these_packets_is_served(
-    local_dps: LocalDps, connect: str, register: str
+    local_dps: AsyncLocalDps, connect: str, register: str
 ) -> None:
     subscribe = SUBSCRIBES[CONNECTS.index(connect) % len(SUBSCRIBES)]
     local_dps.service.id_scope = SCOPE

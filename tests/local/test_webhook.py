@@ -10,7 +10,7 @@ import pytest
 
 from mqttws import (
     Assignment,
-    LocalDps,
+    AsyncLocalDps,
     RegistrationFailed,
     SymmetricKey,
     TlsConfig,
@@ -52,7 +52,7 @@ def ok(body: object) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + json.dumps(body).encode()
 
 
-async def register(dps: LocalDps, url: str, payload: object = None) -> Assignment:
+async def register(dps: AsyncLocalDps, url: str, payload: object = None) -> Assignment:
     dps.enroll(
         {
             "registrationId": "dev",
@@ -76,7 +76,7 @@ async def test_the_webhook_chooses_the_hub_and_speaks_to_the_device(dps_state: A
     hubs = ["a.azure-devices.net", "b.azure-devices.net"]
     async with (
         webhook(lambda _: ok({"iotHubHostName": hubs[1], "payload": {"hall": 7}})) as (url, asked),
-        LocalDps(state=dps_state, retry_after=0, hubs=hubs) as dps,
+        AsyncLocalDps(state=dps_state, retry_after=0, hubs=hubs) as dps,
     ):
         assignment = await register(dps, url, {"model": "m1"})
         again = await register(dps, url)
@@ -92,7 +92,7 @@ async def test_the_webhook_chooses_the_hub_and_speaks_to_the_device(dps_state: A
     assert KEY not in json.dumps(asked)
 
 
-async def test_a_payload_of_null_is_none(local_dps: LocalDps) -> None:
+async def test_a_payload_of_null_is_none(local_dps: AsyncLocalDps) -> None:
     """Row 11: the Python SDK always sends one."""
     answer = ok({"iotHubHostName": HUB, "payload": None})
     async with webhook(lambda _: answer) as (url, asked), local_dps:
@@ -122,7 +122,7 @@ async def test_a_payload_of_null_is_none(local_dps: LocalDps) -> None:
     ],
 )
 async def test_a_webhook_that_fails_ends_the_registration(
-    local_dps: LocalDps, answer: bytes, code: int
+    local_dps: AsyncLocalDps, answer: bytes, code: int
 ) -> None:
     async with webhook(lambda _: answer) as (url, _), local_dps:
         with pytest.raises(RegistrationFailed) as failed:
@@ -131,14 +131,14 @@ async def test_a_webhook_that_fails_ends_the_registration(
     assert "code=s" not in str(failed.value)
 
 
-async def test_nobody_there_is_an_outcome_too(local_dps: LocalDps) -> None:
+async def test_nobody_there_is_an_outcome_too(local_dps: AsyncLocalDps) -> None:
     async with local_dps:
         with pytest.raises(RegistrationFailed) as failed:
             await register(local_dps, "http://127.0.0.1:1/")
     assert failed.value.error_code == 400207
 
 
-async def test_polls_are_answered_while_a_slow_webhook_thinks(local_dps: LocalDps) -> None:
+async def test_polls_are_answered_while_a_slow_webhook_thinks(local_dps: AsyncLocalDps) -> None:
     thinking, told = asyncio.Event(), asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -166,7 +166,7 @@ async def test_polls_are_answered_while_a_slow_webhook_thinks(local_dps: LocalDp
         assert (await waiting).assigned_hub == HUB
 
 
-async def test_a_service_that_ends_does_not_wait_for_its_webhooks(local_dps: LocalDps) -> None:
+async def test_a_service_that_ends_does_not_wait_for_its_webhooks(local_dps: AsyncLocalDps) -> None:
     asked = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mqttws import (
+    AsyncLocalDps,
     ConnectFailed,
-    LocalDps,
     PreparedCertificate,
     RegistrationRejected,
     TlsConfig,
@@ -18,7 +18,7 @@ from mqttws import (
     X509Certificate,
     provision_async,
 )
-from mqttws.errors import Hop
+from mqttws.hops import Hop
 from mqttws.local.x509 import DeviceAuthority
 from mqttws.provisioning.x509 import Tpm
 from mqttws.wire import Connect, Decoder, Publish, encode
@@ -34,7 +34,7 @@ LINE = FACTORY.intermediate("line")
 
 @pytest.mark.parametrize("transport", ["wss", "mqtts"])
 async def test_a_device_registers_with_its_own_enrolled_certificate(
-    local_dps: LocalDps, transport: str
+    local_dps: AsyncLocalDps, transport: str
 ) -> None:
     async with local_dps:
         device = ROOT.issue("sensor-1")
@@ -47,7 +47,7 @@ async def test_a_device_registers_with_its_own_enrolled_certificate(
 @pytest.mark.parametrize("authority", [ROOT, FACTORY, LINE])
 @pytest.mark.parametrize("transport", ["wss", "mqtts"])
 async def test_a_device_registers_with_a_group_at_any_height_of_its_chain(
-    local_dps: LocalDps, authority: DeviceAuthority, transport: str
+    local_dps: AsyncLocalDps, authority: DeviceAuthority, transport: str
 ) -> None:
     async with local_dps:
         local_dps.enroll(group("fleet", authority))
@@ -58,7 +58,7 @@ async def test_a_device_registers_with_a_group_at_any_height_of_its_chain(
     assert record.enrollment_group_id == "fleet"
 
 
-async def test_a_self_signed_certificate_may_be_enrolled(local_dps: LocalDps) -> None:
+async def test_a_self_signed_certificate_may_be_enrolled(local_dps: AsyncLocalDps) -> None:
     async with local_dps:
         # A root of its own, whose common name is the device's: its own issuer.
         alone = DeviceAuthority.root("loner")
@@ -73,7 +73,7 @@ def _key_of(authority: DeviceAuthority) -> bytes:
     return key_pem(authority._key)
 
 
-async def test_the_most_specific_certificate_decides(local_dps: LocalDps) -> None:
+async def test_the_most_specific_certificate_decides(local_dps: AsyncLocalDps) -> None:
     async with local_dps:
         local_dps.enroll(group("wide", ROOT))
         local_dps.enroll(group("narrow", FACTORY))
@@ -93,7 +93,7 @@ async def test_the_most_specific_certificate_decides(local_dps: LocalDps) -> Non
 
 
 async def test_a_chain_without_its_intermediates_ends_in_tls_with_a_hint(
-    local_dps: LocalDps,
+    local_dps: AsyncLocalDps,
 ) -> None:
     async with local_dps:
         local_dps.enroll(group("fleet", ROOT))
@@ -105,7 +105,7 @@ async def test_a_chain_without_its_intermediates_ends_in_tls_with_a_hint(
 
 @pytest.mark.parametrize("transport", ["wss", "mqtts"])
 async def test_a_wholly_unknown_chain_ends_in_tls_with_a_hint(
-    local_dps: LocalDps, transport: str, caplog: pytest.LogCaptureFixture
+    local_dps: AsyncLocalDps, transport: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with local_dps:
         key = local_dps.enroll_device("other")
@@ -121,7 +121,7 @@ async def test_a_wholly_unknown_chain_ends_in_tls_with_a_hint(
     "case", ["wrong enrollment", "expired", "not yet", "other name", "key enrollment", "deleted"]
 )
 async def test_what_tls_lets_through_is_answered_at_register(
-    local_dps: LocalDps, case: str
+    local_dps: AsyncLocalDps, case: str
 ) -> None:
     status, code = 401, 401002
     async with local_dps:
@@ -163,7 +163,7 @@ def _named(device: object, name: str) -> X509Certificate:
     return _Misnamed(device.chain, device.key)
 
 
-async def test_enrolling_takes_effect_without_a_restart(local_dps: LocalDps) -> None:
+async def test_enrolling_takes_effect_without_a_restart(local_dps: AsyncLocalDps) -> None:
     async with local_dps:
         for number in range(3):
             authority = DeviceAuthority.root(f"vendor {number}")
@@ -174,7 +174,7 @@ async def test_enrolling_takes_effect_without_a_restart(local_dps: LocalDps) -> 
             assert (await register(local_dps, device)).device_id == f"device-{number}"
 
 
-async def test_a_device_with_a_key_needs_no_certificate(local_dps: LocalDps) -> None:
+async def test_a_device_with_a_key_needs_no_certificate(local_dps: AsyncLocalDps) -> None:
     from mqttws import SymmetricKey, TlsConfig, provision_async
 
     async with local_dps:
@@ -192,13 +192,13 @@ async def test_a_device_with_a_key_needs_no_certificate(local_dps: LocalDps) -> 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_a_device_that_would_resume_its_tls_session_shows_its_chain_again(
-    local_dps: LocalDps, tmp_path: Path, version: ssl.TLSVersion
+    local_dps: AsyncLocalDps, tmp_path: Path, version: ssl.TLSVersion
 ) -> None:
     """A resumed session knows no chain: the service would see a device without a certificate."""
     device = LINE.issue("sensor")
     (tmp_path / "device.pem").write_bytes(device.chain + device.key)
 
-    def come_twice(dps: LocalDps) -> list[str]:
+    def come_twice(dps: AsyncLocalDps) -> list[str]:
         context = ssl.create_default_context(cafile=str(dps.ca_file))
         context.load_cert_chain(tmp_path / "device.pem")
         context.maximum_version = version
@@ -278,7 +278,7 @@ def test_a_ready_context_is_refused() -> None:
 
 
 async def test_a_context_that_shows_the_certificate_already_registers(
-    local_dps: LocalDps, tmp_path: Path
+    local_dps: AsyncLocalDps, tmp_path: Path
 ) -> None:
     async with local_dps:
         device = FACTORY.issue("sensor")

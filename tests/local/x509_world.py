@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from mqttws import Assignment, LocalDps, TlsConfig, X509Certificate, provision_async
+from mqttws import Assignment, AsyncLocalDps, TlsConfig, X509Certificate, provision_async
 from mqttws.local.x509 import DeviceAuthority, Issued
 
 HOUR = timedelta(hours=1)
@@ -37,7 +37,7 @@ def group(name: str, authority: DeviceAuthority, **members: object) -> dict[str,
 
 
 async def register(
-    dps: LocalDps,
+    dps: AsyncLocalDps,
     device: Issued | X509Certificate,
     *,
     transport: str = "wss",

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from mqttws import (
     AsyncClient,
+    AsyncLocalDps,
     ConnectFailed,
     Hop,
-    LocalDps,
     Step,
     SymmetricKey,
     TlsConfig,
@@ -79,18 +79,20 @@ def only(*ports: int) -> list[str]:
 
 
 @asynccontextmanager
-async def service(**options: object) -> AsyncIterator[tuple[LocalDps, str]]:
+async def service(**options: object) -> AsyncIterator[tuple[AsyncLocalDps, str]]:
     """Run a local DPS on the ports of the real one; also return a device's key."""
     with tempfile.TemporaryDirectory() as state:
         prepare_certificates(
             Path(state), (NAME, "127.0.0.1", "::1", "both.test", os.uname().nodename)
         )
         options = {"wss_port": 443, "mqtts_port": 8883, **options}
-        async with LocalDps(state=state, retry_after=0, **options) as dps:
+        async with AsyncLocalDps(state=state, retry_after=0, **options) as dps:
             yield dps, dps.enroll_device("my-device")
 
 
-async def provision(dps: LocalDps, key: str, host: str = "127.0.0.1", **options: object) -> float:
+async def provision(
+    dps: AsyncLocalDps, key: str, host: str = "127.0.0.1", **options: object
+) -> float:
     """Provision the device; return the seconds that it took."""
     began = time.monotonic()
     assigned = await provision_async(

@@ -9,10 +9,10 @@ import pytest
 
 from mqttws import (
     AsyncClient,
+    AsyncLocalDps,
     Challenge,
     Hop,
     HopTimedOut,
-    LocalDps,
     ProxyConfig,
     ProxyRefused,
     SymmetricKey,
@@ -59,7 +59,7 @@ def ntlm(challenge: Challenge) -> str | None:
     return {"NTLM": "NTLM one", "NTLM challenge": "NTLM two"}.get(challenge.offers[0])
 
 
-async def provision_through(dps: LocalDps, proxy: ProxyConfig | str) -> None:
+async def provision_through(dps: AsyncLocalDps, proxy: ProxyConfig | str) -> None:
     assigned = await provision_async(
         dps.id_scope,
         SymmetricKey("my-device", dps.enroll_device("my-device")),
@@ -73,7 +73,7 @@ async def provision_through(dps: LocalDps, proxy: ProxyConfig | str) -> None:
 
 @pytest.mark.parametrize(("close_first", "connections"), [(False, 1), (True, 2)])
 async def test_three_legs_of_a_login_go_over_one_connection(
-    local_dps: LocalDps, close_first: bool, connections: int
+    local_dps: AsyncLocalDps, close_first: bool, connections: int
 ) -> None:
     async with local_dps:
         assert local_dps.wss_port
@@ -85,7 +85,7 @@ async def test_three_legs_of_a_login_go_over_one_connection(
             assert len(proxy.heads) == 3
 
 
-async def test_a_hook_that_breaks_leaves_nothing_open(local_dps: LocalDps) -> None:
+async def test_a_hook_that_breaks_leaves_nothing_open(local_dps: AsyncLocalDps) -> None:
     def broken(challenge: Challenge) -> str:
         raise LookupError("no ticket")
 
@@ -98,7 +98,7 @@ async def test_a_hook_that_breaks_leaves_nothing_open(local_dps: LocalDps) -> No
                 )
 
 
-async def test_a_proxy_costs_its_one_round_trip_and_nothing_else(local_dps: LocalDps) -> None:
+async def test_a_proxy_costs_its_one_round_trip_and_nothing_else(local_dps: AsyncLocalDps) -> None:
     """What the device sends before the proxy's answer is one CONNECT; then TLS goes on at once."""
     before: list[bytes] = []
     behind: list[int] = []
@@ -175,7 +175,7 @@ async def test_a_flood_of_demands_ends() -> None:
 
 @pytest.mark.parametrize("secret_place", ["url", "callable"])
 async def test_no_log_and_no_traceback_shows_a_login(
-    local_dps: LocalDps,
+    local_dps: AsyncLocalDps,
     caplog: pytest.LogCaptureFixture,
     secret_place: str,
 ) -> None:

@@ -12,10 +12,10 @@ import pytest
 
 from mqttws import (
     AsyncClient,
+    AsyncLocalDps,
     CertificateRejected,
     ConnectionLost,
     Hop,
-    LocalDps,
     SymmetricKey,
     TlsConfig,
     UpgradeRefused,
@@ -34,7 +34,7 @@ from .programs import Program
 
 
 async def provision_at(
-    dps: LocalDps, port: int, device: str = "my-device", **options: object
+    dps: AsyncLocalDps, port: int, device: str = "my-device", **options: object
 ) -> None:
     key = dps.enroll_device(device)
     options.setdefault("tls", TlsConfig(ca=dps.ca_file))
@@ -51,7 +51,7 @@ async def provision_at(
 # An intercepting proxy
 
 
-async def test_mitmproxy_works_once_its_ca_is_added(local_dps: LocalDps) -> None:
+async def test_mitmproxy_works_once_its_ca_is_added(local_dps: AsyncLocalDps) -> None:
     with programs.mitmproxy() as (proxy, ca_file):
         async with local_dps:
             url = f"http://127.0.0.1:{proxy.port}"
@@ -62,7 +62,7 @@ async def test_mitmproxy_works_once_its_ca_is_added(local_dps: LocalDps) -> None
 
 
 async def test_a_proxys_ca_is_added_to_the_systems(
-    local_dps: LocalDps, files: Path, monkeypatch: pytest.MonkeyPatch
+    local_dps: AsyncLocalDps, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same configuration serves behind the proxy and, with a CA of the system's, without."""
     monkeypatch.setenv("SSL_CERT_FILE", str(files / "ca.pem"))
@@ -84,7 +84,7 @@ async def test_a_proxys_ca_is_added_to_the_systems(
 
 
 async def test_a_store_of_the_operating_systems_that_has_the_proxys_ca_will_do(
-    local_dps: LocalDps, monkeypatch: pytest.MonkeyPatch
+    local_dps: AsyncLocalDps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if importlib.util.find_spec("truststore") is None:
         peer_missing("truststore is not installed")
@@ -104,7 +104,7 @@ async def test_a_store_of_the_operating_systems_that_has_the_proxys_ca_will_do(
             await proxy.wait_for_log("websocket")
 
 
-async def test_mitmproxy_is_named_where_its_ca_is_not_known(local_dps: LocalDps) -> None:
+async def test_mitmproxy_is_named_where_its_ca_is_not_known(local_dps: AsyncLocalDps) -> None:
     with programs.mitmproxy() as (proxy, _):
         async with local_dps:
             assert local_dps.wss_port
@@ -162,7 +162,7 @@ backend back
 
 @asynccontextmanager
 async def behind_nginx(
-    dps: LocalDps, files: Path, more: str = "", headers: str = UPGRADE_HEADERS
+    dps: AsyncLocalDps, files: Path, more: str = "", headers: str = UPGRADE_HEADERS
 ) -> AsyncIterator[Program]:
     async with dps:
         port = free_port()
@@ -173,7 +173,7 @@ async def behind_nginx(
 
 @asynccontextmanager
 async def behind_haproxy(
-    dps: LocalDps, files: Path, tmp_path: Path, idle: str = "60s", more: str = ""
+    dps: AsyncLocalDps, files: Path, tmp_path: Path, idle: str = "60s", more: str = ""
 ) -> AsyncIterator[Program]:
     pem = tmp_path / "both.pem"
     pem.write_bytes((files / "server.pem").read_bytes() + (files / "server.key").read_bytes())
@@ -184,20 +184,22 @@ async def behind_haproxy(
             yield haproxy
 
 
-async def test_nginx_terminates_tls_and_buffers(local_dps: LocalDps, files: Path) -> None:
+async def test_nginx_terminates_tls_and_buffers(local_dps: AsyncLocalDps, files: Path) -> None:
     async with behind_nginx(local_dps, files, "proxy_buffering on; proxy_buffers 4 4k;") as nginx:
         await provision_at(local_dps, nginx.port)
         log = await nginx.wait_for_log("GET /$iothub/websocket HTTP/1.1")
         assert '" 101 ' in log
 
 
-async def test_haproxy_terminates_tls(local_dps: LocalDps, files: Path, tmp_path: Path) -> None:
+async def test_haproxy_terminates_tls(
+    local_dps: AsyncLocalDps, files: Path, tmp_path: Path
+) -> None:
     async with behind_haproxy(local_dps, files, tmp_path) as haproxy:
         await provision_at(local_dps, haproxy.port)
         await haproxy.wait_for_log("GET /$iothub/websocket HTTP/1.1")
 
 
-async def idle_client(dps: LocalDps, port: int, keep_alive: int) -> AsyncClient:
+async def idle_client(dps: AsyncLocalDps, port: int, keep_alive: int) -> AsyncClient:
     """Return a client that has logged in at the local DPS and has nothing to say."""
     credential = SymmetricKey("my-device", dps.enroll_device("my-device"))
     client = AsyncClient(
@@ -215,7 +217,7 @@ async def idle_client(dps: LocalDps, port: int, keep_alive: int) -> AsyncClient:
 
 @pytest.mark.parametrize("which", ["nginx", "haproxy"])
 async def test_an_idle_connection_that_is_cut_is_told(
-    local_dps: LocalDps, files: Path, tmp_path: Path, which: str
+    local_dps: AsyncLocalDps, files: Path, tmp_path: Path, which: str
 ) -> None:
     way = (
         behind_nginx(local_dps, files, "proxy_read_timeout 1s;")
@@ -231,7 +233,7 @@ async def test_an_idle_connection_that_is_cut_is_told(
 
 @pytest.mark.parametrize("which", ["nginx", "haproxy"])
 async def test_keep_alive_holds_an_idle_connection_open(
-    local_dps: LocalDps, files: Path, tmp_path: Path, which: str
+    local_dps: AsyncLocalDps, files: Path, tmp_path: Path, which: str
 ) -> None:
     way = (
         behind_nginx(local_dps, files, "proxy_read_timeout 2s;")
@@ -248,7 +250,7 @@ async def test_keep_alive_holds_an_idle_connection_open(
 
 
 async def test_a_middlebox_that_swallows_the_upgrade_is_named(
-    local_dps: LocalDps, files: Path
+    local_dps: AsyncLocalDps, files: Path
 ) -> None:
     async with behind_nginx(local_dps, files, headers="") as nginx:
         with pytest.raises(UpgradeRefused) as caught:
@@ -283,7 +285,7 @@ async def test_mosquitto_on_its_tls_port_and_on_its_websocket(files: Path) -> No
 
 
 async def test_a_dead_ipv6_address_costs_no_time_out(
-    local_dps: LocalDps, monkeypatch: pytest.MonkeyPatch
+    local_dps: AsyncLocalDps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``localhost`` is ::1 and 127.0.0.1; the service listens on the second one only."""
 

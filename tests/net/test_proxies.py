@@ -11,8 +11,8 @@ import pytest
 
 from mqttws import (
     Assignment,
+    AsyncLocalDps,
     Hop,
-    LocalDps,
     ProxyConfig,
     ProxyRefused,
     Step,
@@ -49,7 +49,7 @@ def proxy_tls(state: Path) -> tuple[Path, Path]:
 class Way:
     """A device's way to a local DPS."""
 
-    def __init__(self, dps: LocalDps, key: str) -> None:
+    def __init__(self, dps: AsyncLocalDps, key: str) -> None:
         self.dps = dps
         self.key = key
         self.steps: list[Step] = []
@@ -88,7 +88,7 @@ class Way:
 
 @asynccontextmanager
 async def way_to_dps(state: Path) -> AsyncIterator[Way]:
-    async with LocalDps(state=state, retry_after=0) as dps:
+    async with AsyncLocalDps(state=state, retry_after=0) as dps:
         yield Way(dps, dps.enroll_device("my-device"))
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from mqttws import (
     AsyncClient,
+    AsyncLocalDps,
     Hop,
     HopTimedOut,
-    LocalDps,
     Step,
     SymmetricKey,
     TlsConfig,
@@ -132,7 +132,7 @@ async def test_a_mistake_is_told_and_not_tried_around() -> None:
         AsyncClient([])
 
 
-async def test_auto_takes_no_port(local_dps: LocalDps) -> None:
+async def test_auto_takes_no_port(local_dps: AsyncLocalDps) -> None:
     async with local_dps:
         with pytest.raises(UsageError, match="give no port"):
             await provision_async(

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from mqttws import LocalDps
+from mqttws import AsyncLocalDps
 
 from ..conftest import peer_missing, require_program
 from ..local.x509_world import individual
@@ -138,7 +138,7 @@ def check_that_openssl_has_the_provider() -> None:
         peer_missing("tpm2-openssl is not installed")
 
 
-async def test_a_key_in_a_tpm_registers_a_device(local_dps: LocalDps, tmp_path: Path) -> None:
+async def test_a_key_in_a_tpm_registers_a_device(local_dps: AsyncLocalDps, tmp_path: Path) -> None:
     check_that_openssl_has_the_provider()
     with resource_manager(tmp_path) as environ:
         making = "genpkey -algorithm EC -pkeyopt group:P-256 -out tpm-key.pem"

@@ -11,24 +11,24 @@ import pytest
 
 import mqttws
 from mqttws import ConnectFailed, RegistrationRejected, SymmetricKey, UsageError, provision
-from mqttws.local.running import RunningDps
+from mqttws.local.running import LocalDps
 from mqttws.local.x509 import DeviceAuthority
 
 from ..local import x509_world
 
 
-def test_three_lines_provision_a_device(local_dps: RunningDps) -> None:
+def test_three_lines_provision_a_device(local_dps: LocalDps) -> None:
     key = local_dps.enroll_device("dev")
     assignment = provision(local_dps.id_scope, SymmetricKey("dev", key), **local_dps.options)
     assert assignment.device_id == "dev"
 
 
-def test_each_test_has_a_service_of_its_own(local_dps: RunningDps) -> None:
+def test_each_test_has_a_service_of_its_own(local_dps: LocalDps) -> None:
     assert local_dps.registration("dev") is None
     assert "wss" in repr(local_dps)
 
 
-def test_faults_and_certificates(local_dps: RunningDps) -> None:
+def test_faults_and_certificates(local_dps: LocalDps) -> None:
     root = DeviceAuthority.root()
     local_dps.enroll(x509_world.group("fleet", root))
     device = root.issue("dev")
@@ -43,19 +43,19 @@ def test_faults_and_certificates(local_dps: RunningDps) -> None:
     assert record.enrollment_group_id == "fleet"
 
 
-def test_it_starts_within_300_ms_once_there_is_a_ca(local_dps: RunningDps, tmp_path: Path) -> None:
-    with RunningDps(state=tmp_path):
+def test_it_starts_within_300_ms_once_there_is_a_ca(local_dps: LocalDps, tmp_path: Path) -> None:
+    with LocalDps(state=tmp_path):
         pass
     took = []
     for _ in range(5):
         began = time.perf_counter()
-        with RunningDps(state=tmp_path):
+        with LocalDps(state=tmp_path):
             took.append(time.perf_counter() - began)
     assert min(took) < 0.3
 
 
 def test_after_its_end_it_says_so(tmp_path: Path) -> None:
-    dps = RunningDps(state=tmp_path)
+    dps = LocalDps(state=tmp_path)
     with dps:
         key = dps.enroll_device("dev")
         options = dps.options
@@ -67,7 +67,7 @@ def test_after_its_end_it_says_so(tmp_path: Path) -> None:
 
 
 def test_one_that_is_never_started_leaves_nothing_open(recwarn: pytest.WarningsRecorder) -> None:
-    dps = RunningDps()
+    dps = LocalDps()
     dps.stop()
     del dps
     gc.collect()

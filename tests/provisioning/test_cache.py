@@ -8,7 +8,7 @@ import pytest
 
 from mqttws import (
     Assignment,
-    LocalDps,
+    AsyncLocalDps,
     SymmetricKey,
     TlsConfig,
     UsageError,
@@ -90,7 +90,7 @@ def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 async def test_a_folder_that_is_not_there_is_told_before_anything_is_sent(
-    local_dps: LocalDps, tmp_path: Path
+    local_dps: AsyncLocalDps, tmp_path: Path
 ) -> None:
     async with local_dps as dps:
         credential = SymmetricKey("dev", dps.enroll_device("dev"))
@@ -100,7 +100,7 @@ async def test_a_folder_that_is_not_there_is_told_before_anything_is_sent(
 
 
 async def test_an_assignment_that_cannot_be_kept_after_all_is_not_lost(
-    local_dps: LocalDps, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    local_dps: AsyncLocalDps, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "assignment.json"
     path.mkdir()  # a file cannot take its place
@@ -118,7 +118,7 @@ async def test_an_assignment_that_cannot_be_kept_after_all_is_not_lost(
 
 
 async def test_a_device_registers_once_unless_it_is_forced(
-    local_dps: LocalDps, tmp_path: Path
+    local_dps: AsyncLocalDps, tmp_path: Path
 ) -> None:
     async with local_dps as dps:
         credential = SymmetricKey("dev", dps.enroll_device("dev"))

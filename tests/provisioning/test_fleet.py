@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from mqttws import LocalDps, RegistrationRejected, SymmetricKey, TlsConfig, UsageError
+from mqttws import AsyncLocalDps, RegistrationRejected, SymmetricKey, TlsConfig, UsageError
 from mqttws.local.x509 import DeviceAuthority
-from mqttws.provisioning.fleet import FleetResult, provision_fleet
+from mqttws.provisioning.fleet import FleetResult, provision_fleet_async
 
 from ..cli.shell import interruptible
 from ..local import x509_world
@@ -20,14 +20,14 @@ from ..local.test_webhook import HUB, ok, webhook
 
 
 async def run_fleet(
-    dps: LocalDps, credentials: list[SymmetricKey], **options: Any
+    dps: AsyncLocalDps, credentials: list[SymmetricKey], **options: Any
 ) -> dict[str, FleetResult]:
     results: dict[str, FleetResult] = {}
 
     def on_result(result: FleetResult) -> None:
         results[result.registration_id] = result
 
-    await provision_fleet(
+    await provision_fleet_async(
         dps.id_scope,
         credentials,
         on_result,
@@ -39,11 +39,11 @@ async def run_fleet(
     return results
 
 
-def enrolled(dps: LocalDps, count: int) -> list[SymmetricKey]:
+def enrolled(dps: AsyncLocalDps, count: int) -> list[SymmetricKey]:
     return [SymmetricKey(f"d-{n}", dps.enroll_device(f"d-{n}")) for n in range(count)]
 
 
-async def test_one_devices_failure_does_not_stop_the_others(local_dps: LocalDps) -> None:
+async def test_one_devices_failure_does_not_stop_the_others(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         credentials = enrolled(dps, 12)
         dps.fault("answer", "d-5", status=401)
@@ -53,7 +53,7 @@ async def test_one_devices_failure_does_not_stop_the_others(local_dps: LocalDps)
     assert sum(result.assignment is not None for result in results.values()) == 11
 
 
-async def test_a_429_for_one_is_meant_for_all(local_dps: LocalDps) -> None:
+async def test_a_429_for_one_is_meant_for_all(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         credentials = enrolled(dps, 6)
         dps.fault("answer", status=429, retry_after=1)
@@ -72,13 +72,13 @@ async def test_a_429_for_one_is_meant_for_all(local_dps: LocalDps) -> None:
     assert sum(moment < 1 for moment in asked) <= 3
 
 
-async def test_a_concurrency_is_at_least_one(local_dps: LocalDps) -> None:
+async def test_a_concurrency_is_at_least_one(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         with pytest.raises(UsageError):
             await run_fleet(dps, [], concurrency=0)
 
 
-async def shell(dps: LocalDps, file: Path, *options: str) -> asyncio.subprocess.Process:
+async def shell(dps: AsyncLocalDps, file: Path, *options: str) -> asyncio.subprocess.Process:
     with interruptible():
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "mqttws", "provision-fleet", str(file)),
@@ -89,7 +89,7 @@ async def shell(dps: LocalDps, file: Path, *options: str) -> asyncio.subprocess.
         )
 
 
-def write_fleet(file: Path, dps: LocalDps, count: int) -> None:
+def write_fleet(file: Path, dps: AsyncLocalDps, count: int) -> None:
     rows = [f"d-{number},{dps.enroll_device(f'd-{number}')}" for number in range(count)]
     file.write_text("registration_id,key\n" + "\n".join(rows) + "\n")
 
@@ -100,7 +100,7 @@ def read_results(file: Path) -> list[dict[str, str]]:
 
 
 async def test_the_shell_goes_on_where_it_was_interrupted(
-    local_dps: LocalDps, tmp_path: Path
+    local_dps: AsyncLocalDps, tmp_path: Path
 ) -> None:
     file, results = tmp_path / "fleet.csv", tmp_path / "fleet.csv.results.csv"
     async with local_dps as dps:
@@ -129,7 +129,9 @@ async def test_the_shell_goes_on_where_it_was_interrupted(
     assert not any(key in results.read_text() for key in keys)
 
 
-async def test_a_fleet_of_certificates_and_payloads(local_dps: LocalDps, tmp_path: Path) -> None:
+async def test_a_fleet_of_certificates_and_payloads(
+    local_dps: AsyncLocalDps, tmp_path: Path
+) -> None:
     root = DeviceAuthority.root()
     lines = ["registration_id,chain_file,key_file,payload"]
     for number in range(3):
@@ -160,7 +162,7 @@ async def test_a_fleet_of_certificates_and_payloads(local_dps: LocalDps, tmp_pat
 
 
 async def test_a_line_cut_off_within_a_quote_hides_none_below_it(
-    local_dps: LocalDps, tmp_path: Path
+    local_dps: AsyncLocalDps, tmp_path: Path
 ) -> None:
     file, results = tmp_path / "fleet.csv", tmp_path / "results.csv"
     results.write_text(
@@ -178,7 +180,7 @@ async def test_a_line_cut_off_within_a_quote_hides_none_below_it(
 
 
 async def test_results_may_be_longer_than_any_other_file(
-    local_dps: LocalDps, tmp_path: Path
+    local_dps: AsyncLocalDps, tmp_path: Path
 ) -> None:
     file, results = tmp_path / "fleet.csv", tmp_path / "results.csv"
     payload = '"{""' + "x" * 200_000 + '"":0}"'
@@ -195,7 +197,7 @@ async def test_results_may_be_longer_than_any_other_file(
 
 
 async def test_results_that_cannot_be_written_end_it_in_one_line(
-    local_dps: LocalDps, tmp_path: Path
+    local_dps: AsyncLocalDps, tmp_path: Path
 ) -> None:
     file, results = tmp_path / "fleet.csv", tmp_path / "results.csv"
     program = (
@@ -217,19 +219,21 @@ async def test_results_that_cannot_be_written_end_it_in_one_line(
     assert err.count(b"\n") == 1
 
 
-async def test_what_on_result_raises_comes_out_as_it_is(local_dps: LocalDps) -> None:
+async def test_what_on_result_raises_comes_out_as_it_is(local_dps: AsyncLocalDps) -> None:
     def on_result(_: FleetResult) -> None:
         raise LookupError
 
     async with local_dps as dps:
         credentials = enrolled(dps, 2)
         with pytest.raises(LookupError):
-            await provision_fleet(
+            await provision_fleet_async(
                 dps.id_scope, credentials, on_result, host=dps.host, port=dps.wss_port
             )
 
 
-async def test_results_of_another_kind_are_left_alone(local_dps: LocalDps, tmp_path: Path) -> None:
+async def test_results_of_another_kind_are_left_alone(
+    local_dps: AsyncLocalDps, tmp_path: Path
+) -> None:
     file, results = tmp_path / "fleet.csv", tmp_path / "results.csv"
     results.write_text("name,age\nx,1\n")
     async with local_dps as dps:
@@ -255,7 +259,7 @@ async def test_results_of_another_kind_are_left_alone(local_dps: LocalDps, tmp_p
     ],
 )
 async def test_a_wrong_line_is_named_and_nothing_is_sent(
-    local_dps: LocalDps, tmp_path: Path, text: str, told: str
+    local_dps: AsyncLocalDps, tmp_path: Path, text: str, told: str
 ) -> None:
     file = tmp_path / "fleet.csv"
     file.write_text(text)

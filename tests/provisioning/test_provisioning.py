@@ -8,8 +8,8 @@ import pytest
 
 from mqttws import (
     Assignment,
+    AsyncLocalDps,
     ConnectionLost,
-    LocalDps,
     MalformedAnswer,
     MqttwsError,
     ProvisioningSteps,
@@ -33,7 +33,7 @@ from ..net.rogue import Certificates
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
 
-async def provisioned(dps: LocalDps, key: str, **options: object) -> Assignment:
+async def provisioned(dps: AsyncLocalDps, key: str, **options: object) -> Assignment:
     return await provision_async(
         dps.id_scope,
         SymmetricKey("my-device", key),
@@ -45,7 +45,7 @@ async def provisioned(dps: LocalDps, key: str, **options: object) -> Assignment:
 
 
 @pytest.mark.parametrize("transport", ["wss", "mqtts"])
-async def test_a_device_is_assigned_to_a_hub(local_dps: LocalDps, transport: str) -> None:
+async def test_a_device_is_assigned_to_a_hub(local_dps: AsyncLocalDps, transport: str) -> None:
     async with local_dps as dps:
         assignment = await provisioned(dps, dps.enroll_device("my-device"), transport=transport)
     assert assignment.assigned_hub == "local-hub.azure-devices.net"
@@ -54,7 +54,7 @@ async def test_a_device_is_assigned_to_a_hub(local_dps: LocalDps, transport: str
 
 
 async def test_every_step_is_told_when_it_begins_and_when_it_has_ended(
-    local_dps: LocalDps,
+    local_dps: AsyncLocalDps,
 ) -> None:
     told: list[tuple[str, str]] = []
     steps: list[Step] = []
@@ -77,7 +77,7 @@ async def test_every_step_is_told_when_it_begins_and_when_it_has_ended(
     assert all(step.seconds >= 0 and step.to_json()["outcome"] == "ok" for step in steps[1::2])
 
 
-def options_for(dps: LocalDps) -> dict[str, Any]:
+def options_for(dps: AsyncLocalDps) -> dict[str, Any]:
     return {
         "host": dps.host,
         "port": dps.wss_port,
@@ -85,7 +85,9 @@ def options_for(dps: LocalDps) -> dict[str, Any]:
     }
 
 
-async def test_steps_can_be_iterated_over_and_end_in_the_assignment(local_dps: LocalDps) -> None:
+async def test_steps_can_be_iterated_over_and_end_in_the_assignment(
+    local_dps: AsyncLocalDps,
+) -> None:
     watched: list[Step] = []
     async with local_dps as dps:
         credential = SymmetricKey("my-device", dps.enroll_device("my-device"))
@@ -107,7 +109,7 @@ async def test_steps_can_be_iterated_over_and_end_in_the_assignment(local_dps: L
             pass
 
 
-async def test_a_failure_comes_after_its_step(local_dps: LocalDps) -> None:
+async def test_a_failure_comes_after_its_step(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         dps.enroll_device("my-device")
         told: list[str] = []
@@ -128,7 +130,7 @@ async def test_a_failure_comes_after_its_step(local_dps: LocalDps) -> None:
 @pytest.mark.parametrize("leave_at", ["tcp", "tls", "connect", "register", "poll"])
 @pytest.mark.parametrize("cancelled", [False, True])
 async def test_whoever_leaves_early_leaves_nothing_behind(
-    local_dps: LocalDps, leave_at: str, cancelled: bool
+    local_dps: AsyncLocalDps, leave_at: str, cancelled: bool
 ) -> None:
     async with local_dps as dps:
         dps.service.assigning_polls = 10**9
@@ -164,7 +166,7 @@ async def test_the_synchronous_form_says_so_inside_a_running_loop() -> None:
 @pytest.mark.parametrize("silent_at", ["subscribe", "puback", "register", "poll"])
 @pytest.mark.parametrize("limit", ["timeout", "hop_timeout"])
 async def test_silence_at_any_step_ends_by_the_deadline(
-    local_dps: LocalDps,
+    local_dps: AsyncLocalDps,
     certificates: Certificates,
     silent_at: str,
     limit: str,
@@ -198,11 +200,13 @@ async def test_silence_at_any_step_ends_by_the_deadline(
     assert time.monotonic() - began < (2.5 if limit == "timeout" else 6)
 
 
-def say_nothing_to_polls(dps: LocalDps, monkeypatch: pytest.MonkeyPatch) -> None:
+def say_nothing_to_polls(dps: AsyncLocalDps, monkeypatch: pytest.MonkeyPatch) -> None:
     react_to_polls(dps, monkeypatch, [])
 
 
-def react_to_polls(dps: LocalDps, monkeypatch: pytest.MonkeyPatch, effects: list[Effect]) -> None:
+def react_to_polls(
+    dps: AsyncLocalDps, monkeypatch: pytest.MonkeyPatch, effects: list[Effect]
+) -> None:
     handle = dps.service.handle
 
     def instead(device: object, message: Message, qos: int, unix_now: float) -> list[Effect]:
@@ -214,7 +218,7 @@ def react_to_polls(dps: LocalDps, monkeypatch: pytest.MonkeyPatch, effects: list
 
 
 async def test_a_service_that_always_says_now_is_not_asked_without_pause(
-    local_dps: LocalDps,
+    local_dps: AsyncLocalDps,
 ) -> None:
     steps: list[Step] = []
     async with local_dps as dps:
@@ -225,7 +229,7 @@ async def test_a_service_that_always_says_now_is_not_asked_without_pause(
     assert 2 <= sum(step.name == "poll" for step in steps) / 2 <= 5
 
 
-async def test_a_watcher_that_raises_ends_nothing(local_dps: LocalDps) -> None:
+async def test_a_watcher_that_raises_ends_nothing(local_dps: AsyncLocalDps) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("watching went wrong")
 
@@ -234,7 +238,7 @@ async def test_a_watcher_that_raises_ends_nothing(local_dps: LocalDps) -> None:
         assert await provisioned(dps, key, on_step=fail, on_packet=fail)
 
 
-async def test_a_wait_longer_than_the_time_left_ends_at_once(local_dps: LocalDps) -> None:
+async def test_a_wait_longer_than_the_time_left_ends_at_once(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         dps.service.retry_after = 100
         key = dps.enroll_device("my-device")
@@ -246,7 +250,7 @@ async def test_a_wait_longer_than_the_time_left_ends_at_once(local_dps: LocalDps
 
 
 async def test_a_connection_closed_instead_of_an_answer_is_told(
-    local_dps: LocalDps, monkeypatch: pytest.MonkeyPatch
+    local_dps: AsyncLocalDps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(provisioning, "FIRST_PAUSE", 1000.0)  # no time is left for another try
     async with local_dps as dps:
@@ -257,7 +261,7 @@ async def test_a_connection_closed_instead_of_an_answer_is_told(
 
 
 async def test_an_answer_counts_though_the_connection_ends_with_it(
-    local_dps: LocalDps, monkeypatch: pytest.MonkeyPatch
+    local_dps: AsyncLocalDps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Row 9: the real service drops the connection at some time after a 401."""
     async with local_dps as dps:
@@ -274,7 +278,7 @@ async def test_an_answer_counts_though_the_connection_ends_with_it(
 
 
 async def test_a_connection_closed_between_two_polls_is_noticed_at_once(
-    local_dps: LocalDps, monkeypatch: pytest.MonkeyPatch
+    local_dps: AsyncLocalDps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(provisioning, "FIRST_PAUSE", 1000.0)  # no time is left for another try
     async with local_dps as dps:
@@ -297,7 +301,7 @@ async def test_a_connection_closed_between_two_polls_is_noticed_at_once(
     "body", [b"", b"not json", b"[]", b'{"status": "assigned"}', b'{"status": "strange"}', b"\xff"]
 )
 async def test_an_answer_that_cannot_be_read_is_told(
-    local_dps: LocalDps, monkeypatch: pytest.MonkeyPatch, body: bytes
+    local_dps: AsyncLocalDps, monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
     async with local_dps as dps:
         handle = dps.service.handle
@@ -312,7 +316,7 @@ async def test_an_answer_that_cannot_be_read_is_told(
             await provisioned(dps, dps.enroll_device("my-device"))
 
 
-async def test_cancelling_at_any_moment_leaves_nothing_behind(local_dps: LocalDps) -> None:
+async def test_cancelling_at_any_moment_leaves_nothing_behind(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         key = dps.enroll_device("my-device")
         for turns in range(0, 120, 4):

@@ -11,13 +11,13 @@ import os
 import sys
 from typing import Any
 
-from mqttws import LocalDps
+from mqttws import AsyncLocalDps
 
 ID_SCOPE = "0ne00SDKTEST"
 DEADLINE = 100.0
 
 
-async def run(dps: LocalDps, batch: dict[str, Any]) -> Any:
+async def run(dps: AsyncLocalDps, batch: dict[str, Any]) -> Any:
     order = {"id_scope": ID_SCOPE, "ca_file": str(dps.ca_file), "cases": batch["cases"]}
     process = await asyncio.create_subprocess_exec(
         *batch["command"],
@@ -38,7 +38,7 @@ async def run(dps: LocalDps, batch: dict[str, Any]) -> Any:
 async def main() -> None:
     order = json.load(sys.stdin)
     results = []
-    async with LocalDps(
+    async with AsyncLocalDps(
         host="localhost",
         wss_port=443,
         mqtts_port=8883,

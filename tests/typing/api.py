@@ -47,8 +47,8 @@ async def client() -> None:
 
 
 async def service() -> None:
-    async with mqttws.LocalDps() as dps:
-        assert_type(dps, mqttws.LocalDps)
+    async with mqttws.AsyncLocalDps() as dps:
+        assert_type(dps, mqttws.AsyncLocalDps)
 
 
 def codec() -> None:
