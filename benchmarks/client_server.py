@@ -14,7 +14,8 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from mqttws.local.certificates import prepare_certificates
 from mqttws.net.stream import ByteStream
-from mqttws.net.websocket import WebSocketStream, accept_websocket
+from mqttws.net.upgrade import accept_websocket
+from mqttws.net.websocket import WebSocketStream
 from mqttws.protocol import ConnectReceived, MessageReceived, ServerProtocol
 
 

@@ -64,7 +64,7 @@ def test_a_client_loads_nothing_that_only_others_need(statement: str):
     loaded = loaded_by(f"import mqttws; mqttws.{statement}")
     assert "mqttws.client.client" in loaded
     unneeded = {"sqlite3", "aiohttp", "click", "rich", "cryptography", "truststore"}
-    unneeded |= {"mqttws.net.tunnel", "websockets.server", "websockets.asyncio"}
+    unneeded |= {"mqttws.net.tunnel", "mqttws.net.socks", "websockets.server", "websockets.asyncio"}
     rooms = {"mqttws.local", "mqttws.doctor", "mqttws.cli", "mqttws.dps", "mqttws.hub"}
     assert not loaded & (unneeded | rooms)
 

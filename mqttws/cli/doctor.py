@@ -11,8 +11,8 @@ import mqttws
 
 from ..doctor.examination import describe_settings
 from ..doctor.report import Report
-from ..net.dial import make_target
 from ..net.proxy import ENVIRONMENT
+from ..net.target import make_target
 from ..provisioning.provision import WEBSOCKET_PATH
 from .common import (
     STEP_HEADER,

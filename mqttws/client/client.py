@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import Self
 
 from ..errors import MqttwsError, RequestTimedOut, SubscribeRefused, UsageError
-from ..net.dial import Target, parse_url
 from ..net.hops import OnStep, Walk
 from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.stream import CLOSE_TIMEOUT
+from ..net.target import Target, parse_url
 from ..net.tls import Tls
 from ..protocol import ClientProtocol
 from ..wire import (

@@ -17,9 +17,9 @@ from ..errors import (
     UsageError,
 )
 from ..hops import Hop
-from ..net.dial import dial_first
 from ..net.hops import Walk
 from ..net.stream import Stream
+from ..net.ways import dial_first
 from ..wire import Connect
 from . import clock
 from .options import Options, password_bytes

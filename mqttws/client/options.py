@@ -6,9 +6,9 @@ from enum import Enum
 from typing import TypedDict
 
 from ..errors import MqttwsError, UsageError
-from ..net.dial import Target
 from ..net.hops import OnStep
 from ..net.proxy import ProxyChoice
+from ..net.target import Target
 from ..net.tls import Tls
 from ..wire import Connect, Will
 from .backoff import Backoff

@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack
 
 from ..errors import ConnectionLost, MqttwsError, RequestTimedOut, UsageError
-from ..net.dial import Target
 from ..net.stream import CLOSE_TIMEOUT
+from ..net.target import Target
 from .client import AsyncClient, Payload, payload_bytes
 from .inbox import MessageStream, ReceivedMessage, logger
 from .options import ClientOptions, ClientState

@@ -15,9 +15,10 @@ from typing import Literal, TypedDict, Unpack
 from ..client.client import AsyncClient
 from ..errors import ConnectRefused, MqttwsError, UsageError
 from ..hops import Hop
-from ..net.dial import Target, dial, make_target
+from ..net.dial import dial
 from ..net.hops import OnStep, Step, Walk
 from ..net.proxy import ENVIRONMENT, ProxyChoice, choose_proxy, describe_environment
+from ..net.target import Target, make_target
 from ..net.tls import Tls
 from ..provisioning.credentials import Credential
 from ..provisioning.provision import WEBSOCKET_PATH, provision_async

@@ -39,7 +39,8 @@ from ..errors import ConnectionLost, MqttwsError, ProtocolError, UsageError
 from ..hops import Hop
 from ..net.failures import reason_of, translate
 from ..net.stream import ByteStream, Stream
-from ..net.websocket import WebSocketStream, accept_websocket
+from ..net.upgrade import accept_websocket
+from ..net.websocket import WebSocketStream
 from ..protocol import (
     ConnectionClosed,
     ConnectReceived,

@@ -31,11 +31,11 @@ from ..errors import (
     UsageError,
 )
 from ..hops import Hop
-from ..net.dial import make_target
 from ..net.failures import is_cut_off
 from ..net.hops import REQUESTS, OnStep, Step, Walk
 from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.stream import CLOSE_TIMEOUT
+from ..net.target import make_target
 from ..net.tls import Tls
 from .assignment import Assignment
 from .cache import AssignmentFile

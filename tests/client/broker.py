@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from mqttws.errors import MqttwsError, ProtocolError, UpgradeRefused
 from mqttws.local.listeners import close_listeners
 from mqttws.net.stream import ByteStream, Stream
-from mqttws.net.websocket import accept_websocket
+from mqttws.net.upgrade import accept_websocket
 from mqttws.protocol import (
     ConnectReceived,
     MessageReceived,

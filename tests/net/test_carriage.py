@@ -18,9 +18,10 @@ from mqttws.errors import (
     SubprotocolRefused,
     UpgradeRefused,
 )
-from mqttws.net.dial import DEFAULT_PORTS, parse_url
 from mqttws.net.stream import ByteStream
-from mqttws.net.websocket import WebSocketStream, accept_websocket, open_websocket
+from mqttws.net.target import DEFAULT_PORTS, parse_url
+from mqttws.net.upgrade import accept_websocket, open_websocket
+from mqttws.net.websocket import WebSocketStream
 from mqttws.protocol.events import ConnectionClosed, WillDue
 from mqttws.protocol.server import ServerProtocol
 from mqttws.wire import Connect, Disconnect, PingReq, Will, encode

@@ -29,8 +29,9 @@ from mqttws import (
     UpgradeRefused,
     UsageError,
 )
-from mqttws.net import dial
-from mqttws.net.dial import parse_url, race, resolve
+from mqttws.net import tcp
+from mqttws.net.target import parse_url
+from mqttws.net.tcp import race, resolve
 from mqttws.protocol import ConnectReceived
 
 from ..client.broker import broker
@@ -181,14 +182,14 @@ async def test_every_address_that_failed_is_named() -> None:
 async def test_a_host_without_ipv6_is_not_told_to_check_its_network(
     monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    real = dial._try_address
+    real = tcp._try_address
 
-    async def try_address(address: dial.Address) -> socket.socket:
+    async def try_address(address: tcp.Address) -> socket.socket:
         if address[0] == socket.AF_INET6:
             raise OSError(code, os.strerror(code))
         return await real(address)
 
-    monkeypatch.setattr(dial, "_try_address", try_address)
+    monkeypatch.setattr(tcp, "_try_address", try_address)
     addresses = [
         (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 443, 0, 0)),
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", free_port())),

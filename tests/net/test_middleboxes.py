@@ -23,9 +23,9 @@ from mqttws import (
 )
 from mqttws.dps.names import build_username
 from mqttws.local.certificates import prepare_certificates
-from mqttws.net import certificate, dial
+from mqttws.net import certificate, dial, tcp
 from mqttws.net import tls as tls_module
-from mqttws.net.dial import parse_url
+from mqttws.net.target import parse_url
 
 from ..conftest import peer_missing
 from ..ports import free_port
@@ -289,7 +289,7 @@ async def test_a_dead_ipv6_address_costs_no_time_out(
 ) -> None:
     """``localhost`` is ::1 and 127.0.0.1; the service listens on the second one only."""
 
-    async def both(host: str, port: int) -> list[dial.Address]:
+    async def both(host: str, port: int) -> list[tcp.Address]:
         return [
             (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0)),
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),

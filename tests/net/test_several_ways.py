@@ -18,8 +18,9 @@ from mqttws import (
     UsageError,
     provision_async,
 )
-from mqttws.net import dial
+from mqttws.net import ways
 from mqttws.net.hops import Walk
+from mqttws.net.target import Target, parse_url
 
 from ..ports import free_port
 from .scripted import Conversation, Scripted, scripted
@@ -148,7 +149,7 @@ async def test_of_two_ways_that_open_in_the_same_moment_one_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever the order, the loser is closed: its server sees the end, and no CONNECT."""
-    monkeypatch.setattr(dial, "TRANSPORT_HEAD_START", 0.0)
+    monkeypatch.setattr(ways, "TRANSPORT_HEAD_START", 0.0)
     heard: list[bytes] = []
 
     def keep(seen: Scripted) -> Conversation:
@@ -174,27 +175,27 @@ async def test_of_two_ways_that_open_in_the_same_moment_one_is_closed(
 async def test_a_way_that_opens_in_the_very_turn_of_the_taken_one_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    opened: dict[dial.Target, bool] = {}
+    opened: dict[Target, bool] = {}
     gate = asyncio.Event()
 
     class Open:
-        def __init__(self, target: dial.Target) -> None:
+        def __init__(self, target: Target) -> None:
             self.target = target
             opened[target] = True
 
         def abort(self) -> None:
             opened[self.target] = False
 
-    async def dial_together(target: dial.Target, walk: Walk, **options: object) -> Open:
+    async def dial_together(target: Target, walk: Walk, **options: object) -> Open:
         await gate.wait()
         return Open(target)
 
-    monkeypatch.setattr(dial, "TRANSPORT_HEAD_START", 0.0)
-    monkeypatch.setattr(dial, "dial", dial_together)
+    monkeypatch.setattr(ways, "TRANSPORT_HEAD_START", 0.0)
+    monkeypatch.setattr(ways, "dial", dial_together)
     asyncio.get_running_loop().call_later(0.05, gate.set)
-    targets = [dial.parse_url(f"mqtt://h:{port}") for port in (1, 2)]
+    targets = [parse_url(f"mqtt://h:{port}") for port in (1, 2)]
     walk = Walk(timeout=5.0, hop_timeout=5.0)
-    taken, _ = await dial.dial_first(targets, walk, max_message_size=1)
+    taken, _ = await ways.dial_first(targets, walk, max_message_size=1)
     await asyncio.sleep(0)
     assert len(opened) == 2, "both were open: else nothing is proved"
     assert [target for target, is_open in opened.items() if is_open] == [taken]

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mqttws import Challenge, Login, ProxyRefused, UsageError
+from mqttws.net.http_connect import MAX_CHALLENGES
+from mqttws.net.http_head import MAX_HEAD
 from mqttws.net.proxy import OnChallenge, Proxy
-from mqttws.net.tunnel import MAX_CHALLENGES, MAX_HEAD, Tunnel, tunnel_through
+from mqttws.net.tunnel import Tunnel, tunnel_through
 
 LOGIN = Login("s3cretuser", "s3cretword")
 
