@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 import click
 
-from ..dps.enrollments import parse_enrollments
+from ..dps.enrollment_json import parse_enrollments
 from ..dps.faults import Kind
 from ..dps.names import check_registration_id
 from ..dps.sas import decode_key, derive_device_key

@@ -21,7 +21,7 @@ import click
 
 import mqttws
 
-from ..dps.enrollments import parse_enrollments
+from ..dps.enrollment_json import parse_enrollments
 from ..dps.sas import decode_key
 from ..errors import UsageError
 from ..local.records import SqliteRecords

@@ -10,29 +10,42 @@ the comment says what we take it to be.
   bad credential is ``Unauthorized`` and no more.
 """
 
-import base64
 import hashlib
 import math
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UsageError
 from ..text import shown
+from .answers import assigned_state, error_body, new_etag, outcome, timestamp, verb
 from .certificates import Chain, chain_fault
-from .enrollments import (
-    EnrollmentGroup,
-    IndividualEnrollment,
-    Records,
-    RegistrationRecord,
-    ReprovisionPolicy,
-    enrollment_to_json,
+from .codes import (
+    BAD_REQUEST,
+    CUSTOM_ALLOCATION_FAILED,
+    ENROLLMENT_NOT_FOUND,
+    HUB_NOT_FOUND,
+    IDENTIFIER_REJECTED,
+    INVALID_CERTIFICATE,
+    NO_HUB,
+    NOT_AUTHORIZED,
+    OPERATION_NOT_FOUND,
+    SERVER_UNAVAILABLE,
+    THROTTLED,
+    UNAUTHORIZED,
 )
+from .effects import AllocationRequested, Answer, Close, Device, Effect, Refusal
+from .enrollment_json import enrollment_to_json
 from .json_text import build_json, parse_json
 from .names import parse_username, registration_id_fault
+from .records import (
+    EnrollmentGroup,
+    IndividualEnrollment,
+    RegistrationRecord,
+    ReprovisionPolicy,
+)
 from .sas import WRONG_SIGNATURE, derive_device_key, token_fault
+from .store import Records
 from .throttle import Throttle
 from .topics import (
     RESPONSE_FILTER,
@@ -43,109 +56,14 @@ from .topics import (
     response_topic,
 )
 
-IDENTIFIER_REJECTED = 2
-SERVER_UNAVAILABLE = 3
-NOT_AUTHORIZED = 5
-"""CONNACK return codes (MQTT 3.1.1 section 3.2.2.3)."""
-
 OPERATIONS_PER_DEVICE = 4
 """How many of a device's operations can be asked about: the latest. More than one, since a
 registration request that is sent again (QoS 1) starts an operation that its device never sees."""
 
-_BAD_REQUEST = 400004
-_CUSTOM_ALLOCATION_FAILED = 400207
-_NO_HUB = 400208
-_UNAUTHORIZED = 401000
-_HUB_NOT_FOUND = 401001
-_INVALID_CERTIFICATE = 401002
-_ENROLLMENT_NOT_FOUND = 404201
-_OPERATION_NOT_FOUND = 404203
-_THROTTLED = 429001
-
-_GROUP_IN_ANSWER_SINCE = "2021-06-01"
 _STICKY_UNTIL = "2018-04-01"
 
 MAX_WEBHOOK_ANSWER = 96 * 1024
 """Bytes of a custom allocation's answer that are read: what comes of it must fit a message."""
-
-
-@dataclass(frozen=True)
-class Device:
-    """A connected device: what its CONNECT said. Its credentials are not judged yet.
-
-    Attributes:
-        registration_id: as in its user name.
-        id_scope: as in its user name; it is the service's, but for case.
-        api_version: of the service API.
-        password: SAS token; None where it sent none.
-        chain: the certificates that it has shown in the TLS handshake, its own first, each signed
-            by the next; empty where it has shown none.
-    """
-
-    registration_id: str
-    id_scope: str
-    api_version: str
-    password: str | None = field(default=None, repr=False)
-    chain: Chain = field(default=(), repr=False)
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A CONNECT that is not accepted.
-
-    Attributes:
-        return_code: for CONNACK.
-        reason: one line for the log.
-    """
-
-    return_code: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Send this message to the device, at QoS 1, after PUBACK of its request.
-
-    Attributes:
-        message: the answer.
-        reason: one line for the log.
-    """
-
-    message: Message
-    reason: str
-
-
-@dataclass(frozen=True)
-class Close:
-    """Close the device's connection.
-
-    Attributes:
-        reason: one line for the log.
-    """
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class AllocationRequested:
-    """Ask the enrollment's webhook for a hub, and tell ``Service.allocated`` what came of it.
-
-    Attributes:
-        device: who is to be assigned.
-        operation_id: of its registration.
-        url: whom to POST to; may hold the caller's own secret.
-        body: what to POST: JSON.
-        reason: one line for the log.
-    """
-
-    device: Device
-    operation_id: str
-    url: str = field(repr=False)
-    body: bytes = field(repr=False)
-    reason: str
-
-
-Effect = Answer | Close | AllocationRequested
 
 
 @dataclass(frozen=True)
@@ -342,7 +260,7 @@ class Service:
         operation = operations.get(request.operation_id) if operations else None
         if operation is None:
             reason = f"unknown operation {shown(request.operation_id)}"
-            raise _Reject(_OPERATION_NOT_FOUND, "Operation not found.", reason)
+            raise _Reject(OPERATION_NOT_FOUND, "Operation not found.", reason)
         body: dict[str, Any] = {"operationId": operation.operation_id}
         if operation.state is None or operation.polls_left > 0:
             operation.polls_left -= 1
@@ -350,7 +268,7 @@ class Service:
             body |= {"status": "assigning", "registrationState": state}
             return self._answer(request, 202, body, "assigning")
         body |= {"status": operation.state["status"], "registrationState": operation.state}
-        return self._answer(request, 200, body, _outcome(operation.state))
+        return self._answer(request, 200, body, outcome(operation.state))
 
     def _remember(self, device: Device, operation: _Operation) -> None:
         key = device.registration_id.lower()
@@ -385,7 +303,7 @@ class Service:
         reason = WRONG_SIGNATURE
         if individual is None:
             reason = f"{WRONG_SIGNATURE} derived from {len(groups)} group(s)"
-        raise _Reject(_UNAUTHORIZED, "Unauthorized", telling[0] if telling else reason)
+        raise _Reject(UNAUTHORIZED, "Unauthorized", telling[0] if telling else reason)
 
     def _judge_token(
         self,
@@ -553,9 +471,9 @@ class Service:
             return before.assigned_hub
         hubs = enrollment.hubs or self.hubs
         if not hubs:
-            raise _Reject(_NO_HUB, "No IoT hub is available.")
+            raise _Reject(NO_HUB, "No IoT hub is available.")
         if enrollment.allocation_policy == "static" and len(hubs) > 1:
-            raise _Reject(_NO_HUB, f"Static allocation needs one IoT hub, not {len(hubs)}.")
+            raise _Reject(NO_HUB, f"Static allocation needs one IoT hub, not {len(hubs)}.")
         if enrollment.allocation_policy == "geoLatency":
             return hubs[0]  # nothing here is nearer than anything else
         return max(
@@ -580,7 +498,7 @@ class Service:
         retry_after: int | None,
     ) -> Answer:
         topic = response_topic(status, request.request_id, retry_after)
-        return Answer(Message(topic, build_json(body)), f"{_verb(request)} {status} {reason}")
+        return Answer(Message(topic, build_json(body)), f"{verb(request)} {status} {reason}")
 
     def _answer_disabled(self, device: Device, request: Register | Poll, unix_now: float) -> Answer:
         """Say that the device may not: status 200, and an operation that cannot be asked about."""
@@ -603,18 +521,6 @@ class Service:
         return self._answer_after(request, code // 1000, body, reason, rejection.retry_after)
 
 
-def error_body(
-    error_code: int, message: str, tracking_id: str, unix_now: float
-) -> dict[str, str | int]:
-    """Return a ProvisioningServiceErrorDetails of the service API."""
-    return {
-        "errorCode": error_code,
-        "trackingId": tracking_id,
-        "message": message,
-        "timestampUtc": timestamp(unix_now),
-    }
-
-
 @dataclass(frozen=True)
 class _Webhook:
     """What a webhook answered: a status as in HTTP, or 0 for nothing, and a body."""
@@ -635,21 +541,21 @@ class _Webhook:
         if not isinstance(hub, str):
             raise _webhook_failed("Custom allocation failed: its answer names no iotHubHostName")
         if hub not in hubs:
-            raise _Reject(_HUB_NOT_FOUND, "IoTHub not found.", f"unlinked hub {shown(hub)}")
+            raise _Reject(HUB_NOT_FOUND, "IoTHub not found.", f"unlinked hub {shown(hub)}")
         return hub, body.get("payload")
 
 
 def _webhook_failed(message: str) -> _Reject:
-    return _Reject(_CUSTOM_ALLOCATION_FAILED, message)
+    return _Reject(CUSTOM_ALLOCATION_FAILED, message)
 
 
 def _no_enrollment(device: Device) -> _Reject:
     reason = f"no enrollment for {shown(device.registration_id)}"
-    return _Reject(_ENROLLMENT_NOT_FOUND, "Enrollment not found.", reason)
+    return _Reject(ENROLLMENT_NOT_FOUND, "Enrollment not found.", reason)
 
 
 def _invalid_certificate(reason: str) -> _Reject:
-    return _Reject(_INVALID_CERTIFICATE, "Invalid certificate.", reason)
+    return _Reject(INVALID_CERTIFICATE, "Invalid certificate.", reason)
 
 
 def _throttle(limit: int | None, seconds: float) -> Throttle | None:
@@ -660,7 +566,7 @@ def _take(throttle: Throttle | None, name: str, unix_now: float) -> None:
     """Count a request; refuse it if there have been too many."""
     wait = 0 if throttle is None else throttle.take(name, unix_now)
     if wait:
-        raise _Reject(_THROTTLED, "Too many requests.", f"ask again in {wait} s", wait)
+        raise _Reject(THROTTLED, "Too many requests.", f"ask again in {wait} s", wait)
 
 
 def _most_specific(chain: Chain, groups: Sequence[EnrollmentGroup]) -> EnrollmentGroup | None:
@@ -703,7 +609,7 @@ def _read_register_body(payload: bytes, registration_id: str) -> Any:
 
 
 def _bad_request(message: str) -> _Reject:
-    return _Reject(_BAD_REQUEST, f"Invalid request. {message}")
+    return _Reject(BAD_REQUEST, f"Invalid request. {message}")
 
 
 def _named_keys(
@@ -779,47 +685,3 @@ def _score(hub: str, registration_id: str, weight: int) -> float:
     name = f"{hub}\n{registration_id.lower()}".encode(errors="replace")
     drawn = (int.from_bytes(hashlib.sha256(name).digest()[:8]) + 1) / (2**64 + 2)
     return weight / -math.log(drawn)
-
-
-def assigned_state(record: RegistrationRecord, api_version: str) -> dict[str, Any]:
-    """Return a DeviceRegistrationResult, its members in the order of the published samples."""
-    state: dict[str, Any] = {
-        "registrationId": record.registration_id,
-        "createdDateTimeUtc": record.created,
-        "assignedHub": record.assigned_hub,
-        "deviceId": record.device_id,
-        "status": "assigned",
-        "substatus": record.substatus,
-        "lastUpdatedDateTimeUtc": record.last_updated,
-        "etag": record.etag,
-    }
-    if record.payload is not None:
-        state["payload"] = record.payload
-    named = {"enrollmentGroupId": record.enrollment_group_id} if record.enrollment_group_id else {}
-    if not record.key_name:
-        state["x509"] = named
-    elif named and api_version >= _GROUP_IN_ANSWER_SINCE:
-        state["symmetricKey"] = named
-    return state
-
-
-def _outcome(state: dict[str, Any]) -> str:
-    if state["status"] == "assigned":
-        return f"assigned to {shown(state['assignedHub'])} as {shown(state['deviceId'])}"
-    return f"failed {state['errorCode']}: {state['errorMessage']}"
-
-
-def _verb(request: Register | Poll) -> str:
-    return "register" if isinstance(request, Register) else "poll"
-
-
-def timestamp(unix_now: float) -> str:
-    """Return ISO 8601 with the service's seven fractional digits."""
-    seconds, ticks = divmod(round(unix_now * 10**7), 10**7)
-    whole = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
-    return f"{whole:%Y-%m-%dT%H:%M:%S}.{ticks:07d}Z"
-
-
-def new_etag(name: str) -> str:
-    """Return an etag of the service's form, a quoted guid in base64, made from ``name``."""
-    return base64.b64encode(f'"{uuid.uuid5(uuid.NAMESPACE_OID, name)}"'.encode()).decode()

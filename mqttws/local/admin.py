@@ -22,15 +22,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from ..dps.enrollments import (
-    EnrollmentGroup,
-    IndividualEnrollment,
-    enrollment_to_json,
-    parse_enrollments,
-)
+from ..dps.answers import assigned_state, error_body, new_etag, timestamp
+from ..dps.enrollment_json import enrollment_to_json, parse_enrollments
 from ..dps.faults import parse_fault
 from ..dps.json_text import build_json, parse_json
-from ..dps.service import assigned_state, error_body, new_etag, timestamp
+from ..dps.records import EnrollmentGroup, IndividualEnrollment
 from ..errors import UsageError
 from ..text import shown
 from .dps import AsyncLocalDps

@@ -25,15 +25,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..dps.certificates import Chain
-from ..dps.enrollments import (
-    EnrollmentGroup,
-    IndividualEnrollment,
-    MemoryRecords,
-    Records,
-    parse_enrollments,
-)
+from ..dps.effects import AllocationRequested, Answer, Device, Refusal
+from ..dps.enrollment_json import parse_enrollments
 from ..dps.faults import Fault, Faults, parse_fault
-from ..dps.service import AllocationRequested, Answer, Device, Refusal, Service
+from ..dps.records import EnrollmentGroup, IndividualEnrollment
+from ..dps.service import Service
+from ..dps.store import MemoryRecords, Records
 from ..dps.topics import Message, Poll, parse_request_topic
 from ..errors import ConnectionLost, MqttwsError, ProtocolError, UsageError
 from ..hops import Hop

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from ..dps.certificates import Chain, chain_fault
-from ..dps.enrollments import EnrollmentGroup, IndividualEnrollment, RegistrationRecord
+from ..dps.records import EnrollmentGroup, IndividualEnrollment, RegistrationRecord
 from ..dps.sas import derive_device_key, hub_token_fault
 from ..dps.topics import Message
 from ..errors import ProtocolError, UsageError

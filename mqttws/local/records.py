@@ -18,14 +18,9 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import Self
 
-from ..dps.enrollments import (
-    EnrollmentGroup,
-    IndividualEnrollment,
-    MemoryRecords,
-    RegistrationRecord,
-    enrollment_to_json,
-    parse_enrollments,
-)
+from ..dps.enrollment_json import enrollment_to_json, parse_enrollments
+from ..dps.records import EnrollmentGroup, IndividualEnrollment, RegistrationRecord
+from ..dps.store import MemoryRecords
 from ..errors import UsageError
 
 logger = logging.getLogger("mqttws.local")

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypedDict, TypeVar
 
-from ..dps.enrollments import RegistrationRecord
+from ..dps.records import RegistrationRecord
 from ..errors import UsageError
 from ..net.tls import TlsConfig
 from .dps import AsyncLocalDps

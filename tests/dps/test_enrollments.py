@@ -5,15 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mqttws.dps.enrollments import (
+from mqttws.dps.enrollment_json import enrollment_to_json, parse_enrollments
+from mqttws.dps.records import (
     EnrollmentGroup,
     IndividualEnrollment,
-    MemoryRecords,
     RegistrationRecord,
     ReprovisionPolicy,
-    enrollment_to_json,
-    parse_enrollments,
 )
+from mqttws.dps.store import MemoryRecords
 from mqttws.errors import UsageError
 
 from .world import HUB, KEY, OTHER_KEY, b64, group, individual

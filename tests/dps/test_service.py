@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mqttws.dps.enrollments import ReprovisionPolicy
+from mqttws.dps.effects import Answer, Close, Device, Refusal
+from mqttws.dps.records import ReprovisionPolicy
 from mqttws.dps.sas import derive_device_key
-from mqttws.dps.service import OPERATIONS_PER_DEVICE, Answer, Close, Device, Refusal
+from mqttws.dps.service import OPERATIONS_PER_DEVICE
 from mqttws.dps.topics import Message, poll_topic, register_topic
 from mqttws.errors import UsageError
 

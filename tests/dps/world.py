@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mqttws.dps.credentials import SymmetricKey
-from mqttws.dps.enrollments import EnrollmentGroup, IndividualEnrollment, MemoryRecords
+from mqttws.dps.effects import Answer, Close, Device
 from mqttws.dps.names import build_username
+from mqttws.dps.records import EnrollmentGroup, IndividualEnrollment
 from mqttws.dps.registration import Registration
-from mqttws.dps.service import Answer, Close, Device, Service
+from mqttws.dps.service import Service
+from mqttws.dps.store import MemoryRecords
 from mqttws.dps.topics import Message, poll_topic, register_topic
 
 VECTORS = json.loads((Path(__file__).parent / "vectors.json").read_text())

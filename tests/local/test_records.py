@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mqttws import AsyncLocalDps, SymmetricKey, TlsConfig, UsageError, provision_async
-from mqttws.dps.enrollments import RegistrationRecord
+from mqttws.dps.records import RegistrationRecord
 from mqttws.local import records as records_module
 from mqttws.local.records import SqliteRecords
 from mqttws.local.x509 import DeviceAuthority

@@ -22,7 +22,7 @@ from mqttws import (
     provision,
     provision_async,
 )
-from mqttws.dps.service import Answer, Close, Effect
+from mqttws.dps.effects import Answer, Close, Effect
 from mqttws.dps.topics import Message, Poll, parse_request_topic
 from mqttws.protocol import MessageReceived, SubscribeReceived
 from mqttws.provisioning import provision as provisioning

@@ -1,0 +1,73 @@
+"""Bodies of the service's answers, as the service API publishes their shapes.
+
+Every answer has a JSON body, in ASCII: the Node SDK crashes on an empty one.
+"""
+
+import base64
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ..text import shown
+from .records import RegistrationRecord
+from .topics import Poll, Register
+
+_GROUP_IN_ANSWER_SINCE = "2021-06-01"
+
+
+def assigned_state(record: RegistrationRecord, api_version: str) -> dict[str, Any]:
+    """Return a DeviceRegistrationResult, its members in the order of the published samples."""
+    state: dict[str, Any] = {
+        "registrationId": record.registration_id,
+        "createdDateTimeUtc": record.created,
+        "assignedHub": record.assigned_hub,
+        "deviceId": record.device_id,
+        "status": "assigned",
+        "substatus": record.substatus,
+        "lastUpdatedDateTimeUtc": record.last_updated,
+        "etag": record.etag,
+    }
+    if record.payload is not None:
+        state["payload"] = record.payload
+    named = {"enrollmentGroupId": record.enrollment_group_id} if record.enrollment_group_id else {}
+    if not record.key_name:
+        state["x509"] = named
+    elif named and api_version >= _GROUP_IN_ANSWER_SINCE:
+        state["symmetricKey"] = named
+    return state
+
+
+def error_body(
+    error_code: int, message: str, tracking_id: str, unix_now: float
+) -> dict[str, str | int]:
+    """Return a ProvisioningServiceErrorDetails of the service API."""
+    return {
+        "errorCode": error_code,
+        "trackingId": tracking_id,
+        "message": message,
+        "timestampUtc": timestamp(unix_now),
+    }
+
+
+def outcome(state: dict[str, Any]) -> str:
+    """Return how an operation ended, one line for the log."""
+    if state["status"] == "assigned":
+        return f"assigned to {shown(state['assignedHub'])} as {shown(state['deviceId'])}"
+    return f"failed {state['errorCode']}: {state['errorMessage']}"
+
+
+def verb(request: Register | Poll) -> str:
+    """Return the name of a request, for the log and for ordered faults."""
+    return "register" if isinstance(request, Register) else "poll"
+
+
+def timestamp(unix_now: float) -> str:
+    """Return ISO 8601 with the service's seven fractional digits."""
+    seconds, ticks = divmod(round(unix_now * 10**7), 10**7)
+    whole = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    return f"{whole:%Y-%m-%dT%H:%M:%S}.{ticks:07d}Z"
+
+
+def new_etag(name: str) -> str:
+    """Return an etag of the service's form, a quoted guid in base64, made from ``name``."""
+    return base64.b64encode(f'"{uuid.uuid5(uuid.NAMESPACE_OID, name)}"'.encode()).decode()

@@ -1,0 +1,89 @@
+"""The values between the service's rules and the connection: a device, and what is to be done.
+
+A rule returns effects; the driver of the connection carries them out. The reason of an effect is
+one line for the log, without secrets.
+"""
+
+from dataclasses import dataclass, field
+
+from .certificates import Chain
+from .topics import Message
+
+
+@dataclass(frozen=True)
+class Device:
+    """A connected device: what its CONNECT said. Its credentials are not judged yet.
+
+    Attributes:
+        registration_id: as in its user name.
+        id_scope: as in its user name; it is the service's, but for case.
+        api_version: of the service API.
+        password: SAS token; None where it sent none.
+        chain: the certificates that it has shown in the TLS handshake, its own first, each signed
+            by the next; empty where it has shown none.
+    """
+
+    registration_id: str
+    id_scope: str
+    api_version: str
+    password: str | None = field(default=None, repr=False)
+    chain: Chain = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A CONNECT that is not accepted.
+
+    Attributes:
+        return_code: for CONNACK.
+        reason: one line for the log.
+    """
+
+    return_code: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Send this message to the device, at QoS 1, after PUBACK of its request.
+
+    Attributes:
+        message: the answer.
+        reason: one line for the log.
+    """
+
+    message: Message
+    reason: str
+
+
+@dataclass(frozen=True)
+class Close:
+    """Close the device's connection.
+
+    Attributes:
+        reason: one line for the log.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class AllocationRequested:
+    """Ask the enrollment's webhook for a hub, and tell ``Service.allocated`` what came of it.
+
+    Attributes:
+        device: who is to be assigned.
+        operation_id: of its registration.
+        url: whom to POST to; may hold the caller's own secret.
+        body: what to POST: JSON.
+        reason: one line for the log.
+    """
+
+    device: Device
+    operation_id: str
+    url: str = field(repr=False)
+    body: bytes = field(repr=False)
+    reason: str
+
+
+Effect = Answer | Close | AllocationRequested
