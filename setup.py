@@ -14,6 +14,10 @@ from setuptools.command.build_ext import build_ext
 COMPILED_MODULES = [
     "mqttws/wire/fields.py",
     "mqttws/wire/topics.py",
+    "mqttws/wire/value.py",
+    "mqttws/wire/connecting.py",
+    "mqttws/wire/publishing.py",
+    "mqttws/wire/subscribing.py",
     "mqttws/wire/packets.py",
     "mqttws/wire/framing.py",
 ]

@@ -11,28 +11,12 @@ Publish(topic='t', payload=b'x', qos=0, retain=False, dup=False, packet_id=None)
 """
 
 from ..errors import MalformedPacket, PacketTooLarge, ProtocolError, UsageError
+from .connecting import ConnAck, Connect, Disconnect, PingReq, PingResp, Will
 from .fields import COMPILED, MAX_REMAINING_LENGTH
 from .framing import DEFAULT_MAX_PACKET_SIZE, Decoder, decode, encode
-from .packets import (
-    REFUSED,
-    ConnAck,
-    Connect,
-    Disconnect,
-    Packet,
-    PingReq,
-    PingResp,
-    PubAck,
-    PubComp,
-    Publish,
-    PubRec,
-    PubRel,
-    SubAck,
-    Subscribe,
-    Subscription,
-    UnsubAck,
-    Unsubscribe,
-    Will,
-)
+from .packets import Packet
+from .publishing import PubAck, PubComp, Publish, PubRec, PubRel
+from .subscribing import REFUSED, SubAck, Subscribe, Subscription, UnsubAck, Unsubscribe
 from .topics import matches, topic_filter_fault, topic_name_fault
 
 __all__ = [

@@ -10,7 +10,8 @@ from typing import Final
 from ..errors import MalformedPacket, PacketTooLarge, ProtocolError, UsageError
 from .fields import encode_number
 from .given import Given
-from .packets import SHAPES, Packet, PubAck, PubComp, Publish, PubRec, PubRel
+from .packets import SHAPES, Packet
+from .publishing import PubAck, PubComp, Publish, PubRec, PubRel
 
 DEFAULT_MAX_PACKET_SIZE: Final = 1024 * 1024
 """The largest packet in bytes that a ``Decoder`` accepts unless told otherwise: 1 MiB."""

@@ -24,7 +24,7 @@ from mqttws.wire import (
     decode,
     encode,
 )
-from mqttws.wire.packets import _join_publish
+from mqttws.wire.publishing import _join_publish
 from tests.packet_table import NOT_SHORTEST, PACKETS, Row
 
 rows = pytest.mark.parametrize("row", PACKETS, ids=lambda row: row.name)

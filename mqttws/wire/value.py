@@ -1,0 +1,24 @@
+"""What all packets share: they are values, and a body goes behind a first byte and its length.
+
+Does not know any packet.
+"""
+
+from dataclasses import fields
+
+from .fields import encode_remaining_length
+from .given import compiled_class
+
+
+def frame(first_byte: int, body: bytes) -> bytes:
+    """Return a packet: its first byte, its remaining length and its body (section 2.2)."""
+    return bytes((first_byte,)) + encode_remaining_length(len(body)) + body
+
+
+@compiled_class(acyclic=True)
+class Value:
+    """What makes a packet a value: it is copied and pickled by its fields, compiled or not."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        return type(self), tuple(getattr(self, each.name) for each in fields(self))  # type: ignore[arg-type]  # every subclass is a dataclass
