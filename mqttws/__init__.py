@@ -13,7 +13,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .client.backoff import Backoff
     from .client.client import AsyncClient
     from .client.inbox import MessageStream, ReceivedMessage
     from .client.options import ClientState
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from .client.sync import Client
     from .doctor.examination import diagnose, diagnose_async
     from .doctor.report import Report
-    from .dps.credentials import SymmetricKey
     from .errors import (
         CertificateRejected,
         ConnectFailed,
@@ -62,12 +60,15 @@ if TYPE_CHECKING:
     from .net.tls import TlsConfig
     from .provisioning.assignment import Assignment
     from .provisioning.fleet import FleetResult, provision_fleet, provision_fleet_async
-    from .provisioning.provision import ProvisioningSteps, provision, provision_async
-    from .provisioning.x509 import PreparedCertificate, Tpm, X509Certificate
+    from .provisioning.provision import provision, provision_async
+    from .provisioning.steps import ProvisioningSteps
+    from .provisioning.symmetric_key import SymmetricKey
+    from .provisioning.x509 import ExternalKey, Tpm, X509Certificate
+    from .retry import Backoff
     from .wire import Will
 
 _HOMES = {
-    "dps.credentials": ("SymmetricKey",),
+    "provisioning.symmetric_key": ("SymmetricKey",),
     "errors": (
         "MqttwsError",
         "ProtocolError",
@@ -102,12 +103,13 @@ _HOMES = {
     "doctor.report": ("Report",),
     "local.dps": ("AsyncLocalDps",),
     "local.running": ("LocalDps",),
-    "client.backoff": ("Backoff",),
+    "retry": ("Backoff",),
     "client.client": ("AsyncClient",),
     "net.hops": ("Step",),
     "client.inbox": ("MessageStream", "ReceivedMessage"),
     "client.options": ("ClientState",),
-    "provisioning.provision": ("provision", "provision_async", "ProvisioningSteps"),
+    "provisioning.provision": ("provision", "provision_async"),
+    "provisioning.steps": ("ProvisioningSteps",),
     "client.receipt": ("Receipt",),
     "client.sqlite": ("SqliteStore",),
     "client.sync": ("Client",),
@@ -117,7 +119,7 @@ _HOMES = {
     "provisioning.assignment": ("Assignment",),
     "net.proxy": ("ProxyConfig", "Login", "Challenge"),
     "net.tls": ("TlsConfig",),
-    "provisioning.x509": ("X509Certificate", "PreparedCertificate", "Tpm"),
+    "provisioning.x509": ("X509Certificate", "ExternalKey", "Tpm"),
     "wire": ("Will",),
 }
 """Where each public name lives."""
@@ -135,7 +137,7 @@ __all__ = [
     "FleetResult",
     "SymmetricKey",
     "X509Certificate",
-    "PreparedCertificate",
+    "ExternalKey",
     "Tpm",
     "Assignment",
     "AsyncClient",

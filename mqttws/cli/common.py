@@ -19,13 +19,13 @@ from rich.console import Console
 from rich.text import Text
 
 from ..client.trace import describe
-from ..dps.credentials import SymmetricKey
 from ..dps.json_text import parse_json
 from ..dps.registration import Assignment
 from ..errors import MqttwsError, UsageError
 from ..hops import Hop
 from ..net.hops import Step
 from ..net.proxy import has_login
+from ..provisioning.symmetric_key import SymmetricKey
 from ..provisioning.x509 import X509Certificate
 from ..text import one_line
 from ..wire import Packet

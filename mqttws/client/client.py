@@ -16,6 +16,7 @@ from ..net.stream import CLOSE_TIMEOUT
 from ..net.target import Target, parse_url
 from ..net.tls import Tls
 from ..protocol import ClientProtocol
+from ..retry import Backoff
 from ..wire import (
     DEFAULT_MAX_PACKET_SIZE,
     REFUSED,
@@ -25,7 +26,6 @@ from ..wire import (
     Unsubscribe,
     Will,
 )
-from .backoff import Backoff
 from .engine import Engine
 from .inbox import MessageStream, ReceivedMessage
 from .link import OUTBOX_HIGH_WATER

@@ -10,8 +10,8 @@ from ..net.hops import OnStep
 from ..net.proxy import ProxyChoice
 from ..net.target import Target
 from ..net.tls import Tls
+from ..retry import Backoff
 from ..wire import Connect, Will
-from .backoff import Backoff
 from .store import MemoryStore, Store
 from .trace import OnPacket
 

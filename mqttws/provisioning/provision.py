@@ -1,6 +1,6 @@
-"""provision(), provision_async() and ProvisioningSteps: a device asks DPS where it belongs.
+"""provision() and provision_async(): a device asks DPS where it belongs.
 
-Joins the MQTT client to the device's side of DPS (``dps.registration``), and gives both the clock.
+Knows the arguments and their errors. What is said to DPS is ``exchange``'s matter.
 """
 
 import asyncio
@@ -10,36 +10,27 @@ import random
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from dataclasses import replace
-from types import TracebackType
-from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
-from ..client.client import AsyncClient, ReceivedMessage
+from ..client.client import AsyncClient
 from ..client.trace import OnPacket
 from ..dps.names import DEFAULT_API_VERSION, build_username
 from ..dps.registration import MAX_RETRY_AFTER, Registration
-from ..dps.topics import RESPONSE_FILTER, Message
 from ..errors import (
-    CertificateRejected,
     ConnectFailed,
-    ConnectionLost,
     ConnectRefused,
-    MqttwsError,
-    SubprotocolRefused,
-    UpgradeRefused,
     UsageError,
 )
-from ..hops import Hop
 from ..net.failures import is_cut_off
-from ..net.hops import REQUESTS, OnStep, Step, Walk
+from ..net.hops import OnStep, Walk
 from ..net.proxy import ENVIRONMENT, ProxyChoice
-from ..net.stream import CLOSE_TIMEOUT
 from ..net.target import make_target
 from ..net.tls import Tls
 from .assignment import Assignment
 from .cache import AssignmentFile
 from .credentials import Credential, TlsCredential
+from .exchange import exchange
 
 logger = logging.getLogger("mqttws.provisioning")
 
@@ -61,14 +52,6 @@ _REFUSALS = {
     5: "check registration id and key; a certificate's common name must be the registration id",
 }
 """What CONNACK's codes mean when DPS sends them."""
-
-FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 30.0
-"""Seconds before a lost connection is made anew: doubled each time in vain, half of it random."""
-
-_SERVER_UNAVAILABLE = 3  # the one CONNACK code that may pass
-
-_TOO_BIG = 1009  # the WebSocket's close code for a message that will be no shorter the next time
 
 _CERTIFICATE_HINT = (
     "the connection ended right after this device's certificate had been shown: the service does "
@@ -247,7 +230,7 @@ async def provision_async(
         return client
 
     try:
-        assignment = await _provision(new_client, registration, walk)
+        assignment = await exchange(new_client, registration, walk)
         if transport == "auto":
             _worked[host] = clients[0].url.partition(":")[0]
     except ConnectRefused as error:
@@ -263,210 +246,6 @@ async def provision_async(
         except UsageError as error:  # the device is assigned, and must learn where to
             logger.warning("%s", error)
     return assignment
-
-
-class ProvisioningSteps:
-    """A registration, step by step: what ``on_step`` is told of, to be iterated over.
-
-    >>> async with mqttws.ProvisioningSteps("0ne00ABCDEF", credential) as steps:
-    ...     async for step in steps:
-    ...         print(step.name, step.outcome)
-    >>> print(steps.assignment.assigned_hub)
-
-    Each step comes twice, as it was then: when it begins (``outcome`` is ``open``) and when it has
-    ended. After the last one the iteration ends, or raises what ``provision_async`` would have
-    raised. Whoever leaves the ``async with`` block before that gives the registration up, and
-    nothing of it is left behind.
-
-    Args:
-        id_scope: of the DPS instance.
-        credential: who the device is and how it proves it.
-        **options: of ``provision_async``.
-    """
-
-    def __init__(
-        self, id_scope: str, credential: Credential, **options: Unpack[ProvisionOptions]
-    ) -> None:
-        self._id_scope = id_scope
-        self._credential = credential
-        self._options = options
-        self._watcher = options.get("on_step")
-        self._steps: asyncio.Queue[Step | None] = asyncio.Queue()  # None: there are no more
-        self._task: asyncio.Task[Assignment] | None = None
-
-    @property
-    def assignment(self) -> Assignment:
-        """Where the device has been assigned to.
-
-        Raises:
-            UsageError: the registration has not ended, or was given up.
-            MqttwsError: it has failed; as for ``provision_async``.
-        """
-        if self._task is None or not self._task.done() or self._task.cancelled():
-            raise UsageError(
-                "there is no assignment: the registration has not ended",
-                hint="iterate over all steps first",
-            )
-        return self._task.result()
-
-    async def __aenter__(self) -> Self:
-        """Begin."""
-        if self._task is not None:
-            raise UsageError("these steps have been gone already; make a new ProvisioningSteps")
-        options = self._options | ProvisionOptions(on_step=self._on_step)
-        self._task = asyncio.create_task(
-            provision_async(self._id_scope, self._credential, **options)
-        )
-        self._task.add_done_callback(lambda _: self._steps.put_nowait(None))
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Give the registration up, if it has not ended."""
-        assert self._task is not None
-        self._task.cancel()
-        # Its outcome is asked for elsewhere, or by nobody.
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    def __aiter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    async def __anext__(self) -> Step:
-        """Return the next step."""
-        if self._task is None:
-            raise UsageError("use `async with ProvisioningSteps(...) as steps:` first")
-        step = await self._steps.get()
-        if step is not None:
-            return step
-        self._steps.put_nowait(None)  # whoever asks again is told the same
-        if not self._task.cancelled():
-            self._task.result()
-        raise StopAsyncIteration
-
-    def _on_step(self, step: Step) -> None:
-        # A step goes on changing: what is handed out is how it is now.
-        self._steps.put_nowait(replace(step, facts=dict(step.facts)))
-        if self._watcher is not None:
-            self._watcher(step)
-
-
-async def _provision(
-    new_client: Callable[[], AsyncClient], registration: Registration, walk: Walk
-) -> Assignment:
-    """Make connection after connection until the registration has ended."""
-    pause = FIRST_PAUSE
-    while True:
-        answered = registration.last_response
-        client = new_client()
-        try:
-            return await _attempt(client, registration, walk)
-        except (ConnectionLost, ConnectFailed) as error:
-            if not any(step.hop in REQUESTS for step in walk.steps) or not _may_pass(error):
-                raise
-            if registration.last_response is not answered:
-                pause = FIRST_PAUSE  # it got further: the service is there
-            waiting = pause * random.uniform(0.5, 1)  # noqa: S311 - no secret comes of it
-            if waiting >= walk.remaining:
-                raise
-        finally:
-            await client.disconnect(min(CLOSE_TIMEOUT, walk.remaining))
-        await asyncio.sleep(waiting)
-        pause = min(2 * pause, LONGEST_PAUSE)
-
-
-async def _attempt(client: AsyncClient, registration: Registration, walk: Walk) -> Assignment:
-    """Go as far as one connection leads."""
-    await client.connect_along(walk)
-    async with walk.hop(Hop.SUBSCRIBE, RESPONSE_FILTER) as step:
-        granted = await client.subscribe(RESPONSE_FILTER, qos=1)
-        step.detail = f"SUBACK, QoS {granted[0]} for {RESPONSE_FILTER}"
-    return await _register(client, registration, walk)
-
-
-def _may_pass(error: MqttwsError) -> bool:
-    """Tell whether another connection may do better."""
-    if isinstance(error, ConnectRefused):
-        return error.return_code == _SERVER_UNAVAILABLE
-    if isinstance(error, UpgradeRefused):
-        return error.status in (0, 429) or error.status >= 500
-    if isinstance(error, ConnectionLost):
-        return error.close_code != _TOO_BIG
-    return not isinstance(error, CertificateRejected | SubprotocolRefused)
-
-
-async def _register(client: AsyncClient, registration: Registration, walk: Walk) -> Assignment:
-    """Ask, wait as long as the service wishes, and ask again, until the operation has ended."""
-    answers = client.messages()
-    hop = Hop(registration.waiting_for)
-    request: Message | None
-    if registration.retry_after is None:
-        request = registration.resume(time.monotonic())
-    else:  # the last connection was lost in a wait, which still holds
-        request = await _wait_for_turn(answers, registration, walk, hop)
-    while request is not None:
-        hop = Hop(registration.waiting_for)
-        async with walk.hop(hop, registration.operation_id) as step:
-            await client.publish(request.topic, request.payload, qos=1)
-            await _receive_answer(answers, registration)
-            _describe(step, registration)
-            if registration.error is not None:
-                raise registration.error
-        if registration.result is not None:
-            return Assignment(**vars(registration.result))
-        request = await _wait_for_turn(answers, registration, walk, hop)
-    raise registration.error or walk.out_of_time(Hop(registration.waiting_for))
-
-
-async def _receive_answer(
-    answers: AsyncIterator[ReceivedMessage], registration: Registration
-) -> None:
-    """Hand messages in until one of them was the answer; the hop's time limit bounds it."""
-    asked = registration.last_response
-    while registration.last_response is asked:
-        try:
-            message = await anext(answers)
-        except StopAsyncIteration:
-            raise ConnectionLost("the connection was closed while an answer was awaited") from None
-        registration.receive(Message(message.topic, message.payload), time.monotonic())
-
-
-async def _wait_for_turn(
-    answers: AsyncIterator[ReceivedMessage], registration: Registration, walk: Walk, hop: Hop
-) -> Message | None:
-    """Wait until the service wants to be asked again; notice at once if the connection goes."""
-    wait = max(0.0, (registration.deadline or 0.0) - time.monotonic())
-    if wait > walk.remaining:
-        error: MqttwsError = walk.out_of_time(hop)
-        error.hint = f"DPS wants to be asked again in {wait:.3g} s: give it more time"
-        raise error
-    try:
-        async with asyncio.timeout(wait):
-            while True:
-                message = await anext(answers)  # nothing is expected: late answers are passed over
-                registration.receive(Message(message.topic, message.payload), time.monotonic())
-    except TimeoutError as error:
-        if isinstance(error, MqttwsError):
-            raise
-    except StopAsyncIteration:
-        raise ConnectionLost("the connection was closed between two polls") from None
-    # The timer may ring a hair early; the registration's time has come all the same.
-    return registration.tick(max(time.monotonic(), registration.deadline or 0.0))
-
-
-def _describe(step: Step, registration: Registration) -> None:
-    response = registration.last_response
-    status = response.status if response is not None else 0
-    state = f" {registration.status}" if 200 <= status < 300 else ""
-    step.status = status
-    step.retry_after = registration.retry_after
-    step.detail = f"{status}{state}"
-    if registration.retry_after is not None:
-        step.detail += f", ask again in {registration.retry_after:g} s"
 
 
 def _request_ids() -> Iterator[str]:

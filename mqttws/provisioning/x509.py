@@ -121,7 +121,7 @@ class X509Certificate:
             raise UsageError(
                 "an X.509 credential needs a TLS context of its own",
                 hint="give tls=TlsConfig(ca=...); if the context shows the certificate already, use"
-                " PreparedCertificate",
+                " ExternalKey",
             )
         context = (tls or TlsConfig()).new_context()
         load_client_certificate(context, self._chain_pem, *self._key)
@@ -155,7 +155,7 @@ class X509Certificate:
         return self
 
 
-class PreparedCertificate:
+class ExternalKey:
     """A device whose certificate the ``ssl.SSLContext`` that is given as ``tls`` shows by itself.
 
     For keys that never leave their hardware: OpenSSL's providers bring them into a context.
@@ -184,13 +184,13 @@ class PreparedCertificate:
         """
         if not isinstance(tls, ssl.SSLContext):
             raise UsageError(
-                "a PreparedCertificate needs tls=, an ssl.SSLContext that shows the certificate",
+                "an ExternalKey needs tls=, an ssl.SSLContext that shows the certificate",
                 hint="or use X509Certificate, which takes the certificate's and the key's files",
             )
         return tls
 
     def __repr__(self) -> str:
-        return f"PreparedCertificate({self.registration_id!r})"
+        return f"ExternalKey({self.registration_id!r})"
 
 
 class Tpm:
@@ -204,7 +204,7 @@ class Tpm:
         raise UnsupportedAttestation(
             "DPS has no TPM attestation over MQTT, only over HTTP and AMQP",
             hint="register over HTTP or AMQP, or enroll a certificate: its key may be in the TPM,"
-            " see PreparedCertificate",
+            " see ExternalKey",
         )
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mqttws.dps.credentials import SymmetricKey
 from mqttws.dps.effects import Answer, Close, Device
 from mqttws.dps.names import build_username
 from mqttws.dps.records import EnrollmentGroup, IndividualEnrollment
@@ -15,6 +14,7 @@ from mqttws.dps.registration import Registration
 from mqttws.dps.service import Service
 from mqttws.dps.store import MemoryRecords
 from mqttws.dps.topics import Message, poll_topic, register_topic
+from mqttws.provisioning.symmetric_key import SymmetricKey
 
 VECTORS = json.loads((Path(__file__).parent / "vectors.json").read_text())
 SCOPE = VECTORS["id_scope"]

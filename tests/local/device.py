@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from websockets.asyncio.client import ClientConnection, connect
 
 from mqttws import AsyncLocalDps
-from mqttws.dps.credentials import SymmetricKey
+from mqttws.provisioning.symmetric_key import SymmetricKey
 from mqttws.wire import Connect, Decoder, Packet, Publish, Subscribe, Subscription, encode
 
 REGISTER = "$dps/registrations/PUT/iotdps-register/?$rid=1"

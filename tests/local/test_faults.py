@@ -27,7 +27,7 @@ from mqttws import (
     provision_async,
 )
 from mqttws.local.running import LocalDps
-from mqttws.provisioning import provision as provisioning
+from mqttws.provisioning import exchange as provisioning
 from mqttws.pytest_plugin import _local_dps_state, local_dps
 
 __all__ = ["_local_dps_state", "local_dps"]  # in place of conftest's

@@ -10,7 +10,7 @@ import pytest
 from mqttws import (
     AsyncLocalDps,
     ConnectFailed,
-    PreparedCertificate,
+    ExternalKey,
     RegistrationRejected,
     TlsConfig,
     UnsupportedAttestation,
@@ -286,7 +286,7 @@ async def test_a_context_that_shows_the_certificate_already_registers(
         (tmp_path / "both.pem").write_bytes(device.chain + device.key)
         context = ssl.create_default_context(cafile=str(local_dps.ca_file))
         context.load_cert_chain(tmp_path / "both.pem")
-        credential = PreparedCertificate("sensor")
+        credential = ExternalKey("sensor")
         assigned = await provision_async(
             local_dps.id_scope,
             credential,
@@ -296,7 +296,7 @@ async def test_a_context_that_shows_the_certificate_already_registers(
         )
         assert assigned.device_id == "sensor"
         assert credential.context(context) is context
-    assert repr(credential) == "PreparedCertificate('sensor')"
+    assert repr(credential) == "ExternalKey('sensor')"
     for tls in (None, TlsConfig()):
         with pytest.raises(UsageError, match="shows the certificate"):
             credential.context(tls)

@@ -48,7 +48,7 @@ ca_file, id_scope, port = sys.argv[1:]
 context = ssl.create_default_context(cafile=ca_file)
 context.minimum_version = ssl.TLSVersion.TLSv1_3
 context.load_cert_chain("device.pem", "tpm-key.pem")
-credential = mqttws.PreparedCertificate("in-the-tpm")
+credential = mqttws.ExternalKey("in-the-tpm")
 options = {"host": "127.0.0.1", "port": int(port), "tls": context}
 print(mqttws.provision(id_scope, credential, **options).device_id)
 """

@@ -25,7 +25,7 @@ from mqttws import (
 from mqttws.dps.effects import Answer, Close, Effect
 from mqttws.dps.topics import Message, Poll, parse_request_topic
 from mqttws.protocol import MessageReceived, SubscribeReceived
-from mqttws.provisioning import provision as provisioning
+from mqttws.provisioning import exchange as provisioning
 
 from ..client.broker import broker
 from ..net.rogue import Certificates

@@ -6,9 +6,9 @@ Knows how to make a CONNECT's password. Does not send it, and never shows what i
 import hmac
 from typing import NoReturn, Self
 
+from ..dps.names import check_registration_id
+from ..dps.sas import decode_key, derive_device_key, sign_token
 from ..errors import UsageError
-from .names import check_registration_id
-from .sas import decode_key, derive_device_key, sign_token
 
 
 class SymmetricKey:

@@ -3,11 +3,11 @@ import pickle
 
 import pytest
 
-from mqttws.dps.credentials import SymmetricKey
 from mqttws.dps.sas import parse_token, token_fault
 from mqttws.errors import UsageError
+from mqttws.provisioning.symmetric_key import SymmetricKey
 
-from .world import KEY, OTHER_KEY, SCOPE, VECTORS, b64
+from ..dps.world import KEY, OTHER_KEY, SCOPE, VECTORS, b64
 
 
 def test_the_password_is_a_good_token_for_the_device():

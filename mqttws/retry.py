@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from ..errors import UsageError
+from .errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,105 @@
+"""ProvisioningSteps: a registration, step by step, to be iterated over.
+
+Knows that ``provision_async`` tells its steps to a function. Does not know what a step does.
+"""
+
+import asyncio
+from dataclasses import replace
+from types import TracebackType
+from typing import Self, Unpack
+
+from ..errors import UsageError
+from ..net.hops import Step
+from .assignment import Assignment
+from .credentials import Credential
+from .provision import ProvisionOptions, provision_async
+
+
+class ProvisioningSteps:
+    """A registration, step by step: what ``on_step`` is told of, to be iterated over.
+
+    >>> async with mqttws.ProvisioningSteps("0ne00ABCDEF", credential) as steps:
+    ...     async for step in steps:
+    ...         print(step.name, step.outcome)
+    >>> print(steps.assignment.assigned_hub)
+
+    Each step comes twice, as it was then: when it begins (``outcome`` is ``open``) and when it has
+    ended. After the last one the iteration ends, or raises what ``provision_async`` would have
+    raised. Whoever leaves the ``async with`` block before that gives the registration up, and
+    nothing of it is left behind.
+
+    Args:
+        id_scope: of the DPS instance.
+        credential: who the device is and how it proves it.
+        **options: of ``provision_async``.
+    """
+
+    def __init__(
+        self, id_scope: str, credential: Credential, **options: Unpack[ProvisionOptions]
+    ) -> None:
+        self._id_scope = id_scope
+        self._credential = credential
+        self._options = options
+        self._watcher = options.get("on_step")
+        self._steps: asyncio.Queue[Step | None] = asyncio.Queue()  # None: there are no more
+        self._task: asyncio.Task[Assignment] | None = None
+
+    @property
+    def assignment(self) -> Assignment:
+        """Where the device has been assigned to.
+
+        Raises:
+            UsageError: the registration has not ended, or was given up.
+            MqttwsError: it has failed; as for ``provision_async``.
+        """
+        if self._task is None or not self._task.done() or self._task.cancelled():
+            raise UsageError(
+                "there is no assignment: the registration has not ended",
+                hint="iterate over all steps first",
+            )
+        return self._task.result()
+
+    async def __aenter__(self) -> Self:
+        """Begin."""
+        if self._task is not None:
+            raise UsageError("these steps have been gone already; make a new ProvisioningSteps")
+        options = self._options | ProvisionOptions(on_step=self._on_step)
+        self._task = asyncio.create_task(
+            provision_async(self._id_scope, self._credential, **options)
+        )
+        self._task.add_done_callback(lambda _: self._steps.put_nowait(None))
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give the registration up, if it has not ended."""
+        assert self._task is not None
+        self._task.cancel()
+        # Its outcome is asked for elsewhere, or by nobody.
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    def __aiter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> Step:
+        """Return the next step."""
+        if self._task is None:
+            raise UsageError("use `async with ProvisioningSteps(...) as steps:` first")
+        step = await self._steps.get()
+        if step is not None:
+            return step
+        self._steps.put_nowait(None)  # whoever asks again is told the same
+        if not self._task.cancelled():
+            self._task.result()
+        raise StopAsyncIteration
+
+    def _on_step(self, step: Step) -> None:
+        # A step goes on changing: what is handed out is how it is now.
+        self._steps.put_nowait(replace(step, facts=dict(step.facts)))
+        if self._watcher is not None:
+            self._watcher(step)
