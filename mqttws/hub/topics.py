@@ -111,6 +111,29 @@ def parse_devicebound_topic(topic: str) -> tuple[str, dict[str, str | None]] | N
     return _parse_message_topic(topic, "/messages/devicebound/")
 
 
+def inputs_filter(device_id: str, module_id: str) -> str:
+    """Return what a module subscribes to for the messages that are routed to its inputs."""
+    return _device(device_id, module_id) + "inputs/#"
+
+
+def input_topic(
+    device_id: str, module_id: str, name: str, properties: Properties | None = None
+) -> str:
+    """Return the topic of a message on a module's input."""
+    bag = build_properties(properties or {})
+    return f"{_device(device_id, module_id)}inputs/{_name(name, 'input')}/{bag}"
+
+
+def parse_input_topic(topic: str) -> tuple[str, dict[str, str | None]] | None:
+    """Return an input's name and the properties of a message on it; None for another topic."""
+    parts = topic.split("/", 6)
+    if len(parts) < 6 or (parts[0], parts[2], parts[4]) != ("devices", "modules", "inputs"):
+        return None
+    if not all(parts[:6]):
+        return None
+    return parts[5], parse_properties(parts[6] if len(parts) == 7 else "")
+
+
 def _parse_message_topic(topic: str, middle: str) -> tuple[str, dict[str, str | None]] | None:
     head, separator, bag = topic.partition(middle)
     device_id = head.removeprefix("devices/")
@@ -237,7 +260,13 @@ class HubUsername:
 
 
 def build_username(
-    hub: str, device_id: str, api_version: str = DEFAULT_API_VERSION, *, client_type: str = ""
+    hub: str,
+    device_id: str,
+    api_version: str = DEFAULT_API_VERSION,
+    *,
+    client_type: str = "",
+    module_id: str = "",
+    model_id: str = "",
 ) -> str:
     """Return the user name for CONNECT: with a ``?``, unlike DPS's.
 
@@ -246,11 +275,16 @@ def build_username(
         device_id: the device's name there.
         api_version: of the hub's API.
         client_type: what the device calls its software; left out when empty.
+        module_id: empty for the device itself.
+        model_id: Plug and Play model that the device implements (``dtmi:...``); empty for none.
     """
     properties = f"api-version={quote(api_version, safe='')}"
+    if model_id:
+        properties += f"&model-id={quote(model_id, safe='')}"
     if client_type:
         properties += f"&DeviceClientType={quote(client_type, safe='')}"
-    return f"{_name(hub, 'hub')}/{_name(device_id, 'device id')}/?{properties}"
+    module = f"{_name(module_id, 'module id')}/" if module_id else ""
+    return f"{_name(hub, 'hub')}/{_name(device_id, 'device id')}/{module}?{properties}"
 
 
 def parse_username(text: str) -> HubUsername | None:

@@ -13,10 +13,13 @@ from mqttws.hub.topics import (
     build_username,
     devicebound_filter,
     devicebound_topic,
+    input_topic,
+    inputs_filter,
     method_response_topic,
     method_topic,
     parse_desired_topic,
     parse_devicebound_topic,
+    parse_input_topic,
     parse_method_topic,
     parse_properties,
     parse_telemetry_topic,
@@ -124,3 +127,16 @@ def test_names_that_break_a_topic_are_refused():
             devicebound_filter(name)
     with pytest.raises(UsageError):
         build_properties({"": "x"})
+
+
+def test_a_modules_input_is_read_back():
+    assert inputs_filter("d", "m") == "devices/d/modules/m/inputs/#"
+    assert input_topic("d", "m", "in", {"a": "b c"}) == "devices/d/modules/m/inputs/in/a=b%20c"
+    assert parse_input_topic(input_topic("d", "m", "in", {"a": "b/c"})) == ("in", {"a": "b/c"})
+    assert parse_input_topic("devices/d/modules/m/outputs/in/") is None
+
+
+def test_a_user_name_names_module_and_model():
+    name = build_username("h", "d", module_id="m", model_id="dtmi:a;1", client_type="x")
+    assert name == ("h/d/m/?api-version=2021-04-12&model-id=dtmi%3Aa%3B1&DeviceClientType=x")
+    assert parse_username(name).module_id == "m"

@@ -1,0 +1,142 @@
+"""Telemetry of a device or module: its topic with the property bag, and the hub's limits.
+
+Sources: azure-docs ``iot-hub-devguide-messages-construct.md`` and ``iot-hub-devguide-quotas-``
+``throttling.md``. Does not know how a message is sent.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from ...errors import UsageError
+from ...text import shown
+from ..topics import telemetry_topic
+
+MAX_MESSAGE_SIZE = 256 * 1024
+"""Bytes of a message: body, values of system properties, names and values of the others."""
+
+MAX_TOPIC_SIZE = 65_535
+"""Bytes of a topic, as MQTT limits it; the properties travel in the topic."""
+
+MAX_MESSAGE_ID = 128
+"""Characters of a message id."""
+
+_SYSTEM = {
+    "message_id": "$.mid",
+    "correlation_id": "$.cid",
+    "user_id": "$.uid",
+    "content_type": "$.ct",
+    "content_encoding": "$.ce",
+    "output": "$.on",
+    "interface_id": "$.ifid",
+    "component": "$.sub",
+}
+"""The attributes that become system properties, and their names on the wire."""
+
+_CREATION_TIME = "iothub-creation-time-utc"
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetryMessage:
+    """One device-to-cloud message.
+
+    Attributes:
+        body: bytes, at most 256 KB together with the properties.
+        properties: the application's own, by name; None for a name without a value.
+        content_type: such as ``application/json``; with ``content_encoding`` ``utf-8`` the hub can
+            route on the body.
+        content_encoding: such as ``utf-8``.
+        message_id: at most 128 characters.
+        correlation_id: what the message answers or belongs to.
+        user_id: who made it.
+        creation_time: with a time zone; sent as ``iothub-creation-time-utc``.
+        output: a module's output, for the routes of an edge device.
+        component: of a Plug and Play model (``dt-subject``).
+        interface_id: marks security messages.
+    """
+
+    body: bytes = b""
+    properties: Mapping[str, str | None] = field(default_factory=dict)
+    content_type: str = ""
+    content_encoding: str = ""
+    message_id: str = ""
+    correlation_id: str = ""
+    user_id: str = ""
+    creation_time: datetime | None = None
+    output: str = ""
+    component: str = ""
+    interface_id: str = ""
+
+    def bag(self) -> dict[str, str | None]:
+        """Return all properties by their names on the wire.
+
+        Raises:
+            UsageError: a property is not text, or is given twice.
+        """
+        bag: dict[str, str | None] = {}
+        for attribute, name in _SYSTEM.items():
+            value = getattr(self, attribute)
+            if value:
+                bag[name] = _text(attribute, value)
+        if self.creation_time is not None:
+            bag[_CREATION_TIME] = _utc(self.creation_time)
+        for name, own in self.properties.items():
+            if name in bag:
+                raise UsageError(f"telemetry: property {shown(name)} is given twice")
+            bag[_text("a property's name", name)] = (
+                None if own is None else _text(f"property {shown(name)}", own)
+            )
+        return bag
+
+    def topic(self, device_id: str, module_id: str = "") -> str:
+        """Return the topic that the message is published to; its size is checked.
+
+        Raises:
+            UsageError: the message or its topic is too large, or a property is not text.
+        """
+        bag = self.bag()
+        if len(self.message_id) > MAX_MESSAGE_ID:
+            raise UsageError(
+                f"telemetry: a message id of {len(self.message_id)} characters;"
+                f" allowed: {MAX_MESSAGE_ID}"
+            )
+        size = message_size(self.body, bag)
+        if size > MAX_MESSAGE_SIZE:
+            raise UsageError(
+                f"telemetry: {size} bytes with its properties; the hub allows {MAX_MESSAGE_SIZE}",
+                hint="send it in parts; larger data goes to a blob by the hub's file upload",
+            )
+        topic = telemetry_topic(device_id, bag, module_id=module_id)
+        # Percent-encoding makes a topic ASCII but for the ids, so that this is nearly always cheap.
+        if len(topic) * 4 > MAX_TOPIC_SIZE and len(topic.encode()) > MAX_TOPIC_SIZE:
+            raise UsageError(
+                f"telemetry: the properties make a topic of {len(topic.encode())} bytes;"
+                f" MQTT allows {MAX_TOPIC_SIZE}",
+                hint="move some of them into the body",
+            )
+        return topic
+
+
+def message_size(body: bytes, bag: Mapping[str, str | None]) -> int:
+    """Return a message's size in bytes as the hub counts it."""
+    size = len(body)
+    for name, value in bag.items():
+        size += 0 if value is None else len(value.encode(errors="replace"))
+        size += 0 if name.startswith("$.") else len(name.encode(errors="replace"))
+    return size
+
+
+def _text(what: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise UsageError(f"telemetry: {what}: found {type(value).__name__}; allowed: str")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"telemetry: {what}: text with a lone surrogate has no UTF-8") from None
+    return value
+
+
+def _utc(moment: datetime) -> str:
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        raise UsageError("telemetry: creation_time; allowed: a datetime with a time zone")
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
