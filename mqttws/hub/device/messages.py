@@ -80,7 +80,7 @@ def parse_cloud_message(topic: str, body: bytes, *, repeated: bool = False) -> C
             return None
         properties = devicebound[1]
     own: dict[str, str | None] = {}
-    system: dict[str, str] = {}
+    system: dict[str, Any] = {}
     for key, value in properties.items():
         if key in _SYSTEM:
             system[_SYSTEM[key]] = value or ""
