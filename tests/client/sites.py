@@ -62,7 +62,7 @@ def site(
         pem = server_pem(certificates)
         nginx = None
         if python is not None:
-            broker: Mosquitto | Amqtt = Amqtt(tmp_path, python)
+            broker: Mosquitto | Amqtt = Amqtt(tmp_path, python, pem)
         else:
             broker = Mosquitto(tmp_path, pem)
             nginx = Nginx(tmp_path, pem, broker.ws) if way.startswith("nginx") else None
