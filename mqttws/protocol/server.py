@@ -67,13 +67,20 @@ class ServerProtocol(Endpoint):
         self._opened_at = now
         self._connect_timeout = connect_timeout
         self._keep_alive = 0
+        self._max_silence: float | None = None
         self._will: Will | None = None
         self._clean_session = True
 
     # Answers
 
     def accept(
-        self, now: float, *, session_present: bool = False, session: Session | None = None
+        self,
+        now: float,
+        *,
+        session_present: bool = False,
+        session: Session | None = None,
+        max_silence: float | None = None,
+        max_packet_size: int | None = None,
     ) -> None:
         """Answer CONNECT with code 0, and read on.
 
@@ -83,6 +90,9 @@ class ServerProtocol(Endpoint):
                 CleanSession 0 [MQTT-3.2.2-1].
             session: what is kept of this client: its subscriptions hold, and what it is owed is
                 sent again; cleared without ``session_present``.
+            max_silence: seconds after which a silent client is given up, whatever its keep-alive
+                interval says, and also without one; None for no such limit.
+            max_packet_size: the largest packet in bytes from here on; None leaves it.
         """
         self._require_connecting("accept")
         if session_present and self._clean_session:
@@ -90,6 +100,9 @@ class ServerProtocol(Endpoint):
         self.session = session or self.session
         if not session_present:  # the client is told so, and both begin afresh [MQTT-3.1.2-6]
             self.session.clear()
+        self._max_silence = max_silence
+        if max_packet_size is not None:
+            self._decoder.max_packet_size = max_packet_size
         self._send(ConnAck(session_present))
         self.state = State.CONNECTED
         self._last_received = now  # the time we took to judge is not the client's silence
@@ -178,8 +191,12 @@ class ServerProtocol(Endpoint):
         """When ``tick`` wants to be called at the latest."""
         if self.state is State.NEW:
             return self._opened_at + self._connect_timeout
-        if self.state is State.CONNECTED and self._keep_alive:
-            return self._last_received + self._keep_alive * GRACE
+        if self.state is State.CONNECTED:
+            silence = self._keep_alive * GRACE or self._max_silence
+            if silence and self._max_silence:
+                silence = min(silence, self._max_silence)
+            if silence:
+                return self._last_received + silence
         return None  # keep-alive 0 turns the mechanism off (U-16)
 
     def tick(self, now: float) -> None:

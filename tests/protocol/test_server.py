@@ -432,6 +432,27 @@ def test_disconnect_closes_and_what_follows_is_not_processed():
 # Keep-alive
 
 
+@pytest.mark.parametrize(("keep_alive", "silence"), [(0, 100.0), (10, 15.0), (1000, 100.0)])
+def test_a_server_may_cap_the_silence_of_its_clients(keep_alive: int, silence: float):
+    server = ServerProtocol(0.0)
+    say(server, Connect("c", keep_alive=keep_alive))
+    server.accept(0.0, max_silence=100.0)
+    events_of(server)
+    assert server.deadline == silence
+    server.tick(silence)
+    assert isinstance(closed_by(server), KeepAliveExpired)
+
+
+def test_a_server_may_take_larger_packets_from_a_client_that_it_has_accepted():
+    server = ServerProtocol(0.0, max_packet_size=1000)
+    say(server, Connect("c"))
+    server.accept(0.0, max_packet_size=2000)
+    say(server, Publish("t", b"x" * 1500))
+    assert isinstance(events_of(server)[-1], MessageReceived)
+    say(server, Publish("t", b"x" * 2500))
+    assert isinstance(closed_by(server), ProtocolError)
+
+
 @pytest.mark.rule("MQTT-3.1.2-24")
 def test_a_silent_client_is_closed_after_one_and_a_half_times_its_keep_alive():
     server = connected_server(Connect("c", keep_alive=10), now=100.0)
