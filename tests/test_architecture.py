@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "wire": {"errors", "text"},
     "protocol": {"wire", "errors", "hops", "text", "options"},
     "dps": {"errors", "hops", "text", "options", "retry"},
-    "hub": {"errors", "hops", "text", "options"},
+    "hub": {"dps", "errors", "hops", "text", "options"},
     "net": EVERYBODY,
     "client": {"net", "protocol", "wire"} | EVERYBODY,
     "hub_client": {"client", "net", "protocol", "wire", "dps", "hub"} | EVERYBODY,

@@ -62,11 +62,11 @@ class Token:
 
 def parse_token(text: str) -> Token | None:
     """Return a token's fields, which may come in any order; None if it cannot be read."""
-    token = _read(text)
+    token = read_token(text)
     return token if isinstance(token, Token) else None
 
 
-def _read(text: str) -> Token | str:
+def read_token(text: str) -> Token | str:
     """Return the token's fields, or what is wrong with its form."""
     scheme, _, rest = text.strip().partition(" ")
     if scheme != _SCHEME:
@@ -113,7 +113,7 @@ def token_fault(  # noqa: PLR0917 - token, whose it must be, and when: the call 
         unix_now: seconds.
         leeway: seconds after its expiry for which a token is still taken.
     """
-    read = _read(token)
+    read = read_token(token)
     if isinstance(read, str):
         return read
     fault = _resource_fault(read.resource_text, id_scope, registration_id)
@@ -121,7 +121,7 @@ def token_fault(  # noqa: PLR0917 - token, whose it must be, and when: the call 
         return fault
     if read.key_name not in ("", _KEY_NAME):
         return f"the token's skn is {shown(read.key_name)}; allowed: registration, or none"
-    if not _fits(read, keys):
+    if not is_signed(read, keys):
         return WRONG_SIGNATURE
     if read.expiry + leeway <= unix_now:
         return f"the token expired {unix_now - read.expiry:.0f} s ago"
@@ -139,21 +139,21 @@ def hub_token_fault(
         keys: any of which may have signed it, decoded.
         unix_now: seconds.
     """
-    read = _read(token)
+    read = read_token(token)
     if isinstance(read, str):
         return read
     if unquote(read.resource_text) != resource:
         return f"the token is for {shown(unquote(read.resource_text))}"
     if read.key_name:
         return f"the token's skn is {shown(read.key_name)}; allowed: none"
-    if not _fits(read, keys):
+    if not is_signed(read, keys):
         return WRONG_SIGNATURE
     if read.expiry <= unix_now:
         return f"the token expired {unix_now - read.expiry:.0f} s ago"
     return None
 
 
-def _fits(token: Token, keys: Iterable[bytes]) -> bool:
+def is_signed(token: Token, keys: Iterable[bytes]) -> bool:
     """Tell whether one of the keys has signed the token.
 
     Every key is tried, so that the time taken tells nothing.
