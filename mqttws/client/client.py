@@ -29,7 +29,14 @@ from ..wire import (
 from .engine import Engine
 from .inbox import MessageStream, ReceivedMessage
 from .link import OUTBOX_HIGH_WATER
-from .options import ClientState, OnState, Options, Password, password_bytes
+from .options import (
+    ClientState,
+    OnAttemptFailed,
+    OnState,
+    Options,
+    Password,
+    password_bytes,
+)
 from .receipt import Receipt, late
 from .store import MemoryStore, Store
 from .trace import OnPacket
@@ -89,6 +96,9 @@ class AsyncClient:
         on_step: told of each hop of each attempt to connect.
         on_packet: told of each packet sent (``>``) and received (``<``), secrets included.
         on_state: told of each change of ``state`` and its reason.
+        on_attempt_failed: a function, plain or async, asked after each failed attempt to
+            reconnect: True for another one whatever the error, False for the client's end, None
+            for what the client does by itself. It may ``redirect`` the client.
     """
 
     def __init__(
@@ -115,13 +125,11 @@ class AsyncClient:
         on_step: OnStep | None = None,
         on_packet: OnPacket | None = None,
         on_state: OnState | None = None,
+        on_attempt_failed: OnAttemptFailed | None = None,
     ) -> None:
         if not isinstance(max_outgoing, int) or not 1 <= max_outgoing <= MAX_OUTGOING:
             raise UsageError(f"max_outgoing {max_outgoing!r}; allowed: 1 to {MAX_OUTGOING}")
-        given = url if isinstance(url, Sequence) and not isinstance(url, str) else [url]
-        targets = [one if isinstance(one, Target) else parse_url(one) for one in given]
-        if not targets:
-            raise UsageError("a client needs a URL")
+        targets = _targets(url)
         fixed = None if password is None or callable(password) else password_bytes(password)
         placeholder = b"" if callable(password) else fixed
         connect = Connect(client_id, username, placeholder, clean_session, keep_alive, will)
@@ -153,6 +161,7 @@ class AsyncClient:
                 on_step=on_step,
                 on_packet=on_packet,
                 on_state=on_state,
+                on_attempt_failed=on_attempt_failed,
             )
         )
 
@@ -341,6 +350,32 @@ class AsyncClient:
         """
         return self._engine.open_stream(topic_filter)
 
+    async def reconnect(self, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Leave the connection in order and open a new one, for a password about to expire.
+
+        Returns at once; ``on_state`` tells of the new connection. What is published meanwhile waits
+        in the queue; what was not acknowledged is sent again, as after any lost connection.
+        Without a connection there is nothing to do: the next one is being opened.
+
+        Args:
+            timeout: seconds for leaving the old connection.
+
+        Raises:
+            UsageError: the client is not connected yet, or was disconnected.
+        """
+        self._engine.reconnect(timeout)
+
+    def redirect(
+        self, url: str | Target | Sequence[str | Target], *, username: str | None = None
+    ) -> None:
+        """Connect elsewhere from the next connection on; the session and the queue go along.
+
+        Args:
+            url: as for the class.
+            username: as for the class.
+        """
+        self._engine.connector.redirect(_targets(url), username)
+
     async def disconnect(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Leave: send what waits, then DISCONNECT, and close. Never raises for a dead link.
 
@@ -362,6 +397,14 @@ class AsyncClient:
     ) -> None:
         """Disconnect."""
         await self.disconnect()
+
+
+def _targets(url: str | Target | Sequence[str | Target]) -> list[Target]:
+    given = url if isinstance(url, Sequence) and not isinstance(url, str) else [url]
+    targets = [one if isinstance(one, Target) else parse_url(one) for one in given]
+    if not targets:
+        raise UsageError("a client needs a URL")
+    return targets
 
 
 def _pairs(wishes: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:

@@ -5,6 +5,7 @@ states: what a connection is used for is the engine's matter.
 """
 
 import inspect
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -19,10 +20,13 @@ from ..errors import (
 from ..hops import Hop
 from ..net.hops import Walk
 from ..net.stream import Stream
+from ..net.target import Target
 from ..net.ways import dial_first
 from ..wire import Connect
 from . import clock
 from .options import Options, password_bytes
+
+logger = logging.getLogger("mqttws.client")
 
 
 class Connector:
@@ -79,6 +83,23 @@ class Connector:
             ) from error
         return connect
 
+    def redirect(self, targets: list[Target], username: str | None) -> None:
+        """Connect to other targets, as another user, from the next attempt on."""
+        self.targets = targets
+        self._options.connect = replace(self._options.connect, username=username)
+
+    async def _judgement(self, error: MqttwsError) -> bool | None:
+        """Return whether the application wants another attempt; None if it leaves that to us."""
+        judge = self._options.on_attempt_failed
+        if judge is None:
+            return None
+        try:
+            found = judge(error)
+            return await found if inspect.isawaitable(found) else found
+        except Exception:
+            logger.exception("on_attempt_failed failed")
+            return None
+
     def note_loss(self, seconds: float) -> bool:
         """Learn that a connection ended after so long; return whether there is to be another."""
         backoff = self._options.reconnect
@@ -92,13 +113,23 @@ class Connector:
         self,
         attempt: Callable[[Walk], Awaitable[object]],
         on_failure: Callable[[MqttwsError], None],
+        *,
+        at_once: bool = False,
     ) -> MqttwsError | None:
-        """Make attempts until one succeeds; or return why there is no point in another."""
+        """Make attempts until one succeeds; or return why there is no point in another.
+
+        Args:
+            attempt: one attempt.
+            on_failure: told of each that failed and is followed by another.
+            at_once: whether the first one does not wait.
+        """
         backoff = self._options.reconnect
         assert backoff is not None, "note_loss says so"
         tried_anew = False
         while True:
-            await clock.sleep(backoff.wait(self._attempts))
+            if not at_once:
+                await clock.sleep(backoff.wait(self._attempts))
+            at_once = False
             self._attempts += 1
             try:
                 await attempt(self.walk())
@@ -106,7 +137,10 @@ class Connector:
                 reason: MqttwsError = error
             else:
                 return None
-            if _is_fatal(reason):
+            wanted = await self._judgement(reason)
+            if wanted is False:
+                return reason
+            if wanted is None and _is_fatal(reason):
                 stale = callable(self._options.password) and _is_about_credential(reason)
                 if tried_anew or not stale:
                     return reason

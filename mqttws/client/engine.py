@@ -244,6 +244,16 @@ class Engine:
         elif not link.flush_scheduled:
             link.flush_soon()
 
+    def reconnect(self, timeout: float) -> None:
+        """Leave the connection in order and open another one; nothing is lost in between."""
+        self.require_usable()
+        link = self.link
+        if link is None:
+            return  # another one is being opened already
+        self.link = None
+        self._set_state(ClientState.RECONNECTING, None)
+        self._reconnecting = asyncio.get_running_loop().create_task(self._replace(link, timeout))
+
     async def disconnect(self, timeout: float) -> None:
         """Leave, and let go of everything, within ``timeout`` seconds."""
         if self.state is ClientState.NEW:
@@ -346,9 +356,19 @@ class Engine:
 
     # Inside: connecting
 
-    async def _reconnect(self) -> None:
+    async def _replace(self, link: Link, timeout: float) -> None:
+        """Leave a connection, and open another one without delay."""
+        try:
+            await link.close(timeout)
+        finally:
+            link.abort()
+        await self._reconnect(at_once=True)
+
+    async def _reconnect(self, *, at_once: bool = False) -> None:
         """Try until there is a connection, or a reason to give up."""
-        reason = await self.connector.try_again(self._attempt, self._on_failed_attempt)
+        reason = await self.connector.try_again(
+            self._attempt, self._on_failed_attempt, at_once=at_once
+        )
         if reason is not None and self.state is not ClientState.CLOSED:
             self._end(reason)
 

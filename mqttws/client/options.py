@@ -34,6 +34,10 @@ class ClientState(Enum):
 OnState = Callable[[ClientState, MqttwsError | None], None]
 """Told of each change of state and its reason; None where it was asked for."""
 
+OnAttemptFailed = Callable[[MqttwsError], bool | Awaitable[bool | None] | None]
+"""Asked after each failed attempt to reconnect: True for another one, False for the client's end,
+None for what the client would do by itself."""
+
 Secret = str | bytes
 Password = Secret | Callable[[], Secret | Awaitable[Secret]] | None
 """A password, or a function (plain or async) that returns a fresh one for each connection."""
@@ -62,6 +66,7 @@ class ClientOptions(TypedDict, total=False):
     on_step: OnStep | None
     on_packet: OnPacket | None
     on_state: OnState | None
+    on_attempt_failed: OnAttemptFailed | None
 
 
 @dataclass(slots=True)
@@ -85,6 +90,7 @@ class Options:
     on_step: OnStep | None
     on_packet: OnPacket | None
     on_state: OnState | None
+    on_attempt_failed: OnAttemptFailed | None
 
 
 def password_bytes(password: object) -> bytes:

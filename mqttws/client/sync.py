@@ -144,6 +144,16 @@ class Client:
         batch = self._batches.setdefault(topic_filter, deque())
         return SyncMessageStream(self, stream, topic_filter, batch)
 
+    def reconnect(self, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Leave the connection and open a new one; as ``AsyncClient.reconnect``."""
+        self._call(partial(self._client.reconnect, timeout))
+
+    def redirect(
+        self, url: str | Target | Sequence[str | Target], *, username: str | None = None
+    ) -> None:
+        """Connect elsewhere from the next connection on; as ``AsyncClient.redirect``."""
+        self._client.redirect(url, username=username)
+
     def disconnect(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Leave; as ``AsyncClient.disconnect``. The client's thread has ended then."""
         if threading.current_thread() is self._thread:

@@ -84,6 +84,9 @@ class ThreadedClient:
     async def stored(self) -> None:
         await in_thread(self.client.stored)
 
+    async def reconnect(self, *arguments: Any) -> None:
+        await in_thread(self.client.reconnect, *arguments)
+
     async def subscribe(self, *arguments: Any, **options: Any) -> list[int]:
         return await in_thread(self.client.subscribe, *arguments, **options)
 
