@@ -12,61 +12,42 @@ from pathlib import Path
 
 from websockets.asyncio.server import ServerConnection, serve
 
+from mqttws.dps.certificates import Chain
 from mqttws.local.certificates import prepare_certificates
-from mqttws.net.stream import ByteStream
-from mqttws.net.upgrade import accept_websocket
-from mqttws.net.websocket import WebSocketStream
-from mqttws.protocol import ConnectReceived, MessageReceived, ServerProtocol
+from mqttws.local.link import ServerLink
+from mqttws.local.listening import FixedTls, Listener
+from mqttws.net.stream import Stream
+from mqttws.protocol import ConnectReceived, Event, MessageReceived
+from mqttws.wire import DEFAULT_MAX_PACKET_SIZE
+
+listeners: list[Listener] = []
 
 
 class Half:
     """One connection: takes CONNECT, and acknowledges what is published."""
 
-    def __init__(self, stream: WebSocketStream) -> None:
-        self._stream = stream
-        self._loop = asyncio.get_running_loop()
-        self._protocol = ServerProtocol(self._loop.time())
-        stream.attach(self)
+    def __init__(self, link: ServerLink) -> None:
+        self._link = link
+        self._protocol = link.protocol
 
-    def data_received(self, data: bytes) -> None:
-        now = self._loop.time()
-        protocol = self._protocol
-        protocol.receive_data(data, now)
-        while (event := protocol.next_event()) is not None:
-            if isinstance(event, ConnectReceived):
-                protocol.accept(now)
-            elif isinstance(event, MessageReceived) and event.packet_id is not None:
-                protocol.acknowledge(event.packet_id)
-        answer = protocol.data_to_send(now)
-        if answer:
-            self._stream.write(answer)
-
-    def stream_ended(self, cause: Exception) -> None:
-        self._stream.abort()
-
-    def writing_paused(self, paused: bool) -> None:
-        pass
+    def handle(self, event: Event) -> None:
+        if isinstance(event, ConnectReceived):
+            self._protocol.accept(self._link.loop.time())
+        elif isinstance(event, MessageReceived) and event.packet_id is not None:
+            self._protocol.acknowledge(event.packet_id)
 
 
-async def serve_mqtt(tls: ssl.SSLContext | None) -> asyncio.Server:
-    """Serve our own half."""
-    tasks: set[asyncio.Task[None]] = set()
-    halves: list[Half] = []
+def take(stream: Stream, label: str, chain: Chain) -> None:
+    link = ServerLink(stream, label, max_packet_size=DEFAULT_MAX_PACKET_SIZE)
+    link.begin(Half(link))
 
-    async def greet(stream: ByteStream) -> None:
-        if tls is None:
-            stream.resume_reading()
-        else:
-            await stream.start_tls(tls, None, 30)
-        halves.append(Half(await accept_websocket(stream, lambda path: True, 2**20)))
 
-    def connected(stream: ByteStream) -> None:
-        task = asyncio.get_running_loop().create_task(greet(stream))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    return await asyncio.get_running_loop().create_server(
-        lambda: ByteStream(connected), "127.0.0.1", 0, backlog=500
+async def serve_mqtt(tls: ssl.SSLContext | None) -> int:
+    """Serve our own half; return its port."""
+    listener = Listener(None if tls is None else FixedTls(tls))
+    listeners.append(listener)
+    return await listener.listen(
+        "127.0.0.1", 0, "mqtt", take, websocket=True, paths=("/", "/mqtt"), max_message_size=2**20
     )
 
 
@@ -81,9 +62,7 @@ async def main(folder: Path) -> None:
     ports: dict[str, object] = {"ca": str(certificates.ca_file)}
     servers = []
     for name, context in (("", None), (" tls", certificates.context())):
-        server = await serve_mqtt(context)
-        servers.append(server)
-        ports["mqtt" + name] = server.sockets[0].getsockname()[1]
+        ports["mqtt" + name] = await serve_mqtt(context)
         bare = await serve(
             echo, "127.0.0.1", 0, ssl=context, compression=None, ping_interval=None, backlog=500
         )

@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 
-from mqttws.local.listeners import close_listeners
+from tests.listeners import close_listeners
 
 from .chaos_tap import Seen, Tap
 

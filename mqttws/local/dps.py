@@ -1,8 +1,7 @@
 """AsyncLocalDps: the Device Provisioning Service as a program on this machine.
 
-Joins the pure service (``dps.service``) to TLS, WebSocket and MQTT. Two listeners, WSS and MQTT
-over TLS, feed one service object; nothing behind a listener knows which it was. There is no plain
-one.
+Joins the pure service (``dps.service``) to TLS, WebSocket and MQTT. Two ports, WSS and MQTT over
+TLS, feed one service object; nothing behind a port knows which it was. There is no plain one.
 """
 
 import asyncio
@@ -13,44 +12,34 @@ import random
 import re
 import secrets
 import socket
+import ssl
 import tempfile
 import time
 import uuid
 from base64 import b64encode
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ..dps.answers import verb
 from ..dps.certificates import Chain
-from ..dps.effects import AllocationRequested, Answer, Device, Refusal
+from ..dps.effects import AllocationRequested, Device, Refusal
 from ..dps.enrollment_json import parse_enrollments
-from ..dps.faults import Fault, Faults, parse_fault
+from ..dps.faults import Faults, parse_fault
 from ..dps.records import EnrollmentGroup, IndividualEnrollment
 from ..dps.service import Service
 from ..dps.store import MemoryRecords, Records
-from ..dps.topics import Message, Poll, parse_request_topic
-from ..errors import ConnectionLost, MqttwsError, ProtocolError, UsageError
-from ..hops import Hop
-from ..net.failures import reason_of, translate
-from ..net.stream import ByteStream, Stream
-from ..net.upgrade import accept_websocket
-from ..net.websocket import WebSocketStream
-from ..protocol import (
-    ConnectionClosed,
-    ConnectReceived,
-    Event,
-    MessageReceived,
-    ServerProtocol,
-    State,
-    SubscribeReceived,
-    UnsubscribeReceived,
-)
-from ..wire import REFUSED
-from .certificates import expired_context, prepare_certificates
-from .listeners import close_listeners
+from ..dps.topics import Message, parse_request_topic
+from ..errors import UsageError
+from ..net.stream import Stream
+from ..protocol import ConnectReceived, Event
+from . import listening
+from .certificates import ServerCertificate, expired_context, prepare_certificates
+from .device import DpsDevice, Presence, Served
+from .link import Handler, ServerLink
+from .listening import Listener, resolve
 from .webhook import ask_webhook
 from .x509 import TrustAnchors, parse_certificate
 
@@ -59,24 +48,6 @@ logger = logging.getLogger("mqttws.local")
 
 DEFAULT_ID_SCOPE = "0ne00LOCAL"
 DEFAULT_HUB = "local-hub.azure-devices.net"
-
-MAX_PACKET_SIZE = 98 * 1024
-"""Bytes: the documented 96 KB of a message (iot-dps-limits.md) and some for its topic."""
-
-HANDSHAKE_TIMEOUT = 10.0
-"""Seconds that a client is given for TLS, for the upgrade, and for CONNECT, each."""
-
-MAX_UNACKNOWLEDGED = 64
-"""Answers that a device may leave without PUBACK before its connection is closed."""
-
-WEBSOCKET_PATHS = ("/$iothub/websocket", "/")
-"""Where the official SDKs ask for the WebSocket: Python, Node and C; C# and Java."""
-
-Greet = Callable[[ByteStream], Awaitable[Stream]]
-"""Brings a connection from TLS to where MQTT begins."""
-
-MakeLink = Callable[[Stream, str, Chain], "DeviceLink"]
-"""Takes a connection, its name in the log, and the certificates shown, from where MQTT begins."""
 
 
 class AsyncLocalDps:
@@ -112,6 +83,8 @@ class AsyncLocalDps:
         records: enrollments and registrations.
         faults: what shall go wrong.
         service: the rules.
+        tls: the server's side of TLS, for other services on this machine.
+        hub: makes the handler of a connection whose user name is no DPS device's; None to refuse.
     """
 
     def __init__(
@@ -154,13 +127,12 @@ class AsyncLocalDps:
         self._state = state
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._ca_file: Path | None = None
-        self._servers: list[asyncio.Server] = []
-        self._anchors: TrustAnchors | None = None
+        self.tls = _Tls(self)
+        self.hub: Callable[[ServerLink], Handler] | None = None
+        self.presence = Presence()
+        self._listener = Listener(self.tls)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._greeting: set[ByteStream] = set()
-        self._links: set[DeviceLink] = set()
-        self._by_id: dict[str, DeviceLink] = {}
-        self._connections = 0
+        self._links: set[ServerLink] = set()
         for enrollment in enrollments:
             self.keep(enrollment)
 
@@ -198,8 +170,8 @@ class AsyncLocalDps:
             self.records.put(enrollment)
         else:
             self.records.add(enrollment)
-        if self._anchors is not None:
-            self._anchors.add(enrollment.certificates)
+        if self.tls.anchors is not None:
+            self.tls.anchors.add(enrollment.certificates)
 
     def enroll_device(self, registration_id: str) -> str:
         """Enroll one device with fresh keys; return its primary key, base64."""
@@ -237,11 +209,11 @@ class AsyncLocalDps:
         Raises:
             UsageError: a port is taken or may not be used, or the state folder cannot be.
         """
-        if self._servers:
+        if self._listener.listening:
             raise UsageError("the local DPS has been started already")
         if self.wss_port is None and self.mqtts_port is None:
             raise UsageError("the local DPS needs a port to listen on")
-        self._listening_on = await self._addresses()
+        await resolve(self.host)
         if self._state is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="mqttws-")
             folder = Path(self._temporary.name)
@@ -252,36 +224,27 @@ class AsyncLocalDps:
                 prepare_certificates, folder, (self.host, *_own_names())
             )
             self._ca_file = certificates.ca_file
-            self._folder = folder
-            self._context = certificates.context()
-            self._anchors = TrustAnchors(self._context)
-            for enrollment in (*self.records.individuals(), *self.records.groups()):
-                self._anchors.add(enrollment.certificates)
+            self.tls.begin(folder, certificates)
             if self.wss_port is not None:
-                servers, self.wss_port = await self.listen(
-                    self.wss_port, "wss", self.greet_websocket, self._make_link
+                self.wss_port = await self._listener.listen(
+                    self.host, self.wss_port, "wss", self._take, websocket=True
                 )
-                self._servers += servers
             if self.mqtts_port is not None:
-                servers, self.mqtts_port = await self.listen(
-                    self.mqtts_port, "mqtts", self.greet_plain, self._make_link
+                self.mqtts_port = await self._listener.listen(
+                    self.host, self.mqtts_port, "mqtts", self._take, websocket=False
                 )
-                self._servers += servers
         except BaseException:
             await self.stop()
             raise
 
     async def stop(self) -> None:
         """Close every connection and stop listening; bounded in time."""
-        await close_listeners(self._servers)
+        await self._listener.stop()
         tasks = set(self._tasks)
         for task in tasks:
             task.cancel()
-        for stream in set(self._greeting):
-            stream.abort()  # a task that has not begun yet would not do it
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(link.stop() for link in list(self._links)))
-        self._servers.clear()
         if self._temporary is not None:
             self._temporary.cleanup()
             self._temporary = None
@@ -300,125 +263,39 @@ class AsyncLocalDps:
         """Stop."""
         await self.stop()
 
-    # Listeners
+    # For the connections
 
-    def _make_link(self, stream: Stream, label: str, chain: Chain) -> "DeviceLink":
-        link = DeviceLink(self, stream, label, chain)
-        self._links.add(link)
-        return link
+    def _take(self, stream: Stream, label: str, chain: Chain) -> None:
+        timeout = listening.HANDSHAKE_TIMEOUT
+        link = ServerLink(stream, label, chain, among=self._links, connect_timeout=timeout)
+        link.begin(_Newcomer(self, link))
 
-    async def listen(
-        self, port: int, name: str, greet: Greet, make_link: MakeLink
-    ) -> tuple[list[asyncio.Server], int]:
-        """Listen with the service's certificate; return the listeners and the port.
+    def admit(
+        self, client_id: str, username: str | None, password: bytes | None, chain: Chain
+    ) -> Device | Refusal:
+        """Judge a CONNECT by its names."""
+        return self.service.admit(client_id, username, password, chain)
 
-        Args:
-            port: 0 takes a free one.
-            name: for the log.
-            greet: brings a connection to where MQTT begins.
-            make_link: takes it from there.
-
-        Raises:
-            UsageError: the port is taken or may not be used.
-        """
-        servers: list[asyncio.Server] = []
-
-        def connected(stream: ByteStream) -> None:
-            self._connections += 1
-            label = f"#{self._connections} {name} {stream.peer}"
-            self._greeting.add(stream)
-            task = self._spawn(self._greet(stream, label, greet, make_link))
-            task.add_done_callback(lambda _: self._greeting.discard(stream))
-
-        for address in self._listening_on:
-            try:
-                server = await asyncio.get_running_loop().create_server(
-                    lambda: ByteStream(connected), address, port, backlog=1024
-                )
-            except OSError as error:
-                for opened in servers:
-                    opened.close()
-                raise UsageError(
-                    f"cannot listen on {self.host} port {port}: {reason_of(error)}",
-                    hint="choose another port, or 0 for a free one; below 1024 needs rights",
-                ) from error
-            servers.append(server)
-            # A name with several addresses is served on one port.
-            port = server.sockets[0].getsockname()[1]
-        return servers, port
-
-    async def _addresses(self) -> list[str]:
-        """Return the addresses that ``host`` means."""
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(
-                self.host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )
-        except (OSError, UnicodeError) as error:
-            raise UsageError(
-                f"cannot listen on {self.host}: it has no address here",
-                hint="name an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all",
-            ) from error
-        return list(dict.fromkeys(str(address[4][0]) for address in found))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Have something done that ends with the service at the latest."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def _greet(
-        self, stream: ByteStream, label: str, greet: Greet, make_link: MakeLink
-    ) -> None:
-        """Bring a connection to where MQTT begins; whatever goes wrong ends it, in one log line."""
-        hop = Hop.TLS
-        try:
-            context = self._context
-            if self.faults.strike_handshake():
-                logger.info("%s: fault: an expired certificate is shown", label)
-                names = (self.host, *_own_names())
-                context = await asyncio.to_thread(expired_context, self._folder, names)
-            await stream.start_tls(context, None, HANDSHAKE_TIMEOUT)
-            assert self._anchors is not None, "the service has been started"
-            chain = self._anchors.chain(stream.info("ssl_object"))
-            hop = Hop.UPGRADE
-            async with asyncio.timeout(HANDSHAKE_TIMEOUT):
-                upgraded = await greet(stream)
-            make_link(upgraded, label, chain).begin()
-        except TimeoutError:
-            logger.info("%s: %s: nothing came within %g s", label, hop.value, HANDSHAKE_TIMEOUT)
-            stream.abort()
-        except OSError as error:
-            logger.info("%s: %s", label, translate(error, hop))
-            stream.abort()
-        except MqttwsError as error:
-            logger.info("%s: %s", label, error)
-            await stream.close()
-        except BaseException:
-            stream.abort()
-            raise
-
-    async def greet_websocket(self, stream: ByteStream) -> Stream:
-        """Open the WebSocket that MQTT travels in."""
-        return await accept_websocket(stream, WEBSOCKET_PATHS.__contains__, 4 * MAX_PACKET_SIZE)
-
-    async def greet_plain(self, stream: ByteStream) -> Stream:
-        """Do nothing: MQTT follows TLS at once."""
-        return stream
-
-    # For the links
-
-    def register_link(self, link: "DeviceLink", device: Device) -> None:
-        """Take a device in; an older connection of the same device ends [MQTT-3.1.4-2]."""
-        key = device.registration_id.lower()
-        older = self._by_id.get(key)
-        if older is not None:
-            older.close("taken over by a new connection of the same device")
-        self._by_id[key] = link
+    async def serve(self, device: Device, message: Message, qos: int) -> Served:
+        """Decide about a message."""
+        now = time.time()
+        fault = None
+        request = parse_request_topic(message.topic)
+        if request is not None:
+            name = verb(request)
+            fault = self.faults.strike(device.registration_id, name)
+        if fault is not None:
+            logger.info("%s: fault: %s", device.registration_id, fault.kind)
+            if fault.kind in ("drop-before", "close-websocket"):
+                return Served([], fault)
+            if fault.kind == "answer":
+                effects = self.service.refuse(message, fault.error_code, fault.retry_after, now)
+                return Served(effects, fault)
+        return Served(self.service.handle(device, message, qos, now), fault)
 
     def request_allocation(self, request: AllocationRequested) -> None:
-        """Ask an enrollment's webhook, and let the service know what it answers."""
-        self._spawn(self._allocate(request))
+        """Ask an enrollment's webhook, in the background, and assign by its answer."""
+        self.spawn(self._allocate(request))
 
     async def _allocate(self, request: AllocationRequested) -> None:
         status, answer = await ask_webhook(request.url, request.body)
@@ -426,270 +303,65 @@ class AsyncLocalDps:
         logger.info("%s: the webhook answered %s", name, status or "nothing")
         self.service.allocated(request, status, answer, time.time())
 
-    def forget_link(self, link: "DeviceLink", device: Device | None) -> None:
-        """Let a closed connection go."""
-        self._links.discard(link)
-        if device is not None and self._by_id.get(device.registration_id.lower()) is link:
-            del self._by_id[device.registration_id.lower()]
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something that ends with the service at the latest."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
 
-class DeviceLink:
-    """One device's connection: its protocol object, its stream and its timer.
+class _Newcomer:
+    """The handler of a connection until its CONNECT says whose it is."""
 
-    It is the stream's receiver.
-    """
-
-    def __init__(self, dps: AsyncLocalDps, stream: Stream, label: str, chain: Chain) -> None:
+    def __init__(self, dps: AsyncLocalDps, link: ServerLink) -> None:
         self._dps = dps
-        self._stream = stream
-        self._label = label
-        self._chain = chain
-        self._loop = asyncio.get_running_loop()
-        self._protocol = ServerProtocol(
-            self._loop.time(), connect_timeout=HANDSHAKE_TIMEOUT, max_packet_size=MAX_PACKET_SIZE
-        )
-        self._device: Device | None = None
-        self.ended = False  # from our side
-        self._timer: asyncio.TimerHandle | None = None
-        self._closing: asyncio.Task[None] | None = None
-        self._late: set[asyncio.TimerHandle] = set()  # what faults have put off
-        self._trickle: deque[bytes] = deque()  # bytes that go out one by one
+        self._link = link
 
-    def begin(self) -> None:
-        """Take what the device says."""
-        self._stream.attach(self)
-        self._pump()
-
-    def close(self, reason: str) -> None:
-        """End the connection; ``reason`` goes into the log."""
-        self.end(ProtocolError(reason))
-        self._pump()
-
-    def end(self, error: MqttwsError) -> None:
-        """End the connection from our side: what the device sent after this is not served."""
-        self.ended = True
-        self._protocol.close(error)
-
-    async def stop(self) -> None:
-        """End the connection because the service ends, and wait for that."""
-        self.end(ConnectionLost("the service has ended"))
-        self._pump()
-        if self._closing is not None:
-            await self._closing
-
-    # For the stream
-
-    def data_received(self, data: bytes) -> None:
-        """Take bytes from the device."""
-        self._protocol.receive_data(data, self._loop.time())
-        self._pump()
-
-    def stream_ended(self, cause: MqttwsError) -> None:
-        """Learn that the device's bytes have ended."""
-        if isinstance(cause, ProtocolError):
-            self.end(cause)
-        else:
-            self._protocol.receive_eof(self._loop.time(), cause)
-        self._pump()
-
-    def writing_paused(self, paused: bool) -> None:
-        """A device that does not take its answers is not read either."""
-        if paused:
-            self._stream.pause_reading()
-        else:
-            self._stream.resume_reading()
-
-    # Inside
-
-    def _pump(self) -> None:
-        while (event := self._protocol.next_event()) is not None:
-            self._on_event(event)
-        data = self._protocol.data_to_send(self._loop.time())
-        if data and self._trickle:
-            self._trickle += [data[at : at + 1] for at in range(len(data))]
-        elif data:
-            self._stream.write(data)
-        self._set_timer()
-
-    def _on_event(self, event: Event) -> None:
-        match event:
-            case ConnectReceived(connect):
-                self._admit(connect.client_id, connect.username, connect.password)
-            case SubscribeReceived(packet_id, subscriptions):
-                self._grant(packet_id, [(wish.topic_filter, wish.qos) for wish in subscriptions])
-            case UnsubscribeReceived(packet_id):
-                if self._protocol.state is State.CONNECTED:
-                    self._protocol.unsuback(packet_id)
-            case MessageReceived(topic, payload, qos):
-                self._serve(Message(topic, payload), qos, event.packet_id)
-            case ConnectionClosed(error):
-                self._finish(error)
-
-    def _admit(self, client_id: str, username: str | None, password: bytes | None) -> None:
-        verdict = self._dps.service.admit(client_id, username, password, self._chain)
-        if isinstance(verdict, Refusal):
-            self._log("CONNACK %d: %s", verdict.return_code, verdict.reason)
-            self._protocol.refuse(verdict.return_code)
-            return
-        self._device = verdict
-        self._label += f" {verdict.registration_id}"
-        self._dps.register_link(self, verdict)
-        self._log("CONNACK 0")
-        # No session is kept, whatever CleanSession says: session present is always 0.
-        self._protocol.accept(self._loop.time())
-
-    def _grant(self, packet_id: int, wishes: list[tuple[str, int]]) -> None:
-        if self._protocol.state is not State.CONNECTED:
-            return
-        granted = [self._dps.service.grant(topic_filter, qos) for topic_filter, qos in wishes]
-        self._protocol.suback(packet_id, [REFUSED if qos is None else qos for qos in granted])
-        if None in granted:
-            refused = wishes[granted.index(None)][0]
-            self.end(ProtocolError(f"undocumented topic filter {refused[:100]!r}"))
-
-    def _serve(self, message: Message, qos: int, packet_id: int | None) -> None:
-        if self.ended or self._device is None:
-            return
-        fault = self._strike(message)
-        if fault is not None and fault.kind in ("drop-before", "close-websocket"):
-            self._cut(fault)
-            return
-        service, now = self._dps.service, time.time()
-        if fault is not None and fault.kind == "answer":
-            effects = service.refuse(message, fault.error_code, fault.retry_after, now)
-        else:
-            effects = service.handle(self._device, message, qos, now)
-        if packet_id is not None and qos == 1:
-            # PUBACK comes before the answer: the C# SDK needs that order.
-            self._acknowledge(packet_id)
-        for effect in effects:
-            if len(self._protocol.session.outgoing) >= MAX_UNACKNOWLEDGED:
-                self.end(ProtocolError("the device acknowledges none of its answers"))
-                return
-            if isinstance(effect, Answer):
-                self._answer(effect, fault)
-            elif isinstance(effect, AllocationRequested):
-                self._log("%s", effect.reason)
-                self._dps.request_allocation(effect)
-            else:
-                self.end(ProtocolError(effect.reason))
-
-    def _acknowledge(self, packet_id: int) -> None:
-        """Tell the device that its message has come, unless it has left right behind it."""
-        if self._protocol.state is State.CONNECTED:
-            self._protocol.acknowledge(packet_id)
-
-    def _send_answer(self, answer: Answer) -> None:
-        self._log("%s", answer.reason)
-        if self._protocol.state is not State.CONNECTED:
-            self._log("the device has left: the answer is lost")
-        elif not self._protocol.publish(answer.message.topic, answer.message.payload, qos=1):
-            self._log("the device has not subscribed: the answer is lost")
-
-    # Faults on order
-
-    def _strike(self, message: Message) -> Fault | None:
-        """Return what is to go wrong with a request."""
-        request = parse_request_topic(message.topic)
-        if request is None or self._device is None:
-            return None
-        name = "poll" if isinstance(request, Poll) else "register"
-        fault = self._dps.faults.strike(self._device.registration_id, name)
-        if fault is not None:
-            self._log("fault: %s", fault.kind)
-        return fault
-
-    def _cut(self, fault: Fault) -> None:
-        """End the connection in the place of an answer."""
-        if fault.kind == "close-websocket" and isinstance(self._stream, WebSocketStream):
-            self._stream.end(fault.code)
-        else:
-            self._stream.abort()
-
-    def _answer(self, answer: Answer, fault: Fault | None) -> None:
-        """Send an answer, or what a fault makes of it."""
-        match fault.kind if fault is not None else "":
-            case "silence":
-                return
-            case "bad-json":
-                topic, payload = answer.message
-                self._send_answer(replace(answer, message=Message(topic, payload[:-2])))
-            case "drop-after":
-                self._send_answer(answer)
-                self.end(ProtocolError("fault: dropped after the answer"))
-            case "delay":
-                assert fault is not None
-                self._put_off(fault.seconds, lambda: self._send_late(answer))
-            case "trickle":
-                assert fault is not None
-                self._begin_trickle(answer, fault.seconds)
-            case _:
-                self._send_answer(answer)
-
-    def _put_off(self, seconds: float, act: Callable[[], None]) -> None:
-        def due() -> None:
-            self._late.discard(timer)
-            act()
-
-        timer = self._loop.call_later(seconds, due)
-        self._late.add(timer)
-
-    def _send_late(self, answer: Answer) -> None:
-        self._send_answer(answer)
-        self._pump()
-
-    def _begin_trickle(self, answer: Answer, seconds: float) -> None:
-        data = self._protocol.data_to_send(self._loop.time())  # PUBACK is not part of it
-        if data and not self._trickle:
-            self._stream.write(data)
-        begun = bool(self._trickle)
-        self._send_answer(answer)
-        data = self._protocol.data_to_send(self._loop.time())
-        self._trickle += [data[at : at + 1] for at in range(len(data))]
-        if not begun:
-            self._drip(seconds)
-
-    def _drip(self, seconds: float) -> None:
-        """Send the next byte, and see to the one after it; all else waits behind them."""
-        if self._trickle:
-            self._stream.write(self._trickle.popleft())
-        if self._trickle:
-            self._put_off(seconds, lambda: self._drip(seconds))
-
-    def _finish(self, error: MqttwsError | None) -> None:
-        who = "after the refusal" if self._device is None else "by the device"
-        self._log("closed: %s", error or who)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        for timer in self._late:
-            timer.cancel()
-        self._late.clear()
-        self._forget()
-        # What waits, such as a refusing CONNACK, goes out before the close.
-        self._closing = self._loop.create_task(self._stream.close(error))
-        _closing.add(self._closing)
-        self._closing.add_done_callback(_closing.discard)
-
-    def _forget(self) -> None:
-        self._dps.forget_link(self, self._device)
-
-    def _set_timer(self) -> None:
-        deadline = self._protocol.deadline
-        if deadline is not None and self._timer is None:
-            self._timer = self._loop.call_at(deadline, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        self._protocol.tick(self._loop.time())
-        self._pump()
-
-    def _log(self, line: str, *values: object) -> None:
-        logger.info("%s: " + line, self._label, *values)
+    def handle(self, event: Event) -> None:
+        """Give the connection to the hub's handler or to the DPS's."""
+        make: Callable[[ServerLink], Handler] = partial(DpsDevice, self._dps)
+        hub = self._dps.hub
+        if hub is not None and isinstance(event, ConnectReceived):
+            make = make if _is_for_dps(event.connect.username) else hub
+        self._link.handler = make(self._link)
+        self._link.handler.handle(event)
 
 
-_closing: set[asyncio.Task[None]] = set()
-"""Connections that are being closed: a task that nobody holds could be collected before its end."""
+def _is_for_dps(username: str | None) -> bool:
+    return username is not None and "/registrations/" in username
+
+
+class _Tls:
+    """The DPS's side of TLS: its certificate, and the trust anchors of its enrollments."""
+
+    def __init__(self, dps: AsyncLocalDps) -> None:
+        self._dps = dps
+        self.anchors: TrustAnchors | None = None
+        self._folder: Path
+        self._context: ssl.SSLContext
+
+    def begin(self, folder: Path, certificates: ServerCertificate) -> None:
+        """Use these certificates from now on, and trust what is enrolled."""
+        self._folder = folder
+        self._context = certificates.context()
+        self.anchors = TrustAnchors(self._context)
+        records = self._dps.records
+        for enrollment in (*records.individuals(), *records.groups()):
+            self.anchors.add(enrollment.certificates)
+
+    async def context(self, label: str) -> ssl.SSLContext:
+        """Return the context of the next handshake."""
+        if not self._dps.faults.strike_handshake():
+            return self._context
+        logger.info("%s: fault: an expired certificate is shown", label)
+        names = (self._dps.host, *_own_names())
+        return await asyncio.to_thread(expired_context, self._folder, names)
+
+    def chain(self, ssl_object: ssl.SSLObject) -> Chain:
+        """Return the certificates that a client has shown and proved."""
+        assert self.anchors is not None, "the service has been started"
+        return self.anchors.chain(ssl_object)
 
 
 def _own_names() -> list[str]:

@@ -28,11 +28,20 @@ from ..hub.topics import (
     parse_username,
 )
 from ..net.stream import Stream
-from ..protocol import State
+from ..protocol import (
+    ConnectionClosed,
+    ConnectReceived,
+    Event,
+    MessageReceived,
+    State,
+    SubscribeReceived,
+    UnsubscribeReceived,
+)
 from ..text import shown
-from ..wire import REFUSED
-from .dps import AsyncLocalDps, DeviceLink
-from .listeners import close_listeners
+from ..wire import REFUSED, Connect, Subscription
+from .dps import AsyncLocalDps
+from .link import ServerLink
+from .listening import Listener
 
 NOT_AUTHORIZED = 5
 
@@ -76,9 +85,9 @@ class AsyncLocalHub:
         self.wss_port = wss_port
         self.mqtts_port = mqtts_port
         self._dps = dps
-        self._servers: list[asyncio.Server] = []
-        self._links: set[_HubLink] = set()
-        self._by_id: dict[str, _HubLink] = {}
+        self._listener = Listener(dps.tls)
+        self._links: set[ServerLink] = set()
+        self._by_id: dict[str, _HubDevice] = {}
         self._waiting: dict[str, deque[Message]] = {}
         self._telemetry: asyncio.Queue[Telemetry] = asyncio.Queue()
 
@@ -93,23 +102,20 @@ class AsyncLocalHub:
         Raises:
             UsageError: a port is taken or may not be used, or the DPS is not running.
         """
-        if self._servers:
+        if self._listener.listening:
             raise UsageError("the local hub has been started already")
         if self.wss_port is not None:
-            servers, self.wss_port = await self._dps.listen(
-                self.wss_port, "hub wss", self._dps.greet_websocket, self._make_link
+            self.wss_port = await self._listener.listen(
+                self.host, self.wss_port, "hub wss", self._take, websocket=True
             )
-            self._servers += servers
         if self.mqtts_port is not None:
-            servers, self.mqtts_port = await self._dps.listen(
-                self.mqtts_port, "hub mqtts", self._dps.greet_plain, self._make_link
+            self.mqtts_port = await self._listener.listen(
+                self.host, self.mqtts_port, "hub mqtts", self._take, websocket=False
             )
-            self._servers += servers
 
     async def stop(self) -> None:
         """Close every connection and stop listening; bounded in time."""
-        await close_listeners(self._servers)
-        self._servers.clear()
+        await self._listener.stop()
         await asyncio.gather(*(link.stop() for link in list(self._links)))
 
     async def __aenter__(self) -> Self:
@@ -198,83 +204,96 @@ class AsyncLocalHub:
         resource = f"{record.assigned_hub}/devices/{record.device_id}"
         return hub_token_fault((password or b"").decode(errors="replace"), resource, keys, now)
 
-    def register(self, link: "_HubLink", device_id: str) -> None:
+    def register(self, link: "_HubDevice", device_id: str) -> None:
         """Take a device in; its older connection ends."""
         older = self._by_id.get(device_id)
         if older is not None:
-            older.close("taken over by a new connection of the same device")
+            older.link.close("taken over by a new connection of the same device")
         self._by_id[device_id] = link
 
-    def forget(self, link: "_HubLink", device_id: str) -> None:
+    def forget(self, link: "_HubDevice", device_id: str) -> None:
         """Let a closed connection go."""
-        self._links.discard(link)
         if self._by_id.get(device_id) is link:
             del self._by_id[device_id]
 
-    def _make_link(self, stream: Stream, label: str, chain: Chain) -> DeviceLink:
-        link = _HubLink(self, self._dps, stream, label, chain)
-        self._links.add(link)
-        return link
+    def _take(self, stream: Stream, label: str, chain: Chain) -> None:
+        link = ServerLink(stream, label, chain, among=self._links)
+        link.begin(_HubDevice(self, link))
 
 
-class _HubLink(DeviceLink):
-    """One device's connection to the hub."""
+class _HubDevice:
+    """The handler of one device's connection to the hub."""
 
-    def __init__(
-        self, hub: AsyncLocalHub, dps: AsyncLocalDps, stream: Stream, label: str, chain: Chain
-    ) -> None:
-        super().__init__(dps, stream, label, chain)
+    def __init__(self, hub: AsyncLocalHub, link: ServerLink) -> None:
+        self.link = link
         self._hub = hub
         self._device_id = ""
 
     def deliver(self, message: Message) -> bool:
         """Send the device a message; return whether it listens."""
-        if self._protocol.state is not State.CONNECTED:
+        if self.link.protocol.state is not State.CONNECTED:
             return False
-        sent = self._protocol.publish(message.topic, message.payload, qos=1)
-        self._pump()
+        sent = self.link.protocol.publish(message.topic, message.payload, qos=1)
+        self.link.pump()
         return sent
 
-    def _admit(self, client_id: str, username: str | None, password: bytes | None) -> None:
-        verdict = self._hub.judge(client_id, username, password, self._chain)
+    def handle(self, event: Event) -> None:
+        """Take an event of the connection."""
+        protocol = self.link.protocol
+        match event:
+            case ConnectReceived(connect):
+                self._admit(connect)
+            case SubscribeReceived(packet_id, subscriptions):
+                if protocol.state is State.CONNECTED:
+                    self._grant(packet_id, subscriptions)
+            case UnsubscribeReceived(packet_id):
+                if protocol.state is State.CONNECTED:
+                    protocol.unsuback(packet_id)
+            case MessageReceived():
+                self._serve(event)
+            case ConnectionClosed(error):
+                self.link.log("closed: %s", error or "by the device")
+                self._hub.forget(self, self._device_id)
+
+    def _admit(self, connect: Connect) -> None:
+        link = self.link
+        verdict = self._hub.judge(connect.client_id, connect.username, connect.password, link.chain)
         if isinstance(verdict, str):
-            self._log("CONNACK %d: %s", NOT_AUTHORIZED, verdict)
-            self._protocol.refuse(NOT_AUTHORIZED)
+            link.log("CONNACK %d: %s", NOT_AUTHORIZED, verdict)
+            link.protocol.refuse(NOT_AUTHORIZED)
             return
         self._device_id = verdict.device_id
-        self._label += f" {verdict.device_id}"
+        link.label += f" {verdict.device_id}"
         self._hub.register(self, verdict.device_id)
-        self._log("CONNACK 0")
-        self._protocol.accept(self._loop.time())
+        link.log("CONNACK 0")
+        link.protocol.accept(link.loop.time())
 
-    def _grant(self, packet_id: int, wishes: list[tuple[str, int]]) -> None:
-        if self._protocol.state is not State.CONNECTED:
-            return
+    def _grant(self, packet_id: int, subscriptions: list[Subscription]) -> None:
         mine = devicebound_filter(self._device_id)
         known = (mine, METHODS_FILTER, TWIN_RESPONSE_FILTER, DESIRED_FILTER)
-        codes = [min(qos, 1) if wish in known else REFUSED for wish, qos in wishes]
-        self._protocol.suback(packet_id, codes)
+        codes = [
+            min(asked.qos, 1) if asked.topic_filter in known else REFUSED for asked in subscriptions
+        ]
+        self.link.protocol.suback(packet_id, codes)
         # Not before the rest of what has come is done: this runs inside the pump.
-        self._loop.call_soon(self._hub.deliver, self._device_id)
+        self.link.loop.call_soon(self._hub.deliver, self._device_id)
 
-    def _serve(self, message: Message, qos: int, packet_id: int | None) -> None:
-        if self.ended or not self._device_id:
+    def _serve(self, event: MessageReceived) -> None:
+        link = self.link
+        if link.ended or not self._device_id:
             return
-        telemetry = parse_telemetry_topic(message.topic)
-        known = telemetry is not None or message.topic.startswith("$iothub/")
-        if qos > 1 or not known:
-            self.end(ProtocolError(f"QoS {qos} to topic {shown(message.topic)}"))
+        telemetry = parse_telemetry_topic(event.topic)
+        known = telemetry is not None or event.topic.startswith("$iothub/")
+        if event.qos > 1 or not known:
+            link.end(ProtocolError(f"QoS {event.qos} to topic {shown(event.topic)}"))
             return
         if telemetry is not None and telemetry[0] != self._device_id:
-            self.end(ProtocolError(f"telemetry of {shown(telemetry[0])}"))
+            link.end(ProtocolError(f"telemetry of {shown(telemetry[0])}"))
             return
-        if packet_id is not None:
-            self._acknowledge(packet_id)
+        if event.packet_id is not None and link.protocol.state is State.CONNECTED:
+            link.protocol.acknowledge(event.packet_id)
         if telemetry is None:
             return
         device_id, properties = telemetry
-        self._log("telemetry, %d bytes", len(message.payload))
-        self._hub.take(Telemetry(device_id, message.payload, properties))
-
-    def _forget(self) -> None:
-        self._hub.forget(self, self._device_id)
+        link.log("telemetry, %d bytes", len(event.payload))
+        self._hub.take(Telemetry(device_id, event.payload, properties))

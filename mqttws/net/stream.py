@@ -147,6 +147,11 @@ class ByteStream(asyncio.Protocol):
     # Called by us
 
     @property
+    def connected(self) -> bool:
+        """Whether there has been a transport below, open or closed by now."""
+        return self._transport is not None
+
+    @property
     def transport(self) -> asyncio.Transport:
         """The transport below."""
         assert self._transport is not None, "the stream is connected before it is used"
@@ -160,6 +165,10 @@ class ByteStream(asyncio.Protocol):
         data = bytes(self._unread)
         self._unread.clear()
         return data
+
+    def put_back(self, data: bytes) -> None:
+        """Let ``data`` be read again, before what comes next."""
+        self._unread[:0] = data
 
     async def start_tls(
         self, context: ssl.SSLContext, server_hostname: str | None, timeout: float

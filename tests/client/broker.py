@@ -7,21 +7,24 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
-from mqttws.errors import MqttwsError, ProtocolError, UpgradeRefused
-from mqttws.local.listeners import close_listeners
-from mqttws.net.stream import ByteStream, Stream
-from mqttws.net.upgrade import accept_websocket
+from mqttws.dps.certificates import Chain
+from mqttws.errors import MqttwsError
+from mqttws.local.link import ServerLink
+from mqttws.local.listening import FixedTls, Listener
+from mqttws.net.stream import Receiver, Stream
 from mqttws.protocol import (
+    ConnectionClosed,
     ConnectReceived,
+    Event,
     MessageReceived,
-    ServerProtocol,
     Session,
     State,
     SubscribeReceived,
     UnsubscribeReceived,
 )
-from mqttws.wire import REFUSED, Connect, matches
+from mqttws.wire import DEFAULT_MAX_PACKET_SIZE, REFUSED, Connect, matches
 
 
 class Broker:
@@ -87,69 +90,61 @@ class Broker:
 
 
 class Link:
-    def __init__(self, broker: Broker, stream: Stream) -> None:
+    """The handler of one client's connection."""
+
+    def __init__(self, broker: Broker, stream: Stream, label: str) -> None:
         self.broker = broker
-        self.stream = stream
-        self.chunks: list[bytes] = []
-        self.protocol = ServerProtocol(asyncio.get_running_loop().time())
+        self.stream = Noted(stream)
+        self.link = ServerLink(self.stream, label, max_packet_size=DEFAULT_MAX_PACKET_SIZE)
+        self.protocol = self.link.protocol
         self._muted = False
-        stream.attach(self)
+        broker.links.append(self)
+        self.link.begin(self)
 
-    def data_received(self, data: bytes) -> None:
-        self.chunks.append(data)
-        self.protocol.receive_data(data, asyncio.get_running_loop().time())
-        self.pump()
+    @property
+    def chunks(self) -> list[bytes]:
+        """What the client sent, as it came."""
+        return self.stream.chunks
 
-    def stream_ended(self, cause: MqttwsError) -> None:
-        if isinstance(cause, ProtocolError):
-            self.protocol.close(cause)
-        self.protocol.receive_eof(asyncio.get_running_loop().time(), cause)
-        self.broker.closed.append(cause)
+    def pump(self) -> None:
+        self.link.pump()
 
-    def writing_paused(self, paused: bool) -> None:
-        pass
-
-    def pump(self) -> None:  # noqa: PLR0912 - one branch for each thing a client may ask
-        now = asyncio.get_running_loop().time()
-        while (event := self.protocol.next_event()) is not None:
-            if self.broker.mute is not None and isinstance(event, self.broker.mute):
-                self._muted = True
-            if self._muted:
-                continue
-            if isinstance(event, ConnectReceived):
-                self.broker.connects.append(event.connect)
-                if self.broker.refuse_with:
-                    self.protocol.refuse(self.broker.refuse_with)
+    def handle(self, event: Event) -> None:  # noqa: PLR0912 - one branch for each thing asked
+        if self.broker.mute is not None and isinstance(event, self.broker.mute):
+            self._muted = True
+        if isinstance(event, ConnectionClosed):
+            self.broker.closed.append(event.error)
+        if self._muted:
+            return
+        if isinstance(event, ConnectReceived):
+            self.broker.connects.append(event.connect)
+            if self.broker.refuse_with:
+                self.protocol.refuse(self.broker.refuse_with)
+            else:
+                self._accept(event.connect, self.link.loop.time())
+        elif isinstance(event, SubscribeReceived):
+            codes = [
+                REFUSED if wish.topic_filter in self.broker.forbidden else wish.qos
+                for wish in event.subscriptions
+            ]
+            self.protocol.suback(event.packet_id, codes)
+            for message in self.broker.retained.values():
+                if any(matches(w.topic_filter, message.topic) for w in event.subscriptions):
+                    self.protocol.publish(message.topic, message.payload, message.qos, retain=True)
+        elif isinstance(event, UnsubscribeReceived):
+            self.protocol.unsuback(event.packet_id)
+        elif isinstance(event, MessageReceived):
+            if event.packet_id is not None:
+                if self.protocol.state is State.CONNECTED:
+                    self.protocol.acknowledge(event.packet_id)
+                elif event.qos == 2:
+                    self.protocol.acknowledge_earlier(event.packet_id)
                 else:
-                    self._accept(event.connect, now)
-            elif isinstance(event, SubscribeReceived):
-                codes = [
-                    REFUSED if wish.topic_filter in self.broker.forbidden else wish.qos
-                    for wish in event.subscriptions
-                ]
-                self.protocol.suback(event.packet_id, codes)
-                for message in self.broker.retained.values():
-                    if any(matches(w.topic_filter, message.topic) for w in event.subscriptions):
-                        self.protocol.publish(
-                            message.topic, message.payload, message.qos, retain=True
-                        )
-            elif isinstance(event, UnsubscribeReceived):
-                self.protocol.unsuback(event.packet_id)
-            elif isinstance(event, MessageReceived):
-                if event.packet_id is not None:
-                    if self.protocol.state is State.CONNECTED:
-                        self.protocol.acknowledge(event.packet_id)
-                    elif event.qos == 2:
-                        self.protocol.acknowledge_earlier(event.packet_id)
-                    else:
-                        continue  # it is not ours: the client sends it again
-                self.broker.route(event)
-                for link in self.broker.links:
-                    if link is not self:
-                        link.pump()
-        data = self.protocol.data_to_send(now)
-        if data:
-            self.stream.write(data)
+                    return  # it is not ours: the client sends it again
+            self.broker.route(event)
+            for link in self.broker.links:
+                if link is not self:
+                    link.pump()
 
     def _accept(self, connect: Connect, now: float) -> None:
         """Let a client in, with its session if it has one, and give it what it is owed."""
@@ -168,43 +163,51 @@ class Link:
             self.protocol.publish(message.topic, message.payload, message.qos)
 
 
+class Noted:
+    """A stream that keeps what it has brought."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self.chunks: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def attach(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._stream.attach(self)  # type: ignore[arg-type]
+
+    def data_received(self, data: bytes) -> None:
+        self.chunks.append(data)
+        self._receiver.data_received(data)
+
+    def stream_ended(self, cause: MqttwsError) -> None:
+        self._receiver.stream_ended(cause)
+
+    def writing_paused(self, paused: bool) -> None:
+        pass  # a broker of tests reads on, whatever its client does
+
+
 @asynccontextmanager
 async def broker(*, websocket: bool, tls: ssl.SSLContext | None = None) -> AsyncIterator[Broker]:
     """Run a broker on a free loopback port."""
     made = Broker()
-    tasks: dict[asyncio.Task[None], ByteStream] = {}
+    listener = Listener(None if tls is None else FixedTls(tls))
 
-    async def greet(stream: ByteStream) -> None:
-        try:
-            if tls is not None:
-                await stream.start_tls(tls, None, 10)
-            else:
-                stream.resume_reading()
-            carried: Stream = stream
-            if websocket:
-                carried = await accept_websocket(stream, lambda path: path == "/mqtt", 2**20)
-            made.links.append(Link(made, carried))
-        except UpgradeRefused:
-            await stream.close()
-        except OSError:
-            stream.abort()
+    def take(stream: Stream, label: str, chain: Chain) -> None:
+        Link(made, stream, label)
 
-    def connected(stream: ByteStream) -> None:
-        task = asyncio.get_running_loop().create_task(greet(stream))
-        tasks[task] = stream
-        task.add_done_callback(tasks.pop)
-
-    server = await asyncio.get_running_loop().create_server(
-        lambda: ByteStream(connected), "127.0.0.1", 0
+    made.port = await listener.listen(
+        "127.0.0.1",
+        0,
+        "broker",
+        take,
+        websocket=websocket,
+        paths=("/mqtt",),
+        max_message_size=2**20,
     )
-    made.port = server.sockets[0].getsockname()[1]
     try:
         yield made
     finally:
-        await close_listeners([server])
-        greeting = dict(tasks)
-        for task, stream in greeting.items():
-            task.cancel()
-            stream.abort()
-        await asyncio.gather(*greeting, return_exceptions=True)
+        await listener.stop()
         await asyncio.gather(*(link.stream.close() for link in made.links))

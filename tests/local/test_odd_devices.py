@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from mqttws import (
 )
 from mqttws.dps import registration
 from mqttws.dps.topics import poll_topic
-from mqttws.local.dps import DeviceLink
+from mqttws.local.device import DpsDevice
 from mqttws.wire import (
     ConnAck,
     Disconnect,
@@ -270,14 +271,14 @@ async def test_an_answer_that_comes_before_puback_is_an_answer(
 ) -> None:
     """Row 17: our service sends PUBACK first, yet a device need not rely on it."""
 
-    def serve(link: Any, message: Any, qos: int, packet_id: int | None) -> None:
-        normal(link, message, 0, None)
-        if packet_id is not None:
-            link._protocol.acknowledge(packet_id)
+    def carry_out(connection: Any, served: Any, event: Any) -> None:
+        normal(connection, served, replace(event, packet_id=None))
+        if event.packet_id is not None:
+            connection.link.protocol.acknowledge(event.packet_id)
 
     async with local_dps as dps:
-        normal: Any = DeviceLink._serve
-        monkeypatch.setattr(DeviceLink, "_serve", serve)
+        normal: Any = DpsDevice._carry_out
+        monkeypatch.setattr(DpsDevice, "_carry_out", carry_out)
         await serves(dps)
 
 

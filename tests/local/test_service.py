@@ -21,7 +21,8 @@ from mqttws import (
     provision_async,
 )
 from mqttws.dps.sas import sign_token
-from mqttws.local import dps as local_dps_module
+from mqttws.local import device as device_module
+from mqttws.local import listening
 from mqttws.wire import (
     ConnAck,
     Disconnect,
@@ -522,7 +523,7 @@ async def test_tls_1_1_is_refused(local_dps: AsyncLocalDps) -> None:
 async def test_a_device_that_says_nothing_is_let_go(
     local_dps: AsyncLocalDps, until: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local_dps_module, "HANDSHAKE_TIMEOUT", 0.2)
+    monkeypatch.setattr(listening, "HANDSHAKE_TIMEOUT", 0.2)
     async with local_dps as dps:
         if until == "upgrade":
             async with device(dps) as peer:
@@ -586,7 +587,7 @@ async def test_a_device_that_acknowledges_nothing_is_let_go(local_dps: AsyncLoca
         key = dps.enroll_device("dev")
         async with device(dps) as peer:
             await ready(dps, peer, key)
-            for _ in range(local_dps_module.MAX_UNACKNOWLEDGED + 1):
+            for _ in range(device_module.MAX_UNACKNOWLEDGED + 1):
                 await peer.send(register(qos=0))
             assert await closed_by_service(peer) == 1008
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 
 from mqttws.local.certificates import make_ca, make_server_certificate
-from mqttws.local.listeners import close_listeners
+from tests.listeners import close_listeners
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

@@ -1,0 +1,253 @@
+"""A device's connection to the local DPS: what the rules decide, carried out in MQTT.
+
+Knows the order of MQTT's answers, and which connection speaks for a device. Does not know the
+rules, nor how bytes travel.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any, NamedTuple, Protocol
+
+from ..dps.certificates import Chain
+from ..dps.effects import AllocationRequested, Answer, Device, Effect, Refusal
+from ..dps.faults import Fault
+from ..dps.topics import RESPONSE_FILTER, Message
+from ..errors import ProtocolError
+from ..protocol import (
+    ConnectionClosed,
+    ConnectReceived,
+    Event,
+    MessageReceived,
+    State,
+    SubscribeReceived,
+    UnsubscribeReceived,
+)
+from ..text import shown
+from ..wire import REFUSED, Connect, Subscription
+from .link import ServerLink
+from .sabotage import Sabotage
+
+MAX_UNACKNOWLEDGED = 64
+"""Answers that a device may leave without PUBACK before its connection is closed."""
+
+MAX_WAITING = 16
+"""Requests of one device that may wait for their turn; no more of its bytes are read then."""
+
+AUTHENTICATION_TIMEOUT = 60.0
+"""Seconds after CONNECT within which a device must have proved its identity by a request."""
+
+
+class Served(NamedTuple):
+    """A request that has been decided, and committed where it changed something.
+
+    Attributes:
+        effects: for the connection.
+        fault: the ordered fault that struck the request; None for none.
+        proved: whether the request proved the device's identity.
+    """
+
+    effects: list[Effect]
+    fault: Fault | None = None
+    proved: bool = False
+
+
+class Front(Protocol):
+    """What a connection needs of the service."""
+
+    presence: "Presence"
+
+    def admit(
+        self, client_id: str, username: str | None, password: bytes | None, chain: Chain
+    ) -> Device | Refusal:
+        """Judge a CONNECT by its names."""
+
+    async def serve(self, device: Device, message: Message, qos: int) -> Served:
+        """Decide about a message, and commit what it changes."""
+
+    def request_allocation(self, request: AllocationRequested) -> None:
+        """Ask an enrollment's webhook for a hub, in the background."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Run something that ends with the service at the latest."""
+
+
+class Presence:
+    """Which connection speaks for a device: at most one that has proved its identity, and one not.
+
+    A connection takes the place of an older one of the same device [MQTT-3.1.4-2], once it has
+    proved at least as much: a stranger who knows a registration id does not disconnect its device.
+    """
+
+    def __init__(self) -> None:
+        self._unproved: dict[str, DpsDevice] = {}
+        self._proved: dict[str, DpsDevice] = {}
+
+    def arrive(self, connection: "DpsDevice") -> None:
+        """Take in a connection whose CONNECT has been accepted."""
+        self._take_over(self._unproved, connection)
+
+    def prove(self, connection: "DpsDevice") -> None:
+        """Note that a connection has proved its device's identity."""
+        if self._unproved.get(connection.key) is connection:
+            del self._unproved[connection.key]
+        self._take_over(self._proved, connection)
+
+    def leave(self, connection: "DpsDevice") -> None:
+        """Forget a closed connection."""
+        for known in (self._unproved, self._proved):
+            if known.get(connection.key) is connection:
+                del known[connection.key]
+
+    @staticmethod
+    def _take_over(known: "dict[str, DpsDevice]", connection: "DpsDevice") -> None:
+        older = known.get(connection.key)
+        known[connection.key] = connection
+        if older is not None and older is not connection:
+            older.link.close("taken over by a new connection of the same device")
+
+
+class DpsDevice:
+    """The handler of one device's connection.
+
+    Args:
+        front: the service.
+        link: the connection.
+    """
+
+    def __init__(self, front: Front, link: ServerLink) -> None:
+        self.link = link
+        self._front = front
+        self._device: Device | None = None
+        self._proved = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self._waiting: deque[MessageReceived] = deque()
+        self._working = False
+        self._sabotage = Sabotage(link, self._send)
+
+    @property
+    def key(self) -> str:
+        """The registration id, in lower case; empty before CONNECT has been accepted."""
+        return "" if self._device is None else self._device.registration_id.lower()
+
+    def handle(self, event: Event) -> None:
+        """Take an event of the connection."""
+        match event:
+            case ConnectReceived(connect):
+                self._admit(connect)
+            case SubscribeReceived(packet_id, subscriptions):
+                self._grant(packet_id, subscriptions)
+            case UnsubscribeReceived(packet_id):
+                if self.link.protocol.state is State.CONNECTED:
+                    self.link.protocol.unsuback(packet_id)
+            case MessageReceived():
+                self._take(event)
+            case ConnectionClosed(error):
+                self._finish(error)
+
+    # What the device says
+
+    def _admit(self, connect: Connect) -> None:
+        link = self.link
+        verdict = self._front.admit(
+            connect.client_id, connect.username, connect.password, link.chain
+        )
+        if isinstance(verdict, Refusal):
+            link.log("CONNACK %d: %s", verdict.return_code, verdict.reason)
+            link.protocol.refuse(verdict.return_code)
+            return
+        self._device = verdict
+        link.label += f" {verdict.registration_id}"
+        self._front.presence.arrive(self)
+        self._deadline = link.loop.call_later(AUTHENTICATION_TIMEOUT, self._give_up)
+        link.log("CONNACK 0")
+        # No session is kept, whatever CleanSession says: session present is always 0.
+        link.protocol.accept(link.loop.time())
+
+    def _grant(self, packet_id: int, subscriptions: list[Subscription]) -> None:
+        protocol = self.link.protocol
+        if protocol.state is not State.CONNECTED:
+            return
+        refused = [asked for asked in subscriptions if asked.topic_filter != RESPONSE_FILTER]
+        codes = [REFUSED if asked in refused else min(asked.qos, 1) for asked in subscriptions]
+        protocol.suback(packet_id, codes)
+        if refused:
+            undocumented = refused[0].topic_filter
+            self.link.end(ProtocolError(f"undocumented topic filter {shown(undocumented)}"))
+
+    def _take(self, event: MessageReceived) -> None:
+        if self.link.ended or self._device is None:
+            return
+        self._waiting.append(event)
+        if len(self._waiting) >= MAX_WAITING:
+            self.link.hold("requests wait")
+        if not self._working:
+            self._working = True
+            self._front.spawn(self._work(self._device))
+
+    async def _work(self, device: Device) -> None:
+        """Serve what waits, one after the other."""
+        try:
+            while self._waiting and not self.link.ended:
+                event = self._waiting.popleft()
+                message = Message(event.topic, event.payload)
+                served = await self._front.serve(device, message, event.qos)
+                self._carry_out(served, event)
+                self.link.pump()
+        finally:
+            self._working = False
+        self.link.release("requests wait")
+
+    def _give_up(self) -> None:
+        self.link.close(f"no proof of identity within {AUTHENTICATION_TIMEOUT:g} s")
+
+    # What it is answered
+
+    def _carry_out(self, served: Served, event: MessageReceived) -> None:
+        link, fault = self.link, served.fault
+        if link.ended:
+            return
+        if fault is not None and self._sabotage.cuts(fault):
+            return
+        if served.proved and not self._proved and link.protocol.state is State.CONNECTED:
+            self._proved = True
+            self._front.presence.prove(self)
+            if self._deadline is not None:
+                self._deadline.cancel()
+        if event.packet_id is not None and event.qos == 1:
+            # PUBACK comes before the answer: the C# SDK needs that order.
+            self._acknowledge(event.packet_id)
+        for effect in served.effects:
+            if len(link.protocol.session.outgoing) >= MAX_UNACKNOWLEDGED:
+                link.end(ProtocolError("the device acknowledges none of its answers"))
+                return
+            if isinstance(effect, AllocationRequested):
+                link.log("%s", effect.reason)
+                self._front.request_allocation(effect)
+            elif not isinstance(effect, Answer):
+                link.end(ProtocolError(effect.reason))
+            elif fault is None:
+                self._send(effect)
+            else:
+                self._sabotage.answer(effect, fault)
+
+    def _acknowledge(self, packet_id: int) -> None:
+        """Send PUBACK, unless the device has left right behind its message."""
+        if self.link.protocol.state is State.CONNECTED:
+            self.link.protocol.acknowledge(packet_id)
+
+    def _send(self, answer: Answer) -> None:
+        link = self.link
+        link.log("%s", answer.reason)
+        if link.protocol.state is not State.CONNECTED:
+            link.log("the device has left: the answer is lost")
+        elif not link.protocol.publish(answer.message.topic, answer.message.payload, qos=1):
+            link.log("the device has not subscribed: the answer is lost")
+
+    def _finish(self, error: Exception | None) -> None:
+        who = "after the refusal" if self._device is None else "by the device"
+        self.link.log("closed: %s", error or who)
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._sabotage.abandon()
+        self._front.presence.leave(self)

@@ -1,0 +1,300 @@
+"""Listening sockets of the local services: from an accepted connection to where MQTT begins.
+
+Knows addresses, TLS, the WebSocket upgrade, and that an HTTP request may come where a WebSocket is
+expected. Does not know what is served behind: whoever asked for the port is given each stream.
+"""
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..dps.certificates import Chain
+from ..errors import MqttwsError, UsageError
+from ..hops import Hop
+from ..net.failures import reason_of, translate
+from ..net.stream import ByteStream, Stream
+from ..net.upgrade import accept_websocket
+from .alerts import handshake_of
+
+logger = logging.getLogger("mqttws.local")
+"""One line for each thing that happens at the service, without secrets."""
+
+HANDSHAKE_TIMEOUT = 10.0
+"""Seconds that a client is given for TLS, for the upgrade, and for CONNECT, each."""
+
+WEBSOCKET_PATHS = ("/$iothub/websocket", "/")
+"""Request targets of the official SDKs' WebSockets: Python, Node and C; C# and Java."""
+
+MAX_MESSAGE_SIZE = 4 * 98 * 1024
+"""Bytes of one WebSocket message: several packets of the largest size may share it."""
+
+MAX_HEAD = 16 * 1024
+"""Bytes of an HTTP request's head that are read to tell an upgrade from another request."""
+
+BACKLOG = 1024
+"""Connections that the kernel keeps for one listening socket until they are accepted."""
+
+ACCEPT_PAUSE = 0.5
+"""Seconds without accepting after the process ran out of descriptors or memory."""
+
+_ACCEPTS_IN_A_ROW = 16
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+Take = Callable[[Stream, str, Chain], None]
+"""Takes a connection, its name in the log, and the client certificates, where MQTT begins."""
+
+TakeHttp = Callable[[ByteStream, str, Chain], Awaitable[None]]
+"""Takes a connection whose first bytes, still to be read, are an HTTP request and no upgrade."""
+
+
+class ServerTls(Protocol):
+    """The server's side of TLS."""
+
+    async def context(self, label: str) -> ssl.SSLContext:
+        """Return the context of the next handshake; ``label`` names the connection in the log."""
+
+    def chain(self, ssl_object: ssl.SSLObject) -> Chain:
+        """Return the certificates that a client has shown and proved, its own first."""
+
+
+@dataclass(frozen=True)
+class FixedTls:
+    """One context for all handshakes, and no client certificates."""
+
+    ssl_context: ssl.SSLContext
+
+    async def context(self, label: str) -> ssl.SSLContext:
+        """Return the context."""
+        return self.ssl_context
+
+    def chain(self, ssl_object: ssl.SSLObject) -> Chain:
+        """Return no certificate."""
+        return ()
+
+
+@dataclass(frozen=True)
+class _Port:
+    """What is served at one port."""
+
+    name: str
+    take: Take
+    websocket: bool
+    paths: Collection[str]
+    http: TakeHttp | None
+    max_message_size: int
+
+
+class Listener:
+    """Listening sockets that share one TLS set-up.
+
+    Args:
+        tls: the server's side of TLS; None to speak in clear.
+    """
+
+    def __init__(self, tls: ServerTls | None = None) -> None:
+        self._tls = tls
+        self._sockets: list[socket.socket] = []
+        self._accepting: set[asyncio.Task[None]] = set()
+        self._greeting: dict[asyncio.Task[None], ByteStream] = {}
+        self._connections = 0
+        self._exhausted = False
+
+    async def listen(
+        self,
+        host: str,
+        port: int,
+        name: str,
+        take: Take,
+        *,
+        websocket: bool,
+        paths: Collection[str] = WEBSOCKET_PATHS,
+        http: TakeHttp | None = None,
+        max_message_size: int = MAX_MESSAGE_SIZE,
+    ) -> int:
+        """Listen on every address of ``host``; return the port.
+
+        Args:
+            host: a name or address of this machine.
+            port: 0 takes a free one, the same for all addresses.
+            name: for the log.
+            take: is given each connection where MQTT begins.
+            websocket: whether MQTT travels in a WebSocket.
+            paths: request targets, without a query, at which the WebSocket is offered.
+            http: is given HTTP requests that ask for no WebSocket; None refuses them.
+            max_message_size: bytes of one WebSocket message at most.
+
+        Raises:
+            UsageError: the host has no address here, or the port is taken or not allowed.
+        """
+        served = _Port(name, take, websocket, paths, http, max_message_size)
+        opened: list[socket.socket] = []
+        try:
+            for family, address in await resolve(host):
+                opened.append(_bind(family, address, port))
+                port = opened[-1].getsockname()[1]
+        except OSError as error:
+            for listening in opened:
+                listening.close()
+            raise UsageError(
+                f"cannot listen on {host} port {port}: {reason_of(error)}",
+                hint="choose another port, or 0 for a free one; below 1024 needs rights",
+            ) from error
+        for listening in opened:
+            self._sockets.append(listening)
+            task = asyncio.get_running_loop().create_task(self._accept(listening, served))
+            self._accepting.add(task)
+        return port
+
+    @property
+    def listening(self) -> bool:
+        """Whether a port is open."""
+        return bool(self._sockets)
+
+    async def stop(self) -> None:
+        """Close the ports, and every connection that has not reached MQTT yet."""
+        for task in self._accepting:
+            task.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
+        self._accepting.clear()
+        for listening in self._sockets:
+            listening.close()
+        self._sockets.clear()
+        greeting = dict(self._greeting)
+        for task, stream in greeting.items():
+            task.cancel()
+            if stream.connected:
+                stream.abort()  # a task that has not begun yet would not do it
+        await asyncio.gather(*greeting, return_exceptions=True)
+
+    # Inside
+
+    async def _accept(self, listening: socket.socket, port: _Port) -> None:
+        loop = asyncio.get_running_loop()
+        in_a_row = 0
+        while True:
+            try:
+                accepted, _ = await loop.sock_accept(listening)
+            except OSError as error:
+                # A client that left before it was accepted (ECONNABORTED) needs no pause.
+                if error.errno in _EXHAUSTED:
+                    self._note_exhausted(error)
+                    await asyncio.sleep(ACCEPT_PAUSE)
+                continue
+            self._exhausted = False
+            stream = ByteStream(lambda _: None)  # its callback makes it wait for TLS
+            task = loop.create_task(self._greet(accepted, stream, port))
+            self._greeting[task] = stream
+            task.add_done_callback(self._greeting.pop)
+            in_a_row += 1
+            if in_a_row % _ACCEPTS_IN_A_ROW == 0:
+                await asyncio.sleep(
+                    0
+                )  # a waiting connection is accepted without a turn of the loop
+
+    def _note_exhausted(self, error: OSError) -> None:
+        if not self._exhausted:
+            self._exhausted = True
+            logger.warning(
+                "no new connection can be accepted: %s; those that wait are tried again every %g s",
+                reason_of(error),
+                ACCEPT_PAUSE,
+            )
+
+    async def _greet(self, accepted: socket.socket, stream: ByteStream, port: _Port) -> None:
+        """Bring a connection to where MQTT begins; whatever goes wrong ends it, in one log line."""
+        self._connections += 1
+        label = f"#{self._connections} {port.name}"
+        hop = Hop.TLS
+        try:
+            accepted.setblocking(False)
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: stream, accepted)
+            label += f" {stream.peer}"
+            chain: Chain = ()
+            if self._tls is None:
+                stream.resume_reading()
+            else:
+                context = await self._tls.context(label)
+                with handshake_of(stream.transport):
+                    await stream.start_tls(context, None, HANDSHAKE_TIMEOUT)
+                chain = self._tls.chain(stream.info("ssl_object"))
+            hop = Hop.UPGRADE
+            async with asyncio.timeout(HANDSHAKE_TIMEOUT):
+                if port.http is not None and await _is_plain_http(stream):
+                    await port.http(stream, label, chain)
+                    return
+                carried: Stream = stream
+                if port.websocket:
+                    accept = port.paths.__contains__
+                    carried = await accept_websocket(stream, accept, port.max_message_size)
+            port.take(carried, label, chain)
+        except TimeoutError:
+            logger.info("%s: %s: nothing came within %g s", label, hop.value, HANDSHAKE_TIMEOUT)
+            stream.abort()
+        except OSError as error:
+            logger.info("%s: %s", label, translate(error, hop))
+            _abort(stream, accepted)
+        except MqttwsError as error:
+            logger.info("%s: %s", label, error)
+            await stream.close()
+        except BaseException:
+            _abort(stream, accepted)
+            raise
+
+
+async def resolve(host: str) -> list[tuple[socket.AddressFamily, str]]:
+    """Return the addresses that ``host`` means."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError) as error:
+        raise UsageError(
+            f"cannot listen on {host}: it has no address here",
+            hint="name an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all",
+        ) from error
+    return list(dict.fromkeys((family, str(address[0])) for family, *_, address in found))
+
+
+def _bind(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if hasattr(socket, "SO_REUSEPORT"):  # POSIX: else a port is taken for a while after its use
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.setblocking(False)
+        listening.bind((address, port))
+        listening.listen(BACKLOG)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+async def _is_plain_http(stream: ByteStream) -> bool:
+    """Whether an HTTP request comes that asks for no WebSocket; its bytes are put back."""
+    head = b""
+    while b"\r\n\r\n" not in head and len(head) < MAX_HEAD:
+        data = await stream.read()
+        if not data:
+            break
+        head += data
+    stream.put_back(head)
+    lines = head.partition(b"\r\n\r\n")[0].split(b"\r\n")
+    if b" HTTP/1." not in lines[0]:
+        return False
+    return not any(
+        line.lower().startswith(b"upgrade:") and b"websocket" in line.lower() for line in lines[1:]
+    )
+
+
+def _abort(stream: ByteStream, accepted: socket.socket) -> None:
+    if stream.connected:
+        stream.abort()
+    else:
+        accepted.close()
