@@ -8,6 +8,7 @@ The functions are for tests of one end alone, with a peer that says whatever the
 """
 
 from itertools import chain, repeat
+from typing import Any
 
 from mqttws.protocol import (
     ClientProtocol,
@@ -54,9 +55,10 @@ def connected_client(
     session: Session | None = None,
     session_present: bool = False,
     now: float = 0.0,
+    **options: Any,
 ) -> ClientProtocol:
     """Return a client whose CONNECT has been accepted; what that needed has been read."""
-    client = ClientProtocol(connect or Connect("c"), session=session)
+    client = ClientProtocol(connect or Connect("c"), session=session, **options)
     client.connect(now)
     client.data_to_send(now)
     say(client, ConnAck(session_present), now=now)

@@ -28,7 +28,14 @@ from ..wire import (
     Unsubscribe,
 )
 from .endpoint import Endpoint, State, Table
-from .events import Connected, ConnectRejected, SubscribeCompleted, UnsubscribeCompleted
+from .events import (
+    Connected,
+    ConnectRejected,
+    PublishRestarted,
+    RequestFailed,
+    SubscribeCompleted,
+    UnsubscribeCompleted,
+)
 from .inflight import Session
 
 PING_AFTER = 0.75
@@ -36,6 +43,9 @@ PING_AFTER = 0.75
 
 PING_ANSWER_WITHIN = 0.5
 """PINGRESP is awaited for this part of the keep-alive: a dead link is noticed after 1.25 of it."""
+
+PEER_BUFFER = 256 * 1024
+"""Bytes that a peer's TCP may have acknowledged and its program not read yet."""
 
 
 class ClientProtocol(Endpoint):
@@ -46,6 +56,10 @@ class ClientProtocol(Endpoint):
         session: exchanges of an earlier connection that go on; None begins afresh.
         max_packet_size: the largest packet in bytes that the server may send.
         answer_timeout: seconds within which CONNACK must come (U-14).
+        strict: as for ``Endpoint``.
+        discard_oversized: as for ``Endpoint``.
+        resend: how many of the session's exchanges are sent again at once; the rest follows with
+            ``resend_rest``. None for all.
     """
 
     def __init__(
@@ -55,12 +69,27 @@ class ClientProtocol(Endpoint):
         session: Session | None = None,
         max_packet_size: int = DEFAULT_MAX_PACKET_SIZE,
         answer_timeout: float = 30.0,
+        strict: bool = False,
+        discard_oversized: bool = False,
+        resend: int | None = None,
     ) -> None:
-        super().__init__(max_packet_size=max_packet_size, session=session)
+        super().__init__(
+            max_packet_size=max_packet_size,
+            session=session,
+            strict=strict,
+            discard_oversized=discard_oversized,
+        )
         self._connect = connect
         self._answer_timeout = answer_timeout
-        self._ping_sent_at: float | None = None
+        self._ping_sent_at: float | None = None  # or its last sign of getting through
+        self._ping_began = 0.0
+        self._ping_limit = connect.keep_alive * PING_ANSWER_WITHIN
+        self._acknowledged = 0  # bytes, of what the connection's TCP has sent
+        self._acknowledged_at_ping = 0
+        self._ping_ends_at: int | None = None  # in the same count; None once it has got through
         self._reading = True
+        self._resend_at_once = resend
+        self._held_back: list[int | bytes] = []
 
     # Intents
 
@@ -114,7 +143,7 @@ class ClientProtocol(Endpoint):
     def receive_data(self, data: bytes, now: float) -> None:
         """Take bytes from the server, cut anywhere."""
         super().receive_data(data, now)
-        if self._decoder.buffered:
+        if self._decoder.unfinished:
             # A long message is arriving: the server lives, and PINGRESP stands behind it.
             self._last_received = now
             self._ping_sent_at = None
@@ -128,7 +157,7 @@ class ClientProtocol(Endpoint):
         if self.state is not State.CONNECTED or not keep_alive:
             return None
         if self._ping_sent_at is not None:
-            return self._ping_sent_at + keep_alive * PING_ANSWER_WITHIN
+            return self._ping_sent_at + self._ping_limit
         if not self._reading:
             return self._last_sent + keep_alive * PING_AFTER
         # Sending alone does not show that the server lives, nor receiving that we do.
@@ -144,6 +173,35 @@ class ClientProtocol(Endpoint):
         self._reading = reading
         self._ping_sent_at = None
         self._last_received = now
+
+    def note_acknowledged(self, total: int, waiting: int, now: float) -> None:
+        """Note how far the connection's TCP has come: while a PINGREQ waits, progress is life.
+
+        A long upload holds PINGREQ back, and with it PINGRESP. Bytes that the peer's TCP has
+        acknowledged show that the link lives; bytes that our own kernel took show nothing. Once
+        PINGREQ has got through, only its answer counts; the peer is given the time to read what
+        its TCP may hold, at the rate that was seen.
+
+        Args:
+            total: bytes that the peer's TCP has acknowledged since the connection began.
+            waiting: bytes that were written and are not among them.
+            now: seconds.
+        """
+        more = total > self._acknowledged
+        self._acknowledged = max(total, self._acknowledged)
+        if self._ping_sent_at is None or self._ping_ends_at is None:
+            return
+        if self._ping_ends_at < 0:  # it has just been written
+            self._ping_ends_at = total + waiting
+            self._acknowledged_at_ping = total
+        elif more:
+            waited = now - self._ping_began
+            rate = (total - self._acknowledged_at_ping) / max(waited, 0.001)
+            usual = self._connect.keep_alive * PING_ANSWER_WITHIN
+            self._ping_sent_at = now
+            self._ping_limit = max(usual, min(waited, PEER_BUFFER / rate))
+        if total >= self._ping_ends_at:
+            self._ping_ends_at = None
 
     def tick(self, now: float) -> None:
         """Send PINGREQ when it is due [MQTT-3.1.2-23]; give a silent server up (U-14, U-15)."""
@@ -168,7 +226,9 @@ class ClientProtocol(Endpoint):
         else:
             self._send(PingReq())
             if self._reading:
-                self._ping_sent_at = now
+                self._ping_sent_at = self._ping_began = now
+                self._ping_limit = self._connect.keep_alive * PING_ANSWER_WITHIN
+                self._ping_ends_at = -1
             else:
                 self._last_sent = now
 
@@ -183,33 +243,42 @@ class ClientProtocol(Endpoint):
             raise UnexpectedPacket(
                 "CONNACK says that a session is present after CleanSession 1", rule="MQTT-3.2.2-1"
             )
-        if not packet.session_present:
-            self.session.forget_received()
         self.state = State.CONNECTED
         self._events.append(Connected(packet.session_present))
-        self._resend()
+        if not packet.session_present:
+            self.session.forget_received()
+            self._events.extend(map(PublishRestarted, self.session.restart()))
+        self._resend(anew=not packet.session_present)
+        if self._resend_at_once is not None:
+            while len(self._owed) > self._resend_at_once:
+                self._held_back.insert(0, self._owed.pop())
+
+    def resend_rest(self) -> None:
+        """Send again what was held back by the argument ``resend``."""
+        self._owed.extend(self._held_back)
+        self._held_back.clear()
 
     def _on_suback(self, packet: SubAck, now: float) -> None:
         expected = self._requests.get(packet.packet_id)
         if not expected:
-            raise UnexpectedPacket(
-                f"SUBACK for packet identifier {packet.packet_id}, which does not wait for one",
-                rule="MQTT-2.3.1-7",
-            )
+            self._on_misfit(packet.packet_id, _unexpected("SUBACK", packet.packet_id))
+            return
+        del self._requests[packet.packet_id]
         if len(packet.return_codes) != expected:
-            raise UnexpectedPacket(
+            error = UnexpectedPacket(
                 f"SUBACK with {len(packet.return_codes)} codes for {expected} filters",
                 rule="MQTT-3.8.4-5",
             )
-        del self._requests[packet.packet_id]
+            if self._strict:
+                raise error
+            self._events.append(RequestFailed(packet.packet_id, error))
+            return
         self._events.append(SubscribeCompleted(packet.packet_id, packet.return_codes))
 
     def _on_unsuback(self, packet: UnsubAck, now: float) -> None:
         if self._requests.get(packet.packet_id) != 0:
-            raise UnexpectedPacket(
-                f"UNSUBACK for packet identifier {packet.packet_id}, which does not wait for one",
-                rule="MQTT-2.3.1-7",
-            )
+            self._on_misfit(packet.packet_id, _unexpected("UNSUBACK", packet.packet_id))
+            return
         del self._requests[packet.packet_id]
         self._events.append(UnsubscribeCompleted(packet.packet_id))
 
@@ -235,3 +304,10 @@ class ClientProtocol(Endpoint):
             PingResp: _on_pingresp,
         },
     }
+
+
+def _unexpected(packet_name: str, packet_id: int) -> UnexpectedPacket:
+    return UnexpectedPacket(
+        f"{packet_name} for packet identifier {packet_id}, which does not wait for one",
+        rule="MQTT-2.3.1-7",
+    )

@@ -25,7 +25,14 @@ from ..wire import (
     PubRec,
     PubRel,
 )
-from .events import ConnectionClosed, Event, MessageReceived, PublishCompleted
+from .events import (
+    AnswerIgnored,
+    ConnectionClosed,
+    Event,
+    MessageDiscarded,
+    MessageReceived,
+    PublishCompleted,
+)
 from .inflight import Arrivals, Session
 
 
@@ -53,6 +60,11 @@ class Endpoint:
     Args:
         max_packet_size: the largest packet in bytes that the peer may send.
         session: exchanges of an earlier connection that go on; None begins afresh.
+        strict: whether an acknowledgement that fits nothing, or DUP with QoS 0, ends the
+            connection. The standard does not ask for that, and a peer that deviates once does so
+            after each reconnect.
+        discard_oversized: whether a PUBLISH over ``max_packet_size`` is acknowledged without its
+            payload (``MessageDiscarded``), and does not end the connection.
     """
 
     TABLE: ClassVar[Table]
@@ -62,13 +74,19 @@ class Endpoint:
         *,
         max_packet_size: int = DEFAULT_MAX_PACKET_SIZE,
         session: Session | None = None,
+        strict: bool = True,
+        discard_oversized: bool = False,
     ) -> None:
         self.state = State.NEW
         self.session = session or Session()
-        self._decoder = Decoder(max_packet_size)
+        self._strict = strict
+        self._discarding = discard_oversized
+        self._decoder = Decoder(max_packet_size, strict, discard_oversized)
         self._arrivals = Arrivals()
         self._requests: dict[int, Any] = {}  # packet ids that end with the connection
         self._outbox: list[bytes] = []
+        self._owed: deque[int | bytes] = deque()  # to be sent again, ahead of the outbox
+        self._owed_is_new = False  # whether the peer has lost the session: no DUP then
         self._events: deque[Event] = deque()
         self._last_sent = 0.0
         self._last_received = 0.0
@@ -94,14 +112,59 @@ class Endpoint:
         """Return the next thing that happened, or None."""
         return self._events.popleft() if self._events else None
 
-    def data_to_send(self, now: float) -> bytes:
-        """Return the bytes that are to be sent now, each once."""
-        if not self._outbox:
+    @property
+    def has_data(self) -> bool:
+        """Whether ``data_to_send`` has something to return."""
+        return bool(self._outbox or self._owed)
+
+    def data_to_send(self, now: float, at_most: int | None = None) -> bytes:
+        """Return the bytes that are to be sent now, each once.
+
+        Args:
+            now: seconds.
+            at_most: the size in bytes at which to stop, after whole packets and one at least; the
+                next call returns what follows. None returns everything.
+        """
+        if self._owed:
+            return self._owed_to_send(now, at_most)
+        outbox = self._outbox
+        if not outbox:
             return b""
-        data = self._outbox[0] if len(self._outbox) == 1 else b"".join(self._outbox)
-        self._outbox.clear()
+        data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
+        if at_most is not None and len(data) > at_most and len(outbox) > 1:
+            size = count = 0
+            while not count or size + len(outbox[count]) <= at_most:
+                size += len(outbox[count])
+                count += 1
+            data = b"".join(outbox[:count])
+            del outbox[:count]
+        else:
+            outbox.clear()
         self._last_sent = now
         return data
+
+    def _owed_to_send(self, now: float, at_most: int | None) -> bytes:
+        """Return what is sent again.
+
+        Each PUBLISH is marked with DUP [MQTT-3.3.1-1], unless the peer has lost the session. It is
+        encoded when it is sent, so that it takes no room meanwhile.
+        """
+        parts: list[bytes] = []
+        size = 0
+        while self._owed and (at_most is None or size < at_most):
+            part = self._owed[0]
+            if not isinstance(part, bytes):
+                packet = self.session.outgoing.get(part)
+                part = b"" if packet is None else self._again(packet).encode()
+            if size and at_most is not None and size + len(part) > at_most:
+                break
+            size += len(part)
+            parts.append(part)
+            self._owed.popleft()
+        if not self._owed and (at_most is None or not size):
+            parts.append(self.data_to_send(now, at_most))
+        self._last_sent = now
+        return b"".join(parts)
 
     @property
     def deadline(self) -> float | None:
@@ -147,25 +210,30 @@ class Endpoint:
         self._outbox.append(encoded)
         return packet_id
 
-    def _resend(self) -> None:
-        """Send what the session still owes, in its order and with its identifiers.
+    def _resend(self, *, anew: bool = False) -> None:
+        """Have what the session still owes sent, in its order and with its identifiers.
 
         [MQTT-4.4.0-1, MQTT-4.6.0-1]
         """
-        for packet in self.session.outgoing.values():
-            if isinstance(packet, Publish):
-                packet = Publish(  # noqa: PLW2901 - the same message, marked as sent again
-                    packet.topic,
-                    packet.payload,
-                    packet.qos,
-                    packet.retain,
-                    True,  # DUP [MQTT-3.3.1-1]
-                    packet.packet_id,
-                )
-            self._send(packet)
+        self._owed_is_new = anew
+        self.session.drop_abandoned()
+        if self.session.outgoing:
+            self._owed.extend(self._outbox)  # CONNACK stays ahead of it
+            self._outbox.clear()
+            self._owed.extend(self.session.outgoing)
+
+    def _again(self, packet: Publish | PubRel) -> Publish | PubRel:
+        if isinstance(packet, PubRel) or self._owed_is_new:
+            return packet
+        return Publish(
+            packet.topic, packet.payload, packet.qos, packet.retain, True, packet.packet_id
+        )
 
     def _on_publish(self, packet: Publish, now: float) -> None:
         packet_id = packet.packet_id
+        if self._discarding and (size := self._decoder.take_discarded()):
+            self._discard(packet, size)
+            return
         if packet_id is not None:
             if packet.qos == 2 and not self.session.receive(packet_id):
                 # Seen before: not handed out again [MQTT-4.3.3-2], and answered in its turn, once
@@ -181,16 +249,40 @@ class Endpoint:
             )
         )
 
+    def _discard(self, packet: Publish, size: int) -> None:
+        """Acknowledge a message that is too large to be handed out."""
+        if packet.packet_id is not None:
+            if packet.qos == 2 and self.session.receive(packet.packet_id):
+                self.session.hand_over(packet.packet_id)
+            self._arrivals.add(packet.packet_id, packet.qos, done=True)
+            self._answer_arrivals()
+        self._events.append(MessageDiscarded(packet.topic, size, packet.qos))
+
     def _answer_arrivals(self) -> None:
         for arrival in self._arrivals.due():
             self._send(PubAck(arrival.packet_id) if arrival.qos == 1 else PubRec(arrival.packet_id))
 
     def _on_puback(self, packet: PubAck, now: float) -> None:
-        self.session.puback(packet.packet_id)
-        self._events.append(PublishCompleted(packet.packet_id))
+        packet_id = packet.packet_id
+        waiting = self.session.outgoing.get(packet_id)
+        if self._strict and isinstance(waiting, Publish) and waiting.qos == 2:
+            raise UnexpectedPacket(f"PUBACK for QoS 2 message {packet_id}", rule="MQTT-2.3.1-6")
+        try:
+            qos = self.session.puback(packet_id)
+        except UnexpectedPacket as error:
+            self._on_misfit(packet_id, error)
+            return
+        self._events.append(
+            PublishCompleted(packet_id) if qos == 1 else PublishCompleted(packet_id, True)
+        )
 
     def _on_pubrec(self, packet: PubRec, now: float) -> None:
-        self._send(self.session.pubrec(packet.packet_id))
+        try:
+            release = self.session.pubrec(packet.packet_id)
+        except UnexpectedPacket as error:
+            self._on_misfit(packet.packet_id, error)
+            release = PubRel(packet.packet_id)  # the peer holds an identifier: free it
+        self._send(release)
 
     def _on_pubrel(self, packet: PubRel, now: float) -> None:
         # An unknown identifier is answered too: after a lost PUBCOMP the peer asks again.
@@ -198,8 +290,19 @@ class Endpoint:
         self._send(PubComp(packet.packet_id))
 
     def _on_pubcomp(self, packet: PubComp, now: float) -> None:
-        if self.session.pubcomp(packet.packet_id):
+        try:
+            was_open = self.session.pubcomp(packet.packet_id)
+        except UnexpectedPacket as error:
+            self._on_misfit(packet.packet_id, error)
+            return
+        if was_open:
             self._events.append(PublishCompleted(packet.packet_id))
+
+    def _on_misfit(self, packet_id: int, error: UnexpectedPacket) -> None:
+        """Report an acknowledgement that fits nothing; where that was chosen, end for it."""
+        if self._strict:
+            raise error
+        self._events.append(AnswerIgnored(packet_id, error))
 
     # Inside
 

@@ -6,7 +6,7 @@ stay inside. An answer carries the packet identifier of its question.
 
 from dataclasses import dataclass
 
-from ..errors import MqttwsError
+from ..errors import MqttwsError, UnexpectedPacket
 from ..wire import Connect, Subscription, Will
 
 
@@ -38,9 +38,54 @@ class MessageReceived:
 
 @dataclass(slots=True)
 class PublishCompleted:
-    """The peer owns the message of QoS 1 or 2; its packet identifier is free again."""
+    """The peer owns the message of QoS 1 or 2; its packet identifier is free again.
+
+    ``downgraded`` says that it ended a QoS 2 exchange with PUBACK: delivery is at least once.
+    """
 
     packet_id: int
+    downgraded: bool = False
+
+
+@dataclass(slots=True)
+class PublishRestarted:
+    """The peer lost a QoS 2 message that it had accepted; it is published anew.
+
+    The messages of the session that it had not accepted are published anew without an event.
+    """
+
+    packet_id: int
+
+
+@dataclass(slots=True)
+class AnswerIgnored:
+    """An acknowledgement that fits no exchange came; ``error`` says what does not fit.
+
+    It was answered where the standard has an answer (PUBREL for PUBREC), and changed nothing.
+    """
+
+    packet_id: int
+    error: UnexpectedPacket
+
+
+@dataclass(slots=True)
+class RequestFailed:
+    """The answer to a SUBSCRIBE does not fit it; ``error`` says why. The request has ended."""
+
+    packet_id: int
+    error: UnexpectedPacket
+
+
+@dataclass(slots=True)
+class MessageDiscarded:
+    """A message over the size limit was acknowledged, and its payload dropped as it came.
+
+    ``size`` is the whole packet's in bytes.
+    """
+
+    topic: str
+    size: int
+    qos: int
 
 
 @dataclass(slots=True)
@@ -99,7 +144,11 @@ Event = (
     Connected
     | ConnectRejected
     | MessageReceived
+    | MessageDiscarded
     | PublishCompleted
+    | PublishRestarted
+    | AnswerIgnored
+    | RequestFailed
     | SubscribeCompleted
     | UnsubscribeCompleted
     | ConnectionClosed

@@ -37,20 +37,33 @@ class Session:
         received: identifiers of QoS 2 messages that have come and were not yet released.
         unread: those of ``received`` that were not yet handed over. They need no store: until
             their PUBREC the peer keeps them too.
+        accepted: by packet identifier, the messages that the peer has owned since its PUBREC and
+            whose PUBREL waits for PUBCOMP: what is to be sent anew if the peer loses its session.
+        abandoned: identifiers of exchanges that were given up. They stay taken until the peer's
+            answer or the session's end, and are not sent again.
         granted: at the server, the client's topic filters and the QoS that each was granted.
         changes: what a store must be told before the bytes that depend on it may go out; None
-            where nobody stores.
+            where nothing is stored.
+
+    Args:
+        last_packet_id: 0 to 65535; the identifier after it is given out first. An end that
+            remembers no exchanges starts at random: a peer that remembers some would otherwise
+            take a new message for the repeat of one that it knows.
     """
 
-    __slots__ = ("_last_id", "changes", "granted", "outgoing", "received", "unread")
+    __slots__ = (
+        "_last_id", "abandoned", "accepted", "changes", "granted", "outgoing", "received", "unread"
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, last_packet_id: int = 0) -> None:
         self.outgoing: dict[int, Publish | PubRel] = {}
+        self.accepted: dict[int, Publish] = {}
+        self.abandoned: set[int] = set()
         self.received: set[int] = set()
         self.unread: set[int] = set()
         self.granted: dict[str, int] = {}
         self.changes: list[Change] | None = None
-        self._last_id = 0
+        self._last_id = last_packet_id
 
     def take_changes(self) -> list[Change]:
         """Return what has changed since the last call; empty where nobody stores."""
@@ -64,8 +77,14 @@ class Session:
         if self.outgoing:
             self.outgoing.clear()
             self._record("clear")
+        self.accepted.clear()
+        self.abandoned.clear()
         self.forget_received()
         self.granted.clear()
+
+    def begin_anew(self, last_packet_id: int) -> None:
+        """Choose the next identifier afresh, where no exchange remembers the earlier ones."""
+        self._last_id = last_packet_id % 65536
 
     def forget_received(self) -> None:
         """Forget what has come: the peer no longer knows what it was about to release."""
@@ -110,7 +129,8 @@ class Session:
         Raises:
             UsageError: all 65535 are in flight.
         """
-        if len(self.outgoing) + len(also_taken) >= 65535:
+        abandoned = self.abandoned
+        if len(self.outgoing) + len(also_taken) + len(abandoned) >= 65535:
             raise UsageError(
                 "all 65535 packet identifiers are in flight",
                 rule="MQTT-2.3.1-2",
@@ -120,54 +140,112 @@ class Session:
         while True:
             packet_id = packet_id % 65535 + 1
             if packet_id not in self.outgoing and packet_id not in also_taken:
+                if packet_id in abandoned:
+                    continue
                 self._last_id = packet_id
                 return packet_id
 
-    def puback(self, packet_id: int) -> None:
-        """Close a QoS 1 exchange."""
-        self._expect(packet_id, 1, "PUBACK")
-        del self.outgoing[packet_id]
-        if self.changes is not None:
+    def abandon(self, packet_id: int) -> None:
+        """Give an exchange up: it goes on while the connection lasts, and is not sent again."""
+        if packet_id in self.outgoing and packet_id not in self.abandoned:
+            self.abandoned.add(packet_id)
             self._record("delete", packet_id)
+
+    def restart(self) -> list[int]:
+        """Have every exchange begin again, in its place: the peer has lost the session.
+
+        Return the identifiers of the QoS 2 messages among them that the peer had accepted.
+        """
+        lost = []
+        for packet_id, waiting in self.outgoing.items():
+            message = self.accepted.pop(packet_id, None)
+            if isinstance(waiting, PubRel) and message is not None:
+                self.outgoing[packet_id] = message  # the key is there: no change of the order
+                if packet_id not in self.abandoned:
+                    lost.append(packet_id)
+                    if self.changes is not None:
+                        self.changes.append(Change("put", packet_id, message))
+        return lost
+
+    def drop_abandoned(self) -> None:
+        """Take out what was given up, as its connection has ended; the identifiers stay taken."""
+        for packet_id in self.abandoned:
+            self.outgoing.pop(packet_id, None)
+            self.accepted.pop(packet_id, None)
+
+    def puback(self, packet_id: int) -> int:
+        """Close an exchange that PUBACK ends; return the QoS of its message.
+
+        Raises:
+            UnexpectedPacket: no PUBLISH of QoS 1 or 2 waits; nothing has changed.
+        """
+        waiting = self.outgoing.get(packet_id)
+        if not isinstance(waiting, Publish):
+            raise self._unexpected("PUBACK", packet_id)
+        self._close(packet_id)
+        return waiting.qos
 
     def pubrec(self, packet_id: int) -> PubRel:
         """Take the second step of a QoS 2 exchange and return the third.
 
         PUBRELs are kept in the order of the PUBRECs [MQTT-4.6.0-4], and from here on the PUBLISH
         is not sent again [MQTT-4.3.3-1].
+
+        Raises:
+            UnexpectedPacket: no exchange of QoS 2 waits; nothing has changed.
         """
         waiting = self.outgoing.get(packet_id)
-        if not isinstance(waiting, PubRel):  # a repeated PUBREC only gets its PUBREL again
-            self._expect(packet_id, 2, "PUBREC")
-            del self.outgoing[packet_id]
-            waiting = PubRel(packet_id)
-            self.put(packet_id, waiting)
-        return waiting
+        if isinstance(waiting, PubRel):  # a repeated PUBREC only gets its PUBREL again
+            return waiting
+        if waiting is None or waiting.qos != 2:
+            raise self._unexpected("PUBREC", packet_id)
+        del self.outgoing[packet_id]
+        self.accepted[packet_id] = waiting
+        release = PubRel(packet_id)
+        if packet_id in self.abandoned:
+            self.outgoing[packet_id] = release
+        else:
+            self.put(packet_id, release)
+        return release
 
     def pubcomp(self, packet_id: int) -> bool:
         """Close a QoS 2 exchange; return whether it was open.
 
         It may be closed already: a repeated PUBREC brings a second PUBREL and PUBCOMP.
+
+        Raises:
+            UnexpectedPacket: a PUBLISH waits, and not a PUBREL; nothing has changed.
         """
         waiting = self.outgoing.get(packet_id)
         if isinstance(waiting, Publish):
-            raise _unexpected("PUBCOMP", packet_id)
+            raise self._unexpected("PUBCOMP", packet_id)
         if waiting is None:
+            self.abandoned.discard(packet_id)
             return False
-        del self.outgoing[packet_id]
-        self._record("delete", packet_id)
+        self._close(packet_id)
         return True
+
+    def _close(self, packet_id: int) -> None:
+        del self.outgoing[packet_id]
+        self.accepted.pop(packet_id, None)
+        if packet_id in self.abandoned:
+            self.abandoned.remove(packet_id)  # its end was recorded when it was given up
+        elif self.changes is not None:
+            self.changes.append(Change("delete", packet_id))
+
+    def _unexpected(self, packet_name: str, packet_id: int) -> UnexpectedPacket:
+        if packet_id not in self.outgoing and packet_name == "PUBACK":
+            self.abandoned.discard(packet_id)  # the answer that an earlier connection missed
+        return UnexpectedPacket(
+            f"{packet_name} for packet identifier {packet_id}, which does not wait for one",
+            rule="MQTT-2.3.1-6",
+        )
 
     def _record(
         self, kind: Literal["delete", "received", "released", "forget", "clear"], packet_id: int = 0
     ) -> None:
         if self.changes is not None:
             self.changes.append(Change(kind, packet_id))
-
-    def _expect(self, packet_id: int, qos: int, packet_name: str) -> None:
-        waiting = self.outgoing.get(packet_id)
-        if not isinstance(waiting, Publish) or waiting.qos != qos:
-            raise _unexpected(packet_name, packet_id)
 
 
 class Arrivals:
@@ -177,14 +255,22 @@ class Arrivals:
     before it are acknowledged too [MQTT-4.6.0-2, MQTT-4.6.0-3].
     """
 
-    __slots__ = ("_waiting",)
+    __slots__ = ("_by_id", "_waiting")
 
     def __init__(self) -> None:
         self._waiting: deque[_Arrival] = deque()
+        self._by_id: dict[int, list[_Arrival]] = {}  # not acknowledged yet, the oldest first
 
     def add(self, packet_id: int, qos: int, *, done: bool = False) -> None:
         """Take a message in; ``done`` if it was acknowledged before and only needs its answer."""
-        self._waiting.append(_Arrival(packet_id, qos, done))
+        arrival = _Arrival(packet_id, qos, done)
+        self._waiting.append(arrival)
+        if done:
+            return
+        if packet_id in self._by_id:
+            self._by_id[packet_id].append(arrival)
+        else:
+            self._by_id[packet_id] = [arrival]
 
     def acknowledge(self, packet_id: int) -> int:
         """Mark the oldest message with this identifier, and of QoS 2 its repeats; return its QoS.
@@ -192,19 +278,31 @@ class Arrivals:
         Raises:
             UsageError: no such message waits.
         """
-        for arrival in self._waiting:
-            if arrival.packet_id == packet_id and not arrival.done:
-                if arrival.qos == 2:
-                    self.acknowledge_repeats(packet_id)
-                arrival.done = True
-                return arrival.qos
-        raise UsageError(f"no message with packet identifier {packet_id} waits for an answer")
+        same = self._by_id.get(packet_id)
+        if not same:
+            raise UsageError(f"no message with packet identifier {packet_id} waits for an answer")
+        arrival = same[0]
+        if arrival.qos == 2:
+            self.acknowledge_repeats(packet_id)
+        else:
+            arrival.done = True
+            if len(same) == 1:
+                del self._by_id[packet_id]
+            else:
+                del same[0]
+        return arrival.qos
 
     def acknowledge_repeats(self, packet_id: int) -> None:
         """Mark every QoS 2 message with this identifier: they are all the same one."""
-        for arrival in self._waiting:
-            if arrival.packet_id == packet_id and arrival.qos == 2:
+        same = self._by_id.pop(packet_id, ())
+        left = []
+        for arrival in same:
+            if arrival.qos == 2:
                 arrival.done = True
+            else:
+                left.append(arrival)
+        if left:
+            self._by_id[packet_id] = left
 
     def due(self) -> Iterator["_Arrival"]:
         """Take out those whose answer is due now."""
@@ -219,10 +317,3 @@ class _Arrival:
         self.packet_id = packet_id
         self.qos = qos
         self.done = done
-
-
-def _unexpected(packet_name: str, packet_id: int) -> UnexpectedPacket:
-    return UnexpectedPacket(
-        f"{packet_name} for packet identifier {packet_id}, which does not wait for one",
-        rule="MQTT-2.3.1-6",
-    )

@@ -67,14 +67,26 @@ class Decoder:
 
     Args:
         max_packet_size: the largest packet in bytes, fixed header included.
+        strict: whether DUP with QoS 0 is a fault [MQTT-3.3.1-2]. Some servers pass the bit on;
+            without ``strict`` it is read as 0, since it has no meaning there.
+        discard_oversized: whether a PUBLISH over the limit is returned without its payload, which
+            is dropped as it comes, and not refused; ``take_discarded`` tells one from the others.
     """
 
     # Fed bytes are read where they lie: _data from _at on. Only an unfinished packet is moved, to
     # _tail; pieces of it are collected there until _needed bytes have come, then the tail is what
     # is read in place. Bytes fed before the earlier ones have been asked for wait in _tail too.
-    __slots__ = ("_at", "_data", "_error", "_needed", "_start", "_tail", "max_packet_size")
+    __slots__ = (
+        "_at", "_data", "_discard", "_discarded", "_error", "_needed", "_skip", "_start", "_strict",
+        "_tail", "max_packet_size",
+    )  # fmt: skip
 
-    def __init__(self, max_packet_size: Given[int] = DEFAULT_MAX_PACKET_SIZE) -> None:
+    def __init__(
+        self,
+        max_packet_size: Given[int] = DEFAULT_MAX_PACKET_SIZE,
+        strict: bool = True,
+        discard_oversized: bool = False,
+    ) -> None:
         self.max_packet_size = encode_number(
             max_packet_size, "max_packet_size in bytes", 2, _HUGE, ""
         )
@@ -84,12 +96,27 @@ class Decoder:
         self._needed = 1  # bytes of the next packet without which it cannot be read further
         self._start = 0  # the stream's offset at which _data begins
         self._error: ProtocolError | None = None
+        self._strict = strict
+        self._discard = discard_oversized
+        self._skip = 0  # bytes of an oversized payload that are still to come
+        self._discarded = 0
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a packet has begun and not ended."""
+        return self._skip > 0 or self.buffered > 0
 
     @property
     def buffered(self) -> int:
         """How many bytes have been fed and not yet been part of a packet."""
         waiting = 0 if self._tail is None else self._tail.tell()
         return len(self._data) - self._at + waiting
+
+    def take_discarded(self) -> int:
+        """Return the size in bytes of the last packet whose payload was dropped, once; else 0."""
+        size = self._discarded
+        self._discarded = 0
+        return size
 
     def feed(self, data: Given[bytes | bytearray | memoryview]) -> None:
         """Take the next bytes of the stream, as many as there are.
@@ -104,6 +131,11 @@ class Decoder:
             if not isinstance(data, (bytearray, memoryview)):
                 raise UsageError(f"data: found {type(data).__name__}; allowed: bytes")
             data = bytes(data)
+        if self._skip:
+            dropped = min(self._skip, len(data))
+            self._skip -= dropped
+            self._start += dropped
+            data = data[dropped:]
         if self._tail is None:
             if self._at == len(self._data):
                 self._start += self._at
@@ -236,6 +268,9 @@ class Decoder:
             return None
         first_byte = data[at]
         shape = SHAPES.get(first_byte)
+        if shape is None and not self._strict and first_byte & 0xFE == 0x38:
+            first_byte -= 8  # DUP with QoS 0
+            shape = SHAPES.get(first_byte)
         if shape is None:
             raise _first_byte_fault(first_byte, self._start + at)
         length = 0
@@ -269,7 +304,9 @@ class Decoder:
             )
         end = body + length
         if end - at > self.max_packet_size:
-            raise PacketTooLarge(end - at, self.max_packet_size)
+            if not self._discard or shape.packet_type is not Publish:
+                raise PacketTooLarge(end - at, self.max_packet_size)
+            return self._read_head(first_byte, body, length)
         if end > len(data):
             self._needed = end - at
             return None
@@ -281,6 +318,24 @@ class Decoder:
             ) from None
         self._at = end
         self._needed = 1
+        return packet
+
+    def _read_head(self, first_byte: int, body: int, length: int) -> Packet | None:
+        """Return an oversized PUBLISH without its payload, which is dropped as it comes."""
+        data = self._data
+        at = self._at
+        size = 2 + (2 if first_byte & 6 else 0)
+        if len(data) >= body + 2:
+            size += data[body] << 8 | data[body + 1]
+        if len(data) < body + size and size <= length:
+            self._needed = body - at + size
+            return None
+        packet = Publish.decode(first_byte & 15, data[body : body + min(size, length)])
+        end = min(body + length, len(data))
+        self._skip = body + length - end
+        self._at = end
+        self._needed = 1
+        self._discarded = body + length - at
         return packet
 
 

@@ -13,11 +13,14 @@ from mqttws.errors import (
     UsageError,
 )
 from mqttws.protocol import (
+    AnswerIgnored,
     ClientProtocol,
     Connected,
     ConnectionClosed,
     ConnectRejected,
+    MessageDiscarded,
     MessageReceived,
+    RequestFailed,
     Session,
     State,
     SubscribeCompleted,
@@ -30,6 +33,8 @@ from mqttws.wire import (
     Packet,
     PingReq,
     PingResp,
+    PubAck,
+    PubComp,
     Publish,
     PubRec,
     PubRel,
@@ -42,7 +47,7 @@ from mqttws.wire import (
     encode,
 )
 
-from ..pair import connected_client, events_of, said, say, state_of
+from ..pair import connected_client, events_of, packets_in, said, say, state_of
 
 
 def closed_by(client: ClientProtocol) -> BaseException | None:
@@ -208,7 +213,7 @@ def test_a_server_that_forgot_the_session_is_sent_what_is_owed_and_may_use_its_i
     session.outgoing[4] = PubRel(4)
     session.received.add(8)
     client = connected_client(Connect("c", clean_session=False), session=session)
-    assert said(client) == [Publish("t", b"x", 1, dup=True, packet_id=3), PubRel(4)]
+    assert said(client) == [Publish("t", b"x", 1, packet_id=3), PubRel(4)]
     say(client, Publish("t", b"new", 2, packet_id=8))
     assert events_of(client) == [MessageReceived("t", b"new", 2, False, False, 8)]
 
@@ -284,13 +289,181 @@ def test_a_requests_identifier_is_free_after_its_answer():
 def test_an_answer_that_fits_no_request_is_a_violation_and_completes_nothing(
     answer: bytes, rule: str
 ):
-    client = connected_client()
+    client = connected_client(strict=True)
     assert client.subscribe([Subscription("a"), Subscription("b")]) == 1
     assert client.unsubscribe(["a"]) == 2
     client.receive_data(answer, 0.0)
     (closed,) = events_of(client)
     assert isinstance(closed, ConnectionClosed)
     assert rule_of(closed.error) == rule
+
+
+@pytest.mark.rule("MQTT-2.3.1-7")
+@pytest.mark.parametrize(
+    "answer", [SubAck(9, [0, 0]), UnsubAck(9), UnsubAck(1), SubAck(2, [0])], ids=repr
+)
+def test_an_answer_that_fits_no_request_is_reported_and_ends_nothing(answer: Packet):
+    client = connected_client()
+    assert client.subscribe([Subscription("a"), Subscription("b")]) == 1
+    assert client.unsubscribe(["a"]) == 2
+    say(client, answer)
+    (event,) = events_of(client)
+    assert isinstance(event, AnswerIgnored)
+    assert event.error.rule == "MQTT-2.3.1-7"
+    say(client, SubAck(1, [0, 1]), UnsubAck(2))
+    assert events_of(client) == [SubscribeCompleted(1, [0, 1]), UnsubscribeCompleted(2)]
+
+
+@pytest.mark.rule("MQTT-3.8.4-5")
+@pytest.mark.parametrize("codes", [[0], [0, 0, 0]])
+def test_a_suback_with_another_number_of_codes_fails_its_request_alone(codes: list[int]):
+    client = connected_client()
+    packet_id = client.subscribe([Subscription("a"), Subscription("b")])
+    say(client, SubAck(packet_id, codes))
+    (event,) = events_of(client)
+    assert isinstance(event, RequestFailed)
+    assert (event.packet_id, event.error.rule) == (packet_id, "MQTT-3.8.4-5")
+    assert client.state is State.CONNECTED
+
+
+@pytest.mark.rule("MQTT-3.3.1-2")
+def test_dup_with_qos_0_is_read_as_0_and_ends_the_connection_where_that_was_chosen():
+    message = bytes([encode(Publish("t", b"x"))[0] | 8]) + encode(Publish("t", b"x"))[1:]
+    client = connected_client()
+    client.receive_data(message * 2, 0.0)
+    assert events_of(client) == [MessageReceived("t", b"x", 0, False, False, None)] * 2
+    client = connected_client(strict=True)
+    client.receive_data(message, 0.0)
+    assert isinstance(closed_by(client), MalformedPacket)
+
+
+def test_a_session_that_the_server_lost_is_published_anew_and_in_its_order():
+    session = Session()
+    persistent = Connect("c", clean_session=False)
+    first = connected_client(persistent, session=session)
+    for payload, qos in ((b"1", 2), (b"2", 1), (b"3", 2)):
+        first.publish("t", payload, qos)
+    say(first, PubRec(1))
+    again = connected_client(persistent, session=session)
+    assert said(again) == [
+        Publish("t", b"2", 1, packet_id=2),
+        Publish("t", b"3", 2, packet_id=3),
+        Publish("t", b"1", 2, packet_id=1),
+    ]
+    say(again, PubAck(2), PubRec(3), PubRec(1))
+    assert said(again) == [PubRel(3), PubRel(1)]
+
+
+def test_what_is_sent_again_leaves_in_pieces_ahead_of_what_is_new():
+    session = Session()
+    persistent = Connect("c", clean_session=False)
+    first = connected_client(persistent, session=session)
+    for number in range(60):
+        first.publish("t", bytes(30_000) + b"%d" % number, 1)
+    again = connected_client(persistent, session=session, session_present=True)
+    again.publish("t", b"new", 0)
+    pieces = []
+    while data := again.data_to_send(0.0, 64 * 1024):
+        pieces.append(data)
+        assert len(data) < 64 * 1024
+    assert not again.has_data
+    packets = [packet for piece in pieces for packet in packets_in(piece)]
+    assert [packet.packet_id for packet in packets] == [*range(1, 61), None]
+    assert [packet.dup for packet in packets] == [True] * 60 + [False]
+
+
+def test_all_that_waits_leaves_in_pieces_of_whole_packets():
+    client = connected_client()
+    for _ in range(10):
+        client.publish("t", bytes(30_000), 1)
+    pieces = list(iter(lambda: client.data_to_send(0.0, 64 * 1024), b""))
+    assert [len(packets_in(piece)) for piece in pieces] == [2] * 5
+
+
+def test_the_first_alone_is_sent_again_where_that_was_chosen_and_then_the_rest():
+    session = Session()
+    persistent = Connect("c", clean_session=False)
+    first = connected_client(persistent, session=session)
+    for _ in range(3):
+        first.publish("t", b"x", 1)
+    again = connected_client(persistent, session=session, session_present=True, resend=1)
+    assert [packet.packet_id for packet in said(again)] == [1]
+    again.resend_rest()
+    assert [packet.packet_id for packet in said(again)] == [2, 3]
+
+
+def test_the_first_identifier_may_be_chosen():
+    client = connected_client(session=Session(41_000))
+    assert client.publish("t", b"x", 1) == 41_001
+    client = connected_client(session=Session(65_535))
+    assert client.publish("t", b"x", 1) == 1
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_an_abandoned_exchange_ends_on_its_connection_and_is_not_sent_again(qos: int):
+    session = Session()
+    persistent = Connect("c", clean_session=False)
+    first = connected_client(persistent, session=session)
+    packet_id = first.publish("t", b"x", qos)
+    assert packet_id is not None
+    session.abandon(packet_id)
+    again = connected_client(persistent, session=session, session_present=True)
+    assert said(again) == []
+    session._last_id = packet_id - 1
+    assert again.publish("t", b"y", 1) == packet_id + 1, "its identifier is taken"
+    say(again, *([PubAck(packet_id)] if qos == 1 else [PubRec(packet_id), PubComp(packet_id)]))
+    assert again.state is State.CONNECTED
+    session._last_id = packet_id - 1
+    assert again.publish("t", b"z", 1) == packet_id, "it is free after the answer"
+
+
+def test_progress_of_an_upload_is_life_until_pingreq_has_got_through():
+    client = connected_client(Connect("c", keep_alive=10))
+    client.publish("t", bytes(1_000_000), 1)
+    client.data_to_send(0.0)
+    client.tick(7.5)
+    assert said(client, 7.5) == [PingReq()]
+    client.note_acknowledged(100_000, 900_000, 7.5)
+    for now in range(8, 60, 4):
+        client.note_acknowledged(100_000 + now * 1000, 900_000 - now * 1000, float(now))
+        client.tick(float(now))
+    assert client.state is State.CONNECTED
+    client.note_acknowledged(1_000_000, 50_000, 60.0)  # PINGREQ is through, and more behind it
+    deadline = client.deadline
+    assert deadline is not None
+    client.note_acknowledged(1_050_000, 0, deadline)
+    client.tick(deadline)
+    assert isinstance(closed_by(client), KeepAliveExpired)
+
+
+def test_bytes_that_only_the_kernel_took_are_no_life():
+    client = connected_client(Connect("c", keep_alive=10))
+    client.note_acknowledged(100, 0, 7.0)
+    client.tick(7.5)
+    client.note_acknowledged(100, 2, 7.5)
+    client.note_acknowledged(100, 50_000, 12.5)
+    client.tick(12.5)
+    assert isinstance(closed_by(client), KeepAliveExpired)
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+@pytest.mark.parametrize("piece", [1, 7, 100_000])
+def test_a_message_over_the_limit_is_acknowledged_without_its_payload(qos: int, piece: int):
+    client = ClientProtocol(
+        Connect("c", clean_session=False), max_packet_size=1000, discard_oversized=True
+    )
+    client.connect(0.0)
+    client.data_to_send(0.0)
+    packet_id = 5 if qos else None
+    large = encode(Publish("large", bytes(5000), qos, packet_id=packet_id))
+    data = encode(ConnAck()) + large + encode(Publish("small", b"x"))
+    for at in range(0, len(data), piece):
+        client.receive_data(data[at : at + piece], 0.0)
+    assert events_of(client)[1:] == [
+        MessageDiscarded("large", len(large), qos),
+        MessageReceived("small", b"x", 0, False, False, None),
+    ]
+    assert said(client) == [[], [PubAck(5)], [PubRec(5)]][qos]
 
 
 @pytest.mark.rule("U-18", "U-19")

@@ -14,6 +14,7 @@ from mqttws.errors import (
     UsageError,
 )
 from mqttws.protocol import (
+    AnswerIgnored,
     ClientProtocol,
     ConnectionClosed,
     Endpoint,
@@ -47,6 +48,10 @@ def client(session: Session | None = None) -> ClientProtocol:
     return connected_client(PERSISTENT, session=session, session_present=present)
 
 
+def strict_client(session: Session | None = None) -> ClientProtocol:
+    return connected_client(PERSISTENT, session=session, strict=True)
+
+
 def server(session: Session | None = None) -> ServerProtocol:
     wishes = {} if session else {"#": 2}
     return connected_server(PERSISTENT, session=session, subscriptions=wishes)
@@ -54,6 +59,7 @@ def server(session: Session | None = None) -> ServerProtocol:
 
 Make = Callable[..., Endpoint]
 both_ends = pytest.mark.parametrize("make", [client, server])
+strict_ends = pytest.mark.parametrize("make", [strict_client, server])
 
 
 def publish(end: Endpoint, topic: str = "t", payload: bytes = b"x", qos: int = 0) -> None:
@@ -196,7 +202,7 @@ def test_after_65535_comes_1_and_with_all_in_flight_comes_an_error(make: Make):
     assert published(end, b"c", qos=1) == [40000]
 
 
-@both_ends
+@strict_ends
 @pytest.mark.rule("MQTT-2.3.1-6")
 @pytest.mark.parametrize(
     "answer", [PubAck(77), PubRec(77)], ids=lambda packet: type(packet).__name__
@@ -207,7 +213,7 @@ def test_an_answer_to_nothing_closes_the_connection(make: Make, answer: Packet):
     assert_closed(end, UnexpectedPacket, "MQTT-2.3.1-6")
 
 
-@both_ends
+@strict_ends
 @pytest.mark.rule("MQTT-2.3.1-6")
 @pytest.mark.parametrize(("qos", "wrong"), [(1, PubRec), (1, PubComp), (2, PubAck), (2, PubComp)])
 def test_an_answer_of_another_qos_closes_the_connection_and_the_message_is_kept(
@@ -218,6 +224,41 @@ def test_an_answer_of_another_qos_closes_the_connection_and_the_message_is_kept(
     say(end, wrong(packet_id))
     assert_closed(end, UnexpectedPacket, "MQTT-2.3.1-6")
     assert packet_id in end.session.outgoing
+
+
+@pytest.mark.rule("MQTT-2.3.1-6")
+@pytest.mark.parametrize(
+    ("answer", "reply"), [(PubAck(77), []), (PubRec(77), [PubRel(77)])], ids=repr
+)
+def test_a_client_reports_an_answer_to_nothing_and_goes_on(answer: Packet, reply: list[Packet]):
+    end = client()
+    say(end, answer)
+    (event,) = events_of(end)
+    assert isinstance(event, AnswerIgnored)
+    assert (event.packet_id, event.error.rule) == (77, "MQTT-2.3.1-6")
+    assert said(end) == reply
+    assert end.state is State.CONNECTED
+
+
+@pytest.mark.rule("MQTT-2.3.1-6")
+@pytest.mark.parametrize(("qos", "wrong"), [(1, PubRec), (1, PubComp), (2, PubComp)])
+def test_a_client_reports_an_answer_of_another_qos_and_keeps_the_message(qos: int, wrong: type):
+    end = client()
+    (packet_id,) = published(end, b"x", qos=qos)
+    say(end, wrong(packet_id))
+    (event,) = events_of(end)
+    assert isinstance(event, AnswerIgnored)
+    assert packet_id in end.session.outgoing
+    assert end.state is State.CONNECTED
+
+
+def test_a_client_takes_puback_for_qos_2_as_the_end_at_qos_1_once():
+    end = client()
+    (packet_id,) = published(end, b"x", qos=2)
+    say(end, PubAck(packet_id))
+    assert events_of(end) == [PublishCompleted(packet_id, downgraded=True)]
+    assert not end.session.outgoing
+    assert said(client(end.session)) == []
 
 
 @both_ends

@@ -53,7 +53,7 @@ def test_answers_that_fit_nothing_are_unexpected_and_change_nothing():
     session.outgoing = {1: message(1, 1), 2: message(2, 2), 3: PubRel(3)}
     before = dict(session.outgoing)
     for step, packet_id in (
-        (session.puback, 2), (session.puback, 3), (session.puback, 4),
+        (session.puback, 3), (session.puback, 4),
         (session.pubrec, 1), (session.pubrec, 4),
         (session.pubcomp, 1), (session.pubcomp, 2),
     ):  # fmt: skip
