@@ -202,13 +202,13 @@ async def test_frames_in_the_segment_of_the_upgrade_are_not_lost(
     [
         (frame(b"text", opcode=1), ProtocolError),
         (frame(b"\x00\x00"), ProtocolError),
-        (frame(b"\x40\x02\x00\x07"), UnexpectedPacket),
+        (frame(CONNACK), UnexpectedPacket),
         (frame(b"\x30\xff\xff\xff\x7f"), PacketTooLarge),
         (frame(b"", masked=True), ProtocolError),
         (frame((1011).to_bytes(2, "big") + b"oops", opcode=8), ConnectionLost),
         (b"", ConnectionLost),
     ],
-    ids=["text", "type-0", "unasked-puback", "too-large", "masked", "close", "eof"],
+    ids=["text", "type-0", "second-connack", "too-large", "masked", "close", "eof"],
 )
 async def test_what_breaks_a_connection_reaches_every_waiter(
     certificates: Certificates, sent: bytes, error: type[Exception]
