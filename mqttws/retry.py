@@ -1,9 +1,37 @@
-"""How long to wait before the next attempt to connect."""
+"""Whether a failure is worth another attempt, and how many seconds to wait before it.
 
-import random
+One place for registrations, ``provision``, fleets and clients. Errors' fields, the numbers of
+attempts and random numbers come in, seconds come out: there is no clock and no chance in here.
+"""
+
 from dataclasses import dataclass
 
-from .errors import UsageError
+from .errors import (
+    CertificateRejected,
+    ConnectionLost,
+    ConnectRefused,
+    MqttwsError,
+    ProvisioningError,
+    ProxyRefused,
+    StoreFailed,
+    SubprotocolRefused,
+    SubscribeRefused,
+    UpgradeRefused,
+    UsageError,
+)
+
+LONGEST_WAIT = 3600.0
+"""Seconds: the longest wait that is kept, whoever wants it: a service's Retry-After, or a back-off
+under refusals."""
+
+REFUSED_LOGIN_WAIT = 1800.0
+"""Seconds before a client repeats a login that was refused: directories lock an account after three
+to ten bad ones, and count for up to 30 minutes."""
+
+FORBIDDEN_WAIT = 300.0
+"""Seconds, the longest wait before a client asks a proxy again that has answered 403."""
+
+_DOUBLINGS = 60  # more would overflow a float, and change nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +55,127 @@ class Backoff:
 
     def ceiling(self, attempt: int) -> float:
         """Return the longest wait in seconds before this attempt."""
-        return min(self.limit, self.first * 2.0 ** min(attempt, 60))
+        return min(self.limit, self.first * 2.0 ** min(attempt, _DOUBLINGS))
 
-    def wait(self, attempt: int) -> float:
-        """Return how many seconds to wait before this attempt."""
-        return random.uniform(0.0, self.ceiling(attempt))  # noqa: S311 - spread, not secrecy
+    def wait(self, attempt: int, spread: float) -> float:
+        """Return how many seconds to wait before this attempt.
+
+        Args:
+            attempt: 0 for the first one after a failure.
+            spread: a random number from 0 to 1.
+        """
+        return self.ceiling(attempt) * spread
+
+
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """Exponential back-off with equal jitter: half of a limit that doubles, and a random part.
+
+    For one call that has a deadline, where a wait of nothing would be an attempt in vain.
+
+    Attributes:
+        first: seconds that the first wait lasts at most.
+        limit: seconds that any wait lasts at most, unless the peer wants longer.
+    """
+
+    first: float
+    limit: float
+
+    def wait(self, attempt: int, spread: float, at_least: float = 0.0) -> float:
+        """Return how many seconds to wait before this attempt.
+
+        Args:
+            attempt: 0 for the first one after a failure.
+            spread: a random number from 0 to 1.
+            at_least: what the peer wants, such as a Retry-After; cut at ``LONGEST_WAIT``.
+        """
+        half = min(self.limit, self.first * 2.0 ** min(attempt, _DOUBLINGS)) / 2
+        return max(min(at_least, LONGEST_WAIT), half) + half * spread
+
+
+BUSY = Pauses(1.0, LONGEST_WAIT)
+"""Between requests that a service answers 429 or 5xx, or whose operation it has forgotten."""
+
+LOST = Pauses(0.5, 30.0)
+"""Between connections within one call."""
+
+MIN_ATTEMPT = 0.25
+"""Seconds that must be left for an attempt to be begun."""
+
+
+def fit(wait: float, at_least: float, left: float) -> float | None:
+    """Return a wait that leaves time for an attempt before a deadline; None where none is left.
+
+    A long wait of ours is shortened, a wait that the peer wants is not.
+
+    Args:
+        wait: seconds that are to be waited.
+        at_least: seconds that the peer wants.
+        left: seconds until the deadline.
+    """
+    latest = left - MIN_ATTEMPT
+    if latest < at_least or latest <= 0:
+        return None
+    if wait <= latest:
+        return wait
+    return at_least + (latest - at_least) / 2
+
+
+def can_pass(error: MqttwsError) -> bool:
+    """Tell whether another attempt, with nothing changed here, may end better."""
+    if isinstance(error, ConnectRefused):
+        return error.return_code == 3  # unavailable for now
+    if isinstance(error, UpgradeRefused):
+        return error.status in (0, 429) or error.status >= 500
+    if isinstance(error, ProxyRefused):
+        return not (is_refused_login(error) or error.status == 403)
+    if isinstance(error, ConnectionLost):
+        return error.close_code != 1009  # too big; it will be no shorter the next time
+    return not isinstance(
+        error,
+        CertificateRejected
+        | SubprotocolRefused
+        | SubscribeRefused
+        | ProvisioningError
+        | StoreFailed
+        | UsageError,
+    )
+
+
+def is_refused_login(error: MqttwsError) -> bool:
+    """Tell whether a proxy has refused a login, or the lack of one."""
+    return isinstance(error, ProxyRefused) and error.status in (401, 407)
+
+
+def is_forbidden(error: MqttwsError) -> bool:
+    """Tell whether a proxy has refused to let anybody through to this host."""
+    return isinstance(error, ProxyRefused) and error.status == 403
+
+
+def reconnect_wait(
+    error: MqttwsError,
+    attempt: int,
+    spread: float,
+    backoff: Backoff,
+    *,
+    refused_login_retry: float | None = REFUSED_LOGIN_WAIT,
+    fresh_login: bool = False,
+) -> float | None:
+    """Return how many seconds a client waits before it connects again; None where it gives up.
+
+    Args:
+        error: why the last attempt failed, or the connection was lost.
+        attempt: how many attempts have failed in a row.
+        spread: a random number from 0 to 1.
+        backoff: the client's.
+        refused_login_retry: seconds before a login is repeated that a proxy has refused; None for
+            never.
+        fresh_login: whether the next attempt has another login than the one that was refused.
+    """
+    if is_refused_login(error):
+        if fresh_login:
+            return 0.0
+        return refused_login_retry
+    if is_forbidden(error):
+        return Backoff(backoff.first, max(FORBIDDEN_WAIT, backoff.first)).wait(attempt, spread)
+    return backoff.wait(attempt, spread) if can_pass(error) else None

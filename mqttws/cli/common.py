@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.text import Text
 
 from ..client.trace import describe
+from ..dps.assignment import Assignment
 from ..dps.json_text import parse_json
-from ..dps.registration import Assignment
 from ..errors import MqttwsError, UsageError
 from ..hops import Hop
 from ..net.hops import Step

@@ -1,27 +1,23 @@
 """How a client comes by its connections: which target, which password, and whether to try again.
 
-Knows back-off, and what a refusal means for another attempt. Does not know sessions, queues or
+Whether and when there is another attempt is ``retry``'s rule. Does not know sessions, queues or
 states: what a connection is used for is the engine's matter.
 """
 
 import inspect
 import logging
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from ..errors import (
-    CertificateRejected,
-    ConnectFailed,
-    ConnectRefused,
-    MqttwsError,
-    StoreFailed,
-    UsageError,
-)
+from ..errors import ConnectFailed, ConnectRefused, MqttwsError
 from ..hops import Hop
 from ..net.hops import Walk
+from ..net.proxy import ProxyConfig
 from ..net.stream import Stream
 from ..net.target import Target
 from ..net.ways import dial_first
+from ..retry import is_refused_login, reconnect_wait
 from ..wire import Connect
 from . import clock
 from .options import Options, password_bytes
@@ -125,10 +121,11 @@ class Connector:
         """
         backoff = self._options.reconnect
         assert backoff is not None, "note_loss says so"
-        tried_anew = False
+        wait = 0.0 if at_once else backoff.wait(self._attempts, _chance())
+        asked_anew: set[str] = set()
         while True:
-            if not at_once:
-                await clock.sleep(backoff.wait(self._attempts))
+            if wait or not at_once:
+                await clock.sleep(wait)
             at_once = False
             self._attempts += 1
             try:
@@ -138,22 +135,46 @@ class Connector:
             else:
                 return None
             wanted = await self._judgement(reason)
-            if wanted is False:
+            until = None if wanted is False else self._wait_after(reason, wanted, asked_anew)
+            if until is None:
                 return reason
-            if wanted is None and _is_fatal(reason):
-                stale = callable(self._options.password) and _is_about_credential(reason)
-                if tried_anew or not stale:
-                    return reason
-                tried_anew = True
+            wait = until
             on_failure(reason)
 
+    def _wait_after(
+        self, reason: MqttwsError, wanted: bool | None, asked_anew: set[str]
+    ) -> float | None:
+        """Return the seconds before the next attempt; None for no other.
 
-def _is_fatal(error: MqttwsError) -> bool:
-    """Tell whether another attempt would end the same way."""
-    if isinstance(error, ConnectRefused):
-        return error.return_code != 3  # 3: unavailable for now
-    return isinstance(error, CertificateRejected | UsageError | StoreFailed)
+        Args:
+            reason: why the last one failed.
+            wanted: whether the application wants another; None where it leaves that to the rules.
+            asked_anew: whether ``password`` and ``login`` were asked for again after a refusal.
+        """
+        backoff = self._options.reconnect
+        assert backoff is not None, "note_loss says so"
+        fresh_login = self._has_fresh_login(reason) and "login" not in asked_anew
+        if not is_refused_login(reason):
+            asked_anew.discard("login")
+        elif fresh_login:
+            asked_anew.add("login")
+        if wanted or (self._has_fresh_password(reason) and "password" not in asked_anew):
+            asked_anew.add("password")
+            return backoff.wait(self._attempts, _chance())
+        return reconnect_wait(reason, self._attempts, _chance(), backoff, fresh_login=fresh_login)
+
+    def _has_fresh_password(self, error: MqttwsError) -> bool:
+        """Tell whether the server refused a password, and the application makes a new one."""
+        stale = isinstance(error, ConnectRefused) and error.return_code in (4, 5)
+        return stale and callable(self._options.password)
+
+    def _has_fresh_login(self, error: MqttwsError) -> bool:
+        """Tell whether the proxy refused a login, and the application makes a new one."""
+        proxy = self._options.proxy
+        return (
+            is_refused_login(error) and isinstance(proxy, ProxyConfig) and proxy.login is not None
+        )
 
 
-def _is_about_credential(error: MqttwsError) -> bool:
-    return isinstance(error, ConnectRefused) and error.return_code in (4, 5)
+def _chance() -> float:
+    return random.random()  # noqa: S311 - spread, not secrecy

@@ -5,7 +5,6 @@ No error shows a key; only ``enrollment_to_json`` writes them out.
 """
 
 import base64
-import re
 import textwrap
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,13 +12,15 @@ from urllib.parse import urlsplit
 from ..errors import UsageError
 from ..text import shown
 from .json_reader import JsonValue, parse_text
-from .names import registration_id_fault
+from .names import (
+    DEVICE_ID_RULE,
+    HOST_NAME_RULE,
+    is_device_id,
+    is_host_name,
+    registration_id_fault,
+)
 from .records import Enrollment, EnrollmentGroup, IndividualEnrollment, ReprovisionPolicy
 from .sas import decode_key
-
-_HOST_NAME = re.compile(r"[A-Za-z0-9_.-]{1,253}")
-
-_DEVICE_ID = re.compile(r"[!-.0-~]{1,128}")
 
 
 def parse_enrollments(text: str, source: str) -> list[IndividualEnrollment | EnrollmentGroup]:
@@ -191,9 +192,9 @@ def _read_capabilities(member: JsonValue) -> bool:
 
 def _read_device_id(member: JsonValue) -> str | None:
     """Return what may be a name at the hub, where it stands in topics."""
-    expected = "a device id: 1 to 128 ASCII characters, no blank and no /"
+    expected = f"a device id: {DEVICE_ID_RULE}"
     text = member.optional_text(expected)
-    if text is not None and not _DEVICE_ID.fullmatch(text):
+    if text is not None and not is_device_id(text):
         raise member.wrong(expected)
     return text
 
@@ -209,9 +210,9 @@ def _read_hubs(member: JsonValue) -> tuple[str, ...]:
 
 
 def _host_name(member: JsonValue) -> str:
-    expected = "a host name"
+    expected = HOST_NAME_RULE
     text = member.text(expected)
-    if not _HOST_NAME.fullmatch(text):
+    if not is_host_name(text):
         raise member.wrong(expected)
     return text
 

@@ -4,7 +4,11 @@ Knows how values lie in bytes. Does not know what any body means.
 """
 
 import json
+import math
 from typing import Any, NoReturn
+
+MAX_DEPTH = 100
+"""Levels of arrays and objects in a body; deeper ones mean trouble for every reader."""
 
 
 def build_json(value: object) -> bytes:
@@ -27,15 +31,41 @@ def parse_json(data: bytes | str) -> Any:
 
     Raises:
         ValueError: not UTF-8, not JSON (``json.JSONDecodeError``, which knows line and column),
-            a number such as NaN that JSON does not have, or nested too deep to read.
+            a number that JSON does not have (NaN, or one that overflows to infinity), or nested
+            deeper than ``MAX_DEPTH``.
     """
     text = data.decode() if isinstance(data, bytes) else data
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
         pass
-    raise ValueError("nested too deep")
+    else:
+        if _depth_within(value, MAX_DEPTH):
+            return value
+    raise ValueError(f"nested too deep; allowed: {MAX_DEPTH} levels")
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return number
+
+
+def _depth_within(value: object, limit: int) -> bool:
+    """Tell whether no array and no object stands deeper than ``limit`` levels."""
+    level = [value]
+    for _ in range(limit + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return True
+    return False

@@ -1,8 +1,9 @@
-"""The names in a DPS CONNECT: registration ids and user names, built, parsed and judged.
+"""The names that DPS uses: registration ids, user names, hubs and device ids, built and checked.
 
 Knows what the names may be. Does not know who is enrolled.
 """
 
+import re
 import string
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -17,6 +18,25 @@ MAX_REGISTRATION_ID = 128
 
 _ALPHANUMERIC = frozenset(string.ascii_letters + string.digits)
 _ALLOWED = _ALPHANUMERIC | frozenset("-._:")
+
+
+HOST_NAME_RULE = "a host name"
+DEVICE_ID_RULE = "1 to 128 ASCII characters, no blank and no /"
+"""For messages."""
+
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_DEVICE_ID = re.compile(r"[!-.0-~]{1,128}")
+
+
+def is_host_name(text: str) -> bool:
+    """Tell whether an IoT hub can have this name (RFC 1123 section 2.1, and ``_``)."""
+    return len(text) <= 253 and _HOST_NAME.fullmatch(text) is not None
+
+
+def is_device_id(text: str) -> bool:
+    """Tell whether a device can have this id at its hub, where it stands in topics."""
+    return _DEVICE_ID.fullmatch(text) is not None
 
 
 def registration_id_fault(text: str) -> str | None:

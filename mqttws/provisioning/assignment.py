@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypedDict
 
-from ..dps import registration
+from ..dps import assignment
 from ..errors import UsageError
 from ..hub.topics import DEFAULT_API_VERSION, build_username
 from ..net.tls import Tls
@@ -35,10 +35,10 @@ class ConnectOptions(TypedDict):
 
 
 @dataclass(frozen=True)
-class Assignment(registration.Assignment):
+class Assignment(assignment.Assignment):
     """Where a device has been assigned to, and how to connect there.
 
-    Attributes are those of ``dps.registration.Assignment``.
+    Attributes are those of ``dps.assignment.Assignment``.
     """
 
     def connect_options(

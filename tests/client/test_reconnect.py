@@ -691,7 +691,7 @@ def test_the_back_off_doubles_up_to_its_limit_with_full_jitter() -> None:
     backoff = Backoff(1.0, 10.0)
     assert [backoff.ceiling(n) for n in range(6)] == [1, 2, 4, 8, 10, 10]
     assert backoff.ceiling(10_000) == 10
-    waits = [backoff.wait(3) for _ in range(1000)]
+    waits = [backoff.wait(3, spread / 1000) for spread in range(1000)]
     assert min(waits) < 1
     assert 7 < max(waits) <= 8
     for bad in ((-1, 5), (5, 1)):

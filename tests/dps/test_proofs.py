@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from mqttws.dps import registration, service
+from mqttws.dps import rejections, service
 from tests import conformance
 from tests.dps import proofs
 from tests.dps.proofs import Proof
@@ -25,7 +25,7 @@ def test_every_fact_has_its_row_once() -> None:
     expected |= {f"S{status}" for status in STATUSES.split()}
     expected |= {f"B-{name}" for name in BAD_INPUT.split()}
     codes = {code for code in vars(service).values() if isinstance(code, int) and code > 100_000}
-    codes |= {*registration._HINTS_BY_CODE, 500000}
+    codes |= {*rejections.HINTS_BY_CODE, 500000}
     expected |= {f"E{code}" for code in codes if code % 1000 < 300 and code < 600_000}
     assert set(BY_ID) ^ expected == set()
     assert len(BY_ID) == len(PROOFS)

@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mqttws.dps.registration import _HINTS_BY_CODE, MAX_BODY, Assignment, Registration
+from mqttws.dps.assignment import Assignment
+from mqttws.dps.registration import MAX_BODY, Registration
+from mqttws.dps.rejections import HINTS_BY_CODE
 from mqttws.dps.topics import Message, Poll, Register, parse_request_topic, response_topic
 from mqttws.errors import (
     MalformedAnswer,
     RegistrationFailed,
     RegistrationRejected,
-    RequestTimedOut,
     UsageError,
 )
 
@@ -204,7 +205,7 @@ def test_every_code_that_is_known_has_its_hint(code):
         assert error.error_code == code
         assert str(code) in str(error)
         assert error.hint
-        assert _HINTS_BY_CODE.get(code, error.hint) == error.hint
+        assert HINTS_BY_CODE.get(code, error.hint) == error.hint
 
 
 @pytest.mark.parametrize(
@@ -276,18 +277,178 @@ def test_a_wait_of_nothing_is_a_wait_that_was_asked_for():
     assert registration.tick(1.0) is not None
 
 
-def test_an_unanswered_request_ends_it():
-    for registration, sent in ((started(answer_timeout=10.0), 0.0), (polling(), 3.0)):
+def test_an_unanswered_request_is_sent_again_with_another_id():
+    for registration, kind, ids in (
+        (started(answer_timeout=10.0), Register, ("r2",)),
+        (polling(), Poll, ("r3", OPERATION)),
+    ):
         deadline = registration.deadline
         assert deadline is not None
         assert registration.tick(deadline - 0.001) is None
+        request = registration.tick(deadline)
+        assert request is not None
+        assert parse_request_topic(request.topic) == kind(*ids)
         assert not registration.done
-        assert registration.tick(deadline) is None
-        assert isinstance(registration.error, RequestTimedOut)
-        assert isinstance(registration.error, TimeoutError)
-        assert registration.error.hint
-        assert registration.deadline is None
-        assert deadline > sent
+        registration.receive(answer("assigned-symmetric", ids[0]), deadline + 1)
+        assert registration.result is not None
+
+
+@pytest.mark.parametrize("body", [b'{"errorCode": 404203}', b'{"errorCode": 404202}', b""])
+def test_an_operation_that_the_service_has_forgotten_begins_again_with_register(body):
+    registration = polling()
+    registration.receive(Message(response_topic(404, "r2"), body), 4.0)
+    assert not registration.done
+    assert registration.operation_id == ""
+    assert registration.waiting_for == "register"
+    assert registration.retry_after is not None
+    assert registration.retry_after <= 1.0
+    request = registration.tick(registration.deadline)
+    assert request is not None
+    assert parse_request_topic(request.topic) == Register("r3")
+    registration.receive(answer("assigned-symmetric", "r3"), 6.0)
+    assert registration.result is not None
+
+
+def test_an_operation_that_is_forgotten_again_and_again_is_begun_ever_more_seldom():
+    registration = started(request_ids=iter("1" * 99))
+    waits = []
+    for _ in range(14):
+        registration.receive(answer("register-assigning", "1"), 0.0)
+        registration.tick(registration.deadline)
+        registration.receive(Message(response_topic(404, "1"), b'{"errorCode": 404203}'), 0.0)
+        waits.append(registration.retry_after)
+        registration.tick(registration.deadline)
+    assert waits[-1] == 1800.0
+    assert waits[1:] == sorted(waits[1:])
+
+
+def test_a_missing_enrollment_ends_a_poll():
+    registration = polling()
+    registration.receive(answer("error-enrollment-not-found", "r2", status=404), 4.0)
+    assert isinstance(registration.error, RegistrationRejected)
+    assert registration.error.error_code == 404201
+
+
+def test_waits_grow_under_refusals_up_to_an_hour_and_never_below_what_the_service_wants():
+    registration = started(request_ids=iter("1" * 99), spread=lambda: 1.0)
+    waits = []
+    for _ in range(20):
+        registration.receive(Message(response_topic(429, "1", 3)), 0.0)
+        waits.append(registration.retry_after)
+        assert registration.earliest == 3.0
+        registration.tick(registration.deadline)
+    assert waits[:6] == [3.5, 4.0, 5.0, 8.0, 16.0, 32.0]
+    assert waits[-1] == 3600.0
+    registration.receive(Message(response_topic(503, "1", 86_400)), 0.0)
+    assert registration.earliest == 3600.0
+
+
+@pytest.mark.parametrize("status", [409, 412])
+def test_a_conflict_with_another_register_is_tried_again(status):
+    registration = started()
+    registration.receive(Message(response_topic(status, "r1", 2)), 0.0)
+    assert registration.tick(registration.deadline) is not None
+    registration.receive(answer("assigned-symmetric", "r2"), 3.0)
+    assert registration.result is not None
+
+
+@pytest.mark.parametrize("status", [302, 305, 405, 413, 418, 451])
+def test_every_refusal_has_a_hint(status):
+    registration = started()
+    registration.receive(Message(response_topic(status, "r1")), 0.0)
+    assert isinstance(registration.error, RegistrationRejected)
+    assert registration.error.hint
+
+
+def test_what_was_asked_and_answered_is_counted():
+    registration = started()
+    assert registration.describe() == "asked: register once; answered: nothing"
+    registration.receive(Message(response_topic(503, "r1")), 0.0)
+    registration.tick(registration.deadline)
+    registration.receive(Message(response_topic(503, "r2")), 0.0)
+    registration.tick(registration.deadline)
+    registration.receive(answer("register-assigning", "r3"), 0.0)
+    registration.tick(registration.deadline)
+    registration.receive(answer("assigned-symmetric", "foreign"), 0.0)
+    assert registration.describe() == (
+        "asked: register 3 times and poll once; answered: 503 2 times, 202 assigning once;"
+        " answers to other requests ($rid): 1"
+    )
+
+
+def assigned(state: str) -> Registration:
+    """Return a registration that was answered 200 assigned, with these members of its state."""
+    body = f'{{"operationId": "5.x", "status": "assigned", "registrationState": {{{state}}}}}'
+    registration = started()
+    registration.receive(Message(response_topic(200, "r1"), body.encode()), 0.0)
+    return registration
+
+
+GOOD = '"assignedHub": "hub.example", "deviceId": "d"'
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [('"assignedHub": "evil.com/..", "deviceId": "d"', "host name"),
+     ('"assignedHub": "h..x", "deviceId": "d"', "host name"),
+     ('"assignedHub": "h:443", "deviceId": "d"', "host name"),
+     ('"assignedHub": 5, "deviceId": "d"', "assignedHub 5; allowed: a JSON string"),
+     ('"assignedHub": "h", "deviceId": "#/+"', "no /"),
+     ('"assignedHub": "h", "deviceId": "a b"', "no blank"),
+     ('"assignedHub": "h", "deviceId": "' + "d" * 129 + '"', "1 to 128"),
+     (GOOD + ', "payload": 1e999', "too large"),
+     (GOOD + ', "payload": -1e999', "too large"),
+     (GOOD + ', "payload": Infinity', "not JSON"),
+     (GOOD + ', "payload": ' + "[" * 120 + "]" * 120, "nested"),
+    ],
+)  # fmt: skip
+def test_an_assignment_that_cannot_be_used_is_no_success(state, words):
+    registration = assigned(state)
+    assert isinstance(registration.error, MalformedAnswer)
+    assert words in str(registration.error)
+    assert len(str(registration.error)) < 300
+    assert registration.result is None
+
+
+@pytest.mark.parametrize("profile", ["", ', "connectionProfile": null',
+                                     ', "connectionProfile": "classic"'])  # fmt: skip
+def test_a_hub_of_the_classic_profile_is_a_success(profile):
+    assert assigned(GOOD + profile).result is not None
+
+
+@pytest.mark.parametrize(
+    ("profile", "words"),
+    [('"mqttV5"', "MQTT 5 only"), ('"mqttV6"', "'mqttV6'"), ("7", "connectionProfile 7"),
+     ("[]", "connectionProfile []"), ('"' + "x" * 5000 + '"', "'xxx")],
+)  # fmt: skip
+def test_a_hub_of_another_profile_ends_it_in_an_error_that_names_it(profile, words):
+    error = assigned(f'{GOOD}, "connectionProfile": {profile}').error
+    assert isinstance(error, RegistrationFailed)
+    assert words in str(error)
+    assert "hub.example" in str(error)
+    assert len(str(error)) < 300
+    assert error.hint
+
+
+@pytest.mark.parametrize(
+    ("operation_id", "words"),
+    [("5" * 1025, "1025 characters"), ("a\nb", "control characters"), (7, "a JSON string")],
+)
+def test_an_operation_id_that_cannot_be_used_is_described(operation_id, words):
+    registration = started()
+    body = json.dumps({"status": "assigning", "operationId": operation_id})
+    registration.receive(Message(response_topic(202, "r1"), body.encode()), 0.0)
+    assert isinstance(registration.error, MalformedAnswer)
+    assert words in str(registration.error)
+
+
+def test_an_error_code_of_thousands_of_digits_is_none():
+    registration = started()
+    body = b'{"errorCode": ' + b"4" * 4000 + b', "message": "m"}'
+    registration.receive(Message(response_topic(401, "r1"), body), 0.0)
+    assert isinstance(registration.error, RegistrationRejected)
+    assert registration.error.error_code is None
+    assert len(str(registration.error)) < 300
 
 
 def test_an_answer_after_the_end_changes_nothing():
