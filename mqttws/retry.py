@@ -6,19 +6,8 @@ attempts and random numbers come in, seconds come out: there is no clock and no 
 
 from dataclasses import dataclass
 
-from .errors import (
-    CertificateRejected,
-    ConnectionLost,
-    ConnectRefused,
-    MqttwsError,
-    ProvisioningError,
-    ProxyRefused,
-    StoreFailed,
-    SubprotocolRefused,
-    SubscribeRefused,
-    UpgradeRefused,
-    UsageError,
-)
+from .errors import MqttwsError, UsageError
+from .hops import Cause
 
 LONGEST_WAIT = 3600.0
 """Seconds: the longest wait that is kept, whoever wants it: a service's Retry-After, or a back-off
@@ -121,35 +110,14 @@ def fit(wait: float, at_least: float, left: float) -> float | None:
     return at_least + (latest - at_least) / 2
 
 
-def can_pass(error: MqttwsError) -> bool:
-    """Tell whether another attempt, with nothing changed here, may end better."""
-    if isinstance(error, ConnectRefused):
-        return error.return_code == 3  # unavailable for now
-    if isinstance(error, UpgradeRefused):
-        return error.status in (0, 429) or error.status >= 500
-    if isinstance(error, ProxyRefused):
-        return not (is_refused_login(error) or error.status == 403)
-    if isinstance(error, ConnectionLost):
-        return error.close_code != 1009  # too big; it will be no shorter the next time
-    return not isinstance(
-        error,
-        CertificateRejected
-        | SubprotocolRefused
-        | SubscribeRefused
-        | ProvisioningError
-        | StoreFailed
-        | UsageError,
-    )
-
-
 def is_refused_login(error: MqttwsError) -> bool:
     """Tell whether a proxy has refused a login, or the lack of one."""
-    return isinstance(error, ProxyRefused) and error.status in (401, 407)
+    return error.cause in (Cause.PROXY_LOGIN_MISSING, Cause.PROXY_LOGIN_REFUSED)
 
 
 def is_forbidden(error: MqttwsError) -> bool:
     """Tell whether a proxy has refused to let anybody through to this host."""
-    return isinstance(error, ProxyRefused) and error.status == 403
+    return error.cause is Cause.PROXY_FORBIDS
 
 
 def reconnect_wait(
@@ -178,4 +146,4 @@ def reconnect_wait(
         return refused_login_retry
     if is_forbidden(error):
         return Backoff(backoff.first, max(FORBIDDEN_WAIT, backoff.first)).wait(attempt, spread)
-    return backoff.wait(attempt, spread) if can_pass(error) else None
+    return backoff.wait(attempt, spread) if error.retryable else None

@@ -10,8 +10,8 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from ..errors import ConnectFailed, ConnectRefused, MqttwsError
-from ..hops import Hop
+from ..errors import ConnectFailed, MqttwsError
+from ..hops import Cause, Hop
 from ..net.hops import Walk
 from ..net.proxy import ProxyConfig
 from ..net.stream import Stream
@@ -75,6 +75,7 @@ class Connector:
             raise ConnectFailed(
                 f"connect: the function for the password failed: {type(error).__name__}",
                 hop=Hop.CONNECT,
+                cause=Cause.CALLBACK_FAILED,
                 hint="see the chained error",
             ) from error
         return connect
@@ -165,7 +166,7 @@ class Connector:
 
     def _has_fresh_password(self, error: MqttwsError) -> bool:
         """Tell whether the server refused a password, and the application makes a new one."""
-        stale = isinstance(error, ConnectRefused) and error.return_code in (4, 5)
+        stale = error.cause in (Cause.LOGIN_REFUSED, Cause.NOT_AUTHORIZED)
         return stale and callable(self._options.password)
 
     def _has_fresh_login(self, error: MqttwsError) -> bool:

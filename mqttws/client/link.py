@@ -17,7 +17,7 @@ from ..errors import (
     ProtocolError,
     StoreFailed,
 )
-from ..hops import Hop
+from ..hops import Cause, Hop
 from ..net.stream import Stream
 from ..protocol import (
     ClientProtocol,
@@ -136,6 +136,7 @@ class Link:
             raise ConnectFailed(
                 f"connect: the server closed the connection instead of answering CONNECT: {error}",
                 hop=Hop.CONNECT,
+                cause=Cause.CUT_OFF,
                 hint="check the port, since WebSocket and MQTT over TLS have different ones; then"
                 " user name and ClientId, and the server's log",
             ) from error
@@ -143,6 +144,7 @@ class Link:
             raise ConnectFailed(
                 f"connect: the answer is not MQTT 3.1.1: {error}",
                 hop=Hop.CONNECT,
+                cause=Cause.PROTOCOL_BROKEN,
                 hint="this may not be an MQTT service: check host, port and path",
             ) from error
 

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Sequence
 from os import PathLike
 
-from ..errors import MqttwsError, StoreFailed, UsageError
+from ..errors import MqttwsError, UsageError, store_failed
 from ..wire import Publish, PubRel, decode, encode
 from .store import Queued, Step, Stored, Unqueued
 
@@ -69,8 +69,9 @@ class SqliteStore:
             self.close()
             if isinstance(error, UsageError):
                 raise
-            raise StoreFailed(
+            raise store_failed(
                 f"the session store {self._path} cannot be opened: {error}",
+                error,
                 hint="see that the folder is there, and that no other client uses the file",
             ) from error
 
@@ -87,8 +88,9 @@ class SqliteStore:
                 for step in steps:
                     self._database.execute(*self._statement(step))
         except sqlite3.Error as error:
-            raise StoreFailed(
+            raise store_failed(
                 f"the session store {self._path} cannot be written: {error}",
+                error,
                 hint="see whether the disk is full, or the file was taken away",
             ) from error
 

@@ -1,4 +1,6 @@
-"""Whose a failure probably is, and what to try: judged from the error and from other ways.
+"""Decide who is probably responsible for a failure, and what to try.
+
+Judged from the error's fields and from the alternative ways.
 
 Knows the errors and no network.
 """
@@ -8,25 +10,20 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 from ..errors import (
-    CertificateRejected,
-    ConnectRefused,
     HopTimedOut,
     MqttwsError,
-    ProxyRefused,
-    RegistrationRejected,
     RequestTimedOut,
-    SubprotocolRefused,
-    TlsFailed,
     Unreachable,
-    UpgradeRefused,
 )
-from ..hops import Hop
+from ..hops import Cause, Hop, Party, usual_party
 from ..net.certificate import parse_certificate
 from ..net.hops import Step
-from .report import WITHOUT_PROXY, Alternative, Party
+from .report import WITHOUT_PROXY, Alternative
 
 MAX_SKEW = 300.0
 """Seconds that this host's clock may differ from the server's before it is worth a word."""
+
+TOO_MANY_REQUESTS = 429
 
 SOON = timedelta(days=14)
 """How long a certificate that is shown should still be good."""
@@ -36,9 +33,8 @@ def hop_of(error: MqttwsError | None, steps: Sequence[Step]) -> Hop | None:
     """Return the hop that failed."""
     if error is None:
         return None
-    hop = getattr(error, "hop", None)
-    if isinstance(hop, Hop):
-        return hop
+    if error.hop is not None:
+        return error.hop
     failed = [step.hop for step in steps if step.error is not None]
     walked = [step.hop for step in steps]
     return next(reversed(failed or walked), None)
@@ -116,70 +112,13 @@ def describe_skew(skew: float, unix_now: float) -> str:
     )
 
 
-def party_of(error: MqttwsError, hop: Hop | None) -> Party:
-    """Return whose a failure probably is, as far as the error alone tells."""
-    if "this client's certificate" in error.hint or "was shown none" in error.hint:
-        return Party.HOST  # which has none, or one that the server does not take
-    if isinstance(error, ProxyRefused):
-        return _proxys_refusal(error)
-    if isinstance(error, TlsFailed):
-        return _tls_failure(error, hop)
-    if isinstance(error, Unreachable):
-        return _unreachable(error, hop)
-    if isinstance(error, UpgradeRefused):
-        return Party.NETWORK if error.status in _SWALLOWED else Party.SERVER
-    if isinstance(error, SubprotocolRefused):
-        return Party.SERVER
-    if isinstance(error, HopTimedOut):
-        return _SILENCES.get(hop, Party.NETWORK) if hop is not None else Party.NETWORK
-    if isinstance(error, ConnectRefused):
-        return Party.SERVER if error.return_code == 1 else Party.HOST  # DPS says 3 to a wrong scope
-    if isinstance(error, RegistrationRejected):
-        return Party.HOST  # 429 and 5xx are tried again until the time is over
-    return Party.HOST if hop in (Hop.NAME, Hop.PROXY_NAME) else Party.SERVER
-
-
-_SWALLOWED = frozenset({0, 200, 426})
-"""Answers of a server that has not seen the request to upgrade, or that never got it."""
-
-_SILENCES = {
-    Hop.PROXY_NAME: Party.HOST,
-    Hop.NAME: Party.HOST,
-    Hop.CONNECT: Party.SERVER,
-    Hop.SUBSCRIBE: Party.SERVER,
-}
-
-
-def _proxys_refusal(error: ProxyRefused) -> Party:
-    if error.status in (401, 407, 255) or error.challenge:
-        return Party.HOST  # which has no login for it, or a wrong one
-    if error.status in (1, 3, 4, 5, 6) or error.status >= 500:
-        return Party.SERVER  # which the proxy cannot reach
-    return Party.PROXY
-
-
-def _tls_failure(error: TlsFailed, hop: Hop | None) -> Party:
-    peer = Party.PROXY if hop is Hop.PROXY_TLS else Party.SERVER
-    if isinstance(error, CertificateRejected):
-        if "not yet valid" in error.reason:
-            return Party.HOST
-        return Party.NETWORK if "intercepting proxy" in error.hint else peer
-    return Party.NETWORK if "cut off" in str(error) else peer
-
-
-def _unreachable(error: Unreachable, hop: Hop | None) -> Party:
-    if "no route" in error.hint:
-        return Party.HOST
-    return Party.PROXY if hop is Hop.PROXY_TCP else Party.SERVER
-
-
 def advise(
     error: MqttwsError,
     steps: Sequence[Step],
     alternatives: Sequence[Alternative],
     skew: float | None,
 ) -> tuple[Party, tuple[str, ...]]:
-    """Return whose a failure probably is and what to try, the most promising first.
+    """Return who is probably responsible and what to try, the most promising first.
 
     Args:
         error: the first failure.
@@ -188,7 +127,7 @@ def advise(
         skew: seconds that this host's clock is ahead, if that is known.
     """
     hop = hop_of(error, steps)
-    party = party_of(error, hop)
+    party = error.party or usual_party(error.cause, hop) or Party.SERVER
     advice = [f"use what works: {other.name}" for other in alternatives if other.works]
     if advice and hop in (Hop.TCP, Hop.TLS, Hop.UPGRADE) and isinstance(error, _BLOCKED):
         party = Party.NETWORK  # the server is up: it answers on another way
@@ -198,11 +137,11 @@ def advise(
     if skew is not None and abs(skew) > MAX_SKEW and hop in _CLOCK_MATTERS:
         party = Party.HOST
         advice.insert(0, "set this host's clock: tokens and certificates are judged by the time")
-    if isinstance(error, RequestTimedOut) and steps and steps[-1].detail.startswith("429"):
+    if isinstance(error, RequestTimedOut) and steps and steps[-1].status == TOO_MANY_REQUESTS:
         advice.append("DPS is throttled (429): too many devices ask it at once; try again later")
     if error.hint:
         # A proxy that only wants a login is passed with one, whatever else is open.
-        wants_login = isinstance(error, ProxyRefused) and party is Party.HOST
+        wants_login = error.cause in (Cause.PROXY_LOGIN_MISSING, Cause.PROXY_LOGIN_REFUSED)
         advice.insert(0 if wants_login else len(advice), error.hint)
     return party, tuple(dict.fromkeys(advice))
 

@@ -4,11 +4,10 @@ Knows no network. Nothing in a report is a secret.
 """
 
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
 from ..errors import MqttwsError
-from ..hops import Hop
+from ..hops import Hop, Party
 from ..net.hops import Step
 
 UNKNOWN_HOP_EXIT_CODE = 1
@@ -16,19 +15,6 @@ UNKNOWN_HOP_EXIT_CODE = 1
 
 WITHOUT_PROXY = "without the proxy"
 """The name of the alternative that leaves the proxy out."""
-
-
-class Party(Enum):
-    """Whose a failure probably is."""
-
-    HOST = "this host"
-    """Its settings, its clock, the names and keys that it was given."""
-    PROXY = "the proxy"
-    """The proxy that was chosen."""
-    NETWORK = "the network"
-    """A firewall, or whatever else stands on the way and was not asked for."""
-    SERVER = "the server"
-    """What answers, or does not, at the end of the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +42,7 @@ class Report:
         steps: the hops that were walked, in order.
         error: the first failure; None if there is none.
         hop: where it was; None if there is none, or it belongs to no hop.
-        party: whose it probably is.
+        party: who is probably responsible.
         advice: what to try, the most promising first.
         warnings: what is odd, but did not fail.
         alternatives: other ways that were tried after a failure.

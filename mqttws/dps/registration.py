@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from ..errors import MalformedAnswer, MqttwsError, UsageError
+from ..hops import Hop
 from ..retry import BUSY, LONGEST_WAIT
 from ..text import short_line, shown
 from .assignment import Assignment, read_assignment, read_text
@@ -191,6 +192,7 @@ class Registration:
             self._take(response, message.payload, now)
         except MqttwsError as error:
             self.answers[f"{response.status}"] += 1
+            error.hop = error.hop or Hop(self.waiting_for)
             self.error = error
             self._rest()
 

@@ -28,6 +28,7 @@ from ..dps.faults import parse_fault
 from ..dps.json_text import build_json, parse_json
 from ..dps.records import EnrollmentGroup, IndividualEnrollment
 from ..errors import UsageError
+from ..net.failures import listening_failed
 from ..text import shown
 from .dps import AsyncLocalDps
 
@@ -104,7 +105,7 @@ class AdminApi:
         """Listen.
 
         Raises:
-            UsageError: the port is taken or may not be used.
+            ServiceFailed: the port is taken or may not be used.
         """
         runner = web.AppRunner(self._application(), access_log=None, handle_signals=False)
         await runner.setup()
@@ -113,10 +114,7 @@ class AdminApi:
             await site.start()
         except OSError as error:
             await runner.cleanup()
-            raise UsageError(
-                f"cannot listen on {self.host} port {self.port}: {error.strerror or error}",
-                hint="choose another port, or 0 for a free one",
-            ) from error
+            raise listening_failed(self.host, self.port, error) from error
         self._runner = runner
         self.port = runner.addresses[0][1]
 

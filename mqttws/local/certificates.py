@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from ..errors import UsageError
+from ..errors import UsageError, store_failed
 from .alerts import send_alerts
 
 CA_LIFETIME = datetime.timedelta(days=3650)
@@ -85,7 +85,7 @@ def prepare_certificates(folder: Path, hosts: Iterable[str] = ()) -> ServerCerti
         hosts: names and addresses by which clients connect; localhost, 127.0.0.1 and ::1 always.
 
     Raises:
-        UsageError: the folder cannot be written, or holds files that are none of ours.
+        StoreFailed: the folder cannot be written, or holds files that are none of ours.
     """
     names = tuple(dict.fromkeys([*ALWAYS_NAMED, *hosts]))
     for name in names:
@@ -96,13 +96,15 @@ def prepare_certificates(folder: Path, hosts: Iterable[str] = ()) -> ServerCerti
         with _locked(folder):  # another process may start on the same folder
             _prepare(files, folder / "ca.key", names)
     except OSError as error:
-        raise UsageError(
+        raise store_failed(
             f"the state folder cannot be used: {folder}: {error.strerror}",
+            error,
             hint="name another with --state",
         ) from error
     except (ValueError, TypeError) as error:
-        raise UsageError(
+        raise store_failed(
             f"the state folder holds a certificate or key that cannot be read: {folder}",
+            error,
             hint="remove it, or name another with --state",
         ) from error
     return files

@@ -100,7 +100,8 @@ class AsyncLocalHub:
         """Listen.
 
         Raises:
-            UsageError: a port is taken or may not be used, or the DPS is not running.
+            ServiceFailed: a port is taken or may not be used.
+            UsageError: the DPS is not running.
         """
         if self._listener.listening:
             raise UsageError("the local hub has been started already")

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..dps.certificates import Chain
-from ..errors import MqttwsError, UsageError
+from ..errors import MqttwsError, ServiceFailed
 from ..hops import Hop
-from ..net.failures import reason_of, translate
+from ..net.failures import listening_failed, reason_of, translate
 from ..net.stream import ByteStream, Stream
 from ..net.upgrade import accept_websocket
 from .alerts import handshake_of
@@ -129,7 +129,7 @@ class Listener:
             max_message_size: bytes of one WebSocket message at most.
 
         Raises:
-            UsageError: the host has no address here, or the port is taken or not allowed.
+            ServiceFailed: the host has no address here, or the port is taken or not allowed.
         """
         served = _Port(name, take, websocket, paths, http, max_message_size)
         opened: list[socket.socket] = []
@@ -140,10 +140,7 @@ class Listener:
         except OSError as error:
             for listening in opened:
                 listening.close()
-            raise UsageError(
-                f"cannot listen on {host} port {port}: {reason_of(error)}",
-                hint="choose another port, or 0 for a free one; below 1024 needs rights",
-            ) from error
+            raise listening_failed(host, port, error) from error
         for listening in opened:
             self._sockets.append(listening)
             task = asyncio.get_running_loop().create_task(self._accept(listening, served))
@@ -253,7 +250,7 @@ async def resolve(host: str) -> list[tuple[socket.AddressFamily, str]]:
             host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except (OSError, UnicodeError) as error:
-        raise UsageError(
+        raise ServiceFailed(
             f"cannot listen on {host}: it has no address here",
             hint="name an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all",
         ) from error

@@ -21,7 +21,8 @@ from typing import Self
 from ..dps.enrollment_json import enrollment_to_json, parse_enrollments
 from ..dps.records import EnrollmentGroup, IndividualEnrollment, RegistrationRecord
 from ..dps.store import MemoryRecords
-from ..errors import UsageError
+from ..errors import StoreFailed, UsageError, store_failed
+from ..hops import Cause
 
 logger = logging.getLogger("mqttws.local")
 
@@ -52,14 +53,14 @@ class SqliteRecords(MemoryRecords):
         path: of the file, made if need be; ``:memory:`` for none.
 
     Raises:
-        UsageError: the file cannot be used, or is none of ours.
+        StoreFailed: the file cannot be used, or is none of ours.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__()
         self._path = os.fspath(path)
         self._changes: queue.SimpleQueue[_Change | threading.Event | None] = queue.SimpleQueue()
-        self._failure = ""
+        self._failure: Exception | None = None
         try:
             self._database = self._connect()
             try:
@@ -74,8 +75,8 @@ class SqliteRecords(MemoryRecords):
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
                 reason = "another service uses them"
                 hint = "end it, or name another file"
-            raise UsageError(
-                f"the records cannot be used: {self._path}: {reason}", hint=hint
+            raise store_failed(
+                f"the records cannot be used: {self._path}: {reason}", error, hint=hint
             ) from None  # the other exception may hold what stands in the file
         self._writer = threading.Thread(target=self._write, name="mqttws-records", daemon=True)
         self._writer.start()
@@ -167,14 +168,20 @@ class SqliteRecords(MemoryRecords):
             timeout: seconds.
 
         Raises:
-            UsageError: it could not be written, or not within ``timeout``.
+            StoreFailed: it could not be written, or not within ``timeout``.
         """
         written = threading.Event()
         self._changes.put(written)
         if not written.wait(timeout):
-            raise UsageError(f"the records are not written after {timeout:g} s: {self._path}")
-        if self._failure:
-            raise UsageError(f"the records cannot be written: {self._path}: {self._failure}")
+            raise StoreFailed(
+                f"the records are not written after {timeout:g} s: {self._path}",
+                cause=Cause.OUT_OF_TIME,
+            )
+        if self._failure is not None:
+            raise store_failed(
+                f"the records cannot be written: {self._path}: {type(self._failure).__name__}",
+                self._failure,
+            )
 
     def close(self) -> None:
         """Write what waits, and close the file; nothing is kept in it from then on."""
@@ -219,10 +226,10 @@ class SqliteRecords(MemoryRecords):
             self._database.execute("COMMIT")
         except sqlite3.Error as error:
             # The service goes on from memory; only what is kept suffers.
-            self._failure = type(error).__name__
+            self._failure = error
             # No traceback: it would hold the statement's values, and keys are among them.
             logger.error(  # noqa: TRY400
-                "the records cannot be written: %s: %s", self._path, self._failure
+                "the records cannot be written: %s: %s", self._path, type(error).__name__
             )
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ..errors import CertificateRejected, MqttwsError
-from ..hops import CertificateFacts, Hop
+from ..hops import Cause, CertificateFacts, Hop
 from ..text import one_line
 from .failures import translate
 from .stream import ByteStream
@@ -135,7 +135,7 @@ def rejected_certificate(
             f" {now:%Y-%m-%d %H:%M} UTC: probably that clock is behind"
         )
     elif code in UNKNOWN_ISSUER:
-        rejected.hint = _issuer_hint(seen, context)
+        rejected.cause, rejected.hint = _issuer_cause(seen, context)
     elif seen.names:
         rejected.hint = (
             f"the certificate is for another name ({', '.join(seen.names[:5])}): connect by the"
@@ -149,18 +149,21 @@ def _span(delta: timedelta) -> str:
     return f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.1f} hours"
 
 
-def _issuer_hint(seen: CertificateFacts, context: ssl.SSLContext) -> str:
+def _issuer_cause(seen: CertificateFacts, context: ssl.SSLContext) -> tuple[Cause, str]:
     public = public_organisations()
     if not public and not context.cert_store_stats()["x509_ca"]:
-        return "this machine trusts no CA at all: install the package ca-certificates"
+        hint = "this machine trusts no CA at all: install the package ca-certificates"
+        return Cause.NO_TRUSTED_CA, hint
     if any(f"O={name}" in seen.issuer.replace("\\", "") for name in public):
         return (
+            Cause.ISSUER_UNKNOWN,
             "its issuer has the name of a public one, but no way leads there: the server does not"
-            " send its intermediate certificates, or this machine's list of CAs is old"
+            " send its intermediate certificates, or this machine's list of CAs is old",
         )
     return (
+        Cause.INTERCEPTED,
         f"{seen.issuer} is not a public issuer: probably an intercepting proxy, or a private CA;"
-        " if you trust it, add its CA (option --ca, or TlsConfig(ca=...))"
+        " if you trust it, add its CA (option --ca, or TlsConfig(ca=...))",
     )
 
 

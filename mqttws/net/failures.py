@@ -18,14 +18,16 @@ from ..errors import (
     HopTimedOut,
     MqttwsError,
     NameNotResolved,
+    PortTaken,
     ProtocolError,
     ProxyRefused,
+    ServiceFailed,
     SubprotocolRefused,
     TlsFailed,
     Unreachable,
     UpgradeRefused,
 )
-from ..hops import Hop
+from ..hops import Cause, Hop
 
 
 @contextmanager
@@ -59,31 +61,38 @@ def translate(error: OSError, hop: Hop, where: str = "") -> MqttwsError:
         return _certificate_rejected(error, hop, found)
     if isinstance(error, ssl.SSLError):
         reason = (error.reason or "failed").replace("_", " ").lower()
-        return TlsFailed(found + reason, hop=hop, hint=_tls_hint(reason, hop))
+        cause, hint = _tls_cause(reason, hop)
+        return TlsFailed(found + reason, hop=hop, cause=cause, hint=hint)
     reason = reason_of(error)
     if hop in (Hop.NAME, Hop.TCP, Hop.PROXY_NAME, Hop.PROXY_TCP):
-        return Unreachable(found + reason, hop=hop, hint=_tcp_hint(error))
+        cause, hint = _tcp_cause(error)
+        return Unreachable(found + reason, hop=hop, cause=cause, hint=hint)
     if hop is Hop.PROXY:
         return ProxyRefused(
             found + f"the connection was cut off ({reason})",
             hop=hop,
+            cause=Cause.CUT_OFF,
             hint="the proxy does not serve this machine, or it is not a proxy of this kind",
         )
     if hop in (Hop.TLS, Hop.PROXY_TLS):
         return TlsFailed(
             found + f"the handshake was cut off ({reason})",
             hop=hop,
+            cause=Cause.CUT_OFF,
             hint="a firewall that inspects TLS, or a server that speaks no TLS 1.2 on this port",
         )
     if hop is Hop.UPGRADE:
         return UpgradeRefused(
             found + f"the connection was cut off ({reason})",
             hop=hop,
+            cause=Cause.CUT_OFF,
             reason=reason,
             hint="a middlebox that does not let WebSocket through, or the wrong service",
         )
     if hop is Hop.CONNECT:
-        return ConnectFailed(found + reason, hop=hop, hint="see the server's log")
+        return ConnectFailed(
+            found + reason, hop=hop, cause=Cause.CUT_OFF, hint="see the server's log"
+        )
     return ConnectionLost(found + reason, hint="connect again")
 
 
@@ -94,59 +103,86 @@ def reason_of(error: OSError) -> str:
     return os.strerror(error.errno)
 
 
+def listening_failed(host: str, port: int, error: OSError) -> ServiceFailed:
+    """Return the error for a port on which a service cannot listen."""
+    sentence = f"cannot listen on {host} port {port}: {reason_of(error)}"
+    hint = "choose another port, or 0 for a free one"
+    if error.errno == errno.EADDRINUSE:
+        return PortTaken(sentence, hint=hint)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        hint += "; below 1024 needs rights"
+        return ServiceFailed(sentence, cause=Cause.PORT_FORBIDDEN, hint=hint)
+    return ServiceFailed(sentence, hint="name an address of this machine, such as 127.0.0.1")
+
+
 def _certificate_rejected(
     error: ssl.SSLCertVerificationError, hop: Hop, found: str
 ) -> CertificateRejected:
     reason = error.verify_message or "verification failed"
-    hint = _CERTIFICATE_HINTS.get(
-        error.verify_code,
-        "its issuer is not trusted here: if a proxy re-signs TLS on this network or the service"
-        " is a local one, add its CA (option --ca, or TlsConfig(ca=...))",
-    )
+    cause, hint = _CERTIFICATE_CAUSES.get(error.verify_code, (Cause.ISSUER_UNKNOWN, _UNTRUSTED))
     return CertificateRejected(
-        f"{found}certificate rejected: {reason}", hop=hop, hint=hint, reason=reason
+        f"{found}certificate rejected: {reason}", hop=hop, cause=cause, hint=hint, reason=reason
     )
 
 
-_WRONG_NAME = "the certificate is for another name: connect by the name it was issued for"
+_UNTRUSTED = (
+    "its issuer is not trusted here: if a proxy re-signs TLS on this network or the service"
+    " is a local one, add its CA (option --ca, or TlsConfig(ca=...))"
+)
+_WRONG_NAME = (
+    Cause.CERTIFICATE_OTHER_NAME,
+    "the certificate is for another name: connect by the name it was issued for",
+)
 
-_CERTIFICATE_HINTS = {
-    9: "this machine's clock is behind, or the certificate is for later",
-    10: "the certificate is out of date, or this machine's clock is wrong",
+_CERTIFICATE_CAUSES = {
+    9: (
+        Cause.CERTIFICATE_NOT_YET_VALID,
+        "this machine's clock is behind, or the certificate is for later",
+    ),
+    10: (
+        Cause.CERTIFICATE_EXPIRED,
+        "the certificate is out of date, or this machine's clock is wrong",
+    ),
     62: _WRONG_NAME,
     64: _WRONG_NAME,
 }
 """By OpenSSL's verification result (x509_vfy.h)."""
 
 
-def _tls_hint(reason: str, hop: Hop) -> str:
+def _tls_cause(reason: str, hop: Hop) -> tuple[Cause, str]:
     if "wrong version" in reason or "http request" in reason or "record layer" in reason:
         if hop is Hop.PROXY_TLS:
-            return "the proxy does not speak TLS on this port: write its URL with http://"
-        return "what answered does not speak TLS: check the port, or a portal that wants a login"
+            hint = "the proxy does not speak TLS on this port: write its URL with http://"
+            return Cause.NOT_TLS, hint
+        hint = "what answered does not speak TLS: check the port, or a portal that wants a login"
+        return Cause.NOT_TLS, hint
     if "protocol version" in reason or "unsupported protocol" in reason:
-        return "the server offers nothing newer than TLS 1.1: it must be updated"
+        hint = "the server offers nothing newer than TLS 1.1: it must be updated"
+        return Cause.TLS_VERSION, hint
     if "alert" in reason:
-        return _alert_hint(reason) or (
-            "the server ended the handshake: it may want a client certificate, or another version"
+        return _alert_cause(reason) or (
+            Cause.TLS_ALERT,
+            "the server ended the handshake: it may want a client certificate, or another version",
         )
-    return "the server or a device on the way broke off TLS"
+    return Cause.TLS_ALERT, "the server or a device on the way broke off TLS"
 
 
-def _alert_hint(reason: str) -> str:
-    """Return what to do about a TLS alert that has to do with a client's certificate."""
+def _alert_cause(reason: str) -> tuple[Cause, str] | None:
+    """Return cause and hint of a TLS alert about the client's certificate; None of another one."""
     said = reason.partition("alert ")[2]
     if said == "certificate required":
         return (
+            Cause.CLIENT_CERTIFICATE_MISSING,
             "the server wants a client certificate and was shown none: give"
-            " TlsConfig(certificate=..., key=...), or an X509Certificate"
+            " TlsConfig(certificate=..., key=...), or an X509Certificate",
         )
     if said in _CERTIFICATE_ALERTS:
         return (
+            Cause.CLIENT_CERTIFICATE_REFUSED,
             f"the server refused this client's certificate (TLS alert: {said}): send the whole"
-            " chain, and check that it is in date and that the server trusts its issuer"
+            " chain, and check that it is in date and that the server trusts its issuer",
         )
-    return ""
+    return None
 
 
 _CERTIFICATE_ALERTS = frozenset(
@@ -189,14 +225,15 @@ def explain_cut(error: MqttwsError, *, certified: bool) -> None:
     """
     if not is_cut_off(error):
         return
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ssl.SSLError):
-        cause = cause.__cause__
-    alert = (cause.reason or "").replace("_", " ").lower() if cause is not None else ""
-    if hint := _alert_hint(alert):
-        error.hint = hint
+    chained: BaseException | None = error
+    while chained is not None and not isinstance(chained, ssl.SSLError):
+        chained = chained.__cause__
+    alert = (chained.reason or "").replace("_", " ").lower() if chained is not None else ""
+    if told := _alert_cause(alert):
+        error.cause, error.hint = told
     elif certified:
-        error.hint = _PROBABLY_THE_CERTIFICATE
+        error.cause, error.hint = Cause.CLIENT_CERTIFICATE_REFUSED, _PROBABLY_THE_CERTIFICATE
+        error.retryable = True  # it is only probable
 
 
 NO_ROUTE = frozenset(
@@ -205,9 +242,10 @@ NO_ROUTE = frozenset(
 """What the operating system says where it knows no way to an address."""
 
 
-def _tcp_hint(error: OSError) -> str:
+def _tcp_cause(error: OSError) -> tuple[Cause, str]:
     if error.errno == errno.ECONNREFUSED:
-        return "nothing listens there, or a firewall rejects it: check host and port"
+        hint = "nothing listens there, or a firewall rejects it: check host and port"
+        return Cause.REFUSED, hint
     if error.errno in NO_ROUTE:
-        return "there is no route: check this machine's network"
-    return "check host and port, and whether a firewall allows them"
+        return Cause.NO_ROUTE, "there is no route: check this machine's network"
+    return Cause.REFUSED, "check host and port, and whether a firewall allows them"

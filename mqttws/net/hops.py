@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ConnectFailed, HopTimedOut, MqttwsError, RequestTimedOut, UsageError
-from ..hops import Hop
+from ..hops import Cause, Hop
 from .failures import explain_cut, translated
 
 logger = logging.getLogger("mqttws.hops")
@@ -164,6 +164,7 @@ class Walk:
         except MqttwsError as error:
             if hop in (Hop.UPGRADE, Hop.CONNECT):
                 explain_cut(error, certified=self.certified)
+            error.hop = error.hop or hop
             self._end(step, error)
             raise
         except TimeoutError as error:
@@ -177,6 +178,8 @@ class Walk:
         """Return the error for a walk whose whole time is used up."""
         return RequestTimedOut(
             f"not done within {self._timeout:g} s; the last hop was {hop.value}",
+            hop=hop,
+            cause=Cause.OUT_OF_TIME,
             hint="give it more time, or see which step took long",
         )
 
@@ -188,7 +191,7 @@ class Walk:
             waited = f"no answer within {allowed:g} s"
         sentence = f"{hop.value}: {waited}{where}"
         if hop in REQUESTS:
-            return RequestTimedOut(sentence)
+            return RequestTimedOut(sentence, hop=hop)
         return HopTimedOut(sentence, hop=hop, hint=_SILENCE[hop])
 
     def _end(self, step: Step, error: MqttwsError | None) -> None:

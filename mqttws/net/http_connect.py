@@ -7,8 +7,9 @@ from base64 import b64encode
 from typing import Any
 
 from ..errors import ProxyRefused, UsageError
+from ..hops import Cause
 from .http_head import MAX_HEAD, Head, body_length, parse_head, printable
-from .proxy import Challenge, Proxy
+from .proxy import Challenge, Proxy, login_cause
 
 MAX_BODY = 256 * 1024
 """Bytes of the page that a proxy may send with a 407 and still be answered in the same place."""
@@ -83,7 +84,9 @@ class HttpConnect:
             return
         head = self._next_head() if self._inbox else None
         if head is None or not self._answer_challenge(head, ended=True):
-            raise self._refused("the proxy closed the connection without an answer")
+            raise self._refused(
+                "the proxy closed the connection without an answer", cause=Cause.CUT_OFF
+            )
 
     # Inside
 
@@ -175,12 +178,16 @@ class HttpConnect:
             f"proxy: {self.request}: HTTP {self.facts['status']}{detail}",
             status=head.status,
             challenge=challenge,
+            cause=login_cause(self._proxy) if head.status in (401, 407) else None,
             hint=hint,
         )
 
-    def _refused(self, reason: str, hint: str = "") -> ProxyRefused:
+    def _refused(
+        self, reason: str, hint: str = "", cause: Cause = Cause.NOT_A_PROXY
+    ) -> ProxyRefused:
         return ProxyRefused(
             f"proxy: {self.request}: {reason}",
+            cause=cause,
             hint=hint or "check that this host and port are an HTTP proxy",
         )
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from ..errors import UsageError
+from ..hops import Cause
 from .tls import Tls
 
 ENVIRONMENT: Final = "environment"
@@ -131,6 +132,11 @@ class Proxy:
 
     def __str__(self) -> str:
         return self.url
+
+
+def login_cause(proxy: Proxy) -> Cause:
+    """Return the cause where a proxy demands a login."""
+    return Cause.PROXY_LOGIN_MISSING if proxy.login is None else Cause.PROXY_LOGIN_REFUSED
 
 
 def choose_proxy(

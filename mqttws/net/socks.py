@@ -7,7 +7,8 @@ import ipaddress
 from collections.abc import Callable
 
 from ..errors import ProxyRefused
-from .proxy import Proxy
+from ..hops import Cause
+from .proxy import Proxy, login_cause
 
 
 class _SocksConnect:
@@ -59,6 +60,7 @@ class _SocksConnect:
         """
         raise self._refused(
             "the proxy closed the connection without an answer",
+            cause=Cause.CUT_OFF,
             hint="it may not allow this client, or not speak this version of SOCKS",
         )
 
@@ -73,10 +75,13 @@ class _SocksConnect:
         del self._inbox[:count]
         return data
 
-    def _refused(self, reason: str, *, status: int = 0, hint: str = "") -> ProxyRefused:
+    def _refused(
+        self, reason: str, *, status: int = 0, hint: str = "", cause: Cause | None = None
+    ) -> ProxyRefused:
         return ProxyRefused(
             f"proxy: {self.request}: {reason}",
             status=status,
+            cause=cause or (None if status else Cause.NOT_A_PROXY),
             hint=hint or "check that this host and port are a SOCKS proxy of this version",
         )
 
@@ -164,6 +169,7 @@ class Socks5Connect(_SocksConnect):
         else:
             hint = "the proxy does not accept this login: check user name and password"
         error = self._refused(reason, status=0xFF, hint=hint)
+        error.cause = login_cause(self._proxy)
         error.challenge = ("username/password",)
         return error
 

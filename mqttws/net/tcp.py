@@ -118,8 +118,10 @@ async def race(addresses: list[Address], where: str, hop: Hop = Hop.TCP) -> sock
     # A host without IPv6 has no route there, which is nobody's fault where IPv4 failed otherwise.
     errors = [error for _, error in failures]
     telling = next((error for error in errors if error.errno not in NO_ROUTE), errors[0])
-    hint = translate(telling, hop, where).hint
-    raise Unreachable(f"{hop.value}: {where}: {told}", hop=hop, hint=hint) from telling
+    usual = translate(telling, hop, where)
+    raise Unreachable(
+        f"{hop.value}: {where}: {told}", hop=hop, cause=usual.cause, hint=usual.hint
+    ) from telling
 
 
 async def _try_address(address: Address) -> socket.socket:

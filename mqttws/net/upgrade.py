@@ -17,6 +17,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from ..errors import MqttwsError, SubprotocolRefused, UpgradeRefused
+from ..hops import Cause
 from ..text import one_line
 from .http_head import parse_head
 from .stream import ByteStream
@@ -132,16 +133,17 @@ def _upgrade_error(response: Response | None, error: Exception | None) -> Mqttws
                 hint="it is not an MQTT 3.1.1 service, or this is not its path",
             )
     if response is not None:
-        reason = one_line(str(error))
+        cause, reason = Cause.PROTOCOL_BROKEN, one_line(str(error))
         hint = "a middlebox that breaks WebSocket, or a server that does not speak RFC 6455"
     elif isinstance(error, InvalidMessage) and isinstance(error.__cause__, EOFError):
-        reason = "the connection was closed without an HTTP answer"
+        cause, reason = Cause.CUT_OFF, "the connection was closed without an HTTP answer"
         hint = "a middlebox that does not let WebSocket through, or the wrong service"
     else:
-        reason = "the answer is not HTTP"
+        cause, reason = Cause.NOT_HTTP, "the answer is not HTTP"
         hint = "check the port: it may be MQTT over TLS (8883), and not WebSocket"
     return UpgradeRefused(
         f"upgrade: {reason}",
+        cause=cause,
         status=response.status_code if response is not None else 0,
         reason=reason,
         hint=hint,
@@ -218,7 +220,7 @@ async def _read_request(
     while True:
         data = await stream.read()
         if not data:
-            raise UpgradeRefused("upgrade: the client left without a request")
+            raise UpgradeRefused("upgrade: the client left without a request", cause=Cause.CUT_OFF)
         protocol.receive_data(data)
         events = protocol.events_received()
         if events and isinstance(events[0], Request):

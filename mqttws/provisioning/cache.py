@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import StoreFailed, UsageError, store_failed
 from .assignment import Assignment
 from .credentials import Credential, DigestibleCredential
 
@@ -69,10 +69,10 @@ class AssignmentFile:
         """Find out, before anything is sent, whether there can be such a file.
 
         Raises:
-            UsageError: its folder is not there, or nothing may be written to it.
+            StoreFailed: its folder is not there, or nothing may be written to it.
         """
         if not os.access(self._path.parent, os.W_OK | os.X_OK):
-            raise UsageError(
+            raise StoreFailed(
                 f"the assignment cannot be kept: {self._path}: its folder cannot be written to",
                 hint="name another file with cache=",
             )
@@ -81,7 +81,7 @@ class AssignmentFile:
         """Keep an assignment: the file is the old one or the new one, never half of it.
 
         Raises:
-            UsageError: it cannot be written.
+            StoreFailed: it cannot be written.
         """
         text = json.dumps({"binding": self._binding, "assignment": asdict(assignment)})
         try:
@@ -99,8 +99,9 @@ class AssignmentFile:
                         Path(new.name).unlink()
                     raise
         except OSError as error:
-            raise UsageError(
+            raise store_failed(
                 f"the assignment cannot be kept: {self._path}: {error.strerror}",
+                error,
                 hint="name another file with cache=",
             ) from error
 

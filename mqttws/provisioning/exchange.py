@@ -13,13 +13,9 @@ from ..client.client import AsyncClient, ReceivedMessage
 from ..dps.registration import Registration
 from ..dps.topics import RESPONSE_FILTER, Message
 from ..errors import (
-    CertificateRejected,
     ConnectFailed,
     ConnectionLost,
-    ConnectRefused,
     MqttwsError,
-    SubprotocolRefused,
-    UpgradeRefused,
 )
 from ..hops import Hop
 from ..net.hops import REQUESTS, Step, Walk
@@ -29,10 +25,6 @@ from .assignment import Assignment
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 """Seconds before a lost connection is made anew: doubled each time in vain, half of it random."""
-
-_SERVER_UNAVAILABLE = 3  # the one CONNACK code that may pass
-
-_TOO_BIG = 1009  # the WebSocket's close code for a message that will be no shorter the next time
 
 
 async def exchange(
@@ -46,7 +38,7 @@ async def exchange(
         try:
             return await _attempt(client, registration, walk)
         except (ConnectionLost, ConnectFailed) as error:
-            if not any(step.hop in REQUESTS for step in walk.steps) or not _may_pass(error):
+            if not any(step.hop in REQUESTS for step in walk.steps) or not error.retryable:
                 raise
             if registration.last_response is not answered:
                 pause = FIRST_PAUSE  # it got further: the service is there
@@ -66,17 +58,6 @@ async def _attempt(client: AsyncClient, registration: Registration, walk: Walk) 
         granted = await client.subscribe(RESPONSE_FILTER, qos=1)
         step.detail = f"SUBACK, QoS {granted[0]} for {RESPONSE_FILTER}"
     return await _register(client, registration, walk)
-
-
-def _may_pass(error: MqttwsError) -> bool:
-    """Tell whether another connection may do better."""
-    if isinstance(error, ConnectRefused):
-        return error.return_code == _SERVER_UNAVAILABLE
-    if isinstance(error, UpgradeRefused):
-        return error.status in (0, 429) or error.status >= 500
-    if isinstance(error, ConnectionLost):
-        return error.close_code != _TOO_BIG
-    return not isinstance(error, CertificateRejected | SubprotocolRefused)
 
 
 async def _register(client: AsyncClient, registration: Registration, walk: Walk) -> Assignment:

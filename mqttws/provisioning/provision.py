@@ -20,8 +20,10 @@ from ..dps.registration import MAX_RETRY_AFTER, Registration
 from ..errors import (
     ConnectFailed,
     ConnectRefused,
+    StoreFailed,
     UsageError,
 )
+from ..hops import Cause
 from ..net.failures import is_cut_off
 from ..net.hops import OnStep, Walk
 from ..net.proxy import ENVIRONMENT, ProxyChoice
@@ -52,6 +54,8 @@ _REFUSALS = {
     5: "check registration id and key; a certificate's common name must be the registration id",
 }
 """What CONNACK's codes mean when DPS sends them."""
+
+_SCOPE_OR_UNAVAILABLE = 3
 
 _CERTIFICATE_HINT = (
     "the connection ended right after this device's certificate had been shown: the service does "
@@ -233,17 +237,13 @@ async def provision_async(
         assignment = await exchange(new_client, registration, walk)
         if transport == "auto":
             _worked[host] = clients[0].url.partition(":")[0]
-    except ConnectRefused as error:
-        error.hint = _REFUSALS.get(error.return_code, error.hint)
-        raise
     except ConnectFailed as error:
-        if certified and is_cut_off(error):
-            error.hint = _CERTIFICATE_HINT
+        _explain(error, certified=certified)
         raise
     if file is not None:
         try:
             file.store(assignment)
-        except UsageError as error:  # the device is assigned, and must learn where to
+        except StoreFailed as error:  # the device is assigned, and must learn where to
             logger.warning("%s", error)
     return assignment
 
@@ -251,3 +251,13 @@ async def provision_async(
 def _request_ids() -> Iterator[str]:
     while True:
         yield str(uuid.uuid4())
+
+
+def _explain(error: ConnectFailed, *, certified: bool) -> None:
+    """Say what a refused or cut connection means when the server is DPS."""
+    if isinstance(error, ConnectRefused):
+        error.hint = _REFUSALS.get(error.return_code, error.hint)
+        if error.return_code == _SCOPE_OR_UNAVAILABLE:
+            error.cause, error.retryable = Cause.SCOPE_UNKNOWN, True  # which of both is unknown
+    elif certified and is_cut_off(error):
+        error.cause, error.hint = Cause.CLIENT_CERTIFICATE_REFUSED, _CERTIFICATE_HINT

@@ -141,9 +141,9 @@ def test_each_event_is_one_line_whatever_a_client_sends(tmp_path: Path) -> None:
         assert re.match(r"\d\d:\d\d:\d\d \S", line), line
 
 
-def refused(*arguments: str | Path) -> str:
+def refused(*arguments: str | Path, code: int = 2) -> str:
     done = run("serve", *arguments)
-    assert done.returncode == 2, done.stderr
+    assert done.returncode == code, done.stderr
     assert done.stdout == ""
     return only_line(done.stderr)
 
@@ -151,13 +151,13 @@ def refused(*arguments: str | Path) -> str:
 def test_a_port_that_is_taken(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        line = refused("--wss-port", port, "--mqtts-port", "0", "--state", tmp_path)
+        line = refused("--wss-port", port, "--mqtts-port", "0", "--state", tmp_path, code=1)
     assert f"cannot listen on 127.0.0.1 port {port}" in line
     assert "choose another port" in line
 
 
 def test_a_host_that_is_not_here(tmp_path: Path) -> None:
-    line = refused(*FREE, "--state", tmp_path, "--host", "host.invalid")
+    line = refused(*FREE, "--state", tmp_path, "--host", "host.invalid", code=1)
     assert "cannot listen on host.invalid" in line
 
 
@@ -165,7 +165,7 @@ def test_a_state_folder_that_cannot_be_used(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
     for folder in (file, file / "below"):
-        line = refused(*FREE, "--state", folder)
+        line = refused(*FREE, "--state", folder, code=1)
         assert "the state folder cannot be used" in line
         assert "--state" in line
 

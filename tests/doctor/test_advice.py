@@ -8,19 +8,19 @@ from mqttws.doctor.advice import (
     clock_skew,
     describe_chain,
     expiry_warnings,
-    party_of,
 )
-from mqttws.doctor.report import Alternative, Party
+from mqttws.doctor.report import Alternative
+from mqttws.hops import Party
 
 DAYS = 86_400.0
 
 
 @pytest.mark.parametrize(
     ("code", "party"),
-    [(1, Party.SERVER), (2, Party.HOST), (3, Party.HOST), (4, Party.HOST), (5, Party.HOST)],
+    [(1, Party.SERVER), (2, Party.HOST), (3, Party.SERVER), (4, Party.HOST), (5, Party.HOST)],
 )
 def test_a_refusing_connack_is_whose_its_code_says(code: int, party: Party) -> None:
-    assert party_of(ConnectRefused(return_code=code), Hop.CONNECT) is party
+    assert ConnectRefused(return_code=code).party is party
 
 
 @pytest.mark.parametrize(

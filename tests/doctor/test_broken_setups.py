@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from mqttws import AsyncLocalDps, Hop, Report, SymmetricKey, TlsConfig, diagnose_async
-from mqttws.doctor.report import Party
+from mqttws.hops import Party
 from mqttws.local import certificates
 from mqttws.local.certificates import make_ca, make_server_certificate, prepare_certificates
 

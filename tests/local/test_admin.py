@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mqttws import AsyncLocalDps, SymmetricKey, TlsConfig, UsageError, provision_async
+from mqttws import AsyncLocalDps, PortTaken, SymmetricKey, TlsConfig, UsageError, provision_async
 from mqttws.dps.sas import decode_key
 from mqttws.local.x509 import DeviceAuthority
 
@@ -269,7 +269,7 @@ def test_another_address_than_loopback_needs_a_token(local_dps: AsyncLocalDps) -
 
 async def test_a_taken_port_is_told(local_dps: AsyncLocalDps) -> None:
     async with script(local_dps) as it:
-        with pytest.raises(UsageError, match="cannot listen"):
+        with pytest.raises(PortTaken, match="cannot listen"):
             await AdminApi(it.dps, port=it.admin.port).start()
 
 

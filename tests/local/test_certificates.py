@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from mqttws import UsageError
+from mqttws import StoreDamaged, StoreFailed, UsageError
 from mqttws.local.certificates import CA_LIFETIME, prepare_certificates
 
 
@@ -135,7 +135,7 @@ def test_a_file_that_is_none_of_ours_is_told_and_left_alone(tmp_path: Path, name
     (tmp_path / name).write_text("mine")
     if name == "ca.key":  # it is needed when the server's certificate must be made
         (tmp_path / "server.pem").unlink()
-    with pytest.raises(UsageError, match="cannot be read") as caught:
+    with pytest.raises(StoreDamaged, match="cannot be read") as caught:
         prepare_certificates(tmp_path)
     assert "--state" in caught.value.hint
     assert (tmp_path / name).read_text() == "mine"
@@ -143,5 +143,5 @@ def test_a_file_that_is_none_of_ours_is_told_and_left_alone(tmp_path: Path, name
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="state folder"):
+    with pytest.raises(StoreFailed, match="state folder"):
         prepare_certificates(tmp_path / "file" / "below")

@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from mqttws import AsyncLocalDps, SymmetricKey, TlsConfig, UsageError, provision_async
+from mqttws import (
+    AsyncLocalDps,
+    StoreDamaged,
+    StoreFailed,
+    StoreLocked,
+    SymmetricKey,
+    TlsConfig,
+    provision_async,
+)
 from mqttws.dps.records import RegistrationRecord
 from mqttws.local import records as records_module
 from mqttws.local.records import SqliteRecords
@@ -128,7 +136,7 @@ def test_memory_needs_no_file() -> None:
 def test_a_file_that_is_none_of_ours_is_told(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("this is no database, but a long enough text " * 40)
     for file in (tmp_path / "text", tmp_path, tmp_path / "no" / "such"):
-        with pytest.raises(UsageError, match="records cannot be used"):
+        with pytest.raises(StoreFailed, match="records cannot be used"):
             SqliteRecords(file)
 
 
@@ -139,7 +147,7 @@ def test_two_services_do_not_share_a_file(tmp_path: Path, monkeypatch: pytest.Mo
         records.put_registration(record(1))
         records.flush()
         for _ in range(2):
-            with pytest.raises(UsageError, match="another service uses them") as refused:
+            with pytest.raises(StoreLocked, match="another service uses them") as refused:
                 SqliteRecords(file)
             assert refused.value.hint == "end it, or name another file"
         records.put_registration(record(2))
@@ -174,7 +182,7 @@ def test_a_damaged_file_is_told_in_one_line_and_left_as_it_is(tmp_path: Path, da
             database.execute(statement)
             database.commit()
     damaged = file.read_bytes()
-    with pytest.raises(UsageError, match="records cannot be used") as refused:
+    with pytest.raises(StoreDamaged, match="records cannot be used") as refused:
         SqliteRecords(file)
     assert str(refused.value).count("\n") == 0
     assert key[:16] not in str(refused.value)
@@ -199,7 +207,7 @@ async def test_a_disk_that_takes_nothing_more_does_not_stop_registrations(
                 tls=TlsConfig(ca=dps.ca_file, only_ca=True),
             )
         assert assignment.device_id == "dev"
-        with pytest.raises(UsageError, match="cannot be written"):
+        with pytest.raises(StoreFailed, match="cannot be written"):
             records.flush()
     assert "the records cannot be written" in caplog.text
     assert "primaryKey" not in caplog.text
@@ -208,7 +216,7 @@ async def test_a_disk_that_takes_nothing_more_does_not_stop_registrations(
 def test_a_failed_write_is_told_and_does_not_end_the_service() -> None:
     with SqliteRecords(":memory:") as records:
         records._changes.put(("INSERT INTO nowhere VALUES (1)", ()))
-        with pytest.raises(UsageError, match="cannot be written"):
+        with pytest.raises(StoreFailed, match="cannot be written"):
             records.flush()
         records.put_registration(record(1))
         assert records.registration("dev-1") == record(1)

@@ -13,11 +13,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from mqttws import (
     AsyncLocalDps,
     ConnectRefused,
+    PortTaken,
     RegistrationFailed,
     RegistrationRejected,
     SymmetricKey,
     TlsConfig,
-    UsageError,
     provision_async,
 )
 from mqttws.dps.sas import sign_token
@@ -539,7 +539,7 @@ async def test_a_device_that_says_nothing_is_let_go(
 async def test_a_taken_port_is_told(local_dps: AsyncLocalDps, dps_state: object) -> None:
     async with local_dps as dps:
         second = AsyncLocalDps(wss_port=dps.wss_port, state=dps_state)  # type: ignore[arg-type]
-        with pytest.raises(UsageError, match="in use") as caught:
+        with pytest.raises(PortTaken, match="in use") as caught:
             await second.start()
         assert caught.value.hint
 

@@ -26,7 +26,7 @@ from mqttws import (
     diagnose_async,
     provision_async,
 )
-from mqttws.doctor.report import Party
+from mqttws.hops import Party
 from mqttws.local.certificates import prepare_certificates
 
 from . import programs

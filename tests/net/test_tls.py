@@ -30,8 +30,7 @@ from mqttws import (
     UsageError,
     X509Certificate,
 )
-from mqttws.doctor.advice import party_of
-from mqttws.doctor.report import Party
+from mqttws.hops import Party
 from mqttws.local.certificates import make_ca, make_server_certificate
 from mqttws.net import certificate as certificate_module
 from mqttws.net import tls as tls_module
@@ -360,7 +359,7 @@ async def test_a_refused_client_certificate_is_said_to_be_the_matter(
             if shown == "unknown":
                 assert "client's certificate" in error.hint
                 assert "whole chain" in error.hint or version == "-tls1_2"
-                assert party_of(error, error.hop) is Party.HOST
+                assert error.party is Party.HOST
 
 
 async def test_a_missing_client_certificate_is_called_so_where_the_alert_arrives(

@@ -9,9 +9,9 @@ import pytest
 from mqttws import (
     Assignment,
     AsyncLocalDps,
+    StoreFailed,
     SymmetricKey,
     TlsConfig,
-    UsageError,
     X509Certificate,
     provision_async,
 )
@@ -85,7 +85,7 @@ def test_a_certificate_is_told_from_its_successor(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be kept"):
+    with pytest.raises(StoreFailed, match="cannot be kept"):
         file(tmp_path / "no" / "such").store(ASSIGNMENT)
 
 
@@ -94,7 +94,7 @@ async def test_a_folder_that_is_not_there_is_told_before_anything_is_sent(
 ) -> None:
     async with local_dps as dps:
         credential = SymmetricKey("dev", dps.enroll_device("dev"))
-        with pytest.raises(UsageError, match="cannot be kept"):
+        with pytest.raises(StoreFailed, match="cannot be kept"):
             await provision_async(dps.id_scope, credential, cache=tmp_path / "no" / "such")
         assert dps.records.registration("dev") is None
 

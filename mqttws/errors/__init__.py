@@ -1,0 +1,109 @@
+"""Every exception of mqttws, in one tree.
+
+MqttwsError                         .hop .cause .party .retryable .hint: of every error
+├── ProtocolError                   the peer broke the rules; the connection is over   .rule
+│   ├── MalformedPacket             bytes that no packet can be     .found .allowed .offset
+│   ├── PacketTooLarge              longer than we agreed to read   .size .limit
+│   └── UnexpectedPacket            a good packet at the wrong time
+├── UsageError (ValueError)         the caller's mistake; nothing was sent             .rule
+│   └── UnsupportedAttestation      an attestation that DPS does not support over MQTT
+├── ConnectFailed                   no connection was made; .hop says where it ended
+│   ├── NameNotResolved
+│   ├── Unreachable                 refused, dropped, no route
+│   ├── HopTimedOut (TimeoutError)  the peer said nothing within a hop's time
+│   ├── ProxyRefused                .status .challenge
+│   ├── TlsFailed
+│   │   └── CertificateRejected     .reason .certificate
+│   ├── UpgradeRefused              .status .reason
+│   ├── SubprotocolRefused          .offered .answered
+│   └── ConnectRefused              CONNACK said no                 .return_code
+├── SubscribeRefused                SUBACK said no                  .topic_filter
+├── ConnectionLost                  closed under us                 .close_code .close_reason
+│   └── KeepAliveExpired
+├── RequestTimedOut (TimeoutError)  a peer did not answer in time
+├── QueueFull                       a bound on what may wait was reached
+├── StoreFailed                     a file that keeps state cannot be opened, read or written
+│   ├── StoreFull                   the disk, or a quota, is full
+│   ├── StoreLocked                 another process uses it
+│   └── StoreDamaged                its content is not what was once written
+├── ServiceFailed                   a local service cannot start, or cannot go on
+│   └── PortTaken
+└── ProvisioningError
+    ├── RegistrationRejected        an error status         .status .error_code .tracking_id
+    ├── RegistrationFailed          ended failed or disabled        .state .error_code
+    └── MalformedAnswer             the service's answer cannot be read
+
+The class says which step failed; ``cause``, ``party`` and ``retryable`` say why, as data; the
+sentence says what was found and what was allowed. No message holds a key, a password or a token.
+"""
+
+from .base import MqttwsError, UnsupportedAttestation, UsageError
+from .connection import (
+    CertificateRejected,
+    ConnectFailed,
+    ConnectionLost,
+    ConnectRefused,
+    HopTimedOut,
+    KeepAliveExpired,
+    NameNotResolved,
+    ProxyRefused,
+    QueueFull,
+    RequestTimedOut,
+    SubprotocolRefused,
+    SubscribeRefused,
+    TlsFailed,
+    Unreachable,
+    UpgradeRefused,
+)
+from .local import (
+    PortTaken,
+    ServiceFailed,
+    StoreDamaged,
+    StoreFailed,
+    StoreFull,
+    StoreLocked,
+    store_failed,
+)
+from .protocol import MalformedPacket, PacketTooLarge, ProtocolError, UnexpectedPacket
+from .provisioning import (
+    MalformedAnswer,
+    ProvisioningError,
+    RegistrationFailed,
+    RegistrationRejected,
+)
+
+__all__ = [
+    "CertificateRejected",
+    "ConnectFailed",
+    "ConnectRefused",
+    "ConnectionLost",
+    "HopTimedOut",
+    "KeepAliveExpired",
+    "MalformedAnswer",
+    "MalformedPacket",
+    "MqttwsError",
+    "NameNotResolved",
+    "PacketTooLarge",
+    "PortTaken",
+    "ProtocolError",
+    "ProvisioningError",
+    "ProxyRefused",
+    "QueueFull",
+    "RegistrationFailed",
+    "RegistrationRejected",
+    "RequestTimedOut",
+    "ServiceFailed",
+    "StoreDamaged",
+    "StoreFailed",
+    "StoreFull",
+    "StoreLocked",
+    "SubprotocolRefused",
+    "SubscribeRefused",
+    "TlsFailed",
+    "UnexpectedPacket",
+    "Unreachable",
+    "UnsupportedAttestation",
+    "UpgradeRefused",
+    "UsageError",
+    "store_failed",
+]
