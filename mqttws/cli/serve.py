@@ -23,7 +23,7 @@ import mqttws
 
 from ..dps.enrollment_json import parse_enrollments
 from ..dps.sas import decode_key
-from ..errors import UsageError
+from ..errors import StoreDamaged, UsageError, store_failed
 from ..local.records import SqliteRecords
 from ..net.stream import limit_tls_buffers
 from .common import (
@@ -387,7 +387,8 @@ def _example_key(file: Path) -> str:
     """Return the example device's key from ``file``, which is made if it is not there.
 
     Raises:
-        UsageError: the file cannot be made or read, or what is in it is no key.
+        StoreFailed: the file cannot be made, or what is in it is no key.
+        UsageError: it cannot be read.
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -399,8 +400,9 @@ def _example_key(file: Path) -> str:
             with os.fdopen(opened, "w") as new:
                 new.write(b64encode(secrets.token_bytes(64)).decode() + "\n")
     except OSError as error:
-        raise UsageError(
+        raise store_failed(
             f"the state folder cannot be used: {file.parent}: {error.strerror}",
+            error,
             hint="name another with --state",
         ) from error
     key = read_file(str(file), "the example device's key").strip()
@@ -410,4 +412,4 @@ def _example_key(file: Path) -> str:
         fault = str(error)
     else:
         return key
-    raise UsageError(f"{file}: {fault}", hint="remove the file: a new key is made then")
+    raise StoreDamaged(f"{file}: {fault}", hint="remove the file: a new key is made then")

@@ -172,7 +172,7 @@ def test_a_state_folder_that_cannot_be_used(tmp_path: Path) -> None:
 
 def test_an_example_key_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "example-device.key").write_text("not a key, and yet not to be shown")
-    line = refused(*FREE, "--state", tmp_path)
+    line = refused(*FREE, "--state", tmp_path, code=1)
     assert "example-device.key: the key is not base64" in line
     assert "not to be shown" not in line
 

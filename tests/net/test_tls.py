@@ -30,7 +30,7 @@ from mqttws import (
     UsageError,
     X509Certificate,
 )
-from mqttws.hops import Party
+from mqttws.hops import Cause, Party
 from mqttws.local.certificates import make_ca, make_server_certificate
 from mqttws.net import certificate as certificate_module
 from mqttws.net import tls as tls_module
@@ -630,8 +630,9 @@ def test_a_public_issuers_missing_intermediate_is_not_called_an_interception(
         lambda: frozenset({"mqttws development, not to be trusted"}),
     )
     der = x509.load_pem_x509_certificate(world.certificate).public_bytes(serialization.Encoding.DER)
-    hint = certificate_module._issuer_hint(
+    cause, hint = certificate_module._issuer_cause(
         certificate_module.parse_certificate(der), TlsConfig().context()
     )
     assert "intermediate" in hint
+    assert cause is Cause.ISSUER_UNKNOWN
     assert "intercepting" not in hint
