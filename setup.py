@@ -8,7 +8,7 @@ which it is. ``MQTTWS_PURE=1`` asks for that.
 import os
 import sys
 
-from setuptools import setup
+from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 COMPILED_MODULES = [
@@ -19,7 +19,9 @@ COMPILED_MODULES = [
     "mqttws/wire/publishing.py",
     "mqttws/wire/subscribing.py",
     "mqttws/wire/packets.py",
+    "mqttws/wire/pieces.py",
     "mqttws/wire/framing.py",
+    "mqttws/wire/calls.py",
 ]
 
 
@@ -50,7 +52,7 @@ def extensions():
     try:
         from mypyc.build import mypycify
 
-        return mypycify(
+        compiled = mypycify(
             # The codec has its own settings: given.py is another matter for the compiler, and what
             # else the package holds, with its dependencies, need not be there to compile it.
             [
@@ -65,6 +67,7 @@ def extensions():
             opt_level="3",
             group_name="mqttws_wire",
         )
+        return [*compiled, Extension("mqttws.wire._vectorcall", ["mqttws/wire/_vectorcall.c"])]
     except (ImportError, SystemExit, Exception) as error:
         print(f"mqttws: the codec stays uncompiled: {error}", file=sys.stderr)
         return []

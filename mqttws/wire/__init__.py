@@ -19,6 +19,9 @@ from .publishing import PubAck, PubComp, Publish, PubRec, PubRel
 from .subscribing import REFUSED, SubAck, Subscribe, Subscription, UnsubAck, Unsubscribe
 from .topics import matches, topic_filter_fault, topic_name_fault
 
+if COMPILED:
+    from . import calls as _calls  # noqa: F401  # loaded for what it does
+
 __all__ = [
     "encode",
     "decode",

@@ -4,19 +4,22 @@ Knows the fixed header (MQTT 3.1.1 section 2.2). Does not know what the packets 
 them, or in which frames and segments their bytes arrive.
 """
 
-from io import BytesIO
 from typing import Final
 
 from ..errors import MalformedPacket, PacketTooLarge, ProtocolError, UsageError
 from .fields import encode_number
 from .given import Given
-from .packets import SHAPES, Packet
+from .packets import SHAPES, Packet, first_byte_fault
+from .pieces import Pieces
 from .publishing import PubAck, PubComp, Publish, PubRec, PubRel
 
 DEFAULT_MAX_PACKET_SIZE: Final = 1024 * 1024
 """The largest packet in bytes that a ``Decoder`` accepts unless told otherwise: 1 MiB."""
 
 _HUGE: Final = 2**63 - 1
+
+_LARGE: Final = 65536
+"""Bytes above which a PUBLISH in pieces is joined without its head, to spare a copy."""
 
 _PACKETS: Final = frozenset(shape.packet_type for shape in SHAPES.values())
 
@@ -73,12 +76,12 @@ class Decoder:
             is dropped as it comes, and not refused; ``take_discarded`` tells one from the others.
     """
 
-    # Fed bytes are read where they lie: _data from _at on. Only an unfinished packet is moved, to
-    # _tail; pieces of it are collected there until _needed bytes have come, then the tail is what
-    # is read in place. Bytes fed before the earlier ones have been asked for wait in _tail too.
+    # Fed bytes are read where they lie: _data from _at on. An unfinished packet is collected in
+    # _pieces, as it was fed, until _needed bytes have come, and is then joined once. Bytes fed
+    # before the earlier ones have been asked for wait in _pieces too.
     __slots__ = (
-        "_at", "_data", "_discard", "_discarded", "_error", "_needed", "_skip", "_start", "_strict",
-        "_tail", "max_packet_size",
+        "_at", "_data", "_discard", "_discarded", "_error", "_last_topic", "_needed", "_pieces",
+        "_skip", "_start", "_strict", "max_packet_size",
     )  # fmt: skip
 
     def __init__(
@@ -92,7 +95,8 @@ class Decoder:
         )
         self._data = b""
         self._at = 0
-        self._tail: BytesIO | None = None
+        self._pieces = Pieces()
+        self._last_topic = (b"", "")  # of a PUBLISH, raw and read
         self._needed = 1  # bytes of the next packet without which it cannot be read further
         self._start = 0  # the stream's offset at which _data begins
         self._error: ProtocolError | None = None
@@ -109,8 +113,7 @@ class Decoder:
     @property
     def buffered(self) -> int:
         """How many bytes have been fed and not yet been part of a packet."""
-        waiting = 0 if self._tail is None else self._tail.tell()
-        return len(self._data) - self._at + waiting
+        return len(self._data) - self._at + self._pieces.size
 
     def take_discarded(self) -> int:
         """Return the size in bytes of the last packet whose payload was dropped, once; else 0."""
@@ -136,16 +139,14 @@ class Decoder:
             self._skip -= dropped
             self._start += dropped
             data = data[dropped:]
-        if self._tail is None:
-            if self._at == len(self._data):
-                self._start += self._at
-                self._data = data
-                self._at = 0
-                return
-            self._tail = BytesIO()
-        self._tail.write(data)
+        if not self._pieces.size and self._at == len(self._data):
+            self._start += self._at
+            self._data = data
+            self._at = 0
+        else:
+            self._pieces.add(data)
 
-    def next_packet(self) -> Packet | None:  # noqa: PLR0912  # hot, so in one piece
+    def next_packet(self) -> Packet | None:  # noqa: PLR0912, PLR0915  # hot, so in one piece
         """Return the next whole packet, or None until more bytes have been fed.
 
         Raises:
@@ -183,11 +184,18 @@ class Decoder:
                     payload_start = topic_end + 2 if qos else topic_end
                     if topic_start < topic_end and payload_start <= end:
                         packet_id = data[topic_end] << 8 | data[topic_end + 1] if qos else None
-                        try:
-                            topic = data[topic_start:topic_end].decode("utf-8")
-                        except UnicodeDecodeError:
-                            return self._next_carefully()
-                        if packet_id != 0 and not ("#" in topic or "+" in topic or "\0" in topic):
+                        raw = data[topic_start:topic_end]
+                        last, topic = self._last_topic
+                        if raw != last:
+                            try:
+                                topic = raw.decode("utf-8")
+                            except UnicodeDecodeError:
+                                return self._next_carefully()
+                            if "#" in topic or "+" in topic or "\0" in topic:
+                                return self._next_carefully()
+                            if len(raw) < 256:
+                                self._last_topic = (raw, topic)
+                        if packet_id != 0:
                             self._at = end
                             return Publish(
                                 topic,
@@ -212,7 +220,7 @@ class Decoder:
                         if first_byte == 0x70:
                             self._at = end
                             return PubComp(packet_id)
-        elif start == size and self._tail is None and self._error is None:
+        elif start == size and not self._pieces.size and self._error is None:
             # All has been read: let go of it.
             self._start += size
             self._data = b""
@@ -221,42 +229,70 @@ class Decoder:
         return self._next_carefully()
 
     def _next_carefully(self) -> Packet | None:
-        """Read one packet with a word for every fault, after fetching what has come of it."""
+        """Read one packet with an error for every fault, after joining the pieces of it."""
         if self._error is not None:
             raise _same(self._error)
-        if self._tail is None or self._at < len(self._data):
-            try:
+        try:
+            if not self._pieces.size or self._at < len(self._data):
                 packet = self._read()
-            except ProtocolError as error:
-                self._data = b""
-                self._at = 0
-                self._tail = None
-                self._error = _same(error)
-                raise
-            if packet is not None:
-                return packet
-        return self.next_packet() if self._refill() else None
+                if packet is not None:
+                    return packet
+            self._set_aside()
+            if self._pieces.size < self._needed:
+                return None
+            publish = self._read_pieces() if self._needed > _LARGE else None
+        except ProtocolError as error:
+            self._data = b""
+            self._at = 0
+            self._pieces.clear()
+            self._error = _same(error)
+            raise
+        if publish is not None:
+            return publish
+        self._data = self._pieces.take_all()
+        self._needed = 1  # the hot path does not say what a packet needed that it has read
+        return self.next_packet()
 
-    def _refill(self) -> bool:
-        """Continue with the tail, if it has become long enough to be worth reading."""
+    def _set_aside(self) -> None:
+        """Put an unfinished packet before the pieces that follow it."""
         rest = self._data[self._at :]
         self._start += self._at
         self._at = 0
         self._data = b""
-        tail = self._tail
-        if tail is None:
-            if rest:
-                self._tail = BytesIO()
-                self._tail.write(rest)
-            return False
-        waiting = tail.tell()
-        if rest or waiting >= self._needed:
-            # No copy where nothing stands before it: the buffer itself becomes the bytes.
-            self._data = rest + tail.getvalue() if rest else tail.getvalue()
-            self._tail = None
-            self._needed = 1  # the hot path does not say what a packet needed that it has read
-            return waiting > 0
-        return False
+        self._pieces.put_first(rest)
+
+    def _read_pieces(self) -> Publish | None:
+        """Return a large PUBLISH whose payload is joined at once: one copy of it and no more.
+
+        None where it does not begin and end as large ones mostly do: see ``Pieces.take_between``.
+        """
+        head = self._pieces.first()
+        if len(head) < 7 or head[0] >> 4 != 3:
+            return None
+        body = 1
+        length = 0
+        while True:
+            length |= (head[body] & 127) << 7 * (body - 1)
+            body += 1
+            if head[body - 1] < 128:
+                break
+        if body + length != self._needed:  # what is needed is the head of an oversized one
+            return None
+        payload = body + 2 + (head[body] << 8 | head[body + 1]) + (2 if head[0] & 6 else 0)
+        if payload > len(head):
+            return None
+        flags = head[0] & (15 if head[0] & 6 else 7)  # DUP with QoS 0 has been judged
+        try:
+            start = Publish.decode(flags, head[body:payload])
+        except MalformedPacket as error:
+            raise self._placed(error, body) from None
+        taken = self._pieces.take_between(payload, self._needed)
+        if taken is None:
+            return None
+        joined, self._data = taken
+        self._start += self._needed
+        self._needed = 1
+        return Publish(start.topic, joined, start.qos, start.retain, start.dup, start.packet_id)
 
     def _read(self) -> Packet | None:
         """Read one packet in place; None leaves in ``_needed`` how many bytes that would take."""
@@ -272,7 +308,7 @@ class Decoder:
             first_byte -= 8  # DUP with QoS 0
             shape = SHAPES.get(first_byte)
         if shape is None:
-            raise _first_byte_fault(first_byte, self._start + at)
+            raise first_byte_fault(first_byte, self._start + at)
         length = 0
         body = at + 1
         shift = 0
@@ -313,9 +349,7 @@ class Decoder:
         try:
             packet = shape.packet_type.decode(first_byte & 15, data[body:end])
         except MalformedPacket as error:
-            raise MalformedPacket(
-                error.rule, error.found, error.allowed, self._start + body + error.offset
-            ) from None
+            raise self._placed(error, body) from None
         self._at = end
         self._needed = 1
         return packet
@@ -330,36 +364,27 @@ class Decoder:
         if len(data) < body + size and size <= length:
             self._needed = body - at + size
             return None
-        packet = Publish.decode(first_byte & 15, data[body : body + min(size, length)])
+        try:
+            packet = Publish.decode(first_byte & 15, data[body : body + min(size, length)])
+        except MalformedPacket as error:
+            raise self._placed(error, body) from None
         end = min(body + length, len(data))
         self._skip = body + length - end
         self._at = end
+        dropped = self._pieces.drop(self._skip)  # what has come already
+        self._skip -= dropped
+        self._start += dropped
         self._needed = 1
         self._discarded = body + length - at
         return packet
+
+    def _placed(self, error: MalformedPacket, body: int) -> MalformedPacket:
+        """Return a body's fault with its offset from the stream's start."""
+        offset = self._start + body + error.offset
+        return MalformedPacket(error.rule, error.found, error.allowed, offset)
 
 
 def _same(error: ProtocolError) -> ProtocolError:
     """Return the error anew, without the frames that its traceback would keep alive."""
     again: ProtocolError = type(error)(*error.args)
     return again
-
-
-def _first_byte_fault(first_byte: int, offset: int) -> MalformedPacket:
-    """Say which rule a first byte breaks."""
-    kind = first_byte >> 4
-    flags = first_byte & 15
-    if kind in (0, 15):
-        return MalformedPacket("U-1", f"packet type {kind}", "1 to 14", offset)
-    if kind == 3:
-        if flags & 6 == 6:
-            return MalformedPacket("MQTT-3.3.1-4", "QoS 3", "0, 1 or 2", offset)
-        return MalformedPacket("MQTT-3.3.1-2", "DUP with QoS 0", "DUP 0", offset)
-    rule = {
-        6: "MQTT-3.6.1-1",
-        8: "MQTT-3.8.1-1",
-        10: "MQTT-3.10.1-1",
-        14: "MQTT-3.14.1-1",
-    }.get(kind, "MQTT-2.2.2-2")
-    allowed = 2 if kind in (6, 8, 10) else 0
-    return MalformedPacket(rule, f"flags {flags:#x} of type {kind}", f"{allowed:#x}", offset)

@@ -11,6 +11,7 @@ standard (OASIS, MQTT Version 3.1.1 with Errata 01).
 from dataclasses import dataclass
 from typing import Final
 
+from ..errors import MalformedPacket
 from .connecting import ConnAck, Connect, Disconnect, PingReq, PingResp
 from .fields import MAX_REMAINING_LENGTH
 from .publishing import PubAck, PubComp, Publish, PubRec, PubRel
@@ -74,3 +75,23 @@ SHAPES: Final[dict[int, Shape]] = {
     0xE0: Shape(Disconnect, 0, 0, "U-7"),
 }
 """Which packet a first byte announces; a byte that is not here announces none [MQTT-2.2.2-1]."""
+
+
+def first_byte_fault(first_byte: int, offset: int) -> MalformedPacket:
+    """Return the error for a first byte that announces no packet."""
+    kind = first_byte >> 4
+    flags = first_byte & 15
+    if kind in (0, 15):
+        return MalformedPacket("U-1", f"packet type {kind}", "1 to 14", offset)
+    if kind == 3:
+        if flags & 6 == 6:
+            return MalformedPacket("MQTT-3.3.1-4", "QoS 3", "0, 1 or 2", offset)
+        return MalformedPacket("MQTT-3.3.1-2", "DUP with QoS 0", "DUP 0", offset)
+    rule = {
+        6: "MQTT-3.6.1-1",
+        8: "MQTT-3.8.1-1",
+        10: "MQTT-3.10.1-1",
+        14: "MQTT-3.14.1-1",
+    }.get(kind, "MQTT-2.2.2-2")
+    allowed = 2 if kind in (6, 8, 10) else 0
+    return MalformedPacket(rule, f"flags {flags:#x} of type {kind}", f"{allowed:#x}", offset)

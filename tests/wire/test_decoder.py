@@ -1,8 +1,9 @@
 """How the decoder takes what it is fed, and what that costs."""
 
+import itertools
 import random
 import sys
-from io import BytesIO
+from dataclasses import replace
 
 import pytest
 
@@ -18,7 +19,7 @@ from mqttws.wire import (
     SubAck,
     decode,
     encode,
-    framing,
+    pieces,
 )
 
 
@@ -99,27 +100,28 @@ def test_pieces_may_be_fed_before_packets_are_asked_for() -> None:
             assert found == packets
 
 
-class CountingBuffer(BytesIO):
-    """Counts what is written to it and taken out of it."""
+class CountingArray(bytearray):
+    """Counts the bytes that are put into it."""
 
     moved = 0
 
-    def write(self, data: bytes) -> int:  # type: ignore[override]
-        CountingBuffer.moved += len(data)
-        return super().write(data)
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        CountingArray.moved += len(data)
 
-    def getvalue(self) -> bytes:
-        CountingBuffer.moved += 1
-        return super().getvalue()
+    def __iadd__(self, data: bytes) -> "CountingArray":  # type: ignore[override, misc]
+        super().__iadd__(data)
+        CountingArray.moved += len(data)
+        return self
 
 
 @pytest.mark.skipif(COMPILED, reason="counts the buffer's moves, which needs a buffer of its own")
 @pytest.mark.parametrize("ask", [True, False])
 def test_one_byte_at_a_time_costs_linear_work(monkeypatch: pytest.MonkeyPatch, ask: bool) -> None:
-    monkeypatch.setattr(framing, "BytesIO", CountingBuffer)
+    monkeypatch.setattr(pieces, "bytearray", CountingArray, raising=False)
 
     def moved(size: int) -> int:
-        CountingBuffer.moved = 0
+        CountingArray.moved = 0
         decoder = Decoder()
         for byte in encode(Publish("t", bytes(size))):
             decoder.feed(bytes((byte,)))
@@ -128,7 +130,7 @@ def test_one_byte_at_a_time_costs_linear_work(monkeypatch: pytest.MonkeyPatch, a
         while decoder.next_packet() is not None:
             pass
         assert decoder.buffered == 0
-        return CountingBuffer.moved
+        return CountingArray.moved
 
     assert moved(20_000) < 2.1 * moved(10_000)
     assert moved(20_000) < 20_100
@@ -235,3 +237,114 @@ def test_a_faulty_value_is_shown_in_short_and_a_secret_behind_it_is_not() -> Non
             encode(packet)
     with pytest.raises(UsageError):
         Decoder(10**5000)
+
+
+PIECES = [1, 3, 4095, 4096, 4097, 50_000, 65_536, 70_000, 300_000]
+
+
+@pytest.mark.parametrize("first", [1, 2, 5, 8, 9, 10, 11, 4096, 70_000])
+@pytest.mark.parametrize("size", PIECES)
+@pytest.mark.parametrize("ask", [True, False])
+def test_a_large_publish_in_pieces_is_the_same_whole(first: int, size: int, ask: bool) -> None:
+    packets: list[Packet] = [
+        Publish("t/ü", bytes(range(256)) * 1024, 1, packet_id=7),
+        PubAck(1),
+        Publish("t", bytes(65_540)),
+        Publish("t" * 5000, bytes(140_000), 2, dup=True, packet_id=65_535),
+        PingReq(),
+    ]
+    stream = b"".join(map(encode, packets)) + b"\x30"
+    if size == 1:
+        stream = stream[:80_000]
+        packets = []
+    decoder = Decoder()
+    found: list[Packet] = []
+    cuts = [0, *range(first, len(stream), size), len(stream)]
+    for start, end in itertools.pairwise(cuts):
+        decoder.feed(stream[start:end])
+        while ask and (packet := decoder.next_packet()) is not None:
+            found.append(packet)
+    while (packet := decoder.next_packet()) is not None:
+        found.append(packet)
+    assert found == packets
+    assert decoder.buffered == (1 if packets else len(stream))
+
+
+def fault_of(stream: bytes, size: int) -> MalformedPacket:
+    """Return the error that a stream in pieces of ``size`` bytes ends in."""
+    decoder = Decoder()
+    try:
+        for at in range(0, len(stream), size):
+            decoder.feed(stream[at : at + size])
+            while decoder.next_packet() is not None:
+                pass
+    except MalformedPacket as error:
+        return error
+    pytest.fail("the stream has a fault")
+
+
+@pytest.mark.parametrize(
+    ("head", "rule"),
+    [
+        (b"\0\1#\0\1", "MQTT-3.3.2-2"),
+        (b"\0\1t\0\0", "MQTT-2.3.1-1"),
+        (b"\0\2\xff\xff\0\1", "MQTT-1.5.3-1"),
+        (b"\0\0\0\1", "MQTT-4.7.3-1"),
+    ],
+)
+def test_a_fault_in_a_large_publish_in_pieces_is_the_one_of_the_whole(
+    head: bytes, rule: str
+) -> None:
+    body = head + bytes(100_000)
+    length = encode(Publish("t", bytes(len(body) - 3)))[1:4]
+    stream = encode(PingReq()) + b"\x32" + length + body
+    whole = fault_of(stream, len(stream))
+    assert whole.rule == rule
+    for size in (10_000, 70_000, 5):
+        assert str(fault_of(stream, size)) == str(whole)
+
+
+@pytest.mark.parametrize("limit", [7, 100, 70_010, 200_000])
+@pytest.mark.parametrize("size", [1, 2, 7, 1000, 5000, 66_000, 500_000])
+@pytest.mark.parametrize("ask_after", [1, 2, 3, 10_000])
+@pytest.mark.parametrize("topic", ["t", "t" * 65_535])
+def test_an_oversized_publish_is_returned_without_its_payload(
+    limit: int, size: int, ask_after: int, topic: str
+) -> None:
+    if size < 1000 and len(topic) > 1:
+        return
+    packets: list[Packet] = [
+        PubAck(1),
+        Publish(topic, bytes(range(256)) * 700, 1, packet_id=7),
+        PubAck(2),
+        Publish(topic, bytes(20)),
+        PubAck(3),
+    ]
+    stream = b"".join(map(encode, packets))
+    decoder = Decoder(limit, discard_oversized=True)
+    found: list[Packet] = []
+    discarded = []
+
+    def drain() -> None:
+        while (packet := decoder.next_packet()) is not None:
+            found.append(packet)
+            discarded.append(decoder.take_discarded())
+
+    for number, at in enumerate(range(0, len(stream), size), 1):
+        decoder.feed(stream[at : at + size])
+        if number % ask_after == 0:
+            drain()
+    drain()
+    sizes = [len(encode(packet)) for packet in packets]
+    assert discarded == [size if size > limit else 0 for size in sizes]
+    assert found == [
+        replace(packet, payload=b"")
+        if isinstance(packet, Publish) and len(encode(packet)) > limit
+        else packet
+        for packet in packets
+    ]
+    assert not decoder.unfinished
+    decoder.feed(b"\x00")
+    with pytest.raises(MalformedPacket) as caught:
+        decoder.next_packet()
+    assert caught.value.offset == len(stream)

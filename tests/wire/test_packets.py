@@ -24,7 +24,7 @@ from mqttws.wire import (
     decode,
     encode,
 )
-from mqttws.wire.publishing import _join_publish
+from mqttws.wire.publishing import _join_publish, _topic_field
 from tests.packet_table import NOT_SHORTEST, PACKETS, Row
 
 rows = pytest.mark.parametrize("row", PACKETS, ids=lambda row: row.name)
@@ -265,15 +265,23 @@ def test_every_flag_of_publish_survives_the_way(
 
 
 @pytest.mark.parametrize("packet_id", [1, 255, 256, 65535, None])
-@pytest.mark.parametrize("size", [1, 100])
-def test_the_compiled_way_to_join_a_publish_gives_the_same_bytes(
-    packet_id: int | None, size: int
+@pytest.mark.parametrize("topic", ["t", "t" * 100, "é" * 300, "#", "a+", "\0", "\ud800", ""])
+@pytest.mark.parametrize("size", [0, 20, 101, 102, 103, 104, 105, 300, 16_200, 16_380, 16_500])
+def test_the_ways_to_encode_a_publish_give_the_same_bytes(
+    packet_id: int | None, topic: str, size: int
 ) -> None:
-    topic = "t" * size
-    packet = Publish(topic, b"x" * 20, 2 if packet_id else 0, packet_id=packet_id)
-    data = encode(packet)
-    assert _join_publish(data[0], data[1], topic.encode(), packet_id or 0, b"x" * 20) == data
-    assert packet._encode_carefully() == data
+    qos = 2 if packet_id else 0
+    packet = Publish(topic, b"x" * size, qos, packet_id=packet_id)
+    field = _topic_field(topic)
+    if not field:
+        with pytest.raises(UsageError):
+            packet.encode()
+        return
+    assert _topic_field(topic) == field
+    data = packet._encode_carefully()
+    assert packet.encode() == data
+    if len(field) + size < 16_382:
+        assert _join_publish(0x30 + 2 * qos, field, packet_id or 0, b"x" * size) == data
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,3 @@
+from collections.abc import Callable
+
+def install(type_: type, function: Callable[..., object] | None) -> None: ...
