@@ -20,7 +20,9 @@ from .subscribing import REFUSED, SubAck, Subscribe, Subscription, UnsubAck, Uns
 from .topics import matches, topic_filter_fault, topic_name_fault
 
 if COMPILED:
-    from . import calls as _calls  # noqa: F401  # loaded for what it does
+    from .calls import install_all
+
+    install_all()
 
 __all__ = [
     "encode",

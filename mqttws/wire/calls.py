@@ -10,7 +10,6 @@ all others by their generated ``__init__``.
 from typing import Any
 
 from . import connecting, publishing, subscribing
-from ._vectorcall import install
 
 
 def Publish(  # noqa: PLR0917  # the fields, in their order
@@ -50,19 +49,23 @@ def UnsubAck(packet_id: Any) -> subscribing.UnsubAck:
     return subscribing.UnsubAck(packet_id)
 
 
-install(publishing.Publish, Publish)
-install(publishing.PubAck, PubAck)
-install(publishing.PubRec, PubRec)
-install(publishing.PubRel, PubRel)
-install(publishing.PubComp, PubComp)
-install(subscribing.UnsubAck, UnsubAck)
-for each in (
-    connecting.Will,
-    connecting.Connect,
-    connecting.ConnAck,
-    subscribing.Subscription,
-    subscribing.Subscribe,
-    subscribing.SubAck,
-    subscribing.Unsubscribe,
-):
-    install(each, None)
+def install_all() -> None:
+    """Give every packet class its ``tp_vectorcall``."""
+    from ._vectorcall import install  # there where the codec is compiled
+
+    install(publishing.Publish, Publish)
+    install(publishing.PubAck, PubAck)
+    install(publishing.PubRec, PubRec)
+    install(publishing.PubRel, PubRel)
+    install(publishing.PubComp, PubComp)
+    install(subscribing.UnsubAck, UnsubAck)
+    for each in (
+        connecting.Will,
+        connecting.Connect,
+        connecting.ConnAck,
+        subscribing.Subscription,
+        subscribing.Subscribe,
+        subscribing.SubAck,
+        subscribing.Unsubscribe,
+    ):
+        install(each, None)
