@@ -130,14 +130,24 @@ class Cause(Enum):
     # Names and TCP
     NAME_UNKNOWN = "name-unknown", Party.HOST, True
     """The name has no address; also before the network is up."""
+    NAME_SERVER_FAILED = "name-server-failed", Party.NETWORK, True
+    """The name server answers with a failure, or not at all."""
+    NAME_BLOCKED = "name-blocked", Party.NETWORK, False
+    """The name server answers with an address that means "blocked", such as 0.0.0.0."""
     NO_ROUTE = "no-route", Party.HOST, True
     """The operating system knows no route to the address."""
+    NO_IPV6 = "no-ipv6", Party.HOST, True
+    """The name has IPv6 addresses only, and this host has no IPv6."""
+    REJECTED = "rejected", Party.NETWORK, True
+    """A router or firewall on the way rejects the connection (ICMP)."""
     REFUSED = "refused", Party.SERVER, True
     """The port is closed: nothing listens there, or a firewall rejects connections."""
     SILENT = "silent", None, True
     """Nothing, or not enough, came within the time limit."""
     CUT_OFF = "cut-off", None, True
     """The connection ended in the middle of a handshake."""
+    BLACK_HOLE = "black-hole", Party.NETWORK, True
+    """Large packets vanish on the way: the path MTU is smaller than the network says."""
     OUT_OF_TIME = "out-of-time", None, True
     """The time for the whole call is over."""
 
@@ -146,6 +156,8 @@ class Cause(Enum):
     """The proxy demands a login and none was given."""
     PROXY_LOGIN_REFUSED = "proxy-login-refused", Party.HOST, False
     """The proxy does not accept the login."""
+    PROXY_LOGIN_SCHEME = "proxy-login-scheme", Party.PROXY, False
+    """The proxy demands a login of a kind that was not given, such as NTLM or Kerberos."""
     PROXY_FORBIDS = "proxy-forbids", Party.PROXY, False
     """The proxy's rules forbid this host or port."""
     PROXY_CANNOT_REACH = "proxy-cannot-reach", Party.SERVER, True
@@ -160,6 +172,12 @@ class Cause(Enum):
     """The peer has no TLS version that is safe."""
     TLS_ALERT = "tls-alert", Party.SERVER, True
     """The peer ended the handshake with an alert."""
+    NO_COMMON_CIPHER = "no-common-cipher", Party.SERVER, False
+    """Client and server have no cipher suite in common."""
+    WEAK_KEY_EXCHANGE = "weak-key-exchange", Party.SERVER, False
+    """This client refused the server's key exchange as too weak."""
+    TLS_1_3_INTOLERANT = "tls-1.3-intolerant", Party.NETWORK, False
+    """A device on the way lets a TLS 1.2 hello pass and not one of TLS 1.3."""
     CERTIFICATE_REJECTED = "certificate-rejected", Party.SERVER, False
     """The certificate does not verify, for a reason that is not among the following."""
     CERTIFICATE_EXPIRED = "certificate-expired", Party.SERVER, False
@@ -168,6 +186,22 @@ class Cause(Enum):
     """The certificate begins in the future: usually this host's clock is not set yet."""
     CERTIFICATE_OTHER_NAME = "certificate-other-name", Party.SERVER, False
     """The certificate is for another host name."""
+    CERTIFICATE_SELF_SIGNED = "certificate-self-signed", Party.SERVER, False
+    """The server's certificate is its own issuer: often the default of an appliance."""
+    CERTIFICATE_WEAK = "certificate-weak", Party.SERVER, False
+    """A key or signature in the chain is too weak to be accepted."""
+    CERTIFICATE_PURPOSE = "certificate-purpose", Party.SERVER, False
+    """A certificate in the chain is not for this use: no server certificate, or no CA."""
+    CERTIFICATE_CONSTRAINT = "certificate-constraint", Party.SERVER, False
+    """A CA in the chain may not sign for this name or at this depth."""
+    CERTIFICATE_REVOKED = "certificate-revoked", Party.SERVER, False
+    """A certificate in the chain was revoked."""
+    CERTIFICATE_BROKEN = "certificate-broken", Party.SERVER, False
+    """A certificate in the chain is malformed, or its signature does not verify."""
+    REVOCATION_UNKNOWN = "revocation-unknown", Party.CALLER, True
+    """Revocation lists are demanded here, and none that fits was found."""
+    INTERMEDIATE_MISSING = "intermediate-missing", Party.SERVER, False
+    """The server does not send the certificate of the CA that issued its own."""
     ISSUER_UNKNOWN = "issuer-unknown", Party.SERVER, False
     """No chain leads from the certificate to a CA that is trusted here."""
     INTERCEPTED = "intercepted", Party.NETWORK, False
@@ -184,6 +218,10 @@ class Cause(Enum):
     """The answer to the upgrade request is not HTTP."""
     UPGRADE_SWALLOWED = "upgrade-swallowed", Party.NETWORK, False
     """HTTP was answered as if no upgrade had been asked for (200, 426)."""
+    CAPTIVE_PORTAL = "captive-portal", Party.NETWORK, True
+    """A login page of the network answers in the server's place."""
+    BLOCKED_BY_POLICY = "blocked-by-policy", Party.NETWORK, False
+    """A filter on the way answers that its rules forbid the request."""
     UPGRADE_REFUSED = "upgrade-refused", Party.SERVER, False
     """HTTP answered the upgrade with an error status."""
     SUBPROTOCOL_REFUSED = "subprotocol-refused", Party.SERVER, False

@@ -73,19 +73,19 @@ IMPURE = {"time", "asyncio", "socket", "ssl", "random", "secrets", "threading", 
 CLOCKS_AND_CHANCE = {"now", "utcnow", "today", "uuid1", "uuid4"}
 MAKES_CONTEXTS = {
     "net/tls.py": "PROTOCOL_TLS_CLIENT",
-    "net/certificate.py": "PROTOCOL_TLS_CLIENT",
+    "net/handshake.py": "PROTOCOL_TLS_CLIENT",
     "local/certificates.py": "PROTOCOL_TLS_SERVER",
 }
 
 
-MAY_TRUST_ANYBODY = ("net/certificate.py", "look_at_certificate")
-"""The one function that looks at a rejected certificate."""
+READS_CHECKS = ("net/tls.py", "weakness_of")
+"""The one function that looks whether a caller's context checks certificates."""
 
 
-def outside_the_look(path: str, tree: ast.Module) -> Iterator[ast.AST]:
-    """Yield everything in a file, but not what is in the function that may trust anybody."""
+def outside_the_reader(path: str, tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield everything in a file, but not what is in the function that reads a context's checks."""
     for statement in tree.body:
-        if (path, getattr(statement, "name", "")) != MAY_TRUST_ANYBODY:
+        if (path, getattr(statement, "name", "")) != READS_CHECKS:
             yield from ast.walk(statement)
 
 
@@ -126,7 +126,7 @@ def faults_of(path: str, source: str) -> list[str]:
     if room in PURE:
         faults += [f"{room} calls {name}" for name in called & CLOCKS_AND_CHANCE]
     checked = {
-        getattr(node, "attr", getattr(node, "id", "")) for node in outside_the_look(path, tree)
+        getattr(node, "attr", getattr(node, "id", "")) for node in outside_the_reader(path, tree)
     }
     if called & {"SSLContext", "create_default_context"} and path not in MAKES_CONTEXTS:
         faults.append(f"{path} makes an SSL context")
@@ -175,8 +175,8 @@ def test_every_room_that_exists_is_in_the_picture():
         ("net/tls.py", "c.verify_mode = ssl.CERT_NONE", "net/tls.py turns certificate checks off"),
         ("net/certificate.py", "def f(c):\n    c.verify_mode = ssl.CERT_NONE",
          "net/certificate.py turns certificate checks off"),
-        ("net/tls.py", "def look_at_certificate(c):\n    c.verify_mode = ssl.CERT_NONE",
-         "net/tls.py turns certificate checks off"),
+        ("net/handshake.py", "def weakness_of(c):\n    c.verify_mode = ssl.CERT_NONE",
+         "net/handshake.py turns certificate checks off"),
     ],
 )  # fmt: skip
 def test_a_file_that_leaves_the_picture_is_found(path: str, source: str, fault: str):

@@ -7,11 +7,17 @@ from .base import Fields, MqttwsError
 
 
 class ConnectFailed(MqttwsError):
-    """No connection was made; ``hop`` is the leg of the way that failed."""
+    """No connection was made; ``hop`` is the leg of the way that failed.
+
+    Attributes:
+        retry_after: seconds after which the one who refused wants to be asked again (HTTP 429 and
+            503); None where it did not say.
+    """
 
     usual_hop = Hop.TCP
 
     hop: Hop
+    retry_after: float | None = None
 
 
 class NameNotResolved(ConnectFailed):

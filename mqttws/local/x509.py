@@ -19,7 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ..dps.certificates import Certificate
 from ..errors import UsageError
-from ..net.certificate import shown_chain
+from ..net.handshake import shown_chain
 from .certificates import (
     CA_LIFETIME,
     SERVER_LIFETIME,

@@ -4,26 +4,33 @@ Name, TCP, a proxy's legs, TLS, upgrade: every way through a network exists once
 know what is said to a proxy (``tunnel``) and which one it is (``proxy``).
 """
 
+import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..errors import NameNotResolved, ProxyRefused, UpgradeRefused
-from ..hops import Hop
-from .certificate import (
-    LOOK_TIMEOUT,
-    describe_session,
-    look_at_certificate,
-    proved_chain,
-    rejected_certificate,
+from ..errors import (
+    ConnectFailed,
+    HopTimedOut,
+    NameNotResolved,
+    ProxyRefused,
+    TlsFailed,
+    UpgradeRefused,
 )
+from ..hops import Hop
+from .certificate import describe_session
+from .evidence import judge_silence, packets_of
+from .handshake import Handshake, proved_chain
 from .hops import Walk
+from .http_page import PAGE_PATIENCE
 from .proxy import ENVIRONMENT, Proxy, ProxyChoice, choose_proxy
+from .proxy_advice import blame_proxy, explain_proxy
 from .stream import ByteStream, Stream
 from .target import Target
 from .tcp import connect, resolve
 from .tls import Tls, TlsConfig, client_context, proxy_context
 from .upgrade import open_websocket
+from .verification import rejected_certificate
 
 if TYPE_CHECKING:
     from .tunnel import Tunnel
@@ -57,19 +64,25 @@ async def dial(
         proxy_context(chosen.tls, tls) if chosen is not None and chosen.scheme == "https" else None
     )
 
-    def reach(along: Walk) -> Awaitable[ByteStream]:
-        return _reach(target, along, chosen, proxy_tls)
-
     walk.certified = isinstance(tls, TlsConfig) and tls.certificate is not None
-    stream = await reach(walk)
+    try:
+        stream = await _reach(target, walk, chosen, proxy_tls)
+    except ConnectFailed as error:
+        explain_proxy(error, proxy, chosen, target)
+        raise
     try:
         if context is not None:
-            await _secure(stream, context, target.host, walk, hop=Hop.TLS, reach=reach)
+            try:
+                await _secure(stream, context, target.server_name, walk, Hop.TLS)
+            except (TlsFailed, HopTimedOut) as error:
+                blame_proxy(error, chosen)
+                raise
         if not target.websocket:
             return stream
+        upgrade_url = replace(target, host=target.server_name).url
         async with walk.hop(Hop.UPGRADE, target.path) as step:
             try:
-                websocket = await open_websocket(stream, target.url, max_message_size, step.facts)
+                websocket = await open_websocket(stream, upgrade_url, max_message_size, step.facts)
             except UpgradeRefused as error:
                 raise error from stream.cause
             step.detail = f"101, subprotocol {websocket.subprotocol}"
@@ -108,7 +121,7 @@ async def _connect_tcp(host: str, port: int, walk: Walk, name_hop: Hop, tcp_hop:
     """Return a TCP connection to a server or proxy."""
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     async with walk.hop(name_hop, host) as step:
-        addresses = await resolve(host, port)
+        addresses = await resolve(host, port, name_hop)
         step.detail = f"{host} is " + ", ".join(address[4][0] for address in addresses)
     async with walk.hop(tcp_hop, where) as step:
         stream = await connect(addresses, where, tcp_hop)
@@ -121,14 +134,11 @@ async def _pass_proxy(
 ) -> ByteStream:
     """Return a connection to the proxy that it has joined to the server."""
 
-    def reach(along: Walk) -> Awaitable[ByteStream]:
-        return _connect_tcp(proxy.host, proxy.port, along, Hop.PROXY_NAME, Hop.PROXY_TCP)
-
     while True:
-        stream = await reach(walk)
+        stream = await _connect_tcp(proxy.host, proxy.port, walk, Hop.PROXY_NAME, Hop.PROXY_TCP)
         try:
             if context is not None:
-                await _secure(stream, context, proxy.host, walk, hop=Hop.PROXY_TLS, reach=reach)
+                await _secure(stream, context, proxy.host.rstrip("."), walk, Hop.PROXY_TLS)
             async with walk.hop(Hop.PROXY, tunnel.request) as step:
                 try:
                     await _talk(stream, tunnel)
@@ -146,35 +156,38 @@ async def _pass_proxy(
 
 async def _talk(stream: ByteStream, tunnel: "Tunnel") -> None:
     """Move the bytes of a talk with a proxy until it is over, here or altogether."""
+    until: float | None = None
     while not (tunnel.done or tunnel.reconnect):
         if to_send := tunnel.data_to_send():
             stream.write(to_send)
-        data = await stream.read()
-        if data:
+        if tunnel.refused and until is None:
+            until = asyncio.get_running_loop().time() + PAGE_PATIENCE
+        if data := await stream.read_until(until):
             tunnel.receive_data(data)
         else:
             tunnel.receive_eof()
 
 
 async def _secure(
-    stream: ByteStream,
-    context: ssl.SSLContext,
-    host: str,
-    walk: Walk,
-    *,
-    hop: Hop,
-    reach: Callable[[Walk], Awaitable[ByteStream]],
+    stream: ByteStream, context: ssl.SSLContext, host: str, walk: Walk, hop: Hop
 ) -> None:
-    """Go on in TLS; a certificate that is rejected is looked at, over a second connection."""
+    """Go on in TLS; a certificate that is rejected is described from this very handshake."""
+    handshake = Handshake(context)
     async with walk.hop(hop, host) as step:
         try:
-            await stream.start_tls(context, host, max(0.001, walk.remaining))
+            await stream.start_tls(handshake, host, max(0.001, walk.remaining))
         except ssl.SSLCertVerificationError as error:
-            # The look must not use up the hop's time, else its own error would be lost.
-            limit = min(LOOK_TIMEOUT, walk.left_of(step) * 0.8)
-            seen = await look_at_certificate(lambda: reach(walk.aside(limit)), host, limit)
-            raise rejected_certificate(error, hop, host, seen, context) from error
+            rejected = rejected_certificate(error, hop, host, handshake.made, context=context)
+            if handshake.made is not None:
+                step.certificates = tuple(proved_chain(handshake.made))
+            raise rejected from error
+        except asyncio.CancelledError:  # perhaps the hop's time is over: the socket knows more
+            if (packets := packets_of(stream.info("socket"))) is not None:
+                step.facts["packets"] = packets.sentence
+                step.silence = judge_silence(packets)
+            raise
         session = stream.info("ssl_object")
-        step.facts.update(describe_session(session))
-        step.certificates = tuple(proved_chain(session))
+        chain = proved_chain(session)
+        step.facts.update(describe_session(session, chain))
+        step.certificates = tuple(chain)
         step.detail = f"{step.facts['version']}, {step.facts['cipher']}"

@@ -1,38 +1,51 @@
-"""Errors of the operating system, of TLS and of ``websockets``, turned into ours in one place.
+"""Errors of the operating system and of TLS, turned into ours in one place.
 
-Foreign texts are chained only where they cannot hold a secret.
+Foreign texts are chained only where they cannot hold a secret. What a verification error means
+stands in ``verification``, an alert's meaning in ``alerts``.
 """
 
 import errno
 import os
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ..errors import (
     CertificateRejected,
     ConnectFailed,
     ConnectionLost,
-    ConnectRefused,
     HopTimedOut,
     MqttwsError,
     NameNotResolved,
     PortTaken,
-    ProtocolError,
     ProxyRefused,
     ServiceFailed,
-    SubprotocolRefused,
     TlsFailed,
     Unreachable,
     UpgradeRefused,
 )
-from ..hops import Cause, Hop
+from ..hops import Cause, Hop, Party
+from .alerts import judge_alert, refusal_of_certificate
+from .names import is_public_service
+
+NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+"""Errors with which the operating system itself says that it knows no way to an address."""
+
+REJECTED = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPERM})
+"""Errors that an ICMP message from the way, or a firewall on this host, causes."""
+
+CUT_OFF_HINT = (
+    "a middlebox that does not let WebSocket through, or the wrong service; a server that wants a"
+    " client certificate (--cert) and was shown none ends like this too, with TLS 1.3"
+)
+
+TO_PROXY = frozenset({Hop.PROXY_NAME, Hop.PROXY_TCP, Hop.PROXY_TLS})
 
 
 @contextmanager
 def translated(hop: Hop, where: str = "") -> Iterator[None]:
-    """Turn what the operating system or TLS raises inside into the tree of ``mqttws.errors``."""
+    """Turn errors of the operating system or of TLS that are raised inside into ours."""
     try:
         yield
     except (MqttwsError, TimeoutError):
@@ -46,54 +59,182 @@ def translate(error: OSError, hop: Hop, where: str = "") -> MqttwsError:
     """Return our error for one of the operating system's or of TLS.
 
     Args:
-        error: what was raised.
-        hop: the leg of the way it was raised on.
+        error: the foreign error.
+        hop: the leg of the way on which it was raised.
         where: the address or name that the leg leads to.
     """
     found = f"{hop.value}: {where}: " if where else f"{hop.value}: "
     if isinstance(error, socket.gaierror):
-        return NameNotResolved(
-            found + (error.strerror or "the name has no address"),
-            hop=hop,
-            hint="check the host's spelling, and that this network's DNS knows names outside it",
-        )
+        return name_failure(where, [error], hop)
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _certificate_rejected(error, hop, found)
+        reason = error.verify_message or "verification failed"
+        return CertificateRejected(f"{found}certificate rejected: {reason}", hop=hop, reason=reason)
     if isinstance(error, ssl.SSLError):
         reason = (error.reason or "failed").replace("_", " ").lower()
-        cause, hint = _tls_cause(reason, hop)
+        cause, hint = judge_alert(reason, hop)
         return TlsFailed(found + reason, hop=hop, cause=cause, hint=hint)
-    reason = reason_of(error)
     if hop in (Hop.NAME, Hop.TCP, Hop.PROXY_NAME, Hop.PROXY_TCP):
-        cause, hint = _tcp_cause(error)
-        return Unreachable(found + reason, hop=hop, cause=cause, hint=hint)
+        return unreachable(error, hop, where, routed=error.errno not in NO_ROUTE)
+    return _cut_off(reason_of(error), hop, found)
+
+
+def _cut_off(reason: str, hop: Hop, found: str) -> MqttwsError:
+    """Return the error for a connection that ended within a hop."""
+    said = f"{found}the connection was cut off ({reason})"
     if hop is Hop.PROXY:
-        return ProxyRefused(
-            found + f"the connection was cut off ({reason})",
-            hop=hop,
-            cause=Cause.CUT_OFF,
-            hint="the proxy does not serve this machine, or it is not a proxy of this kind",
-        )
+        hint = "the proxy does not serve this machine, or it is not a proxy of this kind"
+        return ProxyRefused(said, hop=hop, cause=Cause.CUT_OFF, party=Party.PROXY, hint=hint)
     if hop in (Hop.TLS, Hop.PROXY_TLS):
-        return TlsFailed(
-            found + f"the handshake was cut off ({reason})",
-            hop=hop,
-            cause=Cause.CUT_OFF,
-            hint="a firewall that inspects TLS, or a server that speaks no TLS 1.2 on this port",
+        hint = (
+            "TCP connects and TLS is cut off at its first message: a firewall that inspects TLS,"
+            " or a server that does not speak TLS on this port"
         )
+        said = f"{found}the handshake was cut off ({reason})"
+        return TlsFailed(said, hop=hop, cause=Cause.CUT_OFF, hint=hint)
     if hop is Hop.UPGRADE:
-        return UpgradeRefused(
-            found + f"the connection was cut off ({reason})",
-            hop=hop,
-            cause=Cause.CUT_OFF,
-            reason=reason,
-            hint="a middlebox that does not let WebSocket through, or the wrong service",
-        )
+        return UpgradeRefused(said, hop=hop, cause=Cause.CUT_OFF, reason=reason, hint=CUT_OFF_HINT)
     if hop is Hop.CONNECT:
         return ConnectFailed(
-            found + reason, hop=hop, cause=Cause.CUT_OFF, hint="see the server's log"
+            said,
+            hop=hop,
+            cause=Cause.CUT_OFF,
+            hint="the server's log says why; one that wants a client certificate (--cert) and was"
+            " shown none ends like this with TLS 1.3",
         )
     return ConnectionLost(found + reason, hint="connect again")
+
+
+# Names
+
+_NO_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", -5)}
+
+
+def name_failure(host: str, failures: Sequence[OSError], hop: Hop) -> NameNotResolved:
+    """Return the error for a name without an address.
+
+    ``EAI_AGAIN`` and ``EAI_FAIL`` are the name server's failure and have nothing to do with the
+    name's spelling; ``EAI_NONAME`` and ``EAI_NODATA`` are its answer.
+
+    Args:
+        host: the name.
+        failures: of the look-ups for both families; none where they found nothing.
+        hop: ``NAME`` or ``PROXY_NAME``.
+    """
+    telling = next((error for error in failures if error.errno not in _NO_NAME), None)
+    error = telling or next(iter(failures), None)
+    said = error.strerror if error is not None and error.strerror else "the name has no address"
+    sentence = f"{hop.value}: {host}: {said}"
+    if telling is not None:
+        return NameNotResolved(
+            sentence,
+            hop=hop,
+            cause=Cause.NAME_SERVER_FAILED,
+            hint="the name server of this network failed or did not answer (the name's spelling"
+            " has nothing to do with it): check which one this host uses (/etc/resolv.conf), and"
+            " ask the network team",
+        )
+    if hop is Hop.PROXY_NAME:
+        return NameNotResolved(
+            sentence,
+            hop=hop,
+            hint="the proxy's name is not known here: check its spelling; such names are often"
+            " known only to the company's own name server, or over its VPN",
+        )
+    if is_public_service(host):
+        return NameNotResolved(
+            sentence,
+            hop=hop,
+            party=Party.NETWORK,
+            hint="this is a public name, and the name server of this network does not know it: the"
+            " network resolves internal names only (then a proxy is needed), or it blocks the name:"
+            " ask the network team",
+        )
+    return NameNotResolved(
+        sentence,
+        hop=hop,
+        hint="check the host's spelling, and whether this network's name server knows names"
+        " outside the network",
+    )
+
+
+def name_blocked(host: str, address: str, hop: Hop) -> NameNotResolved:
+    """Return the error for a name whose answer is no address but a filter's sign."""
+    return NameNotResolved(
+        f"{hop.value}: {host}: the name server answers {address}, which is no host's address",
+        hop=hop,
+        cause=Cause.NAME_BLOCKED,
+        hint="the name server of this network blocks this name (a DNS filter): ask the network team"
+        f" to allow {host}",
+    )
+
+
+# TCP
+
+
+def unreachable(
+    error: OSError,
+    hop: Hop,
+    where: str,
+    *,
+    routed: bool,
+    only_ipv6: bool = False,
+    addresses: Sequence[str] = (),
+) -> Unreachable:
+    """Return the error for an address that did not accept a connection.
+
+    Args:
+        error: of the connection attempt.
+        hop: ``TCP`` or ``PROXY_TCP``.
+        where: host and port.
+        routed: whether this host itself has a route to the address.
+        only_ipv6: whether all addresses are IPv6 ones.
+        addresses: those that were tried.
+    """
+    sentence = f"{hop.value}: {where}: {reason_of(error)}"
+    if not routed and only_ipv6:
+        return Unreachable(
+            f"{sentence} ({', '.join(addresses[:5])})",
+            hop=hop,
+            cause=Cause.NO_IPV6,
+            hint="the name has IPv6 addresses only and this machine has no IPv6: it needs IPv6,"
+            " a proxy that has it, or a host with an IPv4 address",
+        )
+    if error.errno in NO_ROUTE and not routed:
+        return Unreachable(
+            sentence,
+            hop=hop,
+            cause=Cause.NO_ROUTE,
+            hint="there is no route: check this machine's network (cable, address, gateway)",
+        )
+    if error.errno in REJECTED:
+        return Unreachable(
+            sentence,
+            hop=hop,
+            cause=Cause.REJECTED,
+            hint="a firewall or router on the way rejects the connection (ICMP): ask the network"
+            f" team to allow {where}",
+        )
+    if error.errno == errno.ECONNREFUSED:
+        return _refused(sentence, hop, where)
+    return Unreachable(
+        sentence, hop=hop, hint="check host and port, and whether a firewall allows them"
+    )
+
+
+def _refused(sentence: str, hop: Hop, where: str) -> Unreachable:
+    if is_public_service(where.rpartition(":")[0]):
+        return Unreachable(
+            sentence,
+            hop=hop,
+            party=Party.NETWORK,
+            hint="this is a public service, which has many front ends and refuses nobody: a"
+            f" firewall on the way does; ask the network team to allow {where}",
+        )
+    return Unreachable(
+        sentence,
+        hop=hop,
+        hint="nothing listens there, or a firewall rejects it: check host and port",
+    )
 
 
 def reason_of(error: OSError) -> str:
@@ -115,109 +256,20 @@ def listening_failed(host: str, port: int, error: OSError) -> ServiceFailed:
     return ServiceFailed(sentence, hint="name an address of this machine, such as 127.0.0.1")
 
 
-def _certificate_rejected(
-    error: ssl.SSLCertVerificationError, hop: Hop, found: str
-) -> CertificateRejected:
-    reason = error.verify_message or "verification failed"
-    cause, hint = _CERTIFICATE_CAUSES.get(error.verify_code, (Cause.ISSUER_UNKNOWN, _UNTRUSTED))
-    return CertificateRejected(
-        f"{found}certificate rejected: {reason}", hop=hop, cause=cause, hint=hint, reason=reason
-    )
-
-
-_UNTRUSTED = (
-    "its issuer is not trusted here: if a proxy re-signs TLS on this network or the service"
-    " is a local one, add its CA (option --ca, or TlsConfig(ca=...))"
-)
-_WRONG_NAME = (
-    Cause.CERTIFICATE_OTHER_NAME,
-    "the certificate is for another name: connect by the name it was issued for",
-)
-
-_CERTIFICATE_CAUSES = {
-    9: (
-        Cause.CERTIFICATE_NOT_YET_VALID,
-        "this machine's clock is behind, or the certificate is for later",
-    ),
-    10: (
-        Cause.CERTIFICATE_EXPIRED,
-        "the certificate is out of date, or this machine's clock is wrong",
-    ),
-    62: _WRONG_NAME,
-    64: _WRONG_NAME,
-}
-"""By OpenSSL's verification result (x509_vfy.h)."""
-
-
-def _tls_cause(reason: str, hop: Hop) -> tuple[Cause, str]:
-    if "wrong version" in reason or "http request" in reason or "record layer" in reason:
-        if hop is Hop.PROXY_TLS:
-            hint = "the proxy does not speak TLS on this port: write its URL with http://"
-            return Cause.NOT_TLS, hint
-        hint = "what answered does not speak TLS: check the port, or a portal that wants a login"
-        return Cause.NOT_TLS, hint
-    if "protocol version" in reason or "unsupported protocol" in reason:
-        hint = "the server offers nothing newer than TLS 1.1: it must be updated"
-        return Cause.TLS_VERSION, hint
-    if "alert" in reason:
-        return _alert_cause(reason) or (
-            Cause.TLS_ALERT,
-            "the server ended the handshake: it may want a client certificate, or another version",
-        )
-    return Cause.TLS_ALERT, "the server or a device on the way broke off TLS"
-
-
-def _alert_cause(reason: str) -> tuple[Cause, str] | None:
-    """Return cause and hint of a TLS alert about the client's certificate; None of another one."""
-    said = reason.partition("alert ")[2]
-    if said == "certificate required":
-        return (
-            Cause.CLIENT_CERTIFICATE_MISSING,
-            "the server wants a client certificate and was shown none: give"
-            " TlsConfig(certificate=..., key=...), or an X509Certificate",
-        )
-    if said in _CERTIFICATE_ALERTS:
-        return (
-            Cause.CLIENT_CERTIFICATE_REFUSED,
-            f"the server refused this client's certificate (TLS alert: {said}): send the whole"
-            " chain, and check that it is in date and that the server trusts its issuer",
-        )
-    return None
-
-
-_CERTIFICATE_ALERTS = frozenset(
-    {
-        "bad certificate",
-        "unsupported certificate",
-        "certificate revoked",
-        "certificate expired",
-        "certificate unknown",
-        "unknown ca",
-        "access denied",
-    }
-)
-"""RFC 8446 section 6.2; with TLS 1.3 they come after the client thinks that all is well."""
-
-_PROBABLY_THE_CERTIFICATE = (
-    "the connection ended right after this client's certificate had been shown: the server has"
-    " probably refused it. Send the whole chain, and check that it is in date and that the server"
-    " trusts its issuer"
-)
+# A server that refuses a client's certificate
 
 
 def is_cut_off(error: MqttwsError) -> bool:
-    """Tell whether the server left without a word, as TLS 1.3 has it refuse a certificate."""
-    if isinstance(
-        error, CertificateRejected | ConnectRefused | HopTimedOut | SubprotocolRefused
-    ) or isinstance(error.__cause__, ProtocolError):
+    """Whether the server left without a word, as it may refuse a certificate with TLS 1.3."""
+    if isinstance(error, HopTimedOut):
         return False
-    if isinstance(error, UpgradeRefused):
-        return error.status == 0
-    return isinstance(error, ConnectFailed) and error.hop in (Hop.TLS, Hop.CONNECT)
+    return error.cause is Cause.CUT_OFF or (
+        isinstance(error, TlsFailed) and error.cause is Cause.TLS_ALERT
+    )
 
 
 def explain_cut(error: MqttwsError, *, certified: bool) -> None:
-    """Have an error's hint say so where a server has refused, or missed, a client's certificate.
+    """Say so where a server has refused, or missed, a client's certificate.
 
     Args:
         error: what ended a hop behind TLS.
@@ -229,23 +281,8 @@ def explain_cut(error: MqttwsError, *, certified: bool) -> None:
     while chained is not None and not isinstance(chained, ssl.SSLError):
         chained = chained.__cause__
     alert = (chained.reason or "").replace("_", " ").lower() if chained is not None else ""
-    if told := _alert_cause(alert):
-        error.cause, error.hint = told
-    elif certified:
-        error.cause, error.hint = Cause.CLIENT_CERTIFICATE_REFUSED, _PROBABLY_THE_CERTIFICATE
-        error.retryable = True  # it is only probable
-
-
-NO_ROUTE = frozenset(
-    {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
-)
-"""What the operating system says where it knows no way to an address."""
-
-
-def _tcp_cause(error: OSError) -> tuple[Cause, str]:
-    if error.errno == errno.ECONNREFUSED:
-        hint = "nothing listens there, or a firewall rejects it: check host and port"
-        return Cause.REFUSED, hint
-    if error.errno in NO_ROUTE:
-        return Cause.NO_ROUTE, "there is no route: check this machine's network"
-    return Cause.REFUSED, "check host and port, and whether a firewall allows them"
+    if judged := refusal_of_certificate(alert, certified=certified):
+        error.cause, error.hint = judged
+        error.party = Party.HOST
+        if not alert:
+            error.retryable = True  # it is only probable

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ConnectFailed, HopTimedOut, MqttwsError, RequestTimedOut, UsageError
-from ..hops import Cause, Hop
+from ..hops import Cause, Hop, Party
 from .failures import explain_cut, translated
 
 logger = logging.getLogger("mqttws.hops")
@@ -36,6 +36,7 @@ class Step:
         certificates: the peer's own and those that lead to a trusted one, DER; for hops of TLS.
         status: of DPS's answer, as in HTTP; 0 with every other hop.
         retry_after: seconds after which DPS wants to be asked again; None where it did not say.
+        silence: cause, party and hint of a silence on this leg, where more is known than the hop.
     """
 
     hop: Hop
@@ -47,6 +48,7 @@ class Step:
     certificates: tuple[bytes, ...] = field(default=(), repr=False)
     status: int = 0
     retry_after: float | None = None
+    silence: tuple[Cause, Party, str] | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -92,6 +94,8 @@ class Walk:
         timeout: seconds for the whole walk.
         hop_timeout: seconds for a single hop.
         on_step: told of each step when it begins and when it has ended.
+        name_timeout: seconds for resolving a name; None for ``hop_timeout``. The operating system
+            may ask several name servers in turn, 5 seconds each.
 
     Attributes:
         steps: what was walked.
@@ -100,7 +104,12 @@ class Walk:
     """
 
     def __init__(
-        self, *, timeout: float, hop_timeout: float, on_step: OnStep | None = None
+        self,
+        *,
+        timeout: float,
+        hop_timeout: float,
+        on_step: OnStep | None = None,
+        name_timeout: float | None = None,
     ) -> None:
         for name, seconds in (("timeout", timeout), ("hop_timeout", hop_timeout)):
             if not isinstance(seconds, int | float) or not 0 < seconds < 1e9:
@@ -108,6 +117,7 @@ class Walk:
         self.steps: list[Step] = []
         self.certified = False
         self._hop_timeout = hop_timeout
+        self._name_timeout = hop_timeout if name_timeout is None else name_timeout
         self._timeout = timeout
         self._on_step = on_step
         self._began = time.monotonic()
@@ -156,7 +166,8 @@ class Walk:
         step = Step(hop, detail, self.elapsed)
         self.steps.append(step)
         self._tell(step)
-        allowed = min(self._hop_timeout, self.remaining)
+        usual = self._name_timeout if hop in _NAMES else self._hop_timeout
+        allowed = min(usual, self.remaining)
         try:
             with translated(hop, detail):
                 async with asyncio.timeout(allowed):
@@ -168,7 +179,7 @@ class Walk:
             self._end(step, error)
             raise
         except TimeoutError as error:
-            silence = self._silence(hop, detail, allowed)
+            silence = self._silence(step, detail, allowed, usual)
             self._end(step, silence)
             raise silence from error
         else:
@@ -183,15 +194,26 @@ class Walk:
             hint="give it more time, or see which step took long",
         )
 
-    def _silence(self, hop: Hop, detail: str, allowed: float) -> ConnectFailed | RequestTimedOut:
+    def _silence(
+        self, step: Step, detail: str, allowed: float, usual: float
+    ) -> ConnectFailed | RequestTimedOut:
+        hop = step.hop
         where = f" ({detail})" if detail else ""
-        if allowed < self._hop_timeout:
+        if allowed < usual:
             waited = f"no answer before the {self._timeout:g} s for all of it were over"
         else:
             waited = f"no answer within {allowed:g} s"
         sentence = f"{hop.value}: {waited}{where}"
         if hop in REQUESTS:
-            return RequestTimedOut(sentence, hop=hop)
+            return RequestTimedOut(sentence, hop=hop, cause=Cause.SILENT)
+        if step.silence is not None:
+            cause, party, hint = step.silence
+            return HopTimedOut(sentence, hop=hop, cause=cause, party=party, hint=hint)
+        if hop in _NAMES:
+            hint = _SILENCE[hop]
+            return HopTimedOut(
+                sentence, hop=hop, cause=Cause.NAME_SERVER_FAILED, party=Party.NETWORK, hint=hint
+            )
         return HopTimedOut(sentence, hop=hop, hint=_SILENCE[hop])
 
     def _end(self, step: Step, error: MqttwsError | None) -> None:
@@ -208,20 +230,31 @@ class Walk:
             logger.exception("on_step failed")
 
 
+_NAMES = frozenset({Hop.NAME, Hop.PROXY_NAME})
+
+NAME_A_PROXY = (
+    "if this network reaches the internet only through a proxy, name it:"
+    " MQTTWS_PROXY=http://user:password@host:port"
+)
+"""Advice where nothing answers and no proxy is set: the commonest case of all in offices."""
+
 _SILENCE = {
-    Hop.PROXY_NAME: "the name server does not answer: check this host's DNS settings",
-    Hop.PROXY_TCP: "packets to the proxy vanish: check its host and port, and this machine's"
-    " firewall",
+    Hop.PROXY_NAME: "the name server does not answer: check which one this host uses"
+    " (/etc/resolv.conf), and ask the network team",
+    Hop.PROXY_TCP: "packets to the proxy vanish: check its host and port, and whether a firewall"
+    " lets this host reach it",
     Hop.PROXY_TLS: "TCP connects but TLS is not answered: is it an http:// proxy, and not an"
     " https:// one?",
     Hop.PROXY: "the proxy took the request and said nothing: a firewall behind it drops this host"
     " and port, or it is a proxy of another kind: check the URL's beginning, http or socks5h",
-    Hop.NAME: "the name server does not answer: check this host's DNS settings",
+    Hop.NAME: "the name server does not answer: check which one this host uses (/etc/resolv.conf),"
+    " and ask the network team",
     Hop.TCP: "packets vanish on the way, as a firewall does it: ask the network team to open this"
     " host and port, or try the other transport (443 or 8883)",
     Hop.TLS: "TCP connects but TLS is not answered: a firewall that allows only known traffic, or"
     " a server that does not speak TLS on this port",
     Hop.UPGRADE: "the server took the request to open a WebSocket and said nothing: a middlebox"
     " that does not know WebSocket, or the wrong service",
-    Hop.CONNECT: "the server took CONNECT and said nothing: ask its operator",
+    Hop.CONNECT: "the server took CONNECT and said nothing: a middlebox that lets TLS pass and not"
+    " MQTT, or a fault of the server: ask its operator",
 }

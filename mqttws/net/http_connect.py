@@ -7,9 +7,11 @@ from base64 import b64encode
 from typing import Any
 
 from ..errors import ProxyRefused, UsageError
-from ..hops import Cause
+from ..hops import Cause, Party
 from .http_head import MAX_HEAD, Head, body_length, parse_head, printable
-from .proxy import Challenge, Proxy, login_cause
+from .http_page import is_page_read, parse_retry_after, words_of_page
+from .proxy import Challenge, Login, Proxy
+from .refusals import judge_connect
 
 MAX_BODY = 256 * 1024
 """Bytes of the page that a proxy may send with a 407 and still be answered in the same place."""
@@ -17,7 +19,15 @@ MAX_BODY = 256 * 1024
 MAX_CHALLENGES = 10
 """Demands for a login that are answered in one dial; NTLM and Negotiate need two or three."""
 
-USEFUL_HEADERS = ("server", "via", "proxy-agent", "x-squid-error", "date")
+USEFUL_HEADERS = (
+    "server",
+    "via",
+    "proxy-agent",
+    "x-squid-error",
+    "location",
+    "retry-after",
+    "date",
+)
 """Headers of a proxy's answer that tell who it is, what went wrong, and what time it is there."""
 
 
@@ -38,6 +48,7 @@ class HttpConnect:
         self._authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._outbox = self._build_request(_basic(proxy))
         self._inbox = bytearray()
+        self._refusal_head: Head | None = None
         self._challenges = 0
         self._memory: dict[str, Any] = {}
 
@@ -45,6 +56,11 @@ class HttpConnect:
     def request(self) -> str:
         """What is asked for, for people."""
         return f"CONNECT {self._authority} through {self._proxy}"
+
+    @property
+    def refused(self) -> bool:
+        """Whether the proxy has refused, and only its page is still awaited."""
+        return self._refusal_head is not None
 
     def restart(self) -> None:
         """Learn that there is a new connection."""
@@ -84,8 +100,12 @@ class HttpConnect:
             return
         head = self._next_head() if self._inbox else None
         if head is None or not self._answer_challenge(head, ended=True):
+            came = f" after {len(self._inbox)} bytes" if self._inbox else ""
             raise self._refused(
-                "the proxy closed the connection without an answer", cause=Cause.CUT_OFF
+                f"the proxy closed the connection{came} without an answer",
+                cause=Cause.CUT_OFF,
+                hint="it may not serve this machine; else check that this host and port are an HTTP"
+                " proxy",
             )
 
     # Inside
@@ -117,14 +137,24 @@ class HttpConnect:
         self._note(head)
         if len(self._inbox) > head.length:
             # The server speaks second in TLS and in MQTT: this can only be the proxy's own.
-            raise self._refused("bytes that no server has sent come behind the proxy's answer")
+            raise self._refused("unexpected data after the proxy's response")
         self.done = True
 
     def _note(self, head: Head) -> None:
-        self.facts = {"status": f"{head.status} {printable(head.reason)}".strip()}
+        self.facts = {"status": self._clean(f"{head.status} {head.reason}").strip()}
         for name in USEFUL_HEADERS:
             if values := head.values(name):
-                self.facts[name] = printable(values[0])
+                self.facts[name] = self._clean(values[0])
+
+    def _clean(self, text: str) -> str:
+        """Return a proxy's words without control characters, and without the login it repeats."""
+        login = self._proxy.login
+        if login is not None:
+            pair = _pair(login)
+            for secret in (pair.decode(errors="replace"), b64encode(pair).decode(), login.password):
+                if secret:
+                    text = text.replace(secret, "***")
+        return printable(text)
 
     def _answer_challenge(self, head: Head, *, ended: bool = False) -> bool:
         """Queue the hook's answer to a 407; return False while its page is still coming.
@@ -140,6 +170,9 @@ class HttpConnect:
         challenge = tuple(map(printable, offers))
         hook = self._proxy.on_challenge
         if head.status not in (401, 407) or hook is None:
+            if head.status not in (401, 407) and not ended and not is_page_read(head, self._inbox):
+                self._refusal_head = head
+                return False
             raise self._refusal(head, challenge)
         body = body_length(head, self._inbox) if head.reusable else None
         if head.reusable and body is None and len(self._inbox) <= MAX_BODY and not ended:
@@ -168,19 +201,32 @@ class HttpConnect:
         return True
 
     def _refusal(self, head: Head, challenge: tuple[str, ...]) -> ProxyRefused:
-        said = self.facts.get("x-squid-error", "")
-        detail = f" ({said})" if said else ""
+        words = [self.facts.get("x-squid-error", "")]
         if head.status in (401, 407):
-            hint = _login_hint(self._proxy, challenge)
+            cause, party, hint = judge_login(self._proxy, challenge)
         else:
-            hint = _HTTP_HINTS.get(head.status, "ask whoever runs the proxy what its answer means")
-        return ProxyRefused(
-            f"proxy: {self.request}: HTTP {self.facts['status']}{detail}",
+            if page := self._clean(words_of_page(head, self._inbox)):
+                self.facts["page"] = page
+                words.append(f"the page says: {page}")
+            if location := self.facts.get("location"):
+                words.append(f"it points to {location}")
+            cause, party, hint = judge_connect(head.status, self.facts)
+        detail = "; ".join(filter(None, words))
+        error = ProxyRefused(
+            f"proxy: {self.request}: HTTP {self.facts['status']}" + (f" ({detail})" * bool(detail)),
             status=head.status,
             challenge=challenge,
-            cause=login_cause(self._proxy) if head.status in (401, 407) else None,
+            cause=cause,
+            party=party,
             hint=hint,
         )
+        if head.status in (429, 503):
+            error.retry_after = parse_retry_after(
+                self.facts.get("retry-after", ""), self.facts.get("date", "")
+            )
+            if error.retry_after is not None:
+                error.hint += f"; it asks to be left alone for {error.retry_after:.0f} s"
+        return error
 
     def _refused(
         self, reason: str, hint: str = "", cause: Cause = Cause.NOT_A_PROXY
@@ -192,11 +238,14 @@ class HttpConnect:
         )
 
 
+def _pair(login: Login) -> bytes:
+    return f"{login.username}:{login.password}".encode()  # RFC 7617 section 2
+
+
 def _basic(proxy: Proxy) -> str | None:
     if proxy.login is None:
         return None
-    pair = f"{proxy.login.username}:{proxy.login.password}".encode()  # RFC 7617 section 2
-    return "Basic " + b64encode(pair).decode("ascii")
+    return "Basic " + b64encode(_pair(proxy.login)).decode("ascii")
 
 
 def _foreign_hint(start: bytes) -> str:
@@ -207,27 +256,28 @@ def _foreign_hint(start: bytes) -> str:
     return "check that this host and port are an HTTP proxy"
 
 
-def _login_hint(proxy: Proxy, challenge: tuple[str, ...]) -> str:
+def judge_login(proxy: Proxy, challenge: tuple[str, ...]) -> tuple[Cause, Party, str]:
+    """Return cause, party and hint for a demand for a login (407; some proxies say 401)."""
     schemes = {offer.partition(" ")[0].lower() for offer in challenge}
     if schemes and "basic" not in schemes:
-        names = ", ".join(offer.partition(" ")[0] for offer in challenge)
-        return f"the proxy wants {names}: answer it with ProxyConfig(on_challenge=...)"
+        names = ", ".join(dict.fromkeys(offer.partition(" ")[0] for offer in challenge))
+        return (
+            Cause.PROXY_LOGIN_SCHEME,
+            Party.PROXY,
+            f"the proxy wants a login by {names}, and not by user name and password (Basic): run a"
+            " local gateway that logs in there (cntlm or px) and name it as the proxy; or ask the"
+            " proxy's team for an exception for this host, or for Basic over TLS",
+        )
     if proxy.login is not None:
-        return "the proxy does not accept this login: check user name and password"
+        return (
+            Cause.PROXY_LOGIN_REFUSED,
+            Party.HOST,
+            "the proxy does not accept this login: check user name and password; after a few wrong"
+            " ones the account may be locked",
+        )
     return (
-        "the proxy wants a login: write it into the URL (http://user:password@host:port) in the"
-        " variable MQTTWS_PROXY, or give ProxyConfig(login=...)"
+        Cause.PROXY_LOGIN_MISSING,
+        Party.HOST,
+        f"the proxy wants a login: write it into the URL ({proxy.scheme}://user:password@host:port)"
+        " in the variable MQTTWS_PROXY, or in a file (--proxy-file FILE)",
     )
-
-
-_HTTP_HINTS = {
-    400: "the proxy does not understand CONNECT: check that it is an HTTP proxy",
-    403: "the proxy forbids this host or this port: ask whoever runs it to allow them",
-    404: "this is a web server and not a proxy: check the proxy's host and port",
-    405: "the proxy does not do CONNECT: check that this is an HTTP proxy",
-    500: "the proxy cannot reach the server: check the server's name and port",
-    501: "the proxy does not do CONNECT: check that this is an HTTP proxy",
-    502: "the proxy cannot reach the server: check the server's name and port",
-    503: "the proxy cannot reach the server: check the server's name and port",
-    504: "the proxy gets no answer from the server: a firewall behind it, or the server is down",
-}

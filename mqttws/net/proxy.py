@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from ..errors import UsageError
-from ..hops import Cause
+from .names import ascii_name
 from .tls import Tls
 
 ENVIRONMENT: Final = "environment"
@@ -134,11 +134,6 @@ class Proxy:
         return self.url
 
 
-def login_cause(proxy: Proxy) -> Cause:
-    """Return the cause where a proxy demands a login."""
-    return Cause.PROXY_LOGIN_MISSING if proxy.login is None else Cause.PROXY_LOGIN_REFUSED
-
-
 def choose_proxy(
     choice: ProxyChoice,
     scheme: str,
@@ -189,6 +184,13 @@ def _from_environment(scheme: str, environ: Mapping[str, str]) -> tuple[str, str
     return "", None
 
 
+def unused_variables(scheme: str, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield variables that name a proxy and do not count for a scheme, such as ``http_proxy``."""
+    for name in ("http_proxy", "HTTP_PROXY"):
+        if environ.get(name) and "http_proxy" not in VARIABLES[scheme]:
+            yield name
+
+
 def describe_environment(
     scheme: str, host: str, port: int, environ: Mapping[str, str]
 ) -> Iterator[str]:
@@ -197,6 +199,11 @@ def describe_environment(
         for name in dict.fromkeys((variable, variable.upper())):
             if environ.get(name):
                 yield f"{name}={_without_login(environ[name])}"
+    for name in unused_variables(scheme, environ):
+        yield (
+            f"{name}={_without_login(environ[name])} (not used: it counts only for http://; set"
+            " https_proxy or MQTTWS_PROXY)"
+        )
     for name in ("no_proxy", "NO_PROXY"):
         if environ.get(name):
             counts = "exempts" if is_exempt(host, port, environ) else "does not exempt"
@@ -223,6 +230,16 @@ def has_login(url: str) -> bool:
 
 def _split(url: str, source: str) -> SplitResult:
     """Take a proxy's URL apart; ``host:port`` alone is taken for an HTTP proxy, as curl does."""
+    if url != url.strip():
+        raise _unusable(source, "a blank stands before or behind it", "remove the blank")
+    if url[:1] in "\"'`" or url[-1:] in "\"'`":
+        raise _unusable(source, "it stands in quotes", "remove the quotes around it")
+    if url.lower().startswith(("socks://", "socks4://")):
+        raise _unusable(
+            source,
+            f"{url.partition('://')[0].lower()}:// does not say which version of SOCKS",
+            "write socks5h://host:port (the proxy resolves names), or socks4a://",
+        )
     parts = _parts(url if "://" in url else f"http://{url}")
     if parts is None:
         raise _unusable(source, "it is not a URL")
@@ -248,11 +265,11 @@ def _parts(url: str) -> SplitResult | None:
     return parts
 
 
-def _unusable(source: str, reason: str) -> UsageError:
+def _unusable(source: str, reason: str, hint: str = "") -> UsageError:
     # The URL is not shown: it may hold a login, and in another place than it should.
     return UsageError(
         f"the proxy's URL ({source}) cannot be used: {reason}",
-        hint="write it like http://proxy.example:3128",
+        hint=hint or "write it like http://proxy.example:3128",
     )
 
 
@@ -327,7 +344,7 @@ def is_exempt(host: str, port: int, environ: Mapping[str, str]) -> bool:
     ``10.0.0.0/8``; each with ``:port`` behind it or not, IPv6 then in brackets. The loopback
     addresses and ``localhost`` need no entry: a proxy would take them for its own.
     """
-    host = host.rstrip(".").lower()
+    host = ascii_name(host.rstrip("."))
     address = _ip(host)
     if host == "localhost" or (address is not None and address.is_loopback):
         return True
@@ -357,7 +374,7 @@ def _rule_matches(rule: str, host: str, address: IpAddress | None, port: int) ->
         return True
     if address is not None:
         return _network_holds(name, address)
-    name = name.removeprefix("*").strip(".")
+    name = ascii_name(name.removeprefix("*").strip("."))
     return bool(name) and (host == name or host.endswith(f".{name}"))
 
 

@@ -8,13 +8,14 @@ from collections.abc import Callable
 
 from ..errors import ProxyRefused
 from ..hops import Cause
-from .proxy import Proxy, login_cause
+from .proxy import Proxy
 
 
 class _SocksConnect:
     """What both versions of SOCKS share: fixed messages, one after the other."""
 
     reconnect = False
+    refused = False
 
     def __init__(self, proxy: Proxy, host: str, port: int) -> None:
         self.done = False
@@ -50,7 +51,7 @@ class _SocksConnect:
         while not self.done and self._next():
             pass
         if self.done and self._inbox:
-            raise self._refused("bytes that no server has sent come behind the proxy's answer")
+            raise self._refused("unexpected data after the proxy's response")
 
     def receive_eof(self) -> None:
         """Learn that the proxy has closed.
@@ -76,12 +77,12 @@ class _SocksConnect:
         return data
 
     def _refused(
-        self, reason: str, *, status: int = 0, hint: str = "", cause: Cause | None = None
+        self, reason: str, *, status: int = 0, hint: str = "", cause: Cause = Cause.NOT_A_PROXY
     ) -> ProxyRefused:
         return ProxyRefused(
             f"proxy: {self.request}: {reason}",
             status=status,
-            cause=cause or (None if status else Cause.NOT_A_PROXY),
+            cause=cause,
             hint=hint or "check that this host and port are a SOCKS proxy of this version",
         )
 
@@ -118,7 +119,9 @@ class Socks5Connect(_SocksConnect):
         elif method == 0:
             self._ask()
         else:
-            raise self._login_refused(f"none of the offered ways to log in suits it ({method:#x})")
+            raise self._login_refused(
+                f"the proxy accepts none of the offered authentication methods ({method:#x})"
+            )
         return True
 
     def _on_login(self) -> bool:
@@ -155,21 +158,22 @@ class Socks5Connect(_SocksConnect):
     def _judge(self, code: int) -> None:
         if code == 0:
             return
-        reason, hint = _SOCKS5_REPLIES.get(code, ("an unknown reply", "see the proxy's log"))
+        reason, hint, cause = _SOCKS5_REPLIES.get(code, _UNKNOWN_REPLY)
         self.facts["status"] = f"{code} {reason}"
-        raise self._refused(f"reply {code}: {reason}", status=code, hint=hint)
+        raise self._refused(f"reply {code}: {reason}", status=code, hint=hint, cause=cause)
 
     def _login_refused(self, reason: str) -> ProxyRefused:
         self.facts["status"] = reason
         if self._proxy.login is None:
+            cause = Cause.PROXY_LOGIN_MISSING
             hint = (
                 "the proxy wants a login: write it into the URL (socks5h://user:password@host:port)"
-                " in the variable MQTTWS_PROXY, or give ProxyConfig(login=...)"
+                " in the variable MQTTWS_PROXY, or in a file (--proxy-file FILE)"
             )
         else:
+            cause = Cause.PROXY_LOGIN_REFUSED
             hint = "the proxy does not accept this login: check user name and password"
-        error = self._refused(reason, status=0xFF, hint=hint)
-        error.cause = login_cause(self._proxy)
+        error = self._refused(reason, status=0xFF, hint=hint, cause=cause)
         error.challenge = ("username/password",)
         return error
 
@@ -191,20 +195,37 @@ def _socks_hint(version: int) -> str:
     return "check that this host and port are a SOCKS5 proxy"
 
 
-_SERVER_BEHIND = "check the server's name and port, and whether a firewall behind the proxy is shut"
+_SERVER_BEHIND = (
+    "the proxy cannot reach the server: check the server's name and port; if they are right, a"
+    " firewall behind the proxy is shut, or the server is down"
+)
+
+_UNKNOWN_REPLY = ("an unknown reply", "see the proxy's log", Cause.NOT_A_PROXY)
 
 UNREACHABLE_REPLIES = frozenset({1, 3, 4, 5, 6, 8})
 """SOCKS5 replies after which another address of the same server may do."""
 
 _SOCKS5_REPLIES = {
-    1: ("general failure", _SERVER_BEHIND),
-    2: ("not allowed by the rules", "the proxy forbids this host or port: ask whoever runs it"),
-    3: ("network unreachable", _SERVER_BEHIND),
-    4: ("host unreachable", _SERVER_BEHIND),
-    5: ("connection refused", _SERVER_BEHIND),
-    6: ("time to live expired", _SERVER_BEHIND),
-    7: ("command not supported", "the proxy does not do CONNECT: see its configuration"),
-    8: ("address type not supported", "the proxy takes no names, or no IPv6: try socks5://"),
+    1: ("general failure", _SERVER_BEHIND, Cause.PROXY_CANNOT_REACH),
+    2: (
+        "not allowed by the rules",
+        "the proxy forbids this host or port: ask the proxy's team to allow them",
+        Cause.PROXY_FORBIDS,
+    ),
+    3: ("network unreachable", _SERVER_BEHIND, Cause.PROXY_CANNOT_REACH),
+    4: ("host unreachable", _SERVER_BEHIND, Cause.PROXY_CANNOT_REACH),
+    5: ("connection refused", _SERVER_BEHIND, Cause.PROXY_CANNOT_REACH),
+    6: ("time to live expired", _SERVER_BEHIND, Cause.PROXY_CANNOT_REACH),
+    7: (
+        "command not supported",
+        "the proxy does not do CONNECT: see its configuration",
+        Cause.NOT_A_PROXY,
+    ),
+    8: (
+        "address type not supported",
+        "the proxy takes no names, or no IPv6: try socks5://",
+        Cause.NOT_A_PROXY,
+    ),
 }
 """RFC 1928 section 6, and what to do."""
 
@@ -236,17 +257,29 @@ class Socks4aConnect(_SocksConnect):
         if version != 0:
             hint = "it speaks HTTP: write the proxy's URL with http://" if version == 72 else ""
             raise self._refused("the answer is not SOCKS4", hint=hint)
-        reason, hint = _SOCKS4_REPLIES.get(code, ("an unknown reply", "see the proxy's log"))
+        reason, hint, cause = _SOCKS4_REPLIES.get(code, _UNKNOWN_REPLY)
         self.facts["status"] = f"{code} {reason}"
         if code != 90:
-            raise self._refused(f"reply {code}: {reason}", status=code, hint=hint)
+            raise self._refused(f"reply {code}: {reason}", status=code, hint=hint, cause=cause)
         self.done = True
         return False
 
 
 _SOCKS4_REPLIES = {
-    90: ("granted", ""),
-    91: ("rejected or failed", "the proxy forbids this host or port, or cannot reach it"),
-    92: ("no identd here", "the proxy wants an identd on this machine: use SOCKS5"),
-    93: ("identd names another user", "the proxy's and this machine's user differ: use SOCKS5"),
+    90: ("granted", "", Cause.UNKNOWN),
+    91: (
+        "rejected or failed",
+        "the proxy forbids this host or port, or cannot reach it: ask the proxy's team",
+        Cause.PROXY_FORBIDS,
+    ),
+    92: (
+        "no identd here",
+        "the proxy wants an identd on this machine: use SOCKS5",
+        Cause.PROXY_LOGIN_SCHEME,
+    ),
+    93: (
+        "identd names another user",
+        "the proxy's and this machine's user differ: use SOCKS5",
+        Cause.PROXY_LOGIN_SCHEME,
+    ),
 }

@@ -170,6 +170,14 @@ class ByteStream(asyncio.Protocol):
         """Let ``data`` be read again, before what comes next."""
         self._unread[:0] = data
 
+    async def read_until(self, until: float | None) -> bytes:
+        """Read, but at most until a moment of the loop's clock; none where nothing came by then."""
+        try:
+            async with asyncio.timeout_at(until):
+                return await self.read()
+        except TimeoutError:
+            return b""
+
     async def start_tls(
         self, context: ssl.SSLContext, server_hostname: str | None, timeout: float
     ) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from ..errors import UsageError
+from .names import ascii_name
 
 DEFAULT_PORTS = {"wss": 443, "ws": 80, "mqtts": 8883, "mqtt": 1883}
 """The URL schemes and their ports (RFC 6455 section 3; MQTT 3.1.1 section 4.2)."""
@@ -16,7 +17,7 @@ class Target:
 
     Attributes:
         scheme: ``wss``, ``ws``, ``mqtts`` or ``mqtt``.
-        host: name or address, without brackets.
+        host: address without brackets, or name in ASCII, with the dot at its end if it has one.
         port: TCP port.
         path: the WebSocket's resource name with its query; without meaning to MQTT (WS-9).
     """
@@ -35,6 +36,14 @@ class Target:
     def websocket(self) -> bool:
         """Whether MQTT travels in WebSocket frames."""
         return self.scheme in ("wss", "ws")
+
+    @property
+    def server_name(self) -> str:
+        """The host as TLS and HTTP name it: without the dot that ends an absolute DNS name.
+
+        RFC 6066 section 3 wants it away in TLS's server name, and no certificate holds it.
+        """
+        return self.host.rstrip(".") or self.host
 
     @property
     def address(self) -> str:
@@ -86,6 +95,12 @@ def make_target(scheme: str, host: str, port: int | None, path: str = "/") -> Ta
         raise UsageError(f"URL scheme {scheme!r}; allowed: wss, ws, mqtts or mqtt")
     if not isinstance(host, str) or not re.fullmatch(r"[\w.:%-]+", host):
         raise UsageError(f"host {host!r}; allowed: a name or an address, nothing around it")
+    if pasted := re.fullmatch(r"([^:]+):([0-9]+)", host):
+        raise UsageError(
+            f"host {host!r} has a port in it", hint=f"give the port by itself: --port {pasted[2]}"
+        )
+    if ":" not in host:
+        host = ascii_name(host)
     if port is None:
         port = DEFAULT_PORTS[scheme]
     if not isinstance(port, int) or not 1 <= port <= 65535:

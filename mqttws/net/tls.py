@@ -8,7 +8,9 @@ import hashlib
 import os
 import secrets
 import ssl
+import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import cast
 
 from ..errors import UsageError
+from .ca_files import ca_certificates
 
 Pem = str | os.PathLike[str] | bytes
 """A file's path, or what would stand in the file."""
@@ -28,14 +31,15 @@ class TlsConfig:
     """Whom a client trusts, and how it proves who it is.
 
     Attributes:
-        ca: certificates of CAs to trust, as a file's path or as PEM bytes; **added** to the
-            system's.
+        ca: certificates of CAs to trust, as a file's path or as bytes, in PEM, DER or PKCS#7;
+            **added** to the system's. Each is an anchor, whether it is a root or an intermediate.
         only_ca: trust ``ca`` alone, and not the system's.
         certificate: the client's certificate and those that lead to its CA, as a file's path or as
             PEM bytes.
         key: its private key, likewise; None if it stands behind the certificate.
         key_password: what the key is encrypted with; None if it is not.
         minimum_version: of TLS; nothing older than 1.2.
+        maximum_version: of TLS; ``TLSv1_2`` where a device on the way does not let TLS 1.3 pass.
         truststore: ask the operating system's own store (Windows, macOS) through the package
             ``truststore``, instead of OpenSSL's files.
     """
@@ -46,6 +50,7 @@ class TlsConfig:
     key: Pem | None = field(default=None, repr=False)
     key_password: str | bytes | None = field(default=None, repr=False)
     minimum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
+    maximum_version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED
     truststore: bool = False
 
     def context(self) -> ssl.SSLContext:
@@ -65,7 +70,11 @@ class TlsConfig:
         digest = hashlib.sha256()
         for part in (ca, certificate, key, password):
             digest.update(hashlib.sha256(part).digest() if part is not None else b"-")
-        digest.update(f"{self.only_ca} {self.minimum_version} {self.truststore}".encode())
+        digest.update(
+            repr(
+                (self.only_ca, self.minimum_version, self.maximum_version, self.truststore)
+            ).encode()
+        )
         known = _contexts.get(digest.digest())
         if known is None:
             known = self._new_context(ca)
@@ -96,6 +105,13 @@ class TlsConfig:
             raise UsageError("TlsConfig(key=...) needs certificate= too")
         if self.minimum_version not in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
             raise UsageError("TlsConfig(minimum_version=...); allowed: TLS 1.2 or TLS 1.3")
+        if self.maximum_version not in _VERSIONS or (
+            self.maximum_version is ssl.TLSVersion.TLSv1_2
+            and self.minimum_version is ssl.TLSVersion.TLSv1_3
+        ):
+            raise UsageError(
+                "TlsConfig(maximum_version=...); allowed: TLS 1.2 or 1.3, not below minimum_version"
+            )
         if self.only_ca and self.truststore:
             raise UsageError("TlsConfig: only_ca and truststore contradict each other")
 
@@ -107,16 +123,27 @@ class TlsConfig:
         else:
             context = ssl.create_default_context()
         context.minimum_version = self.minimum_version
+        context.maximum_version = self.maximum_version
         # Python 3.13 refuses certificates that lack extensions which intercepting proxies and
         # private CAs often leave out (mitmproxy 8 does). Trust and names are checked all the same.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        # Python sets it from 3.13 on: a CA that was given is trusted though it is no root.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         if ca is not None:
+            source = "that was given" if isinstance(self.ca, bytes) else str(self.ca)
             try:
-                context.load_verify_locations(cadata=ca.decode("ascii"))
-            except (ssl.SSLError, ValueError):  # not ASCII, or empty
-                raise UsageError("ca: no certificate in PEM form was found") from None
+                context.load_verify_locations(cadata=ca_certificates(ca, source))
+            except ssl.SSLError as error:
+                reason = (error.reason or "unreadable").replace("_", " ").lower()
+                raise UsageError(f"the CA file {source} cannot be used: {reason}") from None
         return context
 
+
+_VERSIONS = (
+    ssl.TLSVersion.TLSv1_2,
+    ssl.TLSVersion.TLSv1_3,
+    ssl.TLSVersion.MAXIMUM_SUPPORTED,
+)
 
 MAX_CONTEXTS = 32
 """Contexts that are kept for another use; the system's roots take some 30 ms to load."""
@@ -131,10 +158,35 @@ Tls = TlsConfig | ssl.SSLContext | None
 def client_context(tls: Tls) -> ssl.SSLContext:
     """Return the context that ``tls`` means; None trusts the system's CAs."""
     if isinstance(tls, ssl.SSLContext):
+        if weakness := weakness_of(tls):
+            warnings.warn(f"the SSLContext that was given {weakness}", stacklevel=2)
         return tls
     if tls is not None and not isinstance(tls, TlsConfig):
         raise UsageError(f"tls: found {type(tls).__name__}; allowed: TlsConfig or ssl.SSLContext")
     return (tls or TlsConfig()).context()
+
+
+def weakness_of(context: ssl.SSLContext) -> str:
+    """Return the check that a caller's context leaves out; empty where it makes all of them."""
+    if context.verify_mode != ssl.CERT_REQUIRED:
+        return "does not check the server's certificate: anybody on the way can read and alter all"
+    if not context.check_hostname:
+        return "does not check the server's name: any server with a valid certificate passes"
+    oldest = context.minimum_version
+    if oldest in (ssl.TLSVersion.MINIMUM_SUPPORTED, ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1):
+        return "allows TLS below 1.2, which is broken"
+    return ""
+
+
+def tls_at_most_1_2(tls: Tls) -> Tls | None:
+    """Return the same trust with TLS 1.2 at most; None where it is capped, or not ours to cap."""
+    if isinstance(tls, ssl.SSLContext):
+        return None
+    config = tls or TlsConfig()
+    capped = ssl.TLSVersion.TLSv1_2
+    if config.maximum_version is capped or config.minimum_version is ssl.TLSVersion.TLSv1_3:
+        return None
+    return replace(config, maximum_version=capped)
 
 
 def proxy_context(own: Tls, servers: Tls) -> ssl.SSLContext:
@@ -155,11 +207,27 @@ _Name = tuple[tuple[tuple[str, str], ...], ...]
 
 
 @lru_cache(maxsize=1)
+def _system_roots() -> ssl.SSLContext:
+    """Return a context that trusts what this system trusts, whatever SSL_CERT_FILE says."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if sys.platform in ("win32", "darwin"):
+        context.load_default_certs()
+    with suppress(OSError):  # ssl.SSLError is one
+        context.load_verify_locations(cafile=ssl.get_default_verify_paths().openssl_cafile)
+    return context
+
+
+def default_roots() -> frozenset[bytes]:
+    """Return the roots that this system trusts, DER."""
+    return frozenset(_system_roots().get_ca_certs(binary_form=True))
+
+
+@lru_cache(maxsize=1)
 def public_organisations() -> frozenset[str]:
     """Return the organisations whose roots this system trusts."""
     parts = [
         pair
-        for root in ssl.create_default_context().get_ca_certs()
+        for root in _system_roots().get_ca_certs()
         for part in cast(_Name, root.get("subject", ()))
         for pair in part
     ]

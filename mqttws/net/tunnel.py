@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ..errors import UsageError
 from .http_connect import HttpConnect
+from .names import ascii_name
 from .proxy import Proxy
 from .socks import Socks4aConnect, Socks5Connect
 
@@ -30,6 +31,10 @@ class Tunnel(Protocol):
     @property
     def reconnect(self) -> bool:
         """Whether the next bytes belong on a new connection to the proxy."""
+
+    @property
+    def refused(self) -> bool:
+        """Whether the proxy has refused, and only its page is still awaited."""
 
     def restart(self) -> None:
         """Learn that there is a new connection."""
@@ -64,10 +69,7 @@ def tunnel_through(proxy: Proxy, host: str, port: int, address: str | None = Non
 
 
 def _ascii_host(host: str) -> str:
-    try:
-        raw = host if host.isascii() else host.encode("idna").decode("ascii")
-    except UnicodeError:
-        raise UsageError(f"{host!r} is not a host name") from None
+    raw = ascii_name(host)
     if not raw or len(raw) > 255 or not all("!" <= character <= "~" for character in raw):
         raise UsageError(f"{host[:100]!r} is not a host name")
     return raw

@@ -4,12 +4,12 @@ Knows the sans-I/O protocol objects of ``websockets``. The subprotocol is ``mqtt
 neither offered nor accepted.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from websockets.client import ClientProtocol
-from websockets.datastructures import Headers
 from websockets.exceptions import InvalidMessage, NegotiationError
 from websockets.http11 import Request, Response
 from websockets.protocol import Event
@@ -17,9 +17,12 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from ..errors import MqttwsError, SubprotocolRefused, UpgradeRefused
-from ..hops import Cause
-from ..text import one_line
-from .http_head import parse_head
+from ..hops import Cause, Party
+from ..text import one_line, shown
+from .failures import CUT_OFF_HINT
+from .http_head import Head, parse_head
+from .http_page import PAGE_PATIENCE, is_page_read, words_of_page
+from .refusals import refused_upgrade
 from .stream import ByteStream
 from .websocket import WebSocketStream, silent_logger
 
@@ -48,6 +51,7 @@ async def open_websocket(
         UpgradeRefused: the answer is not a valid switch to WebSocket.
         SubprotocolRefused: the answer does not agree to ``mqtt``.
     """
+    host = parse_uri(url).host
     protocol = ClientProtocol(
         parse_uri(url),
         subprotocols=[Subprotocol(SUBPROTOCOL)],
@@ -63,10 +67,9 @@ async def open_websocket(
     while response is None and protocol.handshake_exc is None:
         data = await stream.read()
         begun += data[: MAX_ANSWER - len(begun)]
-        refusal = _refusal(begun)
-        if refusal is not None:  # its page may come late, or never end
-            _note(refusal, facts)
-            raise _upgrade_error(refusal, None)
+        head = parse_head(begun)
+        if head is not None and head.status not in (0, 101):
+            raise await _refusal(stream, head, begun, host, {} if facts is None else facts)
         if data:
             protocol.receive_data(data)
         else:
@@ -80,7 +83,7 @@ async def open_websocket(
         if not data:
             break
     if protocol.handshake_exc is not None or response is None:
-        raise _upgrade_error(response, protocol.handshake_exc)
+        raise _upgrade_error(response, protocol.handshake_exc, bytes(begun))
     if protocol.subprotocol is None:  # WS-24
         raise SubprotocolRefused(
             "upgrade: the server opened a WebSocket without the subprotocol mqtt",
@@ -89,19 +92,26 @@ async def open_websocket(
     return WebSocketStream(stream, protocol, early)
 
 
-def _refusal(data: bytearray) -> Response | None:
-    """Return the head of an answer that is complete and no switch to WebSocket."""
-    if data.startswith(b"HTTP/1.1 101 "):
-        return None
-    head = parse_head(data)
-    if head is None or head.status in (0, 101):
-        return None
-    useful = [(name, head.values(name)) for name in map(str.lower, _TELLING)]
-    headers = Headers((name, ascii(values[0])[1:-1]) for name, values in useful if values)
-    return Response(head.status, one_line(head.reason), headers)
+async def _refusal(
+    stream: ByteStream, head: Head, begun: bytearray, host: str, facts: dict[str, str]
+) -> UpgradeRefused:
+    """Return the error for an answer that is no switch to WebSocket, with its page's title."""
+    until = asyncio.get_running_loop().time() + PAGE_PATIENCE
+    while not is_page_read(head, begun):  # it may come late, or never end
+        data = await stream.read_until(until)
+        if not data:
+            break
+        begun += data[:MAX_ANSWER]
+    facts["status"] = f"{head.status} {one_line(head.reason)}".strip()
+    for name in _TELLING:
+        if values := head.values(name):
+            facts[name] = one_line(values[0][:200])
+    if page := words_of_page(head, begun):
+        facts["page"] = page
+    return refused_upgrade(head.status, head.reason, facts, host)
 
 
-_TELLING = ("Server", "Via", "Date", "Sec-WebSocket-Protocol")
+_TELLING = ("server", "via", "date", "location", "retry-after", "sec-websocket-protocol")
 """Headers that tell who answered, and what time it is there."""
 
 
@@ -111,19 +121,10 @@ def _note(response: Response, facts: dict[str, str] | None) -> None:
     facts["status"] = f"{response.status_code} {response.reason_phrase}".strip()
     for name in _TELLING:
         if values := response.headers.get_all(name):
-            facts[name.lower()] = one_line(values[0][:200])
+            facts[name] = one_line(values[0][:200])
 
 
-def _upgrade_error(response: Response | None, error: Exception | None) -> MqttwsError:
-    if response is not None and response.status_code != 101:
-        return UpgradeRefused(
-            f"upgrade: HTTP {response.status_code} {one_line(response.reason_phrase)}",
-            status=response.status_code,
-            reason=response.reason_phrase,
-            hint=_STATUS_HINTS.get(
-                response.status_code, "check the path, and what answers on this host and port"
-            ),
-        )
+def _upgrade_error(response: Response | None, error: Exception | None, begun: bytes) -> MqttwsError:
     if isinstance(error, NegotiationError):
         answered = response.headers.get("Sec-WebSocket-Protocol") if response is not None else None
         if answered is not None and answered != SUBPROTOCOL:
@@ -133,36 +134,29 @@ def _upgrade_error(response: Response | None, error: Exception | None) -> Mqttws
                 hint="it is not an MQTT 3.1.1 service, or this is not its path",
             )
     if response is not None:
-        cause, reason = Cause.PROTOCOL_BROKEN, one_line(str(error))
-        hint = "a middlebox that breaks WebSocket, or a server that does not speak RFC 6455"
-    elif isinstance(error, InvalidMessage) and isinstance(error.__cause__, EOFError):
-        cause, reason = Cause.CUT_OFF, "the connection was closed without an HTTP answer"
-        hint = "a middlebox that does not let WebSocket through, or the wrong service"
-    else:
-        cause, reason = Cause.NOT_HTTP, "the answer is not HTTP"
-        hint = "check the port: it may be MQTT over TLS (8883), and not WebSocket"
+        return UpgradeRefused(
+            f"upgrade: {one_line(str(error))}",
+            status=response.status_code,
+            reason=one_line(str(error)),
+            cause=Cause.UPGRADE_SWALLOWED,
+            party=Party.NETWORK,
+            hint="a middlebox that breaks WebSocket, or a server that does not speak RFC 6455",
+        )
+    if isinstance(error, InvalidMessage) and isinstance(error.__cause__, EOFError):
+        came = f" after {len(begun)} bytes" if begun else ""
+        reason = f"the connection was closed{came} without an HTTP answer"
+        return UpgradeRefused(
+            f"upgrade: {reason}", reason=reason, cause=Cause.CUT_OFF, hint=CUT_OFF_HINT
+        )
+    reason = f"the answer is not HTTP: it begins with {shown(begun[:16])}"
     return UpgradeRefused(
         f"upgrade: {reason}",
-        cause=cause,
-        status=response.status_code if response is not None else 0,
         reason=reason,
-        hint=hint,
+        cause=Cause.NOT_HTTP,
+        party=Party.SERVER,
+        hint="another service answers on this port (MQTT over TLS, HTTP/2, or something else):"
+        " check the port (443 for WebSocket, 8883 for MQTT over TLS)",
     )
-
-
-_STATUS_HINTS = {
-    400: "the path or the subprotocol is not what the server expects, or it is a reverse proxy that"
-    " wants a client certificate",
-    401: "the server, or a proxy before it, wants a login",
-    403: "the server, or a filter before it, forbids this",
-    404: "there is no WebSocket at this path",
-    407: "a proxy wants a login",
-    426: "the server has not seen our request to upgrade: a reverse proxy or a middlebox swallows"
-    " its headers Upgrade and Connection",
-    502: "a proxy in front of the server cannot reach it",
-    503: "the server is overloaded or being maintained: try again later",
-    504: "a proxy in front of the server got no answer from it",
-}
 
 
 async def accept_websocket(

@@ -140,7 +140,7 @@ def test_a_certificate_for_another_name(tmp_path: Path) -> None:
             kind="CertificateRejected",
             hop="tls",
             message="certificate rejected",
-            hint="connect by the name",
+            hint="connect by a name",
         )
 
 

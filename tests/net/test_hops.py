@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import ssl
+import time
 import warnings
 from collections.abc import Iterator
 
@@ -117,16 +118,37 @@ async def test_a_silent_name_server_does_not_hold_up_the_time_limit(
 
 
 async def test_addresses_of_both_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    def address(family: int, host: str) -> tuple[object, ...]:
-        return (family, socket.SOCK_STREAM, 6, "", (host, 443))
-
     six, four = socket.AF_INET6, socket.AF_INET
-    monkeypatch.setattr(
-        socket,
-        "getaddrinfo",
-        lambda *_, **__: [address(six, "a"), address(six, "b"), address(four, "c")],
-    )
-    assert [found[4][0] for found in await resolve("x", 443)] == ["a", "c", "b"]
+    known = {six: ["::1", "::2"], four: ["127.0.0.3"]}
+
+    def look_up(host: str, port: int, family: int, kind: int) -> list[tuple[object, ...]]:
+        return [(family, kind, 6, "", (address, port)) for address in known[family]]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    found = [address[4][0] for address in await resolve("x", 443)]
+    assert found == ["::1", "127.0.0.3", "::2"]
+
+
+async def test_an_ipv4_address_does_not_wait_for_the_answer_about_ipv6(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import threading
+
+    released = threading.Event()
+
+    def look_up(host: str, port: int, family: int, kind: int) -> list[tuple[object, ...]]:
+        if family == socket.AF_INET6:
+            released.wait(30)
+        return [(family, kind, 6, "", ("127.0.0.3", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    began = time.monotonic()
+    try:
+        found = await resolve("x", 443)
+    finally:
+        released.set()
+    assert [address[4][0] for address in found] == ["127.0.0.3"]
+    assert time.monotonic() - began < 5
 
 
 # TCP

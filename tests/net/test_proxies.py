@@ -98,7 +98,7 @@ def no_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     real = dial.resolve
     asked: list[str] = []
 
-    async def resolve(host: str, port: int) -> list[tcp.Address]:
+    async def resolve(host: str, port: int, hop: Hop = Hop.NAME) -> list[tcp.Address]:
         asked.append(host)
         return await real(host, port)
 
@@ -284,7 +284,7 @@ async def test_socks5_through_dante_goes_on_to_the_next_address(
 ) -> None:
     real = dial.resolve
 
-    async def resolve(host: str, port: int) -> list[tcp.Address]:
+    async def resolve(host: str, port: int, hop: Hop = Hop.NAME) -> list[tcp.Address]:
         found = await real("127.0.0.1", port)
         family, kind, protocol, name, (_, number) = found[0]
         return (

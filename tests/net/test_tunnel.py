@@ -123,7 +123,7 @@ REFUSALS = [
     (503, b"HTTP/1.1 503 Service Unavailable\r\n\r\n", "cannot reach the server"),
     (504, b"HTTP/1.1 504 Gateway Timeout\r\n\r\n", "no answer from the server"),
     (405, b"HTTP/1.1 405 Method Not Allowed\r\n\r\n", "does not do CONNECT"),
-    (302, b"HTTP/1.1 302 Found\r\nLocation: http://portal.test/\r\n\r\n", "whoever runs the proxy"),
+    (302, b"HTTP/1.1 302 Found\r\nLocation: http://portal.test/\r\n\r\n", "a page of its own"),
     (407, SQUID_407, "wants a login"),
     (401, b"HTTP/1.0 401 Unauthorized\r\n\r\n", "wants a login"),
 ]
@@ -155,7 +155,7 @@ def test_a_proxy_that_wants_something_else_than_basic_says_what() -> None:
     answer = b"HTTP/1.1 407 No\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n\r\n"
     error = refusal(tunnel_through(proxy(login=LOGIN), "dps.test", 443), answer)
     assert "Negotiate, NTLM" in error.hint
-    assert "on_challenge" in error.hint
+    assert "cntlm" in error.hint
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_proxy_that_wants_something_else_than_basic_says_what() -> None:
         (b"HTTP/1.1 99 No\r\n\r\n", "not HTTP/1.x", "an HTTP proxy"),
         (b"HTTP/1.1 20", "closed the connection", "an HTTP proxy"),
         (b"", "closed the connection", "an HTTP proxy"),
-        (SQUID_200 + b"x", "bytes that no server has sent", ""),
+        (SQUID_200 + b"x", "unexpected data after", ""),
     ],
 )
 def test_an_answer_that_is_none_is_refused(answer: bytes, found: str, hint: str) -> None:
@@ -370,8 +370,18 @@ def test_socks5_logs_in_when_it_is_asked_to() -> None:
 @pytest.mark.parametrize(
     ("scheme", "login", "answers", "expected"),
     [
-        ("socks5h", None, b"\x05\xff", (0xFF, "none of the offered ways", "wants a login")),
-        ("socks5h", None, b"\x05\x02", (0xFF, "none of the offered ways", "wants a login")),
+        (
+            "socks5h",
+            None,
+            b"\x05\xff",
+            (0xFF, "none of the offered", "wants a login"),
+        ),
+        (
+            "socks5h",
+            None,
+            b"\x05\x02",
+            (0xFF, "none of the offered", "wants a login"),
+        ),
         (
             "socks5h",
             LOGIN,
@@ -410,7 +420,7 @@ def test_a_socks_refusal_says_why(
 def test_bytes_behind_a_socks_reply_are_refused() -> None:
     tunnel = tunnel_through(proxy("socks5h"), "dps.test", 443)
     tunnel.receive_data(b"\x05\x00")
-    with pytest.raises(ProxyRefused, match="bytes that no server has sent"):
+    with pytest.raises(ProxyRefused, match="unexpected data after"):
         tunnel.receive_data(GRANTED_4 + b"x")
 
 

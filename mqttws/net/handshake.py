@@ -1,0 +1,84 @@
+"""One TLS handshake as a client: its object stays readable after it has failed.
+
+asyncio makes the ``SSLObject`` of a handshake itself and drops it with the error. A context of our
+own passes the making on to the real context and keeps the object: the chain that the peer sent is
+read from the very handshake that failed, and no second one is needed.
+"""
+
+import ssl
+import sys
+from typing import Any, Self
+
+
+class Handshake(ssl.SSLContext):
+    """A context for a single handshake, which is made by another context.
+
+    Args:
+        context: the trust, versions and client certificate that count.
+        session: an earlier session to resume; None for a full handshake.
+
+    Attributes:
+        made: the TLS object; None before the handshake began.
+    """
+
+    made: ssl.SSLObject | None
+
+    def __new__(cls, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> Self:
+        """Make it; OpenSSL's own part stays unused."""
+        self = super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
+        self._real = context
+        self._session = session
+        self.made = None
+        return self
+
+    def __init__(self, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> None:
+        """Leave everything to ``__new__``, as ``ssl.SSLContext`` does."""
+
+    _real: ssl.SSLContext
+    _session: ssl.SSLSession | None
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        """Have the real context make the TLS object, and keep it."""
+        self.made = self._real.wrap_bio(
+            incoming,
+            outgoing,
+            server_side=server_side,
+            server_hostname=server_hostname,
+            session=session or self._session,
+        )
+        return self.made
+
+
+def shown_chain(session: ssl.SSLObject) -> list[bytes]:
+    """Return the certificates that the peer sent in the handshake, DER, its own first."""
+    return _chain(session, "get_unverified_chain")
+
+
+def proved_chain(session: ssl.SSLObject) -> list[bytes]:
+    """Return the path from the peer's certificate towards a trusted one, DER, both included.
+
+    Made of the certificates that were sent and of the trusted ones. After a failed verification it
+    is as long as OpenSSL could make it.
+    """
+    return _chain(session, "get_verified_chain")
+
+
+def _chain(session: ssl.SSLObject, name: str) -> list[bytes]:
+    """Read a chain: public from Python 3.13 on, behind the object before."""
+    try:
+        if sys.version_info >= (3, 13):
+            return list(getattr(session, name)())
+        import _ssl
+
+        inner: Any = vars(session).get("_sslobj")
+        chain = getattr(inner, name)() or ()
+        return [item.public_bytes(_ssl.ENCODING_DER) for item in chain]
+    except (AttributeError, ValueError, ssl.SSLError):
+        return []  # there was no handshake yet, or a client that showed nothing: a chain of None

@@ -1,0 +1,63 @@
+"""The page behind a refusal: its title, when it is complete, and when to come back.
+
+Pages come from elsewhere and may be endless: as much is read as is shown.
+"""
+
+import html
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from ..text import short_line
+from .http_head import Head, body_length
+
+MAX_PAGE = 16 * 1024
+"""Bytes of a page in which its title is looked for."""
+
+PAGE_PATIENCE = 1.0
+"""Seconds that a refusal's page may take; the refusal itself is known already."""
+
+MAX_RETRY_AFTER = 3600.0
+"""Seconds of a ``Retry-After`` that are believed."""
+
+_TITLE = re.compile(rb"<(title|h1)[^>]*>(.*?)</\1\s*>", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<[^>]*>")
+
+
+def is_page_read(head: Head, data: bytes | bytearray) -> bool:
+    """Whether enough of a refusal's page is there to show what it says."""
+    page = data[head.length :]
+    if head.content_length == 0 or len(page) >= MAX_PAGE or _TITLE.search(page):
+        return True
+    return body_length(head, bytearray(data)) is not None
+
+
+def words_of_page(head: Head, data: bytes | bytearray) -> str:
+    """Return a page's title, or the beginning of its text; one short line, empty without a page."""
+    page = bytes(data[head.length : head.length + MAX_PAGE])
+    if head.chunked:
+        page = re.sub(rb"(?:^|\r\n)[0-9A-Fa-f]{1,8}[^\r\n]*\r\n", b"", page)
+    found = _TITLE.search(page)
+    text = (found[2] if found else page).decode("utf-8", "replace")
+    kind = " ".join(head.values("content-type")).lower()
+    if not found and "html" not in kind and "text" not in kind and "json" not in kind:
+        return ""
+    return short_line(html.unescape(_TAG.sub(" ", text)).strip())
+
+
+def parse_retry_after(value: str, date: str = "") -> float | None:
+    """Return the seconds of a ``Retry-After`` header; None where it has none that can be read.
+
+    Args:
+        value: seconds, or an HTTP date (RFC 9110 section 10.2.3).
+        date: the answer's own ``Date``, against which a date counts; this host's clock may be off.
+    """
+    if re.fullmatch(r"[0-9]{1,9}", value.strip()):
+        return min(float(value), MAX_RETRY_AFTER)
+    try:
+        then = parsedate_to_datetime(value)
+        now = parsedate_to_datetime(date) if date else datetime.now(UTC)
+        seconds = (then - now).total_seconds()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER)
