@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         ConnectionLost,
         ConnectRefused,
         HopTimedOut,
+        HubRequestRejected,
         KeepAliveExpired,
         MalformedAnswer,
         MalformedPacket,
@@ -57,6 +58,13 @@ if TYPE_CHECKING:
         UsageError,
     )
     from .hops import Cause, CertificateFacts, Hop, Party
+    from .hub.device.messages import CloudMessage
+    from .hub.device.methods import MethodRequest, MethodResponse
+    from .hub.device.telemetry import TelemetryMessage
+    from .hub.device.twin import DesiredChange, Twin
+    from .hub_client.client import AsyncHubClient
+    from .hub_client.messages import CloudMessageStream
+    from .hub_client.twins import DesiredChanges
     from .local.dps import AsyncLocalDps
     from .local.hub import AsyncLocalHub
     from .local.running import LocalDps
@@ -103,12 +111,20 @@ _HOMES = {
         "StoreDamaged",
         "ServiceFailed",
         "PortTaken",
+        "HubRequestRejected",
         "ProvisioningError",
         "RegistrationRejected",
         "RegistrationFailed",
         "MalformedAnswer",
     ),
     "hops": ("Hop", "Cause", "Party", "CertificateFacts"),
+    "hub.device.messages": ("CloudMessage",),
+    "hub.device.methods": ("MethodRequest", "MethodResponse"),
+    "hub.device.telemetry": ("TelemetryMessage",),
+    "hub.device.twin": ("DesiredChange", "Twin"),
+    "hub_client.client": ("AsyncHubClient",),
+    "hub_client.messages": ("CloudMessageStream",),
+    "hub_client.twins": ("DesiredChanges",),
     "doctor.examination": ("diagnose", "diagnose_async"),
     "doctor.report": ("Report",),
     "local.dps": ("AsyncLocalDps",),
@@ -150,6 +166,15 @@ __all__ = [
     "ExternalKey",
     "Tpm",
     "Assignment",
+    "AsyncHubClient",
+    "TelemetryMessage",
+    "CloudMessage",
+    "CloudMessageStream",
+    "MethodRequest",
+    "MethodResponse",
+    "Twin",
+    "DesiredChange",
+    "DesiredChanges",
     "AsyncClient",
     "Client",
     "ReceivedMessage",
@@ -203,6 +228,7 @@ __all__ = [
     "StoreDamaged",
     "ServiceFailed",
     "PortTaken",
+    "HubRequestRejected",
     "ProvisioningError",
     "RegistrationRejected",
     "RegistrationFailed",

@@ -26,6 +26,7 @@ MqttwsError                         .hop .cause .party .retryable .hint: of ever
 │   ├── StoreFull                   the disk, or a quota, is full
 │   ├── StoreLocked                 another process uses it
 │   └── StoreDamaged                its content is not what was once written
+├── HubRequestRejected              the hub answered an error       .status .error_code .tracking_id
 ├── ServiceFailed                   a local service cannot start, or cannot go on
 │   └── PortTaken
 └── ProvisioningError
@@ -55,6 +56,7 @@ from .connection import (
     Unreachable,
     UpgradeRefused,
 )
+from .hub import HubRequestRejected
 from .local import (
     PortTaken,
     ServiceFailed,
@@ -78,6 +80,7 @@ __all__ = [
     "ConnectRefused",
     "ConnectionLost",
     "HopTimedOut",
+    "HubRequestRejected",
     "KeepAliveExpired",
     "MalformedAnswer",
     "MalformedPacket",

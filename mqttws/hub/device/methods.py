@@ -4,8 +4,7 @@ Knows names, request ids and statuses. Does not call a handler (``iot-hub-devgui
 ``methods.md``).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ...errors import UsageError
@@ -104,12 +103,10 @@ class Call:
     Attributes:
         request: the call.
         connection: the number of the connection that it came on.
-        cancel: ends its handler.
     """
 
     request: MethodRequest
     connection: int
-    cancel: Callable[[], object] | None = field(default=None, repr=False)
 
 
 class OpenCalls:
@@ -137,10 +134,11 @@ class OpenCalls:
         """Whether as many calls are open as may be."""
         return len(self._open) >= self._limit
 
-    def on_connected(self, connection: int) -> None:
-        """Note a new connection."""
-        self._connection = connection
-        self._answered.clear()
+    def on_connection(self, connection: int) -> None:
+        """Note which connection the next calls come on."""
+        if connection != self._connection:
+            self._connection = connection
+            self._answered.clear()
 
     def begin(self, request: MethodRequest) -> Call | None:
         """Open a call; None if it is a repetition."""

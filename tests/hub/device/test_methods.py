@@ -58,7 +58,7 @@ def begin(calls: OpenCalls, request_id: str) -> Call | None:
 
 def test_a_call_that_comes_twice_on_a_connection_begins_once():
     calls = OpenCalls(10)
-    calls.on_connected(1)
+    calls.on_connection(1)
     call = begin(calls, "1")
     assert call is not None
     assert begin(calls, "1") is None  # it is open
@@ -69,28 +69,28 @@ def test_a_call_that_comes_twice_on_a_connection_begins_once():
 
 def test_a_call_may_be_answered_on_the_next_connection():
     calls = OpenCalls(10)
-    calls.on_connected(1)
+    calls.on_connection(1)
     call = begin(calls, "1")
-    calls.on_connected(2)
+    calls.on_connection(2)
     assert calls.finish(call)
 
 
 def test_an_id_that_the_hub_uses_again_on_a_new_connection_is_another_call():
     calls = OpenCalls(10)
-    calls.on_connected(1)
+    calls.on_connection(1)
     older = begin(calls, "1")
-    calls.on_connected(2)
+    calls.on_connection(2)
     newer = begin(calls, "1")
     assert newer is not None
     assert not calls.finish(older)  # its answer would reach the newer call
     assert calls.finish(newer)
-    calls.on_connected(3)
+    calls.on_connection(3)
     assert begin(calls, "1") is not None
 
 
 def test_calls_are_bounded():
     calls = OpenCalls(2)
-    calls.on_connected(1)
+    calls.on_connection(1)
     first = begin(calls, "1")
     begin(calls, "2")
     assert calls.full

@@ -1,0 +1,93 @@
+"""The calls of a hub client that send telemetry."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import TypedDict, Unpack
+
+from ..client.client import AsyncClient
+from ..client.receipt import Receipt
+from ..hub.device.identity import HubIdentity
+from .bodies import Body, message_of
+
+
+class TelemetryFields(TypedDict, total=False):
+    """The keyword arguments of ``send_telemetry``."""
+
+    properties: Mapping[str, str | None] | None
+    content_type: str
+    content_encoding: str
+    message_id: str
+    correlation_id: str
+    user_id: str
+    creation_time: datetime | None
+    output: str
+    component: str
+
+
+class TelemetrySender:
+    """Sends telemetry for a hub client."""
+
+    _client: AsyncClient
+    _identity: HubIdentity
+
+    async def send_telemetry(self, body: Body = b"", **properties: Unpack[TelemetryFields]) -> None:
+        """Send a message to the hub; return when the hub has stored it.
+
+        Args:
+            body: bytes, text (sent as UTF-8), a dict or list (sent as JSON, with its content type
+                and encoding), or a ``TelemetryMessage``, which brings all of the rest. At most 256
+                KB together with the properties.
+            properties: ``properties``, the application's own by name (None for a name without a
+                value), and the system's: ``content_type``, ``content_encoding``, ``message_id``
+                (at most 128 characters), ``correlation_id``, ``user_id``, ``creation_time`` (with
+                a time zone), ``output`` (a module's), ``component`` (of a Plug and Play model).
+
+        Raises:
+            UsageError: the message is too large or not allowed; nothing was sent.
+            RequestTimedOut: it was not confirmed within ``request_timeout``; what was accepted is
+                sent again until it is, and the error says so.
+            MqttwsError: why the client has ended.
+        """
+        topic, raw = self._telemetry(body, properties)
+        await self._client.publish(topic, raw, qos=1)
+
+    def send_telemetry_nowait(
+        self, body: Body = b"", **properties: Unpack[TelemetryFields]
+    ) -> Receipt:
+        """Send a message and return at once; await the receipt for the hub's confirmation.
+
+        Arguments as for ``send_telemetry``.
+
+        Raises:
+            QueueFull: ``max_outgoing`` is reached; nothing was sent.
+            UsageError: the message is too large or not allowed; nothing was sent.
+        """
+        topic, raw = self._telemetry(body, properties)
+        return self._client.publish_nowait(topic, raw, qos=1)
+
+    async def send_batch(self, bodies: Iterable[Body]) -> None:
+        """Send several messages together; return when the hub has stored all of them.
+
+        Over MQTT a batch is as many messages, sent in order without waiting in between.
+
+        Args:
+            bodies: as for ``send_telemetry``; all are checked before the first is sent.
+
+        Raises:
+            UsageError: one is too large or not allowed; nothing was sent.
+            RequestTimedOut, MqttwsError: as for ``send_telemetry``, for the first that failed.
+        """
+        messages = [self._telemetry(body, {}) for body in bodies]
+        publish = self._client.publish
+        results = await asyncio.gather(
+            *(publish(topic, raw, qos=1) for topic, raw in messages), return_exceptions=True
+        )
+        for result in results:
+            if result is not None:
+                raise result
+
+    def _telemetry(self, body: Body, properties: TelemetryFields) -> tuple[str, bytes]:
+        message = message_of(body, **properties)
+        identity = self._identity
+        return message.topic(identity.device_id, identity.module_id), message.body
