@@ -24,8 +24,8 @@ MAY_IMPORT = {
     "hops": set(),
     "text": set(),
     "errors": {"hops", "text"},
-    "options": {"errors", "hops", "text"},
-    "retry": {"errors", "hops", "text", "options"},
+    "options": {"errors", "text", "retry"},
+    "retry": {"errors", "hops", "text"},
     "loop_thread": {"errors", "hops", "text", "options"},
     "wire": {"errors", "text"},
     "protocol": {"wire", "errors", "hops", "text", "options"},
@@ -67,7 +67,7 @@ MAY_IMPORT = {
 }
 """Each room, and those of ours that it may import; a new room is put into the picture first."""
 
-PURE = {"errors", "hops", "text", "options", "wire", "protocol", "dps", "hub"}
+PURE = {"errors", "hops", "text", "options", "retry", "wire", "protocol", "dps", "hub"}
 IMPURE = {"time", "asyncio", "socket", "ssl", "random", "secrets", "threading", "selectors",
           "subprocess", "os", "sqlite3", "websockets", "cryptography"}  # fmt: skip
 CLOCKS_AND_CHANCE = {"now", "utcnow", "today", "uuid1", "uuid4"}

@@ -13,7 +13,7 @@ from ..doctor.examination import describe_settings
 from ..doctor.report import Report
 from ..net.proxy import ENVIRONMENT
 from ..net.target import make_target
-from ..provisioning.provision import WEBSOCKET_PATH
+from ..options import WEBSOCKET_PATH
 from .common import (
     STEP_HEADER,
     Command,

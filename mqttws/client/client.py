@@ -15,6 +15,7 @@ from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.stream import CLOSE_TIMEOUT
 from ..net.target import Target, parse_url
 from ..net.tls import Tls
+from ..options import CLIENT
 from ..protocol import ClientProtocol
 from ..retry import Backoff
 from ..wire import (
@@ -42,9 +43,6 @@ from .store import MemoryStore, Store
 from .trace import OnPacket
 
 __all__ = ["AsyncClient", "ReceivedMessage"]
-
-MAX_OUTGOING = 60_000
-"""The most publishes that may be unfinished: all requests share 65535 packet identifiers."""
 
 Payload = bytes | bytearray | memoryview | str
 """What can be published; text goes as UTF-8."""
@@ -127,8 +125,7 @@ class AsyncClient:
         on_state: OnState | None = None,
         on_attempt_failed: OnAttemptFailed | None = None,
     ) -> None:
-        if not isinstance(max_outgoing, int) or not 1 <= max_outgoing <= MAX_OUTGOING:
-            raise UsageError(f"max_outgoing {max_outgoing!r}; allowed: 1 to {MAX_OUTGOING}")
+        CLIENT.check(locals())
         targets = _targets(url)
         fixed = None if password is None or callable(password) else password_bytes(password)
         placeholder = b"" if callable(password) else fixed

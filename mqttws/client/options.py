@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TypedDict
 
 from ..errors import MqttwsError, UsageError
 from ..net.hops import OnStep
@@ -11,7 +10,7 @@ from ..net.proxy import ProxyChoice
 from ..net.target import Target
 from ..net.tls import Tls
 from ..retry import Backoff
-from ..wire import Connect, Will
+from ..wire import Connect
 from .store import MemoryStore, Store
 from .trace import OnPacket
 
@@ -41,32 +40,6 @@ None for what the client would do by itself."""
 Secret = str | bytes
 Password = Secret | Callable[[], Secret | Awaitable[Secret]] | None
 """A password, or a function (plain or async) that returns a fresh one for each connection."""
-
-
-class ClientOptions(TypedDict, total=False):
-    """The keyword arguments of ``AsyncClient``, described there, for a type checker."""
-
-    client_id: str
-    username: str | None
-    password: Password
-    clean_session: bool
-    keep_alive: int
-    will: Will | None
-    tls: Tls
-    proxy: ProxyChoice
-    connect_timeout: float
-    hop_timeout: float
-    request_timeout: float
-    max_packet_size: int
-    max_queued: int
-    max_outgoing: int
-    reconnect: Backoff | None
-    store: Store | MemoryStore | None
-    manual_ack: bool
-    on_step: OnStep | None
-    on_packet: OnPacket | None
-    on_state: OnState | None
-    on_attempt_failed: OnAttemptFailed | None
 
 
 @dataclass(slots=True)

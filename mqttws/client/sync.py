@@ -12,15 +12,23 @@ from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, Unpack
+from typing import Any, Generic, Self, TypeVar
 
 from ..errors import ConnectionLost, MqttwsError, RequestTimedOut, UsageError
+from ..net.hops import OnStep
+from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.stream import CLOSE_TIMEOUT
 from ..net.target import Target
+from ..net.tls import Tls
+from ..options import CLIENT
+from ..retry import Backoff
+from ..wire import DEFAULT_MAX_PACKET_SIZE, Will
 from .client import AsyncClient, Payload, payload_bytes
 from .inbox import MessageStream, ReceivedMessage, logger
-from .options import ClientOptions, ClientState
+from .options import ClientState, OnAttemptFailed, OnState, Password
 from .receipt import Delivery, late
+from .store import MemoryStore, Store
+from .trace import OnPacket
 
 T = TypeVar("T")
 
@@ -50,18 +58,40 @@ class Client:
     ``on_state`` and a password's function are called in the client's own thread, and must not call
     the client.
 
-    Args:
-        url: as for ``AsyncClient``.
-        options: as for ``AsyncClient``.
+    Args: those of ``AsyncClient``.
     """
 
     def __init__(
-        self, url: str | Target | Sequence[str | Target], **options: Unpack[ClientOptions]
+        self,
+        url: str | Target | Sequence[str | Target],
+        *,
+        client_id: str = "",
+        username: str | None = None,
+        password: Password = None,
+        clean_session: bool = True,
+        keep_alive: int = 60,
+        will: Will | None = None,
+        tls: Tls = None,
+        proxy: ProxyChoice = ENVIRONMENT,
+        connect_timeout: float = 30.0,
+        hop_timeout: float = 15.0,
+        request_timeout: float = 30.0,
+        max_packet_size: int = DEFAULT_MAX_PACKET_SIZE,
+        max_queued: int = 1000,
+        max_outgoing: int = 10_000,
+        reconnect: Backoff | None = Backoff(),  # noqa: B008 - a value, never changed
+        store: Store | MemoryStore | None = None,
+        manual_ack: bool = False,
+        on_step: OnStep | None = None,
+        on_packet: OnPacket | None = None,
+        on_state: OnState | None = None,
+        on_attempt_failed: OnAttemptFailed | None = None,
     ) -> None:
+        given = CLIENT.check(locals())
         # The loop hands messages to a stream's thread in batches: what is acknowledged when is
         # decided there.
-        self._manual_ack = bool(options.pop("manual_ack", False))
-        self._client = AsyncClient(url, **options | {"manual_ack": True})
+        self._manual_ack = manual_ack
+        self._client = AsyncClient(url, **given | {"manual_ack": True})
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._gate = threading.Lock()

@@ -10,7 +10,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypedDict, Unpack
+from typing import Literal
 
 from ..client.client import AsyncClient
 from ..errors import ConnectRefused, MqttwsError, UsageError
@@ -20,8 +20,9 @@ from ..net.hops import OnStep, Step, Walk
 from ..net.proxy import ENVIRONMENT, ProxyChoice, choose_proxy, describe_environment
 from ..net.target import Target, make_target
 from ..net.tls import Tls
+from ..options import DIAGNOSE, WEBSOCKET_PATH
 from ..provisioning.credentials import Credential
-from ..provisioning.provision import WEBSOCKET_PATH, provision_async
+from ..provisioning.provision import provision_async, run_to_the_end
 from .advice import (
     MAX_SKEW,
     advise,
@@ -45,22 +46,21 @@ NO_CREDENTIALS_CODES = (2, 3, 4, 5)
 MAX_MESSAGE_SIZE = 1024 * 1024
 
 
-class DiagnoseOptions(TypedDict, total=False):
-    """The keyword arguments of ``diagnose_async``, described there."""
-
-    port: int | None
-    path: str
-    transport: Literal["wss", "mqtts"]
-    proxy: ProxyChoice
-    tls: Tls
-    id_scope: str | None
-    credential: Credential | None
-    timeout: float
-    hop_timeout: float
-    on_step: OnStep | None
-
-
-def diagnose(host: str, **options: Unpack[DiagnoseOptions]) -> Report:
+def diagnose(
+    host: str,
+    *,
+    port: int | None = None,
+    path: str = WEBSOCKET_PATH,
+    transport: Literal["wss", "mqtts"] = "wss",
+    proxy: ProxyChoice = ENVIRONMENT,
+    tls: Tls = None,
+    id_scope: str | None = None,
+    credential: Credential | None = None,
+    timeout: float = 60.0,
+    hop_timeout: float = 15.0,
+    request_timeout: float = 30.0,
+    on_step: OnStep | None = None,
+) -> Report:
     """Find out whether and why a server cannot be reached.
 
     For synchronous programs; arguments and result are those of ``diagnose_async``.
@@ -68,14 +68,8 @@ def diagnose(host: str, **options: Unpack[DiagnoseOptions]) -> Report:
     Raises:
         UsageError: an argument cannot be right, or it is called inside a running event loop.
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(diagnose_async(host, **options))
-    raise UsageError(
-        "diagnose() would block the event loop that is running here",
-        hint="use `await mqttws.diagnose_async(...)` instead",
-    )
+    options = DIAGNOSE.check(locals())
+    return run_to_the_end("diagnose", lambda: diagnose_async(**options))
 
 
 async def diagnose_async(
@@ -89,7 +83,8 @@ async def diagnose_async(
     id_scope: str | None = None,
     credential: Credential | None = None,
     timeout: float = 60.0,
-    hop_timeout: float = 10.0,
+    hop_timeout: float = 15.0,
+    request_timeout: float = 30.0,
     on_step: OnStep | None = None,
 ) -> Report:
     """Walk the hops to a server; at the first failure say which, whose, and what to try.
@@ -107,16 +102,20 @@ async def diagnose_async(
         id_scope: of the DPS instance.
         credential: who the device is.
         timeout: seconds for the walk; other ways after a failure add ``ALTERNATIVE_TIMEOUT``.
-        hop_timeout: seconds for each hop.
+        hop_timeout: seconds for each hop of the way.
+        request_timeout: seconds for each answer of a server that is connected.
         on_step: told of each hop of the walk when it begins and when it has ended.
 
     Raises:
         UsageError: an argument or a variable of the environment cannot be right.
     """
+    DIAGNOSE.check(locals())
     if (id_scope is None) != (credential is None):
         raise UsageError("id scope and credential belong together: give both, or neither")
     target = make_target(transport, host, port, path)
-    patient = _Patient(target, proxy, tls, id_scope, credential, timeout, hop_timeout)
+    patient = _Patient(
+        target, proxy, tls, id_scope, credential, timeout, hop_timeout, request_timeout
+    )
     walked = _Walked(on_step, nameless=credential is None)
     settings = describe_settings(target, proxy)
     error = await patient.walk(walked)
@@ -183,6 +182,7 @@ class _Patient:
     credential: Credential | None
     timeout: float
     hop_timeout: float
+    request_timeout: float
 
     async def walk(self, walked: _Walked) -> MqttwsError | None:
         """Walk the way; return what ended it, or None."""
@@ -199,6 +199,7 @@ class _Patient:
                     proxy=self.proxy,
                     timeout=self.timeout,
                     hop_timeout=self.hop_timeout,
+                    request_timeout=self.request_timeout,
                     on_step=walked.on_step,
                 )
             else:
@@ -215,6 +216,7 @@ class _Patient:
             proxy=self.proxy,
             connect_timeout=self.timeout,
             hop_timeout=self.hop_timeout,
+            request_timeout=self.request_timeout,
             reconnect=None,
             on_step=walked.on_step,
         )

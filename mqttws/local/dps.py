@@ -34,6 +34,7 @@ from ..dps.store import MemoryRecords, Records
 from ..dps.topics import Message, parse_request_topic
 from ..errors import UsageError
 from ..net.stream import Stream
+from ..options import LOCAL_DPS
 from ..protocol import ConnectReceived, Event
 from . import listening
 from .certificates import ServerCertificate, expired_context, prepare_certificates
@@ -104,9 +105,7 @@ class AsyncLocalDps:
         polls_per_10s: int | None = None,
         fault_seed: int | None = None,
     ) -> None:
-        for port in (wss_port, mqtts_port):
-            if port is not None and not (isinstance(port, int) and 0 <= port <= 65535):
-                raise UsageError(f"port {port!r}; allowed: 0 to 65535, or None")
+        LOCAL_DPS.check(locals())
         self.faults = Faults(random.Random(fault_seed).random)  # noqa: S311 - no secret comes of it
         self.host = host
         self.wss_port = wss_port

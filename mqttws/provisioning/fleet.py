@@ -5,17 +5,23 @@ all. Each device is ``provision_async``'s matter.
 """
 
 import asyncio
+import os
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..dps.registration import DEFAULT_RETRY_AFTER
-from ..errors import MqttwsError, UsageError
+from ..client.trace import OnPacket
+from ..dps.names import DEFAULT_API_VERSION
+from ..dps.registration import DEFAULT_RETRY_AFTER, MAX_RETRY_AFTER
+from ..errors import MqttwsError
 from ..net.hops import Step
+from ..net.proxy import ENVIRONMENT, ProxyChoice
+from ..net.tls import Tls
+from ..options import FLEET, PROVISION, PROVISIONING_HOST, WEBSOCKET_PATH
 from .assignment import Assignment
 from .credentials import Credential
-from .provision import provision_async, run_to_the_end
+from .provision import Transport, provision_async, run_to_the_end
 
 TOO_MANY_REQUESTS = 429
 
@@ -42,7 +48,24 @@ def provision_fleet(
     id_scope: str,
     credentials: Iterable[Credential],
     on_result: Callable[[FleetResult], None],
-    **options: Any,
+    *,
+    concurrency: int = 10,
+    payloads: Mapping[str, object] | None = None,
+    host: str = PROVISIONING_HOST,
+    port: int | None = None,
+    path: str = WEBSOCKET_PATH,
+    transport: Transport = "wss",
+    tls: Tls = None,
+    proxy: ProxyChoice = ENVIRONMENT,
+    timeout: float = 120.0,
+    hop_timeout: float = 15.0,
+    request_timeout: float = 30.0,
+    api_version: str = DEFAULT_API_VERSION,
+    jitter: float = DEFAULT_JITTER,
+    max_retry_after: float = MAX_RETRY_AFTER,
+    cache: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    on_packet: OnPacket | None = None,
 ) -> None:
     """Register many devices; a device that fails does not stop the others.
 
@@ -51,10 +74,8 @@ def provision_fleet(
     Raises:
         UsageError: called inside a running event loop.
     """
-    run_to_the_end(
-        "provision_fleet",
-        lambda: provision_fleet_async(id_scope, credentials, on_result, **options),
-    )
+    options = FLEET.check(locals())
+    run_to_the_end("provision_fleet", lambda: provision_fleet_async(**options))
 
 
 async def provision_fleet_async(
@@ -63,9 +84,22 @@ async def provision_fleet_async(
     on_result: Callable[[FleetResult], None],
     *,
     concurrency: int = 10,
-    jitter: float = DEFAULT_JITTER,
     payloads: Mapping[str, object] | None = None,
-    **options: Any,
+    host: str = PROVISIONING_HOST,
+    port: int | None = None,
+    path: str = WEBSOCKET_PATH,
+    transport: Transport = "wss",
+    tls: Tls = None,
+    proxy: ProxyChoice = ENVIRONMENT,
+    timeout: float = 120.0,
+    hop_timeout: float = 15.0,
+    request_timeout: float = 30.0,
+    api_version: str = DEFAULT_API_VERSION,
+    jitter: float = DEFAULT_JITTER,
+    max_retry_after: float = MAX_RETRY_AFTER,
+    cache: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    on_packet: OnPacket | None = None,
 ) -> None:
     """Register many devices; a device that fails does not stop the others.
 
@@ -79,15 +113,15 @@ async def provision_fleet_async(
         jitter: seconds; up to so much is added to each wait, at random.
         payloads: for the enrollments' custom allocation, by registration id as the credential has
             it; a device that is not in it sends none.
-        **options: of ``provision_async``.
+        The others are those of ``provision_async``.
 
     What ``on_result`` raises ends it all, and is raised from here.
 
     Raises:
         UsageError: an argument cannot be right.
     """
-    if concurrency < 1:
-        raise UsageError(f"a concurrency of {concurrency}; allowed: at least 1")
+    options = FLEET.check(locals())
+    each = {name: options[name] for name in PROVISION if name in options}
     gate = _Gate(jitter)
     waiting = iter(credentials)
 
@@ -95,8 +129,8 @@ async def provision_fleet_async(
         for credential in waiting:
             await gate.wait()
             payload = (payloads or {}).get(credential.registration_id)
-            own = options | {"jitter": jitter, "payload": payload}
-            on_result(await _provision(id_scope, credential, gate, own))
+            own = each | {"payload": payload}
+            on_result(await _provision(credential, gate, own))
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -107,14 +141,13 @@ async def provision_fleet_async(
 
 
 async def _provision(
-    id_scope: str,
     credential: Credential,
     gate: "_Gate",
     options: dict[str, Any],
 ) -> FleetResult:
     name = credential.registration_id
     try:
-        assignment = await provision_async(id_scope, credential, on_step=gate.on_step, **options)
+        assignment = await provision_async(credential=credential, on_step=gate.on_step, **options)
     except MqttwsError as error:
         return FleetResult(name, error=error)
     return FleetResult(name, assignment)

@@ -7,11 +7,10 @@ import asyncio
 import logging
 import os
 import random
-import re
 import time
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, Literal, TypedDict, TypeVar, Unpack
+from typing import Any, Literal, TypeVar
 
 from ..client.client import AsyncClient
 from ..client.trace import OnPacket
@@ -29,6 +28,7 @@ from ..net.hops import OnStep, Walk
 from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.target import make_target
 from ..net.tls import Tls
+from ..options import PROVISION, PROVISIONING_HOST, WEBSOCKET_PATH
 from .assignment import Assignment
 from .cache import AssignmentFile
 from .credentials import Credential, TlsCredential
@@ -37,12 +37,6 @@ from .exchange import exchange
 logger = logging.getLogger("mqttws.provisioning")
 
 _T = TypeVar("_T")
-
-GLOBAL_HOST = "global.azure-devices-provisioning.net"
-"""The endpoint of every DPS instance (iot-dps-mqtt-support.md)."""
-
-WEBSOCKET_PATH = "/$iothub/websocket"
-"""Where DPS takes MQTT over WebSocket; the official Python, Node and C SDKs ask for it too."""
 
 KEEP_ALIVE = 60
 """Seconds; the longest wait between two polls is longer than a proxy's patience."""
@@ -73,29 +67,27 @@ _worked: dict[str, str] = {}
 """By host: what ``auto`` found open in this process, to be tried first the next time."""
 
 
-class ProvisionOptions(TypedDict, total=False):
-    """The keyword arguments of ``provision_async``, described there."""
-
-    host: str
-    port: int | None
-    path: str
-    transport: Transport
-    tls: Tls
-    proxy: ProxyChoice
-    payload: object
-    timeout: float
-    hop_timeout: float
-    api_version: str
-    jitter: float
-    max_retry_after: float
-    cache: str | os.PathLike[str] | None
-    force: bool
-    on_step: OnStep | None
-    on_packet: OnPacket | None
-
-
 def provision(
-    id_scope: str, credential: Credential, **options: Unpack[ProvisionOptions]
+    id_scope: str,
+    credential: Credential,
+    *,
+    host: str = PROVISIONING_HOST,
+    port: int | None = None,
+    path: str = WEBSOCKET_PATH,
+    transport: Transport = "wss",
+    tls: Tls = None,
+    proxy: ProxyChoice = ENVIRONMENT,
+    payload: object = None,
+    timeout: float = 120.0,
+    hop_timeout: float = 15.0,
+    request_timeout: float = 30.0,
+    api_version: str = DEFAULT_API_VERSION,
+    jitter: float = 0.0,
+    max_retry_after: float = MAX_RETRY_AFTER,
+    cache: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    on_step: OnStep | None = None,
+    on_packet: OnPacket | None = None,
 ) -> Assignment:
     """Register a device with DPS and wait until it is assigned to a hub.
 
@@ -104,7 +96,8 @@ def provision(
     Raises:
         UsageError: called inside a running event loop.
     """
-    return run_to_the_end("provision", lambda: provision_async(id_scope, credential, **options))
+    options = PROVISION.check(locals())
+    return run_to_the_end("provision", lambda: provision_async(**options))
 
 
 def run_to_the_end(name: str, make: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
@@ -127,7 +120,7 @@ async def provision_async(
     id_scope: str,
     credential: Credential,
     *,
-    host: str = GLOBAL_HOST,
+    host: str = PROVISIONING_HOST,
     port: int | None = None,
     path: str = WEBSOCKET_PATH,
     transport: Transport = "wss",
@@ -135,7 +128,8 @@ async def provision_async(
     proxy: ProxyChoice = ENVIRONMENT,
     payload: object = None,
     timeout: float = 120.0,
-    hop_timeout: float = 30.0,
+    hop_timeout: float = 15.0,
+    request_timeout: float = 30.0,
     api_version: str = DEFAULT_API_VERSION,
     jitter: float = 0.0,
     max_retry_after: float = MAX_RETRY_AFTER,
@@ -164,7 +158,8 @@ async def provision_async(
             ``none`` or None for no proxy.
         payload: handed to the enrollment's custom allocation; any value that JSON has.
         timeout: seconds for all of it.
-        hop_timeout: seconds for each hop and for each answer of the service.
+        hop_timeout: seconds for each hop of the way to the service.
+        request_timeout: seconds for each answer of the service.
         api_version: of the service API, ``2019-03-31`` or later.
         jitter: seconds; up to so much is added to each wait, at random: for fleets.
         max_retry_after: the longest wait in seconds that is obeyed, jitter not counted.
@@ -184,29 +179,22 @@ async def provision_async(
         ConnectionLost, ProtocolError, MalformedAnswer: the connection or an answer was broken.
         UsageError: an argument cannot be right; nothing was sent.
     """
-    if transport not in ("wss", "mqtts", "auto"):
-        raise UsageError(
-            f"transport {transport!r}; allowed: 'wss', 'mqtts' or 'auto'; DPS has no other"
-        )
+    PROVISION.check(locals())
     if transport == "auto" and port is not None:
         raise UsageError("transport 'auto' tries ports 8883 and 443; give no port with it")
-    if not isinstance(id_scope, str) or not re.fullmatch(r"[!-.0-~]+", id_scope):
-        raise UsageError(f"id scope {id_scope!r}; allowed: what the portal shows, like 0ne00ABCDEF")
     file = None if cache is None else AssignmentFile(cache, host, id_scope, credential)
     if file is not None:
         stored = None if force else file.load()
         if stored is not None:
             return stored
         file.check()
-    if jitter < 0:
-        raise UsageError(f"jitter {jitter!r}; allowed: seconds, 0 or more")
     registration = Registration(
         credential.registration_id,
         payload=payload,
         request_ids=_request_ids(),
         jitter=lambda: random.uniform(0, jitter),  # noqa: S311 - no secret comes of it
         max_retry_after=max_retry_after,
-        answer_timeout=hop_timeout,
+        answer_timeout=request_timeout,
     )
     walk = Walk(timeout=timeout, hop_timeout=hop_timeout, on_step=on_step)
     certified = isinstance(credential, TlsCredential)
@@ -224,7 +212,7 @@ async def provision_async(
             username=build_username(id_scope, credential.registration_id, api_version),
             password=credential.password(id_scope, time.time()),
             keep_alive=KEEP_ALIVE,
-            request_timeout=hop_timeout,
+            request_timeout=request_timeout,
             reconnect=None,  # a lost connection ends the walk, which says so
             tls=context,
             proxy=proxy,

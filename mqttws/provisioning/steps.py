@@ -4,15 +4,22 @@ Knows that ``provision_async`` tells its steps to a function. Does not know what
 """
 
 import asyncio
+import os
 from dataclasses import replace
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Self
 
+from ..client.trace import OnPacket
+from ..dps.names import DEFAULT_API_VERSION
+from ..dps.registration import MAX_RETRY_AFTER
 from ..errors import UsageError
-from ..net.hops import Step
+from ..net.hops import OnStep, Step
+from ..net.proxy import ENVIRONMENT, ProxyChoice
+from ..net.tls import Tls
+from ..options import PROVISION, PROVISIONING_HOST, WEBSOCKET_PATH
 from .assignment import Assignment
 from .credentials import Credential
-from .provision import ProvisionOptions, provision_async
+from .provision import Transport, provision_async
 
 
 class ProvisioningSteps:
@@ -28,19 +35,34 @@ class ProvisioningSteps:
     raised. Whoever leaves the ``async with`` block before that gives the registration up, and
     nothing of it is left behind.
 
-    Args:
-        id_scope: of the DPS instance.
-        credential: who the device is and how it proves it.
-        **options: of ``provision_async``.
+    Args: those of ``provision_async``.
     """
 
     def __init__(
-        self, id_scope: str, credential: Credential, **options: Unpack[ProvisionOptions]
+        self,
+        id_scope: str,
+        credential: Credential,
+        *,
+        host: str = PROVISIONING_HOST,
+        port: int | None = None,
+        path: str = WEBSOCKET_PATH,
+        transport: Transport = "wss",
+        tls: Tls = None,
+        proxy: ProxyChoice = ENVIRONMENT,
+        payload: object = None,
+        timeout: float = 120.0,
+        hop_timeout: float = 15.0,
+        request_timeout: float = 30.0,
+        api_version: str = DEFAULT_API_VERSION,
+        jitter: float = 0.0,
+        max_retry_after: float = MAX_RETRY_AFTER,
+        cache: str | os.PathLike[str] | None = None,
+        force: bool = False,
+        on_step: OnStep | None = None,
+        on_packet: OnPacket | None = None,
     ) -> None:
-        self._id_scope = id_scope
-        self._credential = credential
-        self._options = options
-        self._watcher = options.get("on_step")
+        self._options = PROVISION.check(locals())
+        self._watcher = on_step
         self._steps: asyncio.Queue[Step | None] = asyncio.Queue()  # None: there are no more
         self._task: asyncio.Task[Assignment] | None = None
 
@@ -63,9 +85,8 @@ class ProvisioningSteps:
         """Begin."""
         if self._task is not None:
             raise UsageError("these steps have been gone already; make a new ProvisioningSteps")
-        options = self._options | ProvisionOptions(on_step=self._on_step)
         self._task = asyncio.create_task(
-            provision_async(self._id_scope, self._credential, **options)
+            provision_async(**self._options | {"on_step": self._on_step})
         )
         self._task.add_done_callback(lambda _: self._steps.put_nowait(None))
         return self

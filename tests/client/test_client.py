@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import inspect
 import ssl
 import warnings
 
@@ -24,7 +23,6 @@ from mqttws import (
     Will,
 )
 from mqttws.client.engine import Engine
-from mqttws.client.options import ClientOptions
 from mqttws.protocol import MessageReceived, SubscribeReceived
 from mqttws.wire import Packet, PingReq, Publish, encode
 
@@ -540,10 +538,3 @@ async def test_a_closed_client_leaves_no_socket_and_no_timer(certificates: Certi
                 await client.publish("t", qos=1)
         await asyncio.sleep(0)
     gc.collect()  # a socket that was left open would warn here, and warnings are errors
-
-
-@pytest.mark.only_async
-def test_both_clients_take_the_same_arguments() -> None:
-    given = inspect.signature(AsyncClient).parameters.values()
-    names = {one.name for one in given if one.kind is inspect.Parameter.KEYWORD_ONLY}
-    assert ClientOptions.__annotations__.keys() == names
