@@ -8,7 +8,6 @@ the members that it must have, so that this module needs none of the others.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from os import PathLike
 from typing import Any, Final
 
 from .errors import UsageError
@@ -173,7 +172,7 @@ def _one_of(*values: str) -> Test:
 
 
 def _path(value: object) -> bool:
-    return isinstance(value, PathLike) or (isinstance(value, str) and bool(value))
+    return (isinstance(value, str) and bool(value)) or _has("__fspath__")(value)
 
 
 def _instance(*names: str) -> Test:
@@ -285,7 +284,12 @@ CLIENT = Table(
         Backoff(),
     ),
     store=Option(
-        _or_none(_has("load", "save", "close")),
+        _or_none(
+            lambda value: (
+                _has("load", "save", "close")(value)
+                or _instance("mqttws.client.store.MemoryStore")(value)
+            )
+        ),
         "a store, such as SqliteStore(path) or MemoryStore(), or None",
         "The place of the session.",
         None,
