@@ -100,6 +100,8 @@ class Connection:
             for one that closed without being asked to; ``refused`` where the server's port was
             closed; empty while it is open.
         opened, struck_at: times of the event loop.
+        greeted: whether CONNACK has come, and
+        left: whether DISCONNECT has.
     """
 
     number: int
@@ -114,6 +116,7 @@ class Connection:
     missed: bool = False
     hit: int = 0
     ended: str = ""
+    greeted: bool = False
     left: bool = False
     count: int = 0  # packets of the kind that the fate waits for
     dropping: bool = False
@@ -135,6 +138,8 @@ class Connection:
                 self.unfinished.add((way, seen.packet_id))
             case "PUBACK" | "PUBCOMP" if passed:
                 self.unfinished.discard((other, seen.packet_id))
+            case "CONNACK":
+                self.greeted = True
             case "DISCONNECT":
                 self.left = True
 

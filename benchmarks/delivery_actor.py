@@ -1,0 +1,453 @@
+"""A publisher and a receiver in a process of their own, which may be killed at any moment.
+
+``python -m benchmarks.delivery_actor JSON``: publishes numbered messages from many tasks or threads
+through one client, receives them through another, and writes what happens to each into a log, line
+by line, before anything else can happen. Commands come as lines on standard input: ``leave p``,
+``leave r``, ``stop`` (publish no more than the least), ``quit``.
+
+The log's lines: ``a ID SIZE`` publish begins, ``d ID`` it returned, ``e ID ERROR`` it failed,
+``r ID`` received, ``T ID`` a call that did not end in time, ``X WORDS`` an error that may not be,
+``s WHO STATE REASON``, ``x WORDS`` for the rest.
+"""
+
+import asyncio
+import json
+import logging
+import math
+import os
+import random
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mqttws import AsyncClient, Backoff, Client, MqttwsError, SqliteStore, TlsConfig
+
+LARGEST = 16 * 1024
+LARGEST_SELDOM = 1024 * 1024
+LONGEST_REST = 1.5
+"""Seconds: of many tasks each is busy again soon, so that a cut finds exchanges unfinished."""
+NUMBERED = 24
+"""Bytes from which a payload holds its message's number; below, the topic does."""
+
+
+@dataclass
+class World:
+    """What one life of the actor is given.
+
+    Attributes:
+        url: of the publisher's way and of the receiver's.
+        life: 0, 1, … counts the process's starts.
+        messages: to publish at least, over all lives.
+        rate: messages per second that all tasks together aim at.
+        limit: seconds within which every call must have ended.
+    """
+
+    kind: str
+    urls: dict[str, str]
+    ca: str
+    username: str | None
+    qos: int
+    session: str
+    name: str
+    folder: str
+    log: str
+    life: int
+    seed: int
+    tasks: int
+    messages: int
+    rate: float
+    keep_alive: int
+    request_timeout: float
+    limit: float
+
+    def options(self, who: str, log: "Log") -> dict[str, Any]:
+        store = SqliteStore(Path(self.folder) / f"{who}.db") if self.session == "stored" else None
+        return {
+            "client_id": f"{who}-{self.name}",
+            "username": self.username,
+            "clean_session": self.session == "clean",
+            "keep_alive": self.keep_alive,
+            "tls": TlsConfig(ca=self.ca, only_ca=True),
+            "connect_timeout": 10.0,
+            "hop_timeout": 5.0,
+            "request_timeout": self.request_timeout,
+            "reconnect": Backoff(0.02, 0.2),
+            "store": store,
+            "proxy": None,
+            "on_state": lambda state, reason: log("s", who, state.value, repr(reason)),
+        }
+
+
+class Log:
+    """Lines in a file, each written at once, so that a killed process loses none."""
+
+    def __init__(self, path: str) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def __call__(self, *words: object) -> None:
+        line = " ".join(map(str, words)).replace("\n", " ")
+        os.write(self._file, f"{line}\n".encode())
+
+
+class Writer:
+    """One task's messages: their numbers, sizes and moments."""
+
+    def __init__(self, world: World, task: int) -> None:
+        self.chance = random.Random(f"{world.seed}.{world.life}.{task}")
+        self._world = world
+        self._task = task
+        self._count = 0
+
+    def message(self) -> tuple[str, str, bytes]:
+        """Return the next message's number, topic and payload."""
+        ident = f"{self._world.life}-{self._task}-{self._count}"  # RabbitMQ makes "/" of "."
+        self._count += 1
+        largest = LARGEST_SELDOM if self.chance.random() < 1 / 500 else LARGEST
+        size = int(math.exp(self.chance.uniform(0, math.log(largest + 1)))) - 1
+        topic = f"d/{self._world.name}/{self._task}"
+        if size < NUMBERED:
+            return ident, f"{topic}/{ident}", bytes(size)
+        return ident, topic, ident.encode().ljust(NUMBERED) + bytes(size - NUMBERED)
+
+    def burst(self) -> tuple[int, float]:
+        """Return how many messages come at once, and the seconds of rest behind them."""
+        count = int(math.exp(self.chance.uniform(0, math.log(max(1.1, 60 / self._world.tasks)))))
+        rest = count * self._world.tasks / self._world.rate * self.chance.uniform(0, 2)
+        return count, min(rest, LONGEST_REST)
+
+
+def number_of(topic: str, payload: bytes) -> str:
+    """Return a message's number."""
+    if len(payload) < NUMBERED:
+        return topic.rsplit("/", 1)[-1]
+    return payload[:NUMBERED].decode("ascii", "replace").strip()
+
+
+class Actor:
+    """What both kinds share: when to stop, and commands."""
+
+    def __init__(self, world: World, log: Log) -> None:
+        self.world = world
+        self.log = log
+        self.begun = 0  # messages, in this life
+        self.enough = False  # cuts, says the driver
+        self.quitting = False
+        self.chance = random.Random(f"{world.seed}.{world.life}")
+
+    def goes_on(self) -> bool:
+        return not self.enough or self.begun < self.world.messages
+
+    def wrong(self, where: str, error: BaseException) -> None:
+        self.log("X", where, repr(error))
+
+
+class AsyncActor(Actor):
+    """Tasks on one event loop."""
+
+    def __init__(self, world: World, log: Log) -> None:
+        super().__init__(world, log)
+        self.gate = asyncio.Event()
+        self.publisher = self.receiver = None  # type: AsyncClient | None
+        self.busy = asyncio.Lock()
+
+    async def joined(self, who: str, ready: Callable[[AsyncClient], Awaitable[Any]]) -> AsyncClient:
+        while True:
+            client = AsyncClient(self.world.urls[who], **self.world.options(who, self.log))
+            try:
+                await client.connect()
+                await ready(client)
+            except MqttwsError as error:
+                self.log("x", "join", who, repr(error))
+                await client.disconnect()
+                await asyncio.sleep(0.05)
+            else:
+                return client
+
+    async def anchor(self, client: AsyncClient) -> None:
+        """Subscribe: some brokers keep the exchanges of those only who have subscribed."""
+        await client.subscribe(f"nothing/{self.world.name}", self.world.qos)
+
+    async def ended(self, ident: str, call: Awaitable[None]) -> None:
+        try:
+            async with asyncio.timeout(self.world.limit):
+                await call
+        except MqttwsError as error:
+            self.log("e", ident, type(error).__name__, error)
+        except TimeoutError:
+            self.log("T", ident)
+        except Exception as error:
+            self.wrong(f"publish {ident}", error)
+        else:
+            self.log("d", ident)
+
+    async def publish(self, task: int) -> None:
+        writer = Writer(self.world, task)
+        waiting: list[tuple[str, Awaitable[None]]] = []
+        while self.goes_on():
+            count, rest = writer.burst()
+            for _ in range(count):
+                await self.gate.wait()
+                client = self.publisher
+                assert client is not None
+                ident, topic, payload = writer.message()
+                self.begun += 1
+                self.log("a", ident, len(payload))
+                if writer.chance.random() < 0.3:
+                    try:
+                        receipt = client.publish_nowait(topic, payload, qos=self.world.qos)
+                        waiting.append((ident, receipt))
+                    except MqttwsError as error:
+                        self.log("e", ident, type(error).__name__, error)
+                else:
+                    await self.ended(ident, client.publish(topic, payload, qos=self.world.qos))
+                if len(waiting) > 20:
+                    await self.ended(*waiting.pop(0))
+            await asyncio.sleep(rest)
+        for one in waiting:
+            await self.ended(*one)
+
+    async def receive(self) -> None:
+        wish = f"d/{self.world.name}/#"
+        while not self.quitting:
+
+            async def ready(client: AsyncClient) -> None:
+                await client.subscribe(wish, self.world.qos)
+
+            client = await self.joined("r", ready)
+            self.receiver = client
+            self.log("x", "subscribed")
+            try:
+                async for message in client.messages():
+                    self.log("r", number_of(message.topic, message.payload))
+                    if self.chance.random() < 0.03:
+                        await asyncio.sleep(self.chance.uniform(0, 0.05))
+            except MqttwsError as error:
+                self.log("x", "receive", repr(error))
+            except Exception as error:
+                self.wrong("receive", error)
+            await asyncio.sleep(self.chance.uniform(0, 0.2))
+
+    async def leave(self, who: str) -> None:
+        async with self.busy:
+            client = self.publisher if who == "p" else self.receiver
+            if client is None:
+                return
+            self.gate.clear() if who == "p" else None
+            self.log("x", "leaves", who)
+            try:
+                async with asyncio.timeout(self.world.limit):
+                    await client.disconnect()
+            except Exception as error:
+                self.wrong(f"disconnect {who}", error)
+            self.log("x", "left", who)
+            if who == "p" and not self.quitting:
+                self.publisher = await self.joined("p", self.anchor)
+                self.gate.set()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        receiving = asyncio.ensure_future(self.receive())
+        while self.receiver is None:
+            await asyncio.sleep(0.01)
+        self.publisher = await self.joined("p", self.anchor)
+        self.gate.set()
+        commands: asyncio.Queue[str] = asyncio.Queue()
+
+        def read() -> None:
+            for line in sys.stdin:
+                loop.call_soon_threadsafe(commands.put_nowait, line.strip())
+            os._exit(3)  # the driver has ended
+
+        threading.Thread(target=read, daemon=True).start()
+        self.log("x", "ready")
+
+        async def obey() -> None:
+            while not self.quitting:
+                await self.obey(await commands.get())
+
+        obeying = asyncio.ensure_future(obey())
+        await asyncio.gather(*map(self.publish, range(self.world.tasks)))
+        self.log("x", "published")
+        async with self.busy:
+            pass
+        await obeying
+        await self.leave("p")
+        await self.leave("r")
+        await receiving
+
+    async def obey(self, command: str) -> None:
+        match command.split():
+            case ["leave", who]:
+                await self.leave(who)
+            case ["stop"]:
+                self.enough = True
+            case ["quit"]:
+                self.quitting = True
+
+
+class SyncActor(Actor):
+    """Threads."""
+
+    def __init__(self, world: World, log: Log) -> None:
+        super().__init__(world, log)
+        self.gate = threading.Event()
+        self.publisher = self.receiver = None  # type: Client | None
+
+    def joined(self, who: str, ready: Callable[[Client], Any]) -> Client:
+        while True:
+            client = Client(self.world.urls[who], **self.world.options(who, self.log))
+            try:
+                client.connect()
+                ready(client)
+            except MqttwsError as error:
+                self.log("x", "join", who, repr(error))
+                client.disconnect()
+                time.sleep(0.05)
+            else:
+                return client
+
+    def anchor(self, client: Client) -> None:
+        """Subscribe, as in ``AsyncActor``."""
+        client.subscribe(f"nothing/{self.world.name}", self.world.qos)
+
+    def ended(self, ident: str, call: Callable[[], Any]) -> None:
+        began = time.monotonic()
+        try:
+            call()
+        except MqttwsError as error:
+            self.log("e", ident, type(error).__name__, error)
+        except Exception as error:
+            self.wrong(f"publish {ident}", error)
+        else:
+            self.log("d", ident)
+        if time.monotonic() - began > self.world.limit:
+            self.log("T", ident)
+
+    def publish(self, task: int) -> None:
+        writer = Writer(self.world, task)
+        waiting: list[tuple[str, Any]] = []
+        while self.goes_on():
+            count, rest = writer.burst()
+            for _ in range(count):
+                self.gate.wait()
+                client = self.publisher
+                assert client is not None
+                ident, topic, payload = writer.message()
+                self.begun += 1
+                self.log("a", ident, len(payload))
+                if writer.chance.random() < 0.3:
+                    try:
+                        receipt = client.publish_nowait(topic, payload, qos=self.world.qos)
+                        waiting.append((ident, receipt))
+                    except MqttwsError as error:
+                        self.log("e", ident, type(error).__name__, error)
+                else:
+                    self.ended(
+                        ident,
+                        lambda client=client, topic=topic, payload=payload: client.publish(
+                            topic, payload, qos=self.world.qos
+                        ),
+                    )
+                if len(waiting) > 20:
+                    self.settle(*waiting.pop(0))
+            time.sleep(rest)
+        for one in waiting:
+            self.settle(*one)
+
+    def settle(self, ident: str, receipt: Any) -> None:
+        self.ended(ident, lambda: receipt.wait(self.world.limit - 1))
+
+    def receive(self) -> None:
+        wish = f"d/{self.world.name}/#"
+        while not self.quitting:
+            client = self.joined("r", lambda client: client.subscribe(wish, self.world.qos))
+            self.receiver = client
+            self.log("x", "subscribed")
+            try:
+                for message in client.messages():
+                    self.log("r", number_of(message.topic, message.payload))
+                    if self.chance.random() < 0.03:
+                        time.sleep(self.chance.uniform(0, 0.05))
+            except MqttwsError as error:
+                self.log("x", "receive", repr(error))
+            except Exception as error:
+                self.wrong("receive", error)
+            time.sleep(self.chance.uniform(0, 0.2))
+
+    def leave(self, who: str) -> None:
+        client = self.publisher if who == "p" else self.receiver
+        if client is None:
+            return
+        if who == "p":
+            self.gate.clear()
+        self.log("x", "leaves", who)
+        began = time.monotonic()
+        try:
+            client.disconnect()
+        except Exception as error:
+            self.wrong(f"disconnect {who}", error)
+        if time.monotonic() - began > self.world.limit:
+            self.log("T", "disconnect", who)
+        self.log("x", "left", who)
+        if who == "p" and not self.quitting:
+            self.publisher = self.joined("p", self.anchor)
+            self.gate.set()
+
+    def run(self) -> None:
+        receiving = threading.Thread(target=self.receive, daemon=True)
+        receiving.start()
+        while self.receiver is None:
+            time.sleep(0.01)
+        self.publisher = self.joined("p", self.anchor)
+        self.gate.set()
+        threads = [
+            threading.Thread(target=self.publish, args=(task,), daemon=True)
+            for task in range(self.world.tasks)
+        ]
+        for thread in threads:
+            thread.start()
+        self.log("x", "ready")
+
+        def watch() -> None:
+            for thread in threads:
+                thread.join()
+            self.log("x", "published")
+
+        threading.Thread(target=watch, daemon=True).start()
+        for line in sys.stdin:
+            match line.split():
+                case ["leave", who]:
+                    self.leave(who)
+                case ["stop"]:
+                    self.enough = True
+                case ["quit"]:
+                    self.quitting = True
+                    break
+        else:
+            os._exit(3)  # the driver has ended
+        self.leave("p")
+        self.leave("r")
+        receiving.join(self.world.limit)
+
+
+def main() -> None:
+    """Live one life."""
+    world = World(**json.loads(sys.argv[1]))
+    log = Log(world.log)
+    logging.basicConfig(filename=str(Path(world.folder) / "actor.log"), level=logging.INFO)
+    threading.stack_size(256 * 1024)
+    with suppress(KeyboardInterrupt):
+        if world.kind == "async":
+            asyncio.run(AsyncActor(world, log).run())
+        else:
+            SyncActor(world, log).run()
+    log("x", "end")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,279 @@
+"""The accounts of one cell: what each side said of each message, and whose fault a difference is.
+
+Three witnesses are compared: the application's log, a subscriber that is not disturbed, and a
+ledger of what passed the relay. A message that the broker acknowledged and did not deliver is the
+broker's loss; one that the client reported as delivered without the broker's acknowledgement is the
+client's fault, even if it arrived.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.chaos import UP, Connection
+from tests.chaos_tap import Seen
+
+from .delivery_actor import NUMBERED, number_of
+from .delivery_cells import Cell, judged_qos
+
+
+class Ledger:
+    """What passed the relay of one client.
+
+    Args:
+        sender: the direction in which the messages go.
+
+    Attributes:
+        exchanges: how many deliveries of a message were begun, resends left out.
+        taken: messages that the other end acknowledged, with PUBACK or PUBREC.
+        ended: messages whose exchange ended, with PUBACK or PUBCOMP.
+        sessions_lost: how often a session was asked for again and was gone.
+        faults: of the sender.
+    """
+
+    def __init__(self, sender: str) -> None:
+        self.exchanges: Counter[str] = Counter()
+        self.taken: set[str] = set()
+        self.ended: set[str] = set()
+        self.sessions_lost = 0
+        self.faults: list[str] = []
+        self.disordered: set[str] = set()
+        self._sender = sender
+        self._open: dict[int, tuple[str, int]] = {}
+        self._client = self._changes = 0
+        self._newest: dict[tuple[int, str], int] = {}
+        self._clean: dict[int, bool] = {}
+        self._had_session = False
+
+    def forget(self) -> None:
+        """Begin afresh: the client or the server has lost its session."""
+        self._open.clear()
+
+    def new_client_next(self) -> None:
+        """Expect a client that does not know of the exchanges of the one before."""
+        self._changes = 3
+
+    def watch(self, link: Connection, way: str, seen: Seen, passed: bool) -> None:
+        """Note a packet."""
+        if seen.kind == "CONNECT":
+            self._clean[link.number] = bool(seen.body[7] & 2)
+            if self._changes:  # the old client may still connect once or twice before it leaves
+                self._changes -= 1
+                self._client += 1
+        elif seen.kind == "CONNACK" and not seen.body[1]:
+            clean = self._clean.get(link.number, False)
+            if not seen.session_present:
+                self.forget()
+                self.sessions_lost += self._had_session and not clean
+            self._had_session = not clean
+        elif seen.kind == "PUBLISH" and way == self._sender:
+            self._publish(link, seen)
+        elif seen.kind in ("PUBACK", "PUBREC", "PUBCOMP") and way != self._sender:
+            ident, _ = self._open.get(seen.packet_id, ("", 0))
+            if ident:
+                self.taken.add(ident)
+                if seen.kind != "PUBREC":
+                    self.ended.add(ident)
+                    del self._open[seen.packet_id]
+
+    def _publish(self, link: Connection, seen: Seen) -> None:
+        ident = number_of(seen.topic, seen.payload)
+        before, client = self._open.get(seen.packet_id, ("", 0))
+        if before != ident:
+            self.exchanges[ident] += 1
+            if before and client == self._client:
+                self.faults.append(f"packet identifier {seen.packet_id} for {before} and {ident}")
+        if seen.qos:
+            self._open[seen.packet_id] = ident, self._client
+        if len(seen.payload) < NUMBERED and self._sender != UP:
+            return  # a topic of its own has no order with the others
+        task, _, count = ident.rpartition("-")
+        newest = self._newest.get((link.number, task), -1)
+        if int(count) < newest and self.exchanges[ident] == 1:
+            self.disordered.add(ident)
+        self._newest[link.number, task] = max(newest, int(count))
+
+
+@dataclass
+class Told:
+    """What the application's log says.
+
+    Attributes:
+        received: number and epoch of each message received; an epoch ends when the receiver leaves
+            or its process is killed.
+        lives: epochs at which a process began.
+    """
+
+    accepted: dict[str, int] = field(default_factory=dict)
+    done: set[str] = field(default_factory=set)
+    errors: dict[str, str] = field(default_factory=dict)
+    hung: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    received: list[tuple[str, int]] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+    marks: set[str] = field(default_factory=set)
+    epoch: int = 0
+    killed: set[int] = field(default_factory=set)
+
+    def line(self, line: str) -> None:
+        """Take one more line."""
+        kind, _, rest = line.partition(" ")
+        match kind:
+            case "a":
+                ident, size = rest.split()
+                self.accepted[ident] = int(size)
+            case "d":
+                self.done.add(rest)
+            case "e":
+                ident, _, error = rest.partition(" ")
+                self.errors[ident] = error
+            case "r":
+                self.received.append((rest, self.epoch))
+            case "T":
+                self.hung.append(rest)
+            case "X":
+                self.wrong.append(rest)
+            case "s":
+                who, state, reason = rest.split(" ", 2)
+                if reason != "None":
+                    self.reasons[f"{who} {state}: {reason}"] += 1
+            case "x":
+                self.marks.add(rest)
+                if rest == "leaves r":
+                    self.epoch += 1
+
+    def life(self) -> None:
+        """Note that the process was killed and another one begins."""
+        self.epoch += 1
+        self.killed.add(self.epoch)
+        self.marks.clear()
+
+    def unfinished(self, killed: int) -> list[str]:
+        """Return calls of the last life that have neither returned nor failed."""
+        return [
+            one
+            for one in self.accepted
+            if int(one.split("-")[0]) >= killed and one not in self.done and one not in self.errors
+        ]
+
+
+def first_arrivals(idents: list[str], sizes: dict[str, int]) -> set[str]:
+    """Return messages that came for the first time after a later one of their topic."""
+    newest: dict[str, int] = {}
+    late, seen = set(), set()
+    for ident in idents:
+        if ident in seen or sizes.get(ident, 0) < NUMBERED:
+            continue
+        seen.add(ident)
+        task, _, count = ident.rpartition("-")
+        if int(count) < newest.get(task, -1):
+            late.add(ident)
+        newest[task] = max(newest.get(task, -1), int(count))
+    return late
+
+
+def judge(
+    cell: Cell, told: Told, witness: list[str], ledgers: tuple[Ledger, Ledger], killed: int
+) -> dict[str, Any]:
+    """Return the figures of a cell; ``faults`` are the client's, ``broker`` its own.
+
+    Args:
+        witness: numbers in the order in which the undisturbed subscriber received them.
+        ledgers: the publisher's and the receiver's.
+        killed: how many times the process was killed.
+    """
+    qos, kept = judged_qos(cell), cell.session != "clean"
+    sent, got = ledgers
+    faults: list[str] = []
+    broker: list[str] = []
+    seen_by_witness, received = set(witness), [ident for ident, _ in told.received]
+    seen_by_us = set(received)
+
+    # Every call ends
+    unfinished = told.unfinished(killed)
+    note(faults, "calls that did not end", [*told.hung, *unfinished])
+    note(faults, "errors of the wrong kind", told.wrong)
+    note(faults, "messages that nobody sent", sorted(seen_by_witness - told.accepted.keys()))
+
+    # What is reported as done is done
+    if qos:
+        note(faults, "done without the broker's word", sorted(told.done - sent.ended))
+    lost = (told.done if qos else set()) - seen_by_witness
+    note(broker, "acknowledged, not delivered", sorted(lost & sent.ended))
+    note(faults, "lost", sorted(lost - sent.ended))
+
+    # What is received is handed out before it is acknowledged
+    note(faults, "acknowledged, never handed out", sorted(got.taken - seen_by_us))
+    lost_here: set[str] = set()
+    if qos and kept:
+        lost_here = seen_by_witness - seen_by_us - got.taken
+        note(broker, "not delivered to the session", sorted(lost_here))
+
+    # Once, and in order
+    doubled = doubled_here = 0
+    if qos != 1:
+        again = [ident for ident, count in Counter(witness).items() if count > 1]
+        ours = [one for one in again if sent.exchanges[one] > 1]
+        if qos == 2 and (not kept or sent.sessions_lost):
+            ours = []  # exactly once needs a session that is kept
+        doubled = len(again)
+        note(faults, "sent twice", ours)
+        note(broker, "delivered twice", [one for one in again if one not in ours])
+        twice = handed_twice(cell, told, got)
+        doubled_here = len(twice)
+        if qos == 0 or (kept and not got.sessions_lost):
+            note(faults, "handed out twice", twice)
+    note(faults, "sent out of order", sorted(sent.disordered))
+    note(faults, "identifier used twice", sent.faults)
+    note(broker, "identifier used twice", got.faults)
+    late = first_arrivals(witness, told.accepted)
+    note(broker, "delivered out of order", sorted(late - sent.disordered))
+    late_here = first_arrivals(received, told.accepted)
+    note(broker, "sent to us out of order", sorted(got.disordered))
+    if qos and kept and not (got.disordered or lost_here or got.sessions_lost):
+        note(faults, "handed out out of order", sorted(late_here - late))
+    names = Counter(error.split()[0] for error in told.errors.values())
+    return {
+        "accepted": len(told.accepted),
+        "done": len(told.done),
+        "arrived": len(seen_by_witness & told.accepted.keys()),
+        "received": len(seen_by_us),
+        "lost": len(lost - sent.ended) + len(got.taken - seen_by_us),
+        "broker_lost": len(lost & sent.ended) + len(lost_here),
+        "doubled": doubled + doubled_here,
+        "disordered": len(sent.disordered) + len(late) + len(late_here),
+        "unknown": names.pop("DeliveryUnknown", 0),
+        "failed": dict(names),
+        "sessions_lost": sent.sessions_lost + got.sessions_lost,
+        "reasons": dict(told.reasons.most_common(12)),
+        "faults": faults,
+        "broker": broker,
+    }
+
+
+def handed_twice(cell: Cell, told: Told, got: Ledger) -> list[str]:
+    """Return messages that were handed out more often than delivered.
+
+    A new process or a new client without the old one's memory may see what was not answered again:
+    that is documented.
+    """
+    epochs: dict[str, list[int]] = {}
+    for ident, epoch in told.received:
+        epochs.setdefault(ident, []).append(epoch)
+    twice = []
+    for ident, found in epochs.items():
+        if len(found) <= max(1, got.exchanges[ident]):
+            continue
+        if cell.session == "persistent":
+            allowed = len(set(found))
+        else:
+            allowed = 1 + sum(1 for epoch in told.killed if min(found) < epoch <= max(found))
+        if len(found) > allowed:
+            twice.append(ident)
+    return twice
+
+
+def note(into: list[str], what: str, which: list[str]) -> None:
+    """Add a line, with the first few."""
+    if which:
+        into.append(f"{what}: {len(which)} ({', '.join(which[:5])})")
