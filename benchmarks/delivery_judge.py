@@ -44,6 +44,7 @@ class Ledger:
         self._newest: dict[tuple[int, str], int] = {}
         self._clean: dict[int, bool] = {}
         self._had_session = False
+        self._newest_link = 0
 
     def forget(self) -> None:
         """Begin afresh: the client or the server has lost its session."""
@@ -54,8 +55,11 @@ class Ledger:
         self._changes = 3
 
     def watch(self, link: Connection, way: str, seen: Seen, passed: bool) -> None:
-        """Note a packet."""
+        """Note a packet; late ones of a connection that the client has given up say nothing."""
+        if link.number < self._newest_link:
+            return
         if seen.kind == "CONNECT":
+            self._newest_link = link.number
             self._clean[link.number] = bool(seen.body[7] & 2)
             if self._changes:  # the old client may still connect once or twice before it leaves
                 self._changes -= 1
