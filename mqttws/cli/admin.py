@@ -20,6 +20,7 @@ from ..dps.faults import Kind
 from ..dps.names import check_registration_id
 from ..dps.sas import decode_key, derive_device_key
 from ..errors import MqttwsError, UsageError
+from ..text import one_line
 from .common import (
     EXIT_CODES,
     Command,
@@ -29,6 +30,9 @@ from .common import (
     read_file,
     read_key,
 )
+
+MAX_ANSWER = 64 * 1024 * 1024
+"""Bytes of an answer of the admin API that are read: all enrollments of a large service."""
 
 HTTP_TIMEOUT = 10.0
 """Seconds for each request to the admin API."""
@@ -56,7 +60,7 @@ class AdminClient:
         self._url = url.rstrip("/")
         self._token = token
         # No proxy stands between this machine and itself, whatever the environment says.
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _StayHere())
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """Send one request; return the answer's JSON, None where it has none.
@@ -74,7 +78,7 @@ class AdminClient:
             request.add_header("Authorization", f"Bearer {self._token}")
         try:
             with self._opener.open(request, timeout=HTTP_TIMEOUT) as response:
-                text = response.read()
+                text = response.read(MAX_ANSWER + 1)
         except urllib.error.HTTPError as error:
             raise MqttwsError(f"the service answered {error.code}: {_message(error)}") from None
         except (OSError, http.client.HTTPException) as error:
@@ -83,12 +87,24 @@ class AdminClient:
                 f"no admin API at {self._url}: {reason}",
                 hint="start one with: mqttws serve --admin-port N",
             ) from None
+        if len(text) > MAX_ANSWER:
+            raise MqttwsError(f"the service's answer is longer than {MAX_ANSWER} bytes")
         return json.loads(text) if text else None
 
 
+class _StayHere(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: the token is for this service alone, and another one would get it."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        """Refuse: the answer then is an error with its own status."""
+
+
 def _message(error: urllib.error.HTTPError) -> str:
+    if 300 <= error.code < 400:
+        there = one_line(str(error.headers.get("Location", "")))[:200]
+        return f"it points to {there}, which is not followed: give the right --admin URL"
     try:
-        return str(json.loads(error.read())["message"])
+        return str(json.loads(error.read(MAX_ANSWER))["message"])
     except (ValueError, KeyError, TypeError, OSError):
         return str(error.reason)
 

@@ -24,7 +24,6 @@ from ..dps.json_text import parse_json
 from ..errors import MqttwsError, UsageError
 from ..hops import Hop
 from ..net.hops import Step
-from ..net.proxy import has_login
 from ..provisioning.symmetric_key import SymmetricKey
 from ..provisioning.x509 import X509Certificate
 from ..text import one_line
@@ -103,15 +102,6 @@ def json_option(text: str) -> Callable[[_F], _F]:
     return click.option("--json", "as_json", is_flag=True, help=text)
 
 
-def ca_option(command: _F) -> _F:
-    """Add ``--ca``: whom to trust besides the system's CAs."""
-    return click.option(
-        "--ca",
-        metavar="FILE",
-        help="Trust the CA certificates in this PEM file too, besides the system's.",
-    )(command)
-
-
 def credential_options(command: _F) -> _F:
     """Add the options that say who a device is; ``read_credential`` takes them."""
     for option in reversed(_CREDENTIAL_OPTIONS):
@@ -151,24 +141,6 @@ _CREDENTIAL_OPTIONS = (
         help="File with the password of an encrypted private key; - for standard input.",
     ),
 )
-
-
-def _check_proxy(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    if value is not None and has_login(value):
-        raise click.BadParameter(
-            "other users could see the login in the list of processes; set MQTTWS_PROXY instead"
-        )
-    return value
-
-
-def proxy_option(command: _F) -> _F:
-    """Add ``--proxy``: a proxy without its login, or none."""
-    return click.option(
-        "--proxy",
-        metavar="URL",
-        callback=_check_proxy,
-        help="Proxy, without a login, or none.  [default: what the environment says]",
-    )(command)
 
 
 def debug_option(command: _F) -> _F:

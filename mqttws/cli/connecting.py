@@ -8,6 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from getpass import getpass
 from typing import Any, TypeVar
 
@@ -18,7 +19,8 @@ import mqttws
 from ..errors import ConnectFailed, MqttwsError, SubscribeRefused, UsageError
 from ..hops import Hop
 from ..net.proxy import ENVIRONMENT, has_login
-from .common import Command, Progress, ca_option, print_error, print_line, proxy_option, read_file
+from .common import Command, Progress, print_error, print_line, read_file
+from .network import proxy_options, trust_options
 
 PASSWORD_VARIABLE = "MQTTWS_PASSWORD"  # noqa: S105 - a variable's name
 """The environment variable that can hold a password."""
@@ -95,10 +97,10 @@ _CONNECTION = (
     click.option("--client-id", metavar="ID", help="Client identifier.  [default: a random one]"),
     click.option("--username", metavar="NAME", help="User name; its password: see below."),
     click.option("--password-file", metavar="FILE", help="File with the password; - for stdin."),
-    ca_option,
+    trust_options,
     click.option("--client-cert", metavar="FILE", help="PEM file with this client's certificate."),
     click.option("--client-key", metavar="FILE", help="Its key, if that is in another file."),
-    proxy_option,
+    proxy_options,
     click.option(
         "--keep-alive",
         type=click.IntRange(0, 65535),
@@ -142,7 +144,7 @@ def make_client(
     client_id: str | None,
     username: str | None,
     password_file: str | None,
-    ca: str | None,
+    tls: mqttws.TlsConfig,
     client_cert: str | None,
     client_key: str | None,
     proxy: str | None,
@@ -181,7 +183,7 @@ def make_client(
             client_id=client_id or "",
             username=username,
             password=None if username is None else read_password(password_file),
-            tls=mqttws.TlsConfig(ca=ca, certificate=client_cert, key=client_key),
+            tls=replace(tls, certificate=client_cert, key=client_key),
             proxy=proxy or ENVIRONMENT,
             keep_alive=keep_alive,
             will=will,

@@ -3,14 +3,17 @@
 Knows the options and the lines. What is found out is ``mqttws.diagnose``.
 """
 
+from pathlib import Path
 from typing import Literal
 
 import click
 
 import mqttws
 
-from ..doctor.examination import describe_settings
+from ..doctor.advice import TEAMS
+from ..doctor.letter import letter
 from ..doctor.report import Report
+from ..doctor.settings import describe_settings
 from ..net.proxy import ENVIRONMENT
 from ..net.target import make_target
 from ..options import WEBSOCKET_PATH
@@ -18,17 +21,16 @@ from .common import (
     STEP_HEADER,
     Command,
     Progress,
-    ca_option,
     check_host,
     credential_options,
     debug_option,
     json_option,
     print_json,
     print_line,
-    proxy_option,
     read_credential,
     reported,
 )
+from .network import proxy_options, trust_options
 
 _CODES = "\n".join(f"  {hop.exit_code:<4} {hop.value}" for hop in mqttws.Hop)
 
@@ -36,6 +38,8 @@ _EPILOG = f"""\b
 Examples:
   Is the way to DPS open from here?
     mqttws doctor global.azure-devices-provisioning.net
+  A text for the network team, with all that was tried:
+    mqttws doctor global.azure-devices-provisioning.net --report report.txt
   The whole job, with a device's credentials, through a proxy:
     mqttws doctor global.azure-devices-provisioning.net \\
         --proxy http://proxy.example:3128 --id-scope 0ne00ABCDEF \\
@@ -45,7 +49,8 @@ Examples:
         --id-scope 0ne00ABCDEF --cert chain.pem --cert-key my.key
 
 \b
-A proxy's login comes from the environment, where other users cannot see it:
+A proxy's login comes from a file (--proxy-file), or from the environment, where
+other users cannot see it:
   MQTTWS_PROXY=http://user:password@proxy.example:3128
 
 \b
@@ -77,17 +82,23 @@ Exit codes:
     show_default=True,
     help="MQTT over WebSocket and TLS, or MQTT over TLS alone.",
 )
-@proxy_option
+@proxy_options
 @click.option("--id-scope", metavar="SCOPE", help="ID scope of the DPS instance.")
 @credential_options
-@ca_option
+@trust_options
 @click.option(
     "--timeout",
     type=click.IntRange(1, 86_400),
     default=60,
     show_default=True,
     metavar="SECONDS",
-    help="Time for the walk; a single hop gets 10 at most.",
+    help="Time for all of it; a single hop gets 15 at most, a name 37.",
+)
+@click.option(
+    "--report",
+    "report_file",
+    metavar="FILE",
+    help="Also write a text for the team that can help into this file.",
 )
 @json_option("Print one JSON object.")
 @debug_option
@@ -105,11 +116,12 @@ def doctor(
     cert: str | None,
     cert_key: str | None,
     cert_key_password_file: str | None,
-    ca: str | None,
+    tls: mqttws.TlsConfig,
     timeout: int,
+    report_file: str | None,
     as_json: bool,
 ) -> int:
-    """Find out which hop on the way to HOST refuses, whose it is, and what to try.
+    """Find out which hop on the way to HOST refuses, who can mend it, and what to try.
 
     Walks name, TCP, proxy, TLS, upgrade and MQTT, and prints a line for each as it
     ends. With --id-scope and either --registration-id and a key, or --cert, the
@@ -154,17 +166,27 @@ def doctor(
             path=path,
             transport=transport,
             proxy=proxy or ENVIRONMENT,
-            tls=mqttws.TlsConfig(ca=ca),
+            tls=tls,
             id_scope=id_scope,
             credential=credential,
             timeout=timeout,
             on_step=on_step,
         )
+        if report_file is not None:
+            _write(report_file, letter(report))
     if as_json:
         print_json(report.to_json())
     else:
-        _print_report(report)
+        _print_report(report, report_file)
     return report.exit_code
+
+
+def _write(file: str, text: str) -> None:
+    try:
+        Path(file).write_text(text, encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not a file's name"
+        raise mqttws.UsageError(f"the report cannot be written to {file}: {reason}") from None
 
 
 def _print_facts(step: mqttws.Step) -> None:
@@ -174,7 +196,7 @@ def _print_facts(step: mqttws.Step) -> None:
             print_line(f"{'':22}{name + ':':<11} {value}", "dim")
 
 
-def _print_report(report: Report) -> None:
+def _print_report(report: Report, report_file: str | None) -> None:
     print_line()
     if report.clock_skew is not None:
         print_line(f"clock          {abs(report.clock_skew):.0f} s from the other end's", "dim")
@@ -189,6 +211,13 @@ def _print_report(report: Report) -> None:
         state = "open" if other.works else "not open"
         print_line(f"also tried     {other.name}: {state}: {other.detail}")
     if report.party is not None:
-        print_line(f"whose it is    probably {report.party.value}", "bold")
+        also = f", or {report.also.value}" if report.also is not None else ""
+        print_line(f"likely cause   {report.party.value}{also}", "bold")
     for line in report.advice:
         print_line(f"try            {line}", "cyan")
+    if report.message_to_team and report.party is not None:
+        print_line(f"tell           {TEAMS[report.party]}: {report.message_to_team}", "cyan")
+        if report_file is None:
+            print_line("               (--report FILE writes all of this for them)", "dim")
+    if report_file is not None:
+        print_line(f"written        {report_file}", "dim")

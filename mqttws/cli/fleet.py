@@ -27,7 +27,6 @@ from ..text import one_line
 from .common import (
     FAILED,
     Command,
-    ca_option,
     check_host,
     debug_option,
     print_line,
@@ -35,6 +34,7 @@ from .common import (
     read_file,
     read_key_password,
 )
+from .network import trust_options
 
 _COLUMNS = ("registration_id", "key", "chain_file", "key_file", "payload")
 _RESULT_COLUMNS = (
@@ -104,7 +104,7 @@ Exit codes:
 @click.option("--host", metavar="NAME", callback=check_host, help="DPS endpoint.")
 @click.option("--port", type=click.IntRange(1, 65535), metavar="N", help="TCP port.")
 @click.option("--transport", type=click.Choice(["wss", "mqtts"]), default="wss", show_default=True)
-@ca_option
+@trust_options
 @click.option(
     "--timeout",
     type=click.IntRange(1, 86_400),
@@ -132,7 +132,7 @@ def provision_fleet_command(
     host: str | None,
     port: int | None,
     transport: Literal["wss", "mqtts"],
-    ca: str | None,
+    tls: mqttws.TlsConfig,
     timeout: int,
     jitter: float,
 ) -> int:
@@ -151,7 +151,7 @@ def provision_fleet_command(
     credentials = [_credential(row, line, file, group_key, password) for line, row in waiting]
     payloads = {row["registration_id"]: _payload(row, line, file) for line, row in waiting}
     options: dict[str, Any] = {"host": host} if host else {}
-    options |= {"port": port, "transport": transport, "tls": mqttws.TlsConfig(ca=ca)}
+    options |= {"port": port, "transport": transport, "tls": tls}
     with _Results(results, len(credentials)) as told:
         asyncio.run(
             provision_fleet_async(

@@ -14,7 +14,6 @@ from .common import (
     STEP_HEADER,
     Command,
     Progress,
-    ca_option,
     check_host,
     credential_options,
     debug_option,
@@ -22,12 +21,12 @@ from .common import (
     print_assignment,
     print_json,
     print_line,
-    proxy_option,
     read_credential,
     read_json,
     reported,
     success,
 )
+from .network import proxy_options, trust_options
 
 
 def _check_path(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -123,8 +122,8 @@ Environment:
     show_default=True,
     help="MQTT over WebSocket and TLS, MQTT over TLS alone, or whichever is open.",
 )
-@proxy_option
-@ca_option
+@proxy_options
+@trust_options
 @click.option(
     "--payload",
     metavar="FILE",
@@ -162,7 +161,7 @@ def provision(
     path: str | None,
     transport: Literal["wss", "mqtts", "auto"],
     proxy: str | None,
-    ca: str | None,
+    tls: mqttws.TlsConfig,
     payload: str | None,
     timeout: int,
     as_json: bool,
@@ -204,7 +203,7 @@ def provision(
             credential,
             port=port,
             transport=transport,
-            tls=mqttws.TlsConfig(ca=ca),
+            tls=tls,
             proxy=proxy or "environment",
             timeout=timeout,
             on_step=progress.on_step,

@@ -94,7 +94,8 @@ def subscribe(
     """Print what is published to topics that match FILTER at the MQTT 3.1.1 server with this URL.
 
     The URL is wss://host/path, mqtts://host, or ws:// and mqtt:// without TLS. Each
-    payload is printed as it is, and a line end after it. A message of QoS 1 or 2 is
+    payload is printed as it is (on a terminal with control characters written out),
+    and a line end after it. A message of QoS 1 or 2 is
     acknowledged when it has been printed. A connection that is lost is renewed; a
     line on standard error says so. Ends with Ctrl-C, --count or --timeout.
     """
@@ -155,8 +156,11 @@ def _print_message(message: mqttws.ReceivedMessage, *, verbose: bool, as_json: b
         print_json(to_json(message))
         return
     topic = one_line(message.topic).encode() + b" " if verbose else b""
+    payload = message.payload
+    if sys.stdout.isatty():  # a publisher must not write on the terminal, nor forge a line
+        payload = one_line(payload.decode("utf-8", "backslashreplace")).encode()
     with writing(sys.stdout):
-        sys.stdout.buffer.write(b"%b%b\n" % (topic, message.payload))
+        sys.stdout.buffer.write(b"%b%b\n" % (topic, payload))
         sys.stdout.buffer.flush()
 
 

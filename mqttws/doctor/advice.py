@@ -1,32 +1,43 @@
-"""Decide who is probably responsible for a failure, and what to try.
+"""Advice for the person who reads it: what to try, as commands, and what to tell which team.
 
-Judged from the error's fields and from the alternative ways.
-
-Knows the errors and no network.
+Knows the verdict and no network. No line holds a Python identifier: the reader has a shell.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 
-from ..errors import (
-    HopTimedOut,
-    MqttwsError,
-    RequestTimedOut,
-    Unreachable,
-)
-from ..hops import Cause, Hop, Party, usual_party
-from ..net.certificate import parse_certificate
+from ..errors import MqttwsError
+from ..hops import Cause, Hop, Party
 from ..net.hops import Step
-from .report import WITHOUT_PROXY, Alternative
+from .judge import Evidence, Verdict
 
-MAX_SKEW = 300.0
-"""Seconds that this host's clock may differ from the server's before it is worth a word."""
+TEAMS = {
+    Party.CALLER: "the author of the program",
+    Party.HOST: "whoever looks after this device",
+    Party.PROXY: "the proxy's team",
+    Party.NETWORK: "the network team",
+    Party.SERVER: "the server's operator",
+}
 
 TOO_MANY_REQUESTS = 429
 
-SOON = timedelta(days=14)
-"""How long a certificate that is shown should still be good."""
+WHAT_WOULD_TELL = {
+    (Party.NETWORK, Party.SERVER): "the same command from another network (a phone's hotspot) tells"
+    " which: where it passes there, the network is at fault",
+    (Party.SERVER, Party.NETWORK): "the same command from another network (a phone's hotspot) tells"
+    " which: where it passes there, the network is at fault",
+    (Party.SERVER, Party.HOST): "the same command on another machine tells which: where it passes"
+    " there, this machine is at fault (its clock, its list of CAs)",
+    (Party.NETWORK, Party.HOST): "the same command on another machine of this network tells which:"
+    " where it passes there, this machine's settings are at fault",
+    (Party.HOST, Party.NETWORK): "the same command on another machine and from another network"
+    " tells which",
+    (Party.HOST, Party.SERVER): "the server's operator knows the whole name",
+    (Party.SERVER, Party.PROXY): "the same command without the proxy, or from behind another one,"
+    " tells which",
+    (Party.PROXY, Party.SERVER): "the same command without the proxy, or from behind another one,"
+    " tells which",
+}
+"""The observation that tells two possible parties apart."""
 
 
 def hop_of(error: MqttwsError | None, steps: Sequence[Step]) -> Hop | None:
@@ -40,115 +51,73 @@ def hop_of(error: MqttwsError | None, steps: Sequence[Step]) -> Hop | None:
     return next(reversed(failed or walked), None)
 
 
-def clock_skew(steps: Sequence[Step], unix_now: float) -> float | None:
-    """Return how many seconds this host's clock is ahead of the server's or the proxy's.
-
-    Args:
-        steps: their ``date`` facts are HTTP's ``Date`` headers.
-        unix_now: this host's time right after the last of them.
-    """
-    for step in reversed(steps):
-        if "date" in step.facts:
-            try:
-                there = parsedate_to_datetime(step.facts["date"])
-            except (ValueError, OverflowError):  # the latter with an endless time zone
-                continue
-            if there.tzinfo is None:
-                there = there.replace(tzinfo=UTC)
-            return unix_now - there.timestamp()
-    return None
-
-
-def describe_chain(certificates: Sequence[bytes]) -> dict[str, str]:
-    """Return what is to be told of the chain that a peer has proved itself with, as facts.
-
-    Args:
-        certificates: DER, the peer's own first, a trusted one last.
-    """
-    if not certificates:
-        return {}
-    try:
-        chain = [parse_certificate(der) for der in certificates]
-    except ValueError:  # OpenSSL takes some that cannot be read here
-        return {}
-    return {
-        "subject": chain[0].subject,
-        "chain": " <- ".join(facts.subject for facts in chain),
-        "issuer": chain[0].issuer,
-        "expires": f"{chain[0].not_after:%Y-%m-%d %H:%M} UTC",
-    }
-
-
-def expiry_warnings(steps: Sequence[Step], unix_now: float) -> tuple[str, ...]:
-    """Return a sentence for each proved chain in which a certificate ends soon."""
-    now = datetime.fromtimestamp(unix_now, UTC)
-    told = []
-    for step in steps:
-        for der in step.certificates:
-            try:
-                facts = parse_certificate(der)
-            except ValueError:
-                continue
-            if facts.not_after - now < SOON:
-                days = (facts.not_after - now) / timedelta(days=1)
-                told.append(
-                    f"{step.name}: the certificate of {facts.subject} ends in {days:.0f} days,"
-                    f" {facts.not_after:%Y-%m-%d %H:%M} UTC"
-                )
-    return tuple(told)
-
-
-def describe_skew(skew: float, unix_now: float) -> str:
-    """Return a sentence about a clock that is off."""
-    hours = abs(skew) / 3600
-    amount = f"{hours / 24:.1f} days" if hours >= 24 else f"{hours:.1f} hours"
-    if hours < 1:
-        amount = f"{abs(skew) / 60:.0f} minutes"
-    direction = "ahead of" if skew > 0 else "behind"
-    shown = datetime.fromtimestamp(unix_now, UTC)
-    return (
-        f"this host's clock is {amount} {direction} the other end's; it says"
-        f" {shown:%Y-%m-%d %H:%M} UTC"
-    )
-
-
-def advise(
-    error: MqttwsError,
-    steps: Sequence[Step],
-    alternatives: Sequence[Alternative],
-    skew: float | None,
-) -> tuple[Party, tuple[str, ...]]:
-    """Return who is probably responsible and what to try, the most promising first.
-
-    Args:
-        error: the first failure.
-        steps: the hops that were walked.
-        alternatives: the other ways that were tried.
-        skew: seconds that this host's clock is ahead, if that is known.
-    """
-    hop = hop_of(error, steps)
-    party = error.party or usual_party(error.cause, hop) or Party.SERVER
-    advice = [f"use what works: {other.name}" for other in alternatives if other.works]
-    if advice and hop in (Hop.TCP, Hop.TLS, Hop.UPGRADE) and isinstance(error, _BLOCKED):
-        party = Party.NETWORK  # the server is up: it answers on another way
-        advice.insert(0, "this way is blocked, and the server is not down: it answers on another")
-    if hop is Hop.PROXY and party is Party.SERVER and _open_without_proxy(alternatives):
-        party = Party.PROXY  # which does not reach a server that is up
-    if skew is not None and abs(skew) > MAX_SKEW and hop in _CLOCK_MATTERS:
-        party = Party.HOST
-        advice.insert(0, "set this host's clock: tokens and certificates are judged by the time")
-    if isinstance(error, RequestTimedOut) and steps and steps[-1].status == TOO_MANY_REQUESTS:
-        advice.append("DPS is throttled (429): too many devices ask it at once; try again later")
-    if error.hint:
+def advise(error: MqttwsError, verdict: Verdict, seen: Evidence) -> tuple[str, ...]:
+    """Return what to try, the most promising first."""
+    ways = [f"use what works: {other.name}" for other in seen.alternatives if other.works]
+    hint = [error.hint] if error.hint else []
+    because = [verdict.because] if verdict.because else []
+    if verdict.cause is Cause.TLS_1_3_INTOLERANT:
+        # The hint took a server without TLS 1.2 for possible, which is refuted.
+        advice = [*because, "until then: --tls-max 1.2", *ways]
+    elif error.cause in (Cause.PROXY_LOGIN_MISSING, Cause.PROXY_LOGIN_REFUSED):
         # A proxy that only wants a login is passed with one, whatever else is open.
-        wants_login = error.cause in (Cause.PROXY_LOGIN_MISSING, Cause.PROXY_LOGIN_REFUSED)
-        advice.insert(0 if wants_login else len(advice), error.hint)
-    return party, tuple(dict.fromkeys(advice))
+        advice = [*hint, *because, *ways]
+    elif verdict.cause is not error.cause or _says_otherwise(error, verdict):
+        advice = [*because, *ways]
+    else:
+        advice = [*because, *ways, *hint]
+    if seen.steps and seen.steps[-1].status == TOO_MANY_REQUESTS:
+        advice.insert(0, "DPS is throttled (429): too many devices ask it at once; try again later")
+    if verdict.also is not None:
+        pair = (verdict.party, verdict.also)
+        advice.append(WHAT_WOULD_TELL.get(pair, "the other party's log tells which"))
+    return tuple(dict.fromkeys(advice))
 
 
-def _open_without_proxy(alternatives: Sequence[Alternative]) -> bool:
-    return any(other.works and other.name == WITHOUT_PROXY for other in alternatives)
+def _says_otherwise(error: MqttwsError, verdict: Verdict) -> bool:
+    """Whether the verdict refutes the error's own hint, which was given without the evidence."""
+    return bool(verdict.because) and error.party is not None and verdict.party is not error.party
 
 
-_BLOCKED = (HopTimedOut, Unreachable)
-_CLOCK_MATTERS = (Hop.PROXY_TLS, Hop.TLS, Hop.CONNECT, Hop.REGISTER, Hop.POLL)
+def message_to_team(
+    error: MqttwsError, hop: Hop | None, verdict: Verdict, target: str, seen: Evidence
+) -> str:
+    """Return a sentence to send to the team that can help; empty where it is the reader's own."""
+    where = target.partition("://")[2].partition("/")[0]
+    if verdict.party is Party.NETWORK:
+        return _to_network(verdict, where, hop, seen)
+    if verdict.party is Party.PROXY:
+        return (
+            f"please let this device through the proxy to {where} (CONNECT, a tunnel that stays"
+            f" open for hours, no TLS inspection); at present: {error}"
+        )
+    if verdict.party is Party.SERVER:
+        return f"a device cannot connect to {where}: {error}"
+    return ""
+
+
+def _to_network(verdict: Verdict, where: str, hop: Hop | None, seen: Evidence) -> str:
+    if verdict.cause is Cause.TLS_1_3_INTOLERANT:
+        return (
+            f"a firewall between this device and {where} drops or resets TLS 1.3 (ClientHello with"
+            " supported_versions); TLS 1.2 passes: please update it, or exempt this host"
+        )
+    if hop in (Hop.NAME, Hop.PROXY_NAME):
+        servers = "; ".join(map(str, seen.name_servers))
+        return f"the name {seen.host} cannot be resolved here" + (f" ({servers})" * bool(servers))
+    if verdict.cause in (Cause.INTERCEPTED, Cause.BLOCKED_BY_POLICY):
+        return (
+            f"please exempt {seen.host} from TLS inspection and filtering: its certificate is"
+            f" replaced by one from {seen.issuer or 'another issuer'}, or its WebSocket is refused"
+        )
+    if verdict.cause is Cause.CAPTIVE_PORTAL:
+        return f"please let this device pass the login page without a browser, to {where}"
+    if verdict.cause is Cause.BLACK_HOLE:
+        return (
+            f"larger packets between this device and {where} vanish: please let ICMP fragmentation"
+            " needed / packet too big pass, or lower the MSS"
+        )
+    return (
+        f"please allow this device to connect to {where} (TCP, TLS 1.2 and 1.3 without inspection,"
+        " WebSocket), or tell which proxy it must use"
+    )

@@ -4,46 +4,42 @@ The way is walked by the clients' own dialer, so that what is diagnosed is what 
 """
 
 import asyncio
-import os
-import platform
-import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ..client.client import AsyncClient
 from ..errors import ConnectRefused, MqttwsError, UsageError
 from ..hops import Hop
-from ..net.dial import dial
-from ..net.hops import OnStep, Step, Walk
-from ..net.proxy import ENVIRONMENT, ProxyChoice, choose_proxy, describe_environment
+from ..net.certificate import describe_chain
+from ..net.hops import OnStep, Step
+from ..net.proxy import ENVIRONMENT, ProxyChoice, choose_proxy
 from ..net.target import Target, make_target
 from ..net.tls import Tls
 from ..options import DIAGNOSE, WEBSOCKET_PATH
 from ..provisioning.credentials import Credential
 from ..provisioning.provision import provision_async, run_to_the_end
-from .advice import (
-    MAX_SKEW,
-    advise,
-    clock_skew,
-    describe_chain,
-    describe_skew,
-    expiry_warnings,
-    hop_of,
-)
-from .report import WITHOUT_PROXY, Alternative, Report
+from ..provisioning.symmetric_key import SymmetricKey
+from .advice import advise, hop_of, message_to_team
+from .clock import MAX_SKEW, clock_skew, describe_skew, expiry_warnings, is_proxys_clock
+from .judge import Evidence, judge
+from .name_servers import Answered, ask_all, name_servers
+from .report import Report
+from .settings import describe_settings
+from .ways import other_ways, try_ways
 
 ALTERNATIVE_TIMEOUT = 6.0
-"""Seconds for all other ways together; they are tried at the same time."""
+"""Seconds at most for all other ways together; they are tried at the same time."""
 
-OTHER_PATHS = (WEBSOCKET_PATH, "/mqtt", "/")
-"""Where services have their WebSocket: DPS and IoT Hub, most brokers, the rest."""
+ALTERNATIVE_SHARE = 0.3
+"""The part of the whole time that is kept for them, where it is short."""
+
+SLOW = 3.0
+"""Seconds after which a step that passed is worth a warning."""
 
 NO_CREDENTIALS_CODES = (2, 3, 4, 5)
 """CONNACK's refusals of a client that has not said who it is."""
-
-MAX_MESSAGE_SIZE = 1024 * 1024
 
 
 def diagnose(
@@ -101,9 +97,8 @@ async def diagnose_async(
         tls: whom to trust, as for the clients.
         id_scope: of the DPS instance.
         credential: who the device is.
-        timeout: seconds for the walk; other ways after a failure add ``ALTERNATIVE_TIMEOUT``.
-        hop_timeout: seconds for each hop of the way.
-        request_timeout: seconds for each answer of a server that is connected.
+        timeout: seconds for all of it, other ways after a failure included.
+        hop_timeout: seconds for each hop.
         on_step: told of each hop of the walk when it begins and when it has ended.
 
     Raises:
@@ -113,8 +108,17 @@ async def diagnose_async(
     if (id_scope is None) != (credential is None):
         raise UsageError("id scope and credential belong together: give both, or neither")
     target = make_target(transport, host, port, path)
+    began = time.monotonic()
+    kept = min(ALTERNATIVE_TIMEOUT, timeout * ALTERNATIVE_SHARE)
     patient = _Patient(
-        target, proxy, tls, id_scope, credential, timeout, hop_timeout, request_timeout
+        target,
+        proxy,
+        tls,
+        id_scope,
+        credential,
+        timeout=timeout - kept,
+        hop_timeout=hop_timeout,
+        request_timeout=request_timeout,
     )
     walked = _Walked(on_step, nameless=credential is None)
     settings = describe_settings(target, proxy)
@@ -124,16 +128,48 @@ async def diagnose_async(
     hop = hop_of(error, walked.steps)
     now = time.time()
     skew = clock_skew(walked.steps, walked.date_seen or now)
-    warnings = expiry_warnings(walked.steps, now)
+    warnings = (*slow_steps(walked.steps), *expiry_warnings(walked.steps, now))
     if skew is not None and abs(skew) > MAX_SKEW:
-        warnings = (describe_skew(skew, now), *warnings)
+        proxys = is_proxys_clock(walked.steps)
+        warnings = (describe_skew(skew, now, proxys=proxys), *warnings)
     report = Report(target.url, settings, tuple(walked.steps), warnings=warnings, clock_skew=skew)
     if error is None:
         return report
-    alternatives = await patient.try_alternatives(hop)
-    party, advice = advise(error, walked.steps, alternatives, skew)
+    left = min(ALTERNATIVE_TIMEOUT, timeout - (time.monotonic() - began))
+    ways = other_ways(hop, error.cause, target, proxy, tls)
+    alternatives, answered = await asyncio.gather(
+        try_ways(ways, left), patient.ask_name_servers(hop, left)
+    )
+    seen = Evidence(
+        target.host,
+        walked.steps,
+        alternatives,
+        skew,
+        answered,
+        certified=credential is not None and not isinstance(credential, SymmetricKey),
+        proxied=patient.proxied,
+    )
+    verdict = judge(error, hop, seen)
     return replace(
-        report, error=error, hop=hop, party=party, advice=advice, alternatives=alternatives
+        report,
+        error=error,
+        hop=hop,
+        cause=verdict.cause,
+        party=verdict.party,
+        also=verdict.also,
+        advice=advise(error, verdict, seen),
+        message_to_team=message_to_team(error, hop, verdict, target.url, seen),
+        alternatives=alternatives,
+    )
+
+
+def slow_steps(steps: Sequence[Step]) -> tuple[str, ...]:
+    """Return a sentence for each step that passed and took long."""
+    return tuple(
+        f"{step.name}: passed, but took {step.seconds:.1f} s"
+        + ("; the name server is slow" if step.hop in (Hop.NAME, Hop.PROXY_NAME) else "")
+        for step in steps
+        if step.error is None and step.seconds > SLOW and step.hop not in (Hop.REGISTER, Hop.POLL)
     )
 
 
@@ -225,56 +261,22 @@ class _Patient:
         finally:
             await client.disconnect()
 
-    async def try_alternatives(self, hop: Hop | None) -> tuple[Alternative, ...]:
-        """Try other ways, all at once; they tell "blocked" from "down"."""
-        if hop in (Hop.CONNECT, Hop.SUBSCRIBE, Hop.REGISTER, Hop.POLL):
-            return ()  # MQTT is reached: another way leads to the same refusal
+    @property
+    def proxied(self) -> bool:
+        """Whether the way leads through a proxy."""
         target = self.target
-        ways: list[tuple[str, Target, ProxyChoice]] = []
-        if choose_proxy(self.proxy, target.scheme, target.host, target.port) is not None:
-            ways.append((WITHOUT_PROXY, target, None))
-        if hop is Hop.UPGRADE:
-            ways += [
-                (f"path {path}", Target("wss", target.host, target.port, path), self.proxy)
-                for path in OTHER_PATHS
-                if path != target.path
-            ]
-        if target.websocket:
-            other = Target("mqtts", target.host, 8883)
-            ways.append(("MQTT over TLS on port 8883 (transport mqtts)", other, self.proxy))
-        else:
-            other = Target("wss", target.host, 443, WEBSOCKET_PATH)
-            ways.append(("WebSocket on port 443 (transport wss)", other, self.proxy))
-        return tuple(await asyncio.gather(*(self._try(*way) for way in ways)))
+        return choose_proxy(self.proxy, target.scheme, target.host, target.port) is not None
 
-    async def _try(self, name: str, target: Target, proxy: ProxyChoice) -> Alternative:
-        walk = Walk(
-            timeout=ALTERNATIVE_TIMEOUT, hop_timeout=min(self.hop_timeout, ALTERNATIVE_TIMEOUT)
-        )
+    async def ask_name_servers(self, hop: Hop | None, timeout: float) -> list[Answered]:
+        """Ask this host's name servers one by one, where a name could not be resolved."""
+        if hop not in (Hop.NAME, Hop.PROXY_NAME):
+            return []
+        host = self.target.host
+        if hop is Hop.PROXY_NAME:
+            chosen = choose_proxy(self.proxy, self.target.scheme, host, self.target.port)
+            host = chosen.host if chosen is not None else host
         try:
-            stream = await dial(
-                target, walk, tls=self.tls, proxy=proxy, max_message_size=MAX_MESSAGE_SIZE
-            )
-        except MqttwsError as error:
-            return Alternative(name, False, str(error))
-        stream.abort()
-        return Alternative(name, True, f"open after {walk.elapsed * 1000:.0f} ms")
-
-
-def describe_settings(
-    target: Target, proxy: ProxyChoice, environ: Mapping[str, str] | None = None
-) -> tuple[str, ...]:
-    """Return what counts on this host, one thing a line, without secrets."""
-    environ = os.environ if environ is None else environ
-    chosen = choose_proxy(proxy, target.scheme, target.host, target.port, environ)
-    found = list(describe_environment(target.scheme, target.host, target.port, environ))
-    if chosen is None:
-        found.append("proxy: none")
-    else:
-        login = "with a login" if chosen.login is not None else "without a login"
-        found.append(f"proxy: {chosen.url} ({chosen.source}, {login})")
-    found += [
-        f"{name}={environ[name]}" for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if name in environ
-    ]
-    found.append(f"Python {platform.python_version()}, {ssl.OPENSSL_VERSION}")
-    return tuple(found)
+            async with asyncio.timeout(timeout):
+                return await ask_all(host, name_servers())
+        except TimeoutError:
+            return []

@@ -4,17 +4,24 @@ Knows no network. Nothing in a report is a secret.
 """
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from ..errors import MqttwsError
-from ..hops import Hop, Party
+from ..hops import Cause, Hop, Party
 from ..net.hops import Step
 
 UNKNOWN_HOP_EXIT_CODE = 1
 """What a program ends with where a failure belongs to no hop."""
 
-WITHOUT_PROXY = "without the proxy"
-"""The name of the alternative that leaves the proxy out."""
+
+class Way(Enum):
+    """What is different on another way that is tried after a failure."""
+
+    WITHOUT_PROXY = "without the proxy"
+    OTHER_PATH = "another path"
+    OTHER_TRANSPORT = "another transport"
+    TLS_1_2 = "TLS 1.2 at most"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +29,16 @@ class Alternative:
     """Another way that was tried after the first one had failed.
 
     Attributes:
-        name: what was different, such as ``without the proxy``.
+        name: what was different, such as ``without the proxy``, with the option that does it.
         works: whether the way is open up to where MQTT begins.
         detail: what was found.
+        way: the kind of difference.
     """
 
     name: str
     works: bool
     detail: str
+    way: Way
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +51,15 @@ class Report:
         steps: the hops that were walked, in order.
         error: the first failure; None if there is none.
         hop: where it was; None if there is none, or it belongs to no hop.
+        cause: the reason, judged from all evidence; None if there is no failure.
         party: who is probably responsible.
+        also: the other party that it may be; None where the evidence points to one.
         advice: what to try, the most promising first.
+        message_to_team: a sentence for the team that can help; empty where it is the reader's own.
         warnings: what is odd, but did not fail.
         alternatives: other ways that were tried after a failure.
         clock_skew: seconds that this host's clock is ahead of the server's, or of the proxy's where
-            no server has told its time; None if nobody has.
+            no server has told its time; None if nothing is known.
     """
 
     target: str
@@ -55,8 +67,11 @@ class Report:
     steps: tuple[Step, ...] = ()
     error: MqttwsError | None = None
     hop: Hop | None = None
+    cause: Cause | None = None
     party: Party | None = None
+    also: Party | None = None
     advice: tuple[str, ...] = ()
+    message_to_team: str = ""
     warnings: tuple[str, ...] = ()
     alternatives: tuple[Alternative, ...] = field(default=())
     clock_skew: float | None = None
@@ -76,19 +91,22 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON members, all of them always there.
 
-        ``status`` is ``ok`` or ``error``; ``hop``, ``party``, ``error`` (a class) and
-        ``clock_skew_s`` are null where there is none; ``steps`` have ``hop``, ``outcome``,
-        ``detail``, ``started_ms``, ``took_ms``, and where there are any, ``error`` and ``facts``;
-        ``alternatives`` have ``name``, ``works`` and ``detail``. The rest are sentences.
+        ``status`` is ``ok`` or ``error``; ``hop``, ``cause``, ``party``, ``also``, ``error`` (a
+        class) and ``clock_skew_s`` are null where there is none; ``steps`` have ``hop``,
+        ``outcome``, ``detail``, ``started_ms``, ``took_ms``, and where there are any, ``error`` and
+        ``facts``; ``alternatives`` have ``name``, ``works`` and ``detail``. The rest are sentences.
         """
         return {
             "status": "ok" if self.ok else "error",
             "target": self.target,
             "hop": self.hop.value if self.hop is not None else None,
+            "cause": self.cause.value if self.cause is not None else None,
             "party": self.party.value if self.party is not None else None,
+            "also": self.also.value if self.also is not None else None,
             "error": type(self.error).__name__ if self.error is not None else None,
             "message": str(self.error) if self.error is not None else "",
             "advice": list(self.advice),
+            "message_to_team": self.message_to_team,
             "warnings": list(self.warnings),
             "settings": list(self.settings),
             "clock_skew_s": None if self.clock_skew is None else round(self.clock_skew, 1),

@@ -80,11 +80,14 @@ async def dial(
         if not target.websocket:
             return stream
         upgrade_url = replace(target, host=target.server_name).url
+        before = stream.received
         async with walk.hop(Hop.UPGRADE, target.path) as step:
             try:
                 websocket = await open_websocket(stream, upgrade_url, max_message_size, step.facts)
             except UpgradeRefused as error:
                 raise error from stream.cause
+            finally:
+                step.heard = stream.received - before
             step.detail = f"101, subprotocol {websocket.subprotocol}"
             return websocket
     except BaseException:
@@ -143,6 +146,7 @@ async def _pass_proxy(
                 try:
                     await _talk(stream, tunnel)
                 finally:
+                    step.heard = stream.received
                     step.facts = dict(tunnel.facts)
                 step.detail += f": {tunnel.facts.get('status', '')}"
         except BaseException:

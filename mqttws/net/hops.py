@@ -36,6 +36,7 @@ class Step:
         certificates: the peer's own and those that lead to a trusted one, DER; for hops of TLS.
         status: of DPS's answer, as in HTTP; 0 with every other hop.
         retry_after: seconds after which DPS wants to be asked again; None where it did not say.
+        heard: bytes that came on this leg before the time was over.
         silence: cause, party and hint of a silence on this leg, where more is known than the hop.
     """
 
@@ -48,6 +49,7 @@ class Step:
     certificates: tuple[bytes, ...] = field(default=(), repr=False)
     status: int = 0
     retry_after: float | None = None
+    heard: int = 0
     silence: tuple[Cause, Party, str] | None = field(default=None, repr=False)
 
     @property
@@ -94,8 +96,6 @@ class Walk:
         timeout: seconds for the whole walk.
         hop_timeout: seconds for a single hop.
         on_step: told of each step when it begins and when it has ended.
-        name_timeout: seconds for resolving a name; None for ``hop_timeout``. The operating system
-            may ask several name servers in turn, 5 seconds each.
 
     Attributes:
         steps: what was walked.
@@ -104,12 +104,7 @@ class Walk:
     """
 
     def __init__(
-        self,
-        *,
-        timeout: float,
-        hop_timeout: float,
-        on_step: OnStep | None = None,
-        name_timeout: float | None = None,
+        self, *, timeout: float, hop_timeout: float, on_step: OnStep | None = None
     ) -> None:
         for name, seconds in (("timeout", timeout), ("hop_timeout", hop_timeout)):
             if not isinstance(seconds, int | float) or not 0 < seconds < 1e9:
@@ -117,14 +112,9 @@ class Walk:
         self.steps: list[Step] = []
         self.certified = False
         self._hop_timeout = hop_timeout
-        self._name_timeout = hop_timeout if name_timeout is None else name_timeout
         self._timeout = timeout
         self._on_step = on_step
         self._began = time.monotonic()
-
-    def left_of(self, step: Step) -> float:
-        """Return the seconds that a step, which is being walked, still has; never negative."""
-        return max(0.0, min(self._hop_timeout - (self.elapsed - step.started), self.remaining))
 
     def aside(self, timeout: float) -> "Walk":
         """Return a walk that nobody is told of, of ``timeout`` seconds or what this one has left.
@@ -166,7 +156,7 @@ class Walk:
         step = Step(hop, detail, self.elapsed)
         self.steps.append(step)
         self._tell(step)
-        usual = self._name_timeout if hop in _NAMES else self._hop_timeout
+        usual = self._hop_timeout * (NAME_FACTOR if hop in _NAMES else 1)
         allowed = min(usual, self.remaining)
         try:
             with translated(hop, detail):
@@ -204,6 +194,8 @@ class Walk:
         else:
             waited = f"no answer within {allowed:g} s"
         sentence = f"{hop.value}: {waited}{where}"
+        if step.heard:
+            sentence += f"; {step.heard} bytes of an unfinished answer came"
         if hop in REQUESTS:
             return RequestTimedOut(sentence, hop=hop, cause=Cause.SILENT)
         if step.silence is not None:
@@ -229,6 +221,9 @@ class Walk:
         except Exception:  # who only watches must not end the walk, nor leave a socket open
             logger.exception("on_step failed")
 
+
+NAME_FACTOR = 2.5
+"""Hop times that a name is given: the C library asks each server twice, for 5 seconds."""
 
 _NAMES = frozenset({Hop.NAME, Hop.PROXY_NAME})
 

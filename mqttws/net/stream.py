@@ -82,6 +82,9 @@ class ByteStream(asyncio.Protocol):
 
     Args:
         on_connected: told once, when a server's socket has accepted a connection.
+
+    Attributes:
+        received: bytes that came before a receiver was attached.
     """
 
     def __init__(self, on_connected: Callable[["ByteStream"], None] | None = None) -> None:
@@ -89,6 +92,7 @@ class ByteStream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._receiver: Receiver | None = None
         self._unread = bytearray()
+        self.received = 0
         self._cause: MqttwsError | None = None
         self._changed: asyncio.Future[None] | None = None  # woken by whatever happens next
         self._writable: asyncio.Future[None] | None = None
@@ -110,6 +114,7 @@ class ByteStream(asyncio.Protocol):
             self._receiver.data_received(data)
         else:
             self._unread += data
+            self.received += len(data)
             self._wake()
 
     def eof_received(self) -> bool:

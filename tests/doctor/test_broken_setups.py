@@ -126,7 +126,7 @@ async def test_proxy_wants_a_login_and_wrong_login(dps: AsyncLocalDps, files: Pa
             none = await examine(dps.wss_port, files, proxy=f"http://127.0.0.1:{squid.port}")
             found(none, Hop.PROXY, Party.HOST, "407", "wants a login", "MQTTWS_PROXY")
             assert "wants a login" in none.advice[0]
-            assert none.advice[1] == "use what works: without the proxy"
+            assert none.advice[1] == "use what works: without the proxy (--proxy none)"
             wrong = await examine(
                 dps.wss_port, files, proxy=f"http://{USER}:x{WORD}@127.0.0.1:{squid.port}"
             )
@@ -183,7 +183,7 @@ async def test_a_proxy_re_signs_tls(dps: AsyncLocalDps, files: Path) -> None:
             report = await examine(
                 dps.wss_port, files, proxy=f"http://127.0.0.1:{proxy.port}", hop_timeout=10.0
             )
-    found(report, Hop.TLS, Party.NETWORK, "mitmproxy", "probably an intercepting proxy")
+    found(report, Hop.TLS, Party.PROXY, "mitmproxy", "the proxy is in the way")
 
 
 @contextmanager

@@ -1,0 +1,111 @@
+"""Options about the network: the proxy, with its login in a file, and trust and version of TLS."""
+
+import functools
+import os
+import ssl
+import stat
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from ..errors import UsageError
+from ..net.proxy import has_login
+from ..net.tls import TlsConfig
+from .common import print_line, read_file
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.MAXIMUM_SUPPORTED}
+
+
+def _check_proxy(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and has_login(value):
+        raise click.BadParameter(
+            "other users could see the login in the list of processes; set MQTTWS_PROXY, or give a"
+            " file (--proxy-file)"
+        )
+    return value
+
+
+def proxy_options(command: _F) -> _F:
+    """Add ``--proxy`` and ``--proxy-file``; the command gets ``proxy``, with the file's login."""
+
+    @functools.wraps(command)
+    def with_proxy(*, proxy: str | None, proxy_file: str | None, **given: Any) -> Any:
+        if proxy_file is not None:
+            if proxy is not None:
+                raise click.UsageError("--proxy and --proxy-file: give one of them")
+            proxy = _read_proxy(proxy_file)
+        return command(proxy=proxy, **given)
+
+    for option in (
+        click.option(
+            "--proxy-file",
+            metavar="FILE",
+            help="File with the proxy's URL and its login; - for standard input.",
+        ),
+        click.option(
+            "--proxy",
+            metavar="URL",
+            callback=_check_proxy,
+            help="Proxy, without a login, or none.  [default: what the environment says]",
+        ),
+    ):
+        with_proxy = option(with_proxy)
+    return with_proxy  # type: ignore[return-value]
+
+
+def _read_proxy(file: str) -> str:
+    try:
+        url = read_file(file, "proxy file").strip()
+    except UsageError as error:
+        raise click.BadParameter(str(error), param_hint="'--proxy-file'") from None
+    if not url or "\n" in url:
+        raise click.BadParameter(
+            "the file must hold one line, such as http://user:password@proxy.example:3128",
+            param_hint="'--proxy-file'",
+        )
+    warn_if_readable(file, "proxy file")
+    return url
+
+
+def warn_if_readable(file: str, what: str) -> None:
+    """Print a warning where other users can read a file that holds a secret, as ssh does."""
+    if file == "-" or os.name != "posix":
+        return
+    try:
+        found = os.stat(file)
+    except OSError:
+        return
+    if stat.S_ISREG(found.st_mode) and found.st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        print_line(
+            f"mqttws: warning: other users can read the {what} {file}: chmod 600 {file}",
+            "yellow",
+            err=True,
+        )
+
+
+def trust_options(command: _F) -> _F:
+    """Add ``--ca`` and ``--tls-max``; the command gets ``tls``, a ``TlsConfig``."""
+
+    @functools.wraps(command)
+    def with_trust(*, ca: str | None, tls_max: str | None, **given: Any) -> Any:
+        version = _VERSIONS[tls_max or "1.3"]
+        return command(tls=TlsConfig(ca=ca, maximum_version=version), **given)
+
+    for option in (
+        click.option(
+            "--tls-max",
+            type=click.Choice(list(_VERSIONS)),
+            help="The newest TLS version to offer: 1.2 where a firewall cannot stand TLS 1.3.",
+        ),
+        click.option(
+            "--ca",
+            metavar="FILE",
+            help="Trust the CA certificates in this file too (PEM, DER or PKCS#7), besides the"
+            " system's.",
+        ),
+    ):
+        with_trust = option(with_trust)
+    return with_trust  # type: ignore[return-value]

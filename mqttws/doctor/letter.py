@@ -1,0 +1,74 @@
+"""The report as one text for the team that can help: tried, answered, to be allowed."""
+
+import platform
+import socket
+from datetime import UTC, datetime
+
+from ..hops import Party
+from ..net.certificate import shown_time
+from ..text import one_line
+from .advice import TEAMS
+from .report import Report
+
+
+def letter(report: Report, when: datetime | None = None, origin: str | None = None) -> str:
+    """Return a report as text for a team that was not there, without secrets.
+
+    Args:
+        report: of the failure.
+        when: the time of the examination; None for now.
+        origin: the host on which it was made; None for this one.
+    """
+    when = when or datetime.now(UTC)
+    origin = origin or f"{socket.gethostname()} ({platform.system()} {platform.release()})"
+    lines = [
+        f"Connection report for {report.target}",
+        f"Made on {shown_time(when)} from {one_line(origin)} by mqttws doctor.",
+        "",
+    ]
+    if report.error is None:
+        lines.append("Everything that was tried works.")
+    else:
+        party = TEAMS[report.party] if report.party is not None else "unknown"
+        also = f", or {TEAMS[report.also]}" if report.also is not None else ""
+        lines += ["What fails", f"  {report.error}", f"  To be mended by: {party}{also}."]
+        if report.message_to_team:
+            lines += ["", "Request", f"  {report.message_to_team}"]
+    lines += ["", "What was tried, step by step"]
+    for step in report.steps:
+        outcome = "passed" if step.error is None else "FAILED"
+        lines.append(f"  {step.name:<11} {step.seconds:7.2f} s  {outcome}  {one_line(step.detail)}")
+        lines += [
+            f"              {name}: {one_line(value)}"
+            for name, value in step.facts.items()
+            if value and value not in step.detail
+        ]
+    if report.alternatives:
+        lines += ["", "Other ways that were tried"]
+        lines += [
+            f"  {other.name}: {'open' if other.works else 'not open'}: {one_line(other.detail)}"
+            for other in report.alternatives
+        ]
+    if report.warnings:
+        lines += ["", "Warnings", *(f"  {line}" for line in report.warnings)]
+    lines += ["", "Settings of that host", *(f"  {line}" for line in report.settings)]
+    lines += ["", "What this device needs"]
+    lines += [f"  {line}" for line in _needs(report)]
+    return "\n".join([*lines, ""])
+
+
+def _needs(report: Report) -> list[str]:
+    scheme, _, rest = report.target.partition("://")
+    where = rest.partition("/")[0]
+    needs = [
+        f"TCP to {where}, outgoing; name resolution of that host (or a proxy that resolves it)",
+        "TLS 1.2 or 1.3 from end to end: a device's certificate cannot pass a proxy that re-signs",
+    ]
+    if scheme in ("wss", "ws"):
+        needs.append(
+            f"HTTP/1.1 Upgrade to WebSocket on {rest[len(where) :] or '/'}, subprotocol mqtt,"
+            " connections that stay open for hours"
+        )
+    if report.party is Party.PROXY:
+        needs.append(f"the proxy: CONNECT {where}, without a limit below an hour")
+    return needs
