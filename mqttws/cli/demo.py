@@ -130,6 +130,6 @@ async def _exchange(client: mqttws.AsyncClient, hub: mqttws.AsyncLocalHub) -> tu
     properties = {"$.ct": "application/json", "$.ce": "utf-8"}
     await client.publish(telemetry_topic(DEVICE, properties), b'{"temperature":21.5}', qos=1)
     telemetry = await hub.next_telemetry()
-    hub.send(DEVICE, b"hello, device")
+    await hub.send(DEVICE, b"hello, device")
     received = await anext(client.messages())
     return telemetry.payload.decode(), received.payload.decode()

@@ -128,31 +128,6 @@ def token_fault(  # noqa: PLR0917 - token, whose it must be, and when: the call 
     return None
 
 
-def hub_token_fault(
-    token: str, resource: str, keys: Iterable[bytes], unix_now: float
-) -> str | None:
-    """Say why a token is not good for an IoT hub; None if it is. It has no ``skn`` there.
-
-    Args:
-        token: the password of the device's CONNECT.
-        resource: what it must open, ``{hub}/devices/{deviceId}``; the device id's case counts.
-        keys: any of which may have signed it, decoded.
-        unix_now: seconds.
-    """
-    read = read_token(token)
-    if isinstance(read, str):
-        return read
-    if unquote(read.resource_text) != resource:
-        return f"the token is for {shown(unquote(read.resource_text))}"
-    if read.key_name:
-        return f"the token's skn is {shown(read.key_name)}; allowed: none"
-    if not is_signed(read, keys):
-        return WRONG_SIGNATURE
-    if read.expiry <= unix_now:
-        return f"the token expired {unix_now - read.expiry:.0f} s ago"
-    return None
-
-
 def is_signed(token: Token, keys: Iterable[bytes]) -> bool:
     """Tell whether one of the keys has signed the token.
 

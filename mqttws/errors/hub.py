@@ -1,4 +1,4 @@
-"""Refusals of an IoT hub that a device is connected to."""
+"""Refusals of an IoT hub: of a device's request, or of a service's."""
 
 from typing import Unpack
 
@@ -13,7 +13,7 @@ def _by_status(status: int) -> Cause:
 
 
 class HubRequestRejected(MqttwsError):
-    """The hub answered a request about the twin with an error, or with what cannot be read.
+    """The hub answered a device's or a service's request with an error, or with nonsense.
 
     Attributes:
         status: as in HTTP: 400, 413, 429, 500, …; 200 for an answer that cannot be read.

@@ -18,17 +18,18 @@ import time
 import uuid
 from base64 import b64encode
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from ..dps.answers import verb
 from ..dps.certificates import Chain
 from ..dps.effects import AllocationRequested, Device, Refusal
 from ..dps.enrollment_json import parse_enrollments
 from ..dps.faults import Faults, parse_fault
-from ..dps.records import EnrollmentGroup, IndividualEnrollment
+from ..dps.records import EnrollmentGroup, IndividualEnrollment, RegistrationRecord
 from ..dps.service import Service
 from ..dps.store import MemoryRecords, Records
 from ..dps.topics import Message, parse_request_topic
@@ -49,6 +50,32 @@ logger = logging.getLogger("mqttws.local")
 
 DEFAULT_ID_SCOPE = "0ne00LOCAL"
 DEFAULT_HUB = "local-hub.azure-devices.net"
+
+
+class Assigned(NamedTuple):
+    """A registration that has just ended well.
+
+    Attributes:
+        registration: as it is now.
+        earlier: as it was before; None for a first one.
+        enrollment: that let the device in.
+        chain: the certificates that the device has shown.
+    """
+
+    registration: RegistrationRecord
+    earlier: RegistrationRecord | None
+    enrollment: IndividualEnrollment | EnrollmentGroup
+    chain: Chain
+
+
+class HubSide(Protocol):
+    """The hubs that share a DPS's ports."""
+
+    def __call__(self, link: ServerLink) -> Handler:
+        """Return the handler of a connection whose user name is no DPS device's."""
+
+    async def assigned(self, assigned: Assigned) -> None:
+        """Make the identity of a device that has been assigned."""
 
 
 class AsyncLocalDps:
@@ -85,7 +112,7 @@ class AsyncLocalDps:
         faults: what shall go wrong.
         service: the rules.
         tls: the server's side of TLS, for other services on this machine.
-        hub: makes the handler of a connection whose user name is no DPS device's; None to refuse.
+        hub: the hubs behind the same ports; None for none.
     """
 
     def __init__(
@@ -127,7 +154,7 @@ class AsyncLocalDps:
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._ca_file: Path | None = None
         self.tls = _Tls(self)
-        self.hub: Callable[[ServerLink], Handler] | None = None
+        self.hub: HubSide | None = None
         self.presence = Presence()
         self._listener = Listener(self.tls)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -290,7 +317,33 @@ class AsyncLocalDps:
             if fault.kind == "answer":
                 effects = self.service.refuse(message, fault.error_code, fault.retry_after, now)
                 return Served(effects, fault)
-        return Served(self.service.handle(device, message, qos, now), fault)
+        with self._assigning(device) as assigned:
+            effects = self.service.handle(device, message, qos, now)
+        await self._tell_hub(device, assigned())
+        return Served(effects, fault)
+
+    @contextmanager
+    def _assigning(self, device: Device) -> Iterator[Callable[[], Assigned | None]]:
+        """Yield a function that says whether what is done within has assigned a device."""
+        before = self.records.registration(device.registration_id)
+
+        def assigned() -> Assigned | None:
+            after = self.records.registration(device.registration_id)
+            if after is None or after is before:
+                return None
+            enrollment = (
+                self.records.group(after.enrollment_group_id)
+                if after.enrollment_group_id
+                else self.records.individual(after.registration_id)
+            )
+            return None if enrollment is None else Assigned(after, before, enrollment, device.chain)
+
+        yield assigned
+
+    async def _tell_hub(self, device: Device, assigned: "Assigned | None") -> None:
+        """Let the hub make the identity of an assigned device, before the device hears of it."""
+        if assigned is not None and self.hub is not None:
+            await self.hub.assigned(assigned)
 
     def request_allocation(self, request: AllocationRequested) -> None:
         """Ask an enrollment's webhook, in the background, and assign by its answer."""
@@ -300,7 +353,9 @@ class AsyncLocalDps:
         status, answer = await ask_webhook(request.url, request.body)
         name = request.device.registration_id
         logger.info("%s: the webhook answered %s", name, status or "nothing")
-        self.service.allocated(request, status, answer, time.time())
+        with self._assigning(request.device) as assigned:
+            self.service.allocated(request, status, answer, time.time())
+        await self._tell_hub(request.device, assigned())
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something that ends with the service at the latest."""

@@ -102,6 +102,22 @@ def parse_certificate(der: bytes) -> x509.Certificate:
         raise UsageError("an enrolled certificate cannot be read: it is not X.509") from None
 
 
+def read_certificate(data: bytes | str) -> bytes:
+    """Return a certificate's DER from its PEM or DER form.
+
+    Raises:
+        UsageError: it is none.
+    """
+    raw = data.encode() if isinstance(data, str) else data
+    try:
+        if b"-----BEGIN" in raw:
+            return x509.load_pem_x509_certificate(raw).public_bytes(Encoding.DER)
+        return x509.load_der_x509_certificate(raw).public_bytes(Encoding.DER)
+    except ValueError:
+        pass
+    raise UsageError("a certificate cannot be read: it is no X.509 in PEM or DER form")
+
+
 def _issuer(
     certificate: x509.Certificate, candidates: Sequence[x509.Certificate]
 ) -> x509.Certificate | None:

@@ -225,6 +225,11 @@ def completed(
     )
 
 
+def same_but_revision(one: Identity, other: Identity) -> bool:
+    """Return whether two states of an identity differ in their revision at most."""
+    return replace(one, revision=other.revision) == other
+
+
 def identity_view(identity: Identity) -> dict[str, Any]:
     """Return an identity as the service API has it; the keys are in it."""
     authentication = credentials_view(identity.credentials)

@@ -83,6 +83,11 @@ def unanswered() -> Fault:
     return Fault(Code.GatewayTimeout, "Timed out waiting for the response from device.")
 
 
+def bad_answer(reason: str) -> Fault:
+    """Return the fault of a call that the device answered with what is no answer."""
+    return Fault(Code.IotHubFormatError, f"The device's response is {reason}.")
+
+
 def displaced() -> Fault:
     """Return the fault of a call whose device was displaced by a new connection of the same id."""
     return Fault(

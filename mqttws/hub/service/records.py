@@ -67,6 +67,10 @@ class HubStore(Protocol):
         """Return records in the order of device id and module id, behind ``after``."""
         ...
 
+    async def close(self) -> None:
+        """Let the store go."""
+        ...
+
 
 # The form in a store
 

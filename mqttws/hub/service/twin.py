@@ -278,11 +278,9 @@ def new_twin(initial: Mapping[str, Any] | None, now: float) -> Twin | Fault:
     fresh = Twin(Section(metadata=stamp), Section(metadata=stamp))
     if not initial:
         return fresh
-    written = write(fresh, initial, now, replace_all=True)
-    if isinstance(written, Fault):
-        return written
-    desired = replace(written.twin.desired, version=1)
-    return replace(written.twin, desired=desired, version=1, revision=1)
+    unwritten = replace(fresh, desired=replace(fresh.desired, version=0), version=0, revision=0)
+    written = write(unwritten, initial, now, replace_all=True)
+    return written if isinstance(written, Fault) else written.twin
 
 
 # Views

@@ -1,0 +1,138 @@
+"""Faults on order at a hub: what goes wrong, with which operation, and how often.
+
+Pure: it says which operation is struck; the driver of the hub does the rest.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from ...errors import UsageError
+from ...text import shown
+
+FaultKind = Literal["refuse", "drop", "drop-after", "answer", "silence", "delay"]
+"""Kinds of faults:
+
+- ``refuse``: CONNACK with ``return_code``.
+- ``drop``: the connection is cut instead of the operation.
+- ``drop-after``: the operation is done and acknowledged, then the connection is cut.
+- ``answer``: a twin operation is answered with ``status`` and not done.
+- ``silence``: the operation is neither done nor acknowledged nor answered.
+- ``delay``: it is done ``seconds`` later; what the device sends after it waits too.
+"""
+
+Operation = Literal[
+    "connect", "subscribe", "telemetry", "twin-get", "twin-patch", "method", "puback"
+]
+"""Operations of a device; ``method`` is its answer, ``puback`` that for a message to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class HubFault:
+    """One order.
+
+    Attributes:
+        kind: see ``FaultKind``.
+        device: the device whose operations are struck; None for all.
+        operation: see ``Operation``; None for all that the kind allows.
+        times: how many operations are struck; None for all from now on.
+        probability: of each operation, 0 to 1.
+        status: of ``answer``: 400 to 599.
+        return_code: of ``refuse``: 1 to 5.
+        seconds: of ``delay``.
+
+    Raises:
+        UsageError: names the member and what is allowed.
+    """
+
+    kind: FaultKind
+    device: str | None = None
+    operation: Operation | None = None
+    times: int | None = 1
+    probability: float = 1.0
+    status: int = 503
+    return_code: int = 3
+    seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        operations = allowed_operations(self.kind)
+        for name, good, allowed in (
+            ("kind", self.kind in get_args(FaultKind), ", ".join(get_args(FaultKind))),
+            ("device", self.device is None or isinstance(self.device, str), "a device id"),
+            ("operation", self.operation in (None, *operations), ", ".join(operations)),
+            ("times", self.times is None or _whole(self.times, 1, 10**9), "1 or more"),
+            ("probability", _number(self.probability, 0, 1), "0 to 1"),
+            ("status", _whole(self.status, 400, 599), "400 to 599"),
+            ("return_code", _whole(self.return_code, 1, 5), "1 to 5"),
+            ("seconds", _number(self.seconds, 0, 3600), "0 to 3600"),
+        ):
+            if not good:
+                raise UsageError(f"fault: {name} {shown(getattr(self, name))}; allowed: {allowed}")
+
+
+def allowed_operations(kind: str) -> tuple[str, ...]:
+    """Return the operations that a kind of fault can strike."""
+    if kind == "refuse":
+        return ("connect",)
+    if kind == "answer":
+        return ("twin-get", "twin-patch")
+    return tuple(name for name in get_args(Operation) if kind != "drop-after" or name != "connect")
+
+
+class HubFaults:
+    """The orders that stand; the first that fits strikes.
+
+    Args:
+        draw: returns a number from 0 to below 1, evenly; seeded, the same operations are struck.
+    """
+
+    def __init__(self, draw: Callable[[], float]) -> None:
+        self._draw = draw
+        self._orders: dict[int, HubFault] = {}
+        self._numbers = itertools.count(1)
+
+    def order(self, fault: HubFault) -> int:
+        """Let something go wrong from now on; return the order's number."""
+        number = next(self._numbers)
+        self._orders[number] = fault
+        return number
+
+    @property
+    def standing(self) -> bool:
+        """Whether there is any order."""
+        return bool(self._orders)
+
+    def cancel(self, number: int | None = None) -> bool:
+        """Take one order back, or all; return whether there was one."""
+        if number is not None:
+            return self._orders.pop(number, None) is not None
+        found = bool(self._orders)
+        self._orders.clear()
+        return found
+
+    def strike(self, device_id: str, operation: str) -> HubFault | None:
+        """Return the fault of this operation; None for none."""
+        if not self._orders:
+            return None
+        for number, fault in self._orders.items():
+            fits = fault.operation == operation or (
+                fault.operation is None and operation in allowed_operations(fault.kind)
+            )
+            if not fits or fault.device not in (None, device_id):
+                continue
+            if fault.probability >= 1 or self._draw() < fault.probability:
+                if fault.times == 1:
+                    del self._orders[number]
+                elif fault.times is not None:
+                    self._orders[number] = replace(fault, times=fault.times - 1)
+                return fault
+        return None
+
+
+def _whole(value: object, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _number(value: object, least: float, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
