@@ -404,8 +404,8 @@ class AsyncLocalHub:
                 to 300.
 
         Raises:
-            HubRequestRejected: 404 (404103) where the device does not listen, 504 (504101) where it does
-                not answer in time.
+            HubRequestRejected: 404 (404103) where the device does not listen, 504 (504101) where
+                it does not answer in time.
         """
         fault = method_name_fault(method)
         if fault:
