@@ -26,7 +26,8 @@ from mqttws import (
     AsyncLocalHub,
     Backoff,
     CloudMessage,
-    HubRefused,
+    HubRequestRejected,
+
     MethodRequest,
     RequestTimedOut,
     TlsConfig,
@@ -189,7 +190,7 @@ class Cloud:
             while True:
                 try:
                     await self.hub.send(DEVICE, b"%d" % number)
-                except HubRefused:
+                except HubRequestRejected:
                     await asyncio.sleep(0.005)
                     continue
                 break
@@ -202,7 +203,7 @@ class Cloud:
             for number in numbers:
                 try:
                     answer = await self.hub.invoke(DEVICE, "work", number, response_timeout=5.0)
-                except HubRefused as error:
+                except HubRequestRejected as error:
                     self.count.ends[str(error.error_code)] += 1
                     if error.error_code == ENDINGS[0]:
                         await asyncio.sleep(0.02)
