@@ -27,7 +27,6 @@ from mqttws import (
     Backoff,
     CloudMessage,
     HubRequestRejected,
-
     MethodRequest,
     RequestTimedOut,
     TlsConfig,
@@ -323,9 +322,7 @@ async def run(plan: Plan) -> dict[str, Any]:
         "methods_run_twice": sum(1 for times in count.ran.values() if times > 1),
         "methods_wrong": count.wrong_answers,
         "methods_ended_otherwise": sum(
-            times
-            for end, times in count.ends.items()
-            if end not in {"200", *map(str, ENDINGS)}
+            times for end, times in count.ends.items() if end not in {"200", *map(str, ENDINGS)}
         ),
         "reported_wrong": sum(
             1 for name, value in count.reported.items() if reported.get(name) != value

@@ -406,6 +406,71 @@ DIAGNOSE = Table(
     ),
 )
 
+HUB_CLIENT = Table(
+    hub=Option(_some_text, "the hub's full host name, alone", "The IoT hub's host name."),
+    device_id=Option(_some_text, "a device id", "The device's name at the hub."),
+    credential=Option(
+        lambda value: (
+            _some_text(value)
+            or _has("sign")(value)
+            or _has("context")(value)
+            or (callable(value) and not isinstance(value, type))
+        ),
+        "a SymmetricKey, an X509Certificate, an ExternalKey, a key in base64, or a function that"
+        " returns SAS tokens",
+        "The proof of the device's identity.",
+        secret=True,
+    ),
+    module_id=Option(_text, "a str; empty for the device itself", "The module's name.", ""),
+    transport=PROVISION["transport"],
+    host=Option(
+        _or_none(_some_text),
+        "a host name or an address, or None",
+        "The name or address to connect to; None for the hub's own.",
+        None,
+    ),
+    port=_PORT,
+    **_COMMON.only("tls", "proxy"),
+    api_version=Option(
+        _some_text, "a version, like 2021-04-12", "The hub's API version.", "2021-04-12"
+    ),
+    token_lifetime=Option(
+        lambda value: _number(value) and 1 <= value < MAX_SECONDS,
+        f"seconds, 1 or more, less than {MAX_SECONDS:g}",
+        "Seconds for which a SAS token is good.",
+        3600,
+    ),
+    client_type=Option(_text, "a str", "The name of the device's software.", "mqttws"),
+    model_id=Option(_text, "a str, like dtmi:example:thermostat;1", "The Plug and Play model.", ""),
+    keep_alive=replace(
+        CLIENT["keep_alive"], test=_whole(1, 1177), allowed="whole seconds: 1 to 1177"
+    ),
+    **CLIENT.only(
+        "connect_timeout",
+        "hop_timeout",
+        "request_timeout",
+        "max_outgoing",
+        "max_queued",
+        "reconnect",
+        "store",
+        "manual_ack",
+    ),
+    will=Option(
+        _or_none(_has("body", "topic")),
+        "a TelemetryMessage, or None",
+        "Telemetry that the hub takes when the connection is lost.",
+        None,
+    ),
+    provisioning=Option(
+        _or_none(_function),
+        _A_FUNCTION,
+        "Asked where the device belongs if the hub refuses it.",
+        None,
+    ),
+    provisioning_limit=Option(_whole(1, 1000), "1 to 1000", "Times in a row that DPS is asked.", 5),
+    **CLIENT.only("on_step", "on_packet", "on_state"),
+)
+
 _LISTENING = Table(
     wss_port=Option(
         _or_none(_whole(0, 65535)), _A_LISTENING_PORT, "Port for MQTT over WebSocket.", 0

@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 import mqttws
-from mqttws.options import CLIENT, DIAGNOSE, FLEET, LOCAL_DPS, PROVISION, REQUIRED, Table
+from mqttws.options import (
+    CLIENT,
+    DIAGNOSE,
+    FLEET,
+    HUB_CLIENT,
+    LOCAL_DPS,
+    PROVISION,
+    REQUIRED,
+    Table,
+)
 
 CALLS: dict[Callable[..., Any], Table] = {
     mqttws.AsyncClient: CLIENT,
@@ -20,6 +29,7 @@ CALLS: dict[Callable[..., Any], Table] = {
     mqttws.diagnose: DIAGNOSE,
     mqttws.diagnose_async: DIAGNOSE,
     mqttws.AsyncLocalDps: LOCAL_DPS,
+    mqttws.AsyncHubClient: HUB_CLIENT,
 }
 
 

@@ -17,15 +17,10 @@ from ..errors import UsageError
 from ..hub.device.connection_string import ConnectionString, parse_connection_string
 from ..hub.device.identity import HubIdentity
 from ..hub.device.renewal import renewal_time
-from ..hub.topics import DEFAULT_API_VERSION, build_username
+from ..hub.topics import build_username
 from ..net.target import Target, make_target
 from ..net.tls import Tls
-
-WEBSOCKET_PATH = "/$iothub/websocket"
-"""Where a hub takes MQTT over WebSocket."""
-
-TOKEN_LIFETIME = 3600
-"""Seconds for which a token is good: as long as the official SDKs take."""
+from ..options import WEBSOCKET_PATH
 
 HubTransport = Literal["wss", "mqtts", "auto"]
 """MQTT over WebSocket on port 443, over TLS on port 8883, or whichever is open."""
@@ -154,21 +149,17 @@ class HubAccess:
         identity: HubIdentity,
         credential: HubCredential,
         *,
-        transport: HubTransport = "wss",
-        host: str | None = None,
-        port: int | None = None,
-        tls: Tls = None,
-        api_version: str = DEFAULT_API_VERSION,
-        token_lifetime: float = TOKEN_LIFETIME,
-        client_type: str = "",
-        model_id: str = "",
+        transport: HubTransport,
+        host: str | None,
+        port: int | None,
+        tls: Tls,
+        api_version: str,
+        token_lifetime: float,
+        client_type: str,
+        model_id: str,
     ) -> None:
-        if transport not in TRANSPORTS:
-            raise UsageError(f"transport {transport!r}; allowed: 'wss', 'mqtts' or 'auto'")
         if transport == "auto" and port is not None:
             raise UsageError("transport 'auto' tries ports 8883 and 443; give no port with it")
-        if not token_lifetime >= 1:
-            raise UsageError(f"token_lifetime {token_lifetime!r}; allowed: seconds, 1 or more")
         self.identity = identity
         self.renew_at: float | None = None
         self.tls = tls
@@ -191,12 +182,7 @@ class HubAccess:
         if isinstance(credential, SignsTokens):
             sign = credential.sign
             return lambda resource: sign(resource, int(time.time() + self._lifetime))
-        if callable(credential):
-            return credential
-        raise UsageError(
-            f"credential: found {type(credential).__name__}; allowed: SymmetricKey,"
-            " X509Certificate, ExternalKey, a key in base64, or a function that returns SAS tokens"
-        )
+        return credential
 
     @property
     def targets(self) -> list[Target]:

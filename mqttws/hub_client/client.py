@@ -9,12 +9,11 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from ..client.client import AsyncClient
 from ..client.inbox import MessageStream, ReceivedMessage
-from ..client.options import ClientState, OnState
+from ..client.options import OnState
 from ..client.store import MemoryStore, Store
 from ..client.trace import OnPacket
-from ..errors import MqttwsError, UsageError
+from ..errors import MqttwsError
 from ..hub.device.connection_string import ConnectionString
 from ..hub.device.identity import HubIdentity
 from ..hub.device.telemetry import TelemetryMessage
@@ -29,25 +28,20 @@ from ..net.hops import OnStep
 from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.stream import CLOSE_TIMEOUT
 from ..net.tls import Tls
+from ..options import HUB_CLIENT
 from ..retry import Backoff
-from ..wire import Will
 from .access import (
-    TOKEN_LIFETIME,
-    HubAccess,
     HubCredential,
     HubTransport,
     read_connection_string,
 )
-from .bodies import message_of
+from .base import HubDevice
+from .making import make_upkeep
 from .messages import CloudMessageStream
 from .methods import Handler, MethodServer
 from .options import HubClientOptions
-from .telemetry import TelemetrySender
 from .twins import DesiredChanges, TwinRequests
-from .upkeep import Provisioning, Upkeep
-
-MAX_KEEP_ALIVE = 1177
-"""The longest useful keep-alive in seconds (``iot-mqtt-connect-to-iot-hub.md``)."""
+from .upkeep import Provisioning
 
 METHOD_TIME_LIMIT = 30.0
 """Seconds that a method's handler may take: as long as the hub waits unless its caller says so."""
@@ -55,7 +49,7 @@ METHOD_TIME_LIMIT = 30.0
 H = TypeVar("H", bound=Handler)
 
 
-class AsyncHubClient(TelemetrySender):
+class AsyncHubClient(HubDevice):
     """A device's or module's client for IoT Hub, for asyncio.
 
     >>> async with AsyncHubClient.from_connection_string(text) as client:
@@ -125,7 +119,7 @@ class AsyncHubClient(TelemetrySender):
         tls: Tls = None,
         proxy: ProxyChoice = ENVIRONMENT,
         api_version: str = DEFAULT_API_VERSION,
-        token_lifetime: float = TOKEN_LIFETIME,
+        token_lifetime: float = 3600,
         client_type: str = "mqttws",
         model_id: str = "",
         keep_alive: int = 60,
@@ -144,57 +138,14 @@ class AsyncHubClient(TelemetrySender):
         on_packet: OnPacket | None = None,
         on_state: OnState | None = None,
     ) -> None:
-        if type(keep_alive) is not int or not 1 <= keep_alive <= MAX_KEEP_ALIVE:
-            raise UsageError(f"keep_alive {keep_alive!r}; allowed: 1 to {MAX_KEEP_ALIVE} seconds")
-        if provisioning is not None and not callable(provisioning):
-            raise UsageError(
-                f"provisioning: found {type(provisioning).__name__}; allowed: a function"
-            )
-        identity = HubIdentity(hub, device_id, module_id)
-        access = HubAccess(
-            identity,
-            credential,
-            transport=transport,
-            host=host,
-            port=port,
-            tls=tls,
-            api_version=api_version,
-            token_lifetime=token_lifetime,
-            client_type=client_type,
-            model_id=model_id,
-        )
-        self._upkeep = Upkeep(
-            access, provisioning=provisioning, limit=provisioning_limit, on_state=on_state
-        )
-        self._client = AsyncClient(
-            access.targets,
-            client_id=identity.client_id,
-            username=access.username,
-            password=access.password,
-            clean_session=False,
-            keep_alive=keep_alive,
-            will=None if will is None else _will(will, identity),
-            tls=access.tls,
-            proxy=proxy,
-            connect_timeout=connect_timeout,
-            hop_timeout=hop_timeout,
-            request_timeout=request_timeout,
-            max_outgoing=max_outgoing,
-            max_queued=max_queued,
-            reconnect=reconnect,
-            store=store,
-            manual_ack=manual_ack,
-            on_step=on_step,
-            on_packet=on_packet,
-            on_state=self._upkeep.on_state,
-            on_attempt_failed=self._upkeep.judge,
-        )
-        self._upkeep.attach(self._client)
-        self._identity = identity
+        given = HUB_CLIENT.check(locals())
+        identity = self._identity = HubIdentity(hub, device_id, module_id)
+        self._upkeep = make_upkeep(identity, given)
+        self._client = self._upkeep.client
         self._manual_ack = manual_ack
         self._methods = MethodServer(self._upkeep)
         self._requests = TwinRequests(self._upkeep, self._client.publish_nowait, request_timeout)
-        self._desired: DesiredChanges | None = None
+        self._desired = DesiredChanges(self._upkeep, self._requests)
         self._cloud: MessageStream | None = None
 
     @classmethod
@@ -220,34 +171,6 @@ class AsyncHubClient(TelemetrySender):
             options.setdefault("host", parts.gateway)
         return cls(parts.hub, parts.device_id, found, module_id=parts.module_id, **options)
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._upkeep.access.identity.resource} {self.state.value}>"
-
-    @property
-    def hub(self) -> str:
-        """The hub's host name; another one after the device was moved."""
-        return self._upkeep.access.identity.hub
-
-    @property
-    def device_id(self) -> str:
-        """The device's name at the hub."""
-        return self._identity.device_id
-
-    @property
-    def module_id(self) -> str:
-        """The module's name; empty for the device itself."""
-        return self._identity.module_id
-
-    @property
-    def state(self) -> ClientState:
-        """Where the client stands."""
-        return self._client.state
-
-    @property
-    def connected(self) -> bool:
-        """Whether messages can be sent now."""
-        return self._client.connected
-
     # Connecting
 
     async def connect(self) -> None:
@@ -264,11 +187,9 @@ class AsyncHubClient(TelemetrySender):
         for topic_filter, take in (
             (METHODS_FILTER, self._methods.on_message),
             (TWIN_RESPONSE_FILTER, self._requests.on_message),
-            (DESIRED_FILTER, self._on_desired),
+            (DESIRED_FILTER, self._desired.on_message),
         ):
             upkeep.start(_pump(client.messages(topic_filter), take))
-        if self._desired is not None:
-            upkeep.start(self._desired.run())
         await upkeep.ready()
 
     async def disconnect(self, timeout: float = CLOSE_TIMEOUT) -> None:
@@ -383,17 +304,8 @@ class AsyncHubClient(TelemetrySender):
 
         The first change is the whole section, as it is read after connecting.
         """
-        if self._desired is None:
-            self._desired = DesiredChanges(self._upkeep, self._requests)
-            if self._client.state is not ClientState.NEW:
-                self._upkeep.start(self._desired.run())
+        self._desired.begin()
         return self._desired
-
-    # Inside
-
-    def _on_desired(self, message: ReceivedMessage) -> None:
-        if self._desired is not None:
-            self._desired.on_message(message)
 
 
 async def _pump(stream: MessageStream, take: Callable[[ReceivedMessage], None]) -> None:
@@ -402,9 +314,3 @@ async def _pump(stream: MessageStream, take: Callable[[ReceivedMessage], None]) 
         async for message in stream:
             take(message)
             message.ack()
-
-
-def _will(will: TelemetryMessage, identity: HubIdentity) -> Will:
-    message = message_of(will)
-    topic = message.topic(identity.device_id, identity.module_id)
-    return Will(topic, message.body, qos=1)

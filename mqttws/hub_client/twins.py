@@ -203,12 +203,23 @@ class DesiredChanges(AsyncIterator[DesiredChange]):
         self._tracker = DesiredTracker()
         self._readers: list[asyncio.Future[None]] = []
         self._look = asyncio.Event()
+        self._begun = False
+        self._reading: asyncio.Task[None] | None = None
+        upkeep.on_lost.append(self._wake)
+
+    def begin(self) -> None:
+        """Subscribe to the changes, now or with the first connection; once."""
+        if self._begun:
+            return
+        self._begun = True
+        upkeep = self._upkeep
         upkeep.want_soon(DESIRED_FILTER)
         upkeep.want_soon(TWIN_RESPONSE_FILTER)
         upkeep.on_ready.append(self._on_ready)
-        upkeep.on_lost.append(self._wake)
+        if upkeep.number:
+            self._reading = upkeep.start(self._read())
 
-    async def run(self) -> None:
+    async def _read(self) -> None:
         """Read the twin whenever it must be read, until the client ends."""
         await self._upkeep.want(DESIRED_FILTER)  # before the read, so that nothing falls between
         self._look.set()
@@ -231,6 +242,8 @@ class DesiredChanges(AsyncIterator[DesiredChange]):
 
     def on_message(self, message: ReceivedMessage) -> None:
         """Take a change in that the hub has sent."""
+        if not self._begun:
+            return  # the hub has kept the subscription of an earlier process
         version = parse_desired_topic(message.topic)
         patch = _json_or_none(message.payload)
         if version is None or not isinstance(patch, dict):
@@ -277,6 +290,8 @@ class DesiredChanges(AsyncIterator[DesiredChange]):
     def _on_ready(self, number: int) -> None:
         self._tracker.on_connected()
         self._look.set()
+        if self._reading is None:
+            self._reading = self._upkeep.start(self._read())
 
     def _wake(self) -> None:
         readers, self._readers = self._readers, []

@@ -517,18 +517,20 @@ async def test_calls_before_and_after_the_connection_are_refused(hub_and_client:
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
-        ({"keep_alive": 0}, "keep_alive 0; allowed: 1 to 1177"),
-        ({"keep_alive": 1178}, "allowed: 1 to 1177"),
-        ({"transport": "ws"}, "transport 'ws'"),
+        ({"keep_alive": 0}, "keep_alive: found 0; allowed: whole seconds: 1 to 1177"),
+        ({"keep_alive": 1178}, "keep_alive: found 1178"),
+        ({"transport": "ws"}, "transport: found 'ws'"),
         ({"transport": "auto", "port": 443}, "give no port"),
-        ({"token_lifetime": 0}, "token_lifetime 0"),
-        ({"provisioning": "0ne"}, "provisioning: found str"),
-        ({"credential": None}, "credential: found NoneType"),
+        ({"token_lifetime": 0}, "token_lifetime: found 0"),
+        ({"provisioning": "0ne"}, "provisioning: found '0ne'"),
+        ({"credential": None}, "credential: found a NoneType"),
         ({"credential": "HostName=h;DeviceId=d;SharedAccessKey=AAAA"}, "the key is not base64"),
         ({"module_id": "a/b"}, "module id 'a/b'"),
-        ({"device_id": ""}, "device id ''"),
+        ({"device_id": ""}, "device_id: found ''"),
         ({"hub": "https://h"}, "hub 'https://h'"),
-        ({"hub": 7}, "hub: found int"),
+        ({"hub": 7}, "hub: found 7"),
+        ({"will": b"x"}, "will: found bytes of 1 bytes; allowed: a TelemetryMessage"),
+        ({"provisioning_limit": 0}, "provisioning_limit: found 0"),
     ],
 )
 def test_a_wrong_argument_is_told_at_once(options: dict[str, Any], fault: str) -> None:

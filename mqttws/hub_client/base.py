@@ -1,4 +1,4 @@
-"""The calls of a hub client that send telemetry."""
+"""The plain part of a hub client: its identity and state, and the calls that send telemetry."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import TypedDict, Unpack
 
 from ..client.client import AsyncClient
+from ..client.options import ClientState
 from ..client.receipt import Receipt
 from ..hub.device.identity import HubIdentity
 from .bodies import Body, message_of
+from .upkeep import Upkeep
 
 
 class TelemetryFields(TypedDict, total=False):
@@ -25,11 +27,40 @@ class TelemetryFields(TypedDict, total=False):
     component: str
 
 
-class TelemetrySender:
-    """Sends telemetry for a hub client."""
+class HubDevice:
+    """A device or module with a connection to its hub: who it is, and what it sends."""
 
     _client: AsyncClient
     _identity: HubIdentity
+    _upkeep: Upkeep
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._upkeep.access.identity.resource} {self.state.value}>"
+
+    @property
+    def hub(self) -> str:
+        """The hub's host name; another one after the device was moved."""
+        return self._upkeep.access.identity.hub
+
+    @property
+    def device_id(self) -> str:
+        """The device's name at the hub."""
+        return self._identity.device_id
+
+    @property
+    def module_id(self) -> str:
+        """The module's name; empty for the device itself."""
+        return self._identity.module_id
+
+    @property
+    def state(self) -> ClientState:
+        """Where the client stands."""
+        return self._client.state
+
+    @property
+    def connected(self) -> bool:
+        """Whether messages can be sent now."""
+        return self._client.connected
 
     async def send_telemetry(self, body: Body = b"", **properties: Unpack[TelemetryFields]) -> None:
         """Send a message to the hub; return when the hub has stored it.
