@@ -248,6 +248,14 @@ class Cause(Enum):
     """The peer closed because a message of ours is too large for it (WebSocket 1009)."""
     CLOSED = "closed", Party.SERVER, True
     """The peer, or the network, closed the connection."""
+    RESET = "reset", None, True
+    """The connection was reset: the peer, or a device on the way, threw it away."""
+    DELIVERY_UNKNOWN = "delivery-unknown", None, False
+    """A published message may have arrived, or may be lost."""
+    DELIVERY_REFUSED = "delivery-refused", Party.SERVER, False
+    """The server ends each connection on which a message is sent."""
+    CANCELLED = "cancelled", Party.CALLER, False
+    """The program gave a message up."""
     KEEP_ALIVE_EXPIRED = "keep-alive-expired", Party.NETWORK, True
     """The peer was silent for longer than the keep-alive allows."""
 

@@ -20,6 +20,8 @@ MqttwsError                         .hop .cause .party .retryable .hint: of ever
 ├── SubscribeRefused                SUBACK said no                  .topic_filter
 ├── ConnectionLost                  closed under us                 .close_code .close_reason
 │   └── KeepAliveExpired
+│   └── DeliveryUnknown             may have arrived, or not        .topic .payload .qos .retain
+├── DeliveryFailed                  a message was given up          .topic
 ├── RequestTimedOut (TimeoutError)  a peer did not answer in time
 ├── QueueFull                       a bound on what may wait was reached
 ├── StoreFailed                     a file that keeps state cannot be opened, read or written
@@ -44,6 +46,8 @@ from .connection import (
     ConnectFailed,
     ConnectionLost,
     ConnectRefused,
+    DeliveryFailed,
+    DeliveryUnknown,
     HopTimedOut,
     KeepAliveExpired,
     NameNotResolved,
@@ -79,6 +83,8 @@ __all__ = [
     "ConnectFailed",
     "ConnectRefused",
     "ConnectionLost",
+    "DeliveryUnknown",
+    "DeliveryFailed",
     "HopTimedOut",
     "HubRequestRejected",
     "KeepAliveExpired",

@@ -239,6 +239,56 @@ class KeepAliveExpired(ConnectionLost):
     usual_cause = Cause.KEEP_ALIVE_EXPIRED
 
 
+class DeliveryUnknown(ConnectionLost):
+    """A message of QoS 1 or 2 may have arrived, or may be lost; the error carries it.
+
+    Publishing it again makes it "at least once".
+
+    Attributes:
+        topic: the topic name it was published to.
+        payload: its bytes; in no text of the error.
+        qos: 1 or 2.
+        retain: whether the server was to keep it.
+    """
+
+    usual_cause = Cause.DELIVERY_UNKNOWN
+    usual_hint = (
+        "publish it again if it may arrive twice; clean_session=False makes QoS 2 exactly once"
+    )
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        topic: str = "",
+        payload: bytes = b"",
+        qos: int = 0,
+        retain: bool = False,
+        close_code: int | None = None,
+        close_reason: str = "",
+        **fields: Unpack[Fields],
+    ) -> None:
+        super().__init__(message, close_code=close_code, close_reason=close_reason, **fields)
+        self.topic = topic
+        self.payload = payload
+        self.qos = qos
+        self.retain = retain
+
+
+class DeliveryFailed(MqttwsError):
+    """A message was given up: cancelled, or the server ends each connection on which it is sent.
+
+    Attributes:
+        topic: the topic name it was published to.
+    """
+
+    usual_cause = Cause.DELIVERY_REFUSED
+
+    def __init__(self, message: str = "", *, topic: str = "", **fields: Unpack[Fields]) -> None:
+        super().__init__(message, **fields)
+        self.topic = topic
+
+
 class RequestTimedOut(MqttwsError, TimeoutError):
     """A connected peer did not answer a request, or not all of them, in the time given."""
 

@@ -81,9 +81,11 @@ async def dial(
             return stream
         upgrade_url = replace(target, host=target.server_name).url
         before = stream.received
-        async with walk.hop(Hop.UPGRADE, target.path) as step:
+        async with walk.hop(Hop.UPGRADE, target.path.partition("?")[0]) as step:
             try:
-                websocket = await open_websocket(stream, upgrade_url, max_message_size, step.facts)
+                websocket = await open_websocket(
+                    stream, upgrade_url, max_message_size, step.facts, target.headers
+                )
             except UpgradeRefused as error:
                 raise error from stream.cause
             finally:

@@ -5,12 +5,15 @@ while a hop is walked, and pushes into a receiver once one is attached.
 """
 
 import asyncio
+import socket
 import ssl
+import sys
 from asyncio import sslproto
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from ..errors import ConnectionLost, MqttwsError
+from ..hops import Cause
 from .failures import reason_of
 
 CLOSE_TIMEOUT = 2.0
@@ -30,6 +33,53 @@ def limit_tls_buffers(size: int = TLS_RECORD) -> None:
     """
     if isinstance(getattr(sslproto.SSLProtocol, "max_size", None), int):
         sslproto.SSLProtocol.max_size = size
+
+
+def _acknowledged(connection: Any) -> int | None:
+    """Return how many bytes the peer's TCP has acknowledged; None where that cannot be read.
+
+    Linux counts them in struct tcp_info (bytes_acked, since 4.1).
+    """
+    if sys.platform != "linux" or connection is None:
+        return None
+    try:
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128)
+    except OSError:
+        return None
+    return int.from_bytes(info[120:128], sys.byteorder) if len(info) == 128 else None
+
+
+def _in_kernel(connection: Any) -> int:
+    """Return how many bytes the kernel holds that the peer's TCP has not acknowledged."""
+    try:
+        import fcntl
+        import termios
+
+        raw = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
+    except (ImportError, AttributeError, OSError, ValueError):  # another system, or closed
+        return 0
+    return int.from_bytes(raw, sys.byteorder)
+
+
+def _close_tls(transport: asyncio.Transport) -> bool:
+    """Send TLS's close_notify and go on reading; return False where that cannot be done.
+
+    asyncio's own ``close`` refuses what the peer sends from then on, and resets the connection
+    for it. The second place that reaches into asyncio; where that has changed, nothing is done.
+    """
+    protocol = getattr(transport, "_ssl_protocol", None)
+    session = getattr(protocol, "_sslobj", None)
+    send = getattr(protocol, "_process_outgoing", None)
+    if session is None or send is None or getattr(protocol, "_write_backlog", None):
+        return False
+    try:
+        session.unwrap()
+    except ssl.SSLError:  # the peer's own close_notify is still to come
+        pass
+    except (OSError, ValueError):
+        return False
+    send()
+    return True
 
 
 class Receiver(Protocol):
@@ -73,6 +123,14 @@ class Stream(Protocol):
         """Close at once; what waits is lost."""
 
     @property
+    def acknowledged(self) -> int:
+        """How many bytes the peer's TCP has acknowledged since the connection began."""
+
+    @property
+    def unacknowledged(self) -> int:
+        """About how many bytes were written that are not among them; at the end, of the end."""
+
+    @property
     def peer(self) -> str:
         """The peer's address, for a log."""
 
@@ -97,6 +155,9 @@ class ByteStream(asyncio.Protocol):
         self._changed: asyncio.Future[None] | None = None  # woken by whatever happens next
         self._writable: asyncio.Future[None] | None = None
         self._lost = asyncio.get_running_loop().create_future()
+        self._closing = False
+        self._written = 0  # bytes; counted where the kernel does not
+        self._left: int | None = None  # bytes unacknowledged when the peer's end came
 
     # Called by asyncio
 
@@ -112,19 +173,23 @@ class ByteStream(asyncio.Protocol):
         """Take bytes from the transport."""
         if self._receiver is not None:
             self._receiver.data_received(data)
-        else:
+        elif not self._closing:
             self._unread += data
             self.received += len(data)
             self._wake()
 
     def eof_received(self) -> bool:
         """Let the transport close: MQTT has no use for a half-open connection."""
+        self._left = self.unacknowledged
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Learn that the transport has closed."""
         reason = f": {reason_of(exc)}" if isinstance(exc, OSError) else ""
-        self._cause = ConnectionLost(f"the connection was closed by the peer{reason}")
+        self._cause = ConnectionLost(
+            f"the connection was closed by the peer{reason}",
+            cause=Cause.RESET if isinstance(exc, OSError) else None,
+        )
         self._cause.__cause__ = exc
         if not self._lost.done():
             self._lost.set_result(None)
@@ -231,7 +296,8 @@ class ByteStream(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes; nothing happens on a closed stream, whose receiver has been told."""
-        if not self.transport.is_closing():
+        if not self.transport.is_closing() and not self._closing:
+            self._written += len(data)
             self.transport.write(data)
 
     async def drain(self) -> None:
@@ -247,21 +313,62 @@ class ByteStream(asyncio.Protocol):
         """Take the peer's bytes again."""
         self.transport.resume_reading()
 
+    @property
+    def acknowledged(self) -> int:
+        """How many bytes the peer's TCP has acknowledged, as far as the kernel says."""
+        found = _acknowledged(self.info("socket"))
+        if found is None:  # elsewhere, what the kernel took: ``prepare`` keeps its buffer small
+            return self._written - self.transport.get_write_buffer_size()
+        return found
+
+    @property
+    def unacknowledged(self) -> int:
+        """About how many bytes were written and are not acknowledged."""
+        if self._left is not None:
+            return self._left
+        return self.transport.get_write_buffer_size() + _in_kernel(self.info("socket"))
+
     async def close(self, error: MqttwsError | None = None, timeout: float = CLOSE_TIMEOUT) -> None:
-        """Send what waits and close; a peer that takes no more is cut off after ``timeout``."""
+        """Send what waits, shut the sending half, read the other to its end, and close.
+
+        A socket that is closed with unread bytes resets the connection, and the peer loses what it
+        has not read yet. A peer that does not close in its turn is cut off after ``timeout``.
+        """
         self._receiver = None
-        self.transport.close()
+        self._closing = True
+        self._unread.clear()
+        until = asyncio.get_running_loop().time() + timeout
+        try:
+            if timeout > 0 and self._cause is None and not self.transport.is_closing():
+                self.transport.resume_reading()
+                if not self._shut_sending():
+                    await self._ended(timeout / 2)
+                    self.transport.close()
+            await self._ended(until - asyncio.get_running_loop().time())
+        finally:
+            self.abort()
+
+    def _shut_sending(self) -> bool:
+        if not self.transport.can_write_eof():
+            return _close_tls(self.transport)
+        try:
+            self.transport.write_eof()
+        except OSError:  # the peer has reset the connection
+            return False
+        return True
+
+    async def _ended(self, timeout: float) -> None:
+        """Wait for the connection's end, ``timeout`` seconds at most."""
         try:
             async with asyncio.timeout(timeout):
                 await asyncio.shield(self._lost)
         except TimeoutError:
             pass
-        finally:
-            self.abort()
 
     def abort(self) -> None:
         """Close at once; what waits is lost."""
-        self.transport.abort()
+        if self._cause is None:  # a transport that has ended has let go of its loop
+            self.transport.abort()
 
     def _wake(self) -> None:
         if self._changed is not None and not self._changed.done():

@@ -1,7 +1,7 @@
 """A server's URL taken apart and checked: scheme, host, port and path."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
 from ..errors import UsageError
@@ -20,12 +20,14 @@ class Target:
         host: address without brackets, or name in ASCII, with the dot at its end if it has one.
         port: TCP port.
         path: the WebSocket's resource name with its query; without meaning to MQTT (WS-9).
+        headers: HTTP headers of the application's for the WebSocket's upgrade; shown nowhere.
     """
 
     scheme: str
     host: str
     port: int
     path: str = "/"
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property
     def secure(self) -> bool:

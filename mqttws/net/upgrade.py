@@ -37,7 +37,11 @@ MAX_ANSWER = 64 * 1024
 
 
 async def open_websocket(
-    stream: ByteStream, url: str, max_message_size: int, facts: dict[str, str] | None = None
+    stream: ByteStream,
+    url: str,
+    max_message_size: int,
+    facts: dict[str, str] | None = None,
+    headers: Sequence[tuple[str, str]] = (),
 ) -> WebSocketStream:
     """Ask a server to turn ``stream`` into a WebSocket for MQTT (RFC 6455 section 4.1).
 
@@ -46,6 +50,7 @@ async def open_websocket(
         url: whose host and path are asked for.
         max_message_size: the largest message in bytes that is accepted.
         facts: is told what the answer says of the server: status, software, time.
+        headers: sent along with the request.
 
     Raises:
         UpgradeRefused: the answer is not a valid switch to WebSocket.
@@ -58,7 +63,7 @@ async def open_websocket(
         max_size=max_message_size,
         logger=silent_logger,
     )
-    protocol.send_request(protocol.connect())
+    protocol.send_request(_request(protocol, headers))
     for data in protocol.data_to_send():
         stream.write(data)
     response: Response | None = None
@@ -90,6 +95,14 @@ async def open_websocket(
             hint="it is not an MQTT service, or this is not its path",
         )
     return WebSocketStream(stream, protocol, early)
+
+
+def _request(protocol: ClientProtocol, headers: Sequence[tuple[str, str]]) -> Request:
+    request = protocol.connect()
+    for name, value in headers:
+        request.headers.pop(name, None)
+        request.headers[name] = value
+    return request
 
 
 async def _refusal(

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from websockets.client import ClientProtocol
+from websockets.exceptions import PayloadTooBig
 from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.protocol import Event, State
 
@@ -20,6 +21,7 @@ from ..errors import (
     PacketTooLarge,
     ProtocolError,
 )
+from ..hops import Cause
 from ..text import one_line
 from .stream import CLOSE_TIMEOUT, ByteStream, Receiver
 
@@ -81,10 +83,12 @@ class WebSocketStream:
         self._hand_over(parts)
         self._flush()
         if self._protocol.parser_exc is not None:
+            too_big = isinstance(self._protocol.parser_exc, PayloadTooBig)
             self._end(
                 ProtocolError(
                     f"a broken WebSocket frame: {one_line(str(self._protocol.parser_exc))}",
                     rule="MQTT-4.8.0-1",
+                    cause=Cause.PACKET_TOO_LARGE if too_big else None,
                 )
             )
 
@@ -119,6 +123,16 @@ class WebSocketStream:
     async def drain(self) -> None:
         """Wait until the peer has taken enough of what was written."""
         await self._stream.drain()
+
+    @property
+    def acknowledged(self) -> int:
+        """How many bytes the peer's TCP has acknowledged since the connection began."""
+        return self._stream.acknowledged
+
+    @property
+    def unacknowledged(self) -> int:
+        """About how many bytes were written that are not among them."""
+        return self._stream.unacknowledged
 
     def pause_reading(self) -> None:
         """Leave the peer's bytes where they are until ``resume_reading``."""
