@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .client.client import AsyncClient
-    from .client.inbox import MessageStream, ReceivedMessage
+    from .client.message import ReceivedMessage
     from .client.options import ClientState
     from .client.receipt import Receipt
     from .client.sqlite import SqliteStore
     from .client.store import MemoryStore
+    from .client.streams import MessageStream
     from .client.sync import Client
     from .doctor.examination import diagnose, diagnose_async
     from .doctor.report import Report
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
         ConnectFailed,
         ConnectionLost,
         ConnectRefused,
+        DeliveryFailed,
+        DeliveryUnknown,
         HopTimedOut,
         HubRequestRejected,
         KeepAliveExpired,
@@ -102,6 +105,8 @@ _HOMES = {
         "ConnectRefused",
         "SubscribeRefused",
         "ConnectionLost",
+        "DeliveryUnknown",
+        "DeliveryFailed",
         "KeepAliveExpired",
         "RequestTimedOut",
         "QueueFull",
@@ -132,7 +137,8 @@ _HOMES = {
     "retry": ("Backoff",),
     "client.client": ("AsyncClient",),
     "net.hops": ("Step",),
-    "client.inbox": ("MessageStream", "ReceivedMessage"),
+    "client.message": ("ReceivedMessage",),
+    "client.streams": ("MessageStream",),
     "client.options": ("ClientState",),
     "provisioning.provision": ("provision", "provision_async"),
     "provisioning.steps": ("ProvisioningSteps",),
@@ -219,6 +225,8 @@ __all__ = [
     "ConnectRefused",
     "SubscribeRefused",
     "ConnectionLost",
+    "DeliveryUnknown",
+    "DeliveryFailed",
     "KeepAliveExpired",
     "RequestTimedOut",
     "QueueFull",

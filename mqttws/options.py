@@ -277,6 +277,49 @@ CLIENT = Table(
     max_outgoing=Option(
         _whole(1, 60_000), "1 to 60000", "Publishes that may be unfinished at a time.", 10_000
     ),
+    max_outgoing_bytes=Option(
+        _whole(1, 2**63 - 1),
+        "bytes: 1 or more",
+        "Bytes that unfinished publishes may take together.",
+        64 * 1024 * 1024,
+    ),
+    max_in_flight=Option(
+        _whole(1, 60_000),
+        "1 to 60000",
+        "Publishes of QoS 1 and 2 that may wait for their acknowledgement at a time.",
+        100,
+    ),
+    max_in_flight_qos2=Option(
+        _whole(1, 60_000),
+        "1 to 60000",
+        "Publishes of QoS 2 that may wait for their acknowledgement at a time.",
+        20,
+    ),
+    after_pubrec=Option(
+        _one_of("unknown", "republish"),
+        "'unknown' or 'republish'",
+        "The end of a QoS 2 publish whose connection is lost after PUBREC with clean_session.",
+        "unknown",
+    ),
+    unmatched_wait=Option(
+        _or_none(_seconds_or_0),
+        f"{_SECONDS_OR_0}; or None for never",
+        "Seconds after CONNACK until messages are acknowledged that fit no open stream.",
+        10.0,
+    ),
+    strict=Option(
+        _is_bool,
+        "True or False",
+        "Whether an acknowledgement that fits nothing, or DUP with QoS 0, ends the connection.",
+        False,
+    ),
+    headers=Option(
+        _or_none(lambda value: isinstance(value, Mapping) or callable(value)),
+        "a mapping of HTTP headers, a function that returns one, or None",
+        "Headers for the WebSocket upgrade.",
+        None,
+        secret=True,
+    ),
     reconnect=Option(
         _or_none(_instance("mqttws.retry.Backoff")),
         "a Backoff, or None for no reconnecting",

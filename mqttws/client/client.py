@@ -5,15 +5,17 @@ What an application sees: its calls, their arguments and their errors. What keep
 """
 
 import warnings
-from collections.abc import Iterable, Sequence
+from asyncio import get_running_loop
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from ..errors import MqttwsError, RequestTimedOut, SubscribeRefused, UsageError
 from ..net.hops import OnStep, Walk
 from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.stream import CLOSE_TIMEOUT
-from ..net.target import Target, parse_url
 from ..net.tls import Tls
 from ..options import CLIENT
 from ..protocol import ClientProtocol
@@ -22,24 +24,31 @@ from ..wire import (
     DEFAULT_MAX_PACKET_SIZE,
     REFUSED,
     Connect,
+    Publish,
     Subscribe,
     Subscription,
     Unsubscribe,
     Will,
 )
+from .connector import checked_headers, targets_of
 from .engine import Engine
-from .inbox import MessageStream, ReceivedMessage
-from .link import OUTBOX_HIGH_WATER
+from .leaving import LEAVE_TIMEOUT
+from .link import Link
+from .message import ReceivedMessage
 from .options import (
     ClientState,
+    HeadersOption,
     OnAttemptFailed,
     OnState,
     Options,
     Password,
+    Url,
+    Urls,
     password_bytes,
 )
 from .receipt import Receipt, late
 from .store import MemoryStore, Store
+from .streams import MessageStream
 from .trace import OnPacket
 
 __all__ = ["AsyncClient", "ReceivedMessage"]
@@ -64,14 +73,16 @@ class AsyncClient:
     Args:
         url: ``wss://host[:443]/path``, ``mqtts://host[:8883]``; ``ws://`` and ``mqtt://`` without
             TLS. Several are tried with a short head start each; the one that worked is tried
-            first when this client connects again.
+            first when this client connects again. Or a function, plain or async, that returns one
+            or several for each connection, such as a presigned URL.
         client_id: at most 65535 bytes of UTF-8; empty lets the server choose one.
         username: None for none.
         password: bytes or text, or a function, plain or async, that returns a fresh one for each
             connection (a plain one holds up the loop while it runs); None for none; needs a
             username. Shown nowhere.
         clean_session: whether server and client forget what was before and after each connection.
-            QoS 2 is exactly once across connections only with ``False``.
+            QoS 2 is exactly once across connections only with ``False``; with True, a message whose
+            connection is lost after its PUBREC ends in ``DeliveryUnknown``.
         keep_alive: seconds, 0 to 65535, within which a dead link is noticed; 0 for never.
         will: what the server publishes when this client is lost.
         tls: whom to trust: a ``TlsConfig``, or an ``ssl.SSLContext`` that is used as it is.
@@ -86,6 +97,21 @@ class AsyncClient:
         max_queued: messages that may wait for ``messages()``, in all streams together; above it the
             socket is left unread, which holds the server back.
         max_outgoing: publishes that may be unfinished, in flight or in the queue; 1 to 60000.
+        max_outgoing_bytes: bytes that they may take together.
+        max_in_flight: publishes of QoS 1 and 2 that may wait for their acknowledgement; the rest
+            waits in the queue, in the order of the calls, and QoS 0 behind it too.
+        max_in_flight_qos2: those of QoS 2 among them. Servers hold a limited number (mosquitto 20)
+            and drop what is above it, though they acknowledge it.
+        after_pubrec: what becomes of a QoS 2 message whose connection is lost after PUBREC with
+            ``clean_session=True``: ``unknown`` ends it in ``DeliveryUnknown``, ``republish`` sends
+            it again, so that it arrives at least once.
+        unmatched_wait: seconds after CONNACK during which a message of QoS 1 or 2 that fits no
+            open stream stays unacknowledged; then it is acknowledged and kept for a stream that is
+            opened later, the newest ``max_queued`` of them. None acknowledges none unread.
+        strict: whether an acknowledgement that fits nothing, or DUP with QoS 0, ends the
+            connection; otherwise it is counted in ``ignored``, and logged once.
+        headers: HTTP headers for the WebSocket upgrade, or a function, plain or async, that returns
+            them for each connection. Their values are shown nowhere.
         reconnect: how long to wait between attempts; None does not reconnect: a lost connection
             ends the client.
         store: where the session lives: a ``SqliteStore`` keeps it across a crash, a
@@ -101,7 +127,7 @@ class AsyncClient:
 
     def __init__(
         self,
-        url: str | Target | Sequence[str | Target],
+        url: Url,
         *,
         client_id: str = "",
         username: str | None = None,
@@ -117,6 +143,13 @@ class AsyncClient:
         max_packet_size: int = DEFAULT_MAX_PACKET_SIZE,
         max_queued: int = 1000,
         max_outgoing: int = 10_000,
+        max_outgoing_bytes: int = 64 * 1024 * 1024,
+        max_in_flight: int = 100,
+        max_in_flight_qos2: int = 20,
+        after_pubrec: str = "unknown",
+        unmatched_wait: float | None = 10.0,
+        strict: bool = False,
+        headers: HeadersOption = None,
         reconnect: Backoff | None = Backoff(),  # noqa: B008 - a value, never changed
         store: Store | MemoryStore | None = None,
         manual_ack: bool = False,
@@ -126,7 +159,9 @@ class AsyncClient:
         on_attempt_failed: OnAttemptFailed | None = None,
     ) -> None:
         CLIENT.check(locals())
-        targets = _targets(url)
+        if not callable(headers):
+            checked_headers(headers)
+        targets = [] if callable(url) else targets_of(url)
         fixed = None if password is None or callable(password) else password_bytes(password)
         placeholder = b"" if callable(password) else fixed
         connect = Connect(client_id, username, placeholder, clean_session, keep_alive, will)
@@ -142,6 +177,14 @@ class AsyncClient:
         self._engine = Engine(
             Options(
                 targets=targets,
+                make_url=url if callable(url) else None,
+                headers=headers,
+                max_outgoing_bytes=max_outgoing_bytes,
+                max_in_flight=max_in_flight,
+                max_in_flight_qos2=max_in_flight_qos2,
+                after_pubrec=after_pubrec,
+                unmatched_wait=unmatched_wait,
+                strict=strict,
                 connect=connect,
                 password=password,
                 tls=tls,
@@ -161,14 +204,24 @@ class AsyncClient:
                 on_attempt_failed=on_attempt_failed,
             )
         )
+        self._outgoing = self._engine.outgoing
+
+    def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
+        engine = getattr(self, "_engine", None)
+        if engine is None or engine.loop is None or engine.state is ClientState.CLOSED:
+            return
+        warn(f"a client was dropped without disconnect(): {self!r}", ResourceWarning, source=self)
+        with suppress(RuntimeError):  # its loop is closed
+            engine.loop.call_soon_threadsafe(engine.abandon)
 
     def __repr__(self) -> str:
         return f"<AsyncClient {self.url} {self._client_id!r} {self.state.value}>"
 
     @property
     def url(self) -> str:
-        """The URL that is tried first: of several, the one that worked."""
-        return self._engine.connector.targets[0].url
+        """The URL that is tried first: of several, the one that worked; without its query."""
+        targets = self._engine.connector.targets
+        return targets[0].url.partition("?")[0] if targets else "a URL made for each connection"
 
     @property
     def state(self) -> ClientState:
@@ -181,23 +234,43 @@ class AsyncClient:
         return self._engine.link is not None
 
     @property
+    def session_present(self) -> bool:
+        """Whether the server had kept an earlier session when it last accepted a connection."""
+        return self._engine.session_present
+
+    @property
     def unmatched(self) -> int:
-        """How many messages were passed over, since they matched no open stream."""
+        """How many messages were acknowledged, or of QoS 0, and fitted no open stream."""
         return self._engine.inbox.unmatched
 
-    async def connect(self) -> bool:
-        """Open the connection; return whether the server has kept an earlier session.
+    @property
+    def ignored(self) -> int:
+        """How many acknowledgements of the server fitted nothing, and were ignored."""
+        return self._engine.ignored
+
+    def failed(self, *, forget: bool = False) -> list[tuple[Publish, str]]:
+        """Return the messages that were given up while no caller waited for them, and why.
+
+        The server ended each connection for them. With a store they are kept there.
+
+        Args:
+            forget: whether the list is emptied.
+        """
+        return self._engine.keeper.failed(forget)
+
+    async def connect(self) -> None:
+        """Open the connection.
 
         Raises:
             ConnectFailed: with the ``hop`` that failed and a hint; nothing is left open.
             StoreFailed: the store cannot be opened.
             UsageError: the client is connected, or was.
         """
-        return await self._engine.connect(self._engine.connector.walk())
+        await self._engine.connect(self._engine.connector.walk())
 
-    async def connect_along(self, walk: Walk) -> bool:
+    async def _connect_along(self, walk: Walk) -> None:
         """Open the connection as one part of a longer walk; otherwise like ``connect``."""
-        return await self._engine.connect(walk)
+        await self._engine.connect(walk)
 
     async def publish(
         self, topic: str, payload: Payload = b"", *, qos: int = 0, retain: bool = False
@@ -205,8 +278,9 @@ class AsyncClient:
         """Send a message. With QoS 1 and 2, return when the server has taken it over.
 
         With QoS 0, return when it is in the outbox; wait only while the outbox is full. Without a
-        connection it waits in the queue, whatever its QoS; if the queue is full, so does the call.
-        A cancelled call leaves the message under way.
+        connection, and behind messages that wait for their turn, it waits in the queue, whatever
+        its QoS; if the queue is full, so does the call. A cancelled call leaves the message under
+        way; ``publish_nowait`` returns a receipt that can take it back.
 
         Args:
             topic: topic name, at most 65535 bytes of UTF-8, no wildcards.
@@ -218,37 +292,40 @@ class AsyncClient:
             UsageError: nothing was sent.
             RequestTimedOut: it was not done within ``request_timeout``. What was accepted stays in
                 flight, and the error says so.
-            ConnectionLost: the client ended; with QoS 1 and 2 it is unknown whether the message
-                arrived.
+            DeliveryUnknown: it is unknown whether the message arrived: the client ended before it
+                was acknowledged, or ``clean_session`` lost it after PUBREC.
+            DeliveryFailed: the server ends each connection on which it is sent.
+            ConnectionLost: the client ended before it was sent.
             QueueFull: this client's unread messages stand in the way of the answer.
             StoreFailed: it could not be stored.
         """
         raw = payload if type(payload) is bytes else payload_bytes(payload)
-        engine = self._engine
-        link = engine.link
-        if not qos and link is not None and not engine.outgoing.queue:
-            link.protocol.publish(topic, raw, qos, retain)
-            link.unsent += len(raw) + 64  # an empty payload takes room too
-            if link.unsent < OUTBOX_HIGH_WATER and not link.blocked:
-                if not link.flush_scheduled:
-                    link.flush_soon()
-                return
-            try:
-                await engine.drain(link)
-            except TimeoutError:
-                raise late(topic, self._request_timeout) from None
+        link = self._outgoing.free_link
+        if not qos and link is not None and get_running_loop() is link.loop:
+            link.publish(topic, raw, qos, retain)  # hot: it needs no receipt
+            if link.blocked or not link.unsent:  # flushed at the outbox's high-water mark
+                await self._drain(link, topic)
             return
+        engine = self._engine
         receipt = Receipt(topic, raw, qos, retain)
+        troubles = engine.troubles.count
         try:
             await engine.publish(receipt)
         except TimeoutError as error:
             if isinstance(error, MqttwsError):
                 raise
+            reason = engine.troubles.since(troubles)
             if not receipt.accepted:
                 raise RequestTimedOut(
                     f"publish to {topic!r}: no room within {self._request_timeout:g} s; nothing"
                     " was sent or queued"
-                ) from None
+                ) from reason
+            raise late(topic, self._request_timeout, reason) from reason
+
+    async def _drain(self, link: Link, topic: str) -> None:
+        try:
+            await self._engine.drain(link)
+        except TimeoutError:
             raise late(topic, self._request_timeout) from None
 
     def publish_nowait(
@@ -263,16 +340,17 @@ class AsyncClient:
         receipt = Receipt(topic, payload_bytes(payload), qos, retain)
         engine = self._engine
         engine.require_usable()
+        engine.require_loop()
         engine.require_room(receipt)
-        engine.submit(receipt)
+        engine.outgoing.submit(receipt)
         return receipt
 
-    async def stored(self) -> None:
+    async def flush(self) -> None:
         """Wait until all that was published so far with QoS 1 and 2 is in the store.
 
         Then it survives the end of the process, sent or not.
         """
-        await self._engine.stored()
+        await self._engine.flush()
 
     async def subscribe(
         self, topic_filter: str | Iterable[tuple[str, int]], qos: int = 0
@@ -289,6 +367,7 @@ class AsyncClient:
         """
         engine = self._engine
         engine.require_usable()
+        engine.require_loop()
         pairs = [(topic_filter, qos)] if isinstance(topic_filter, str) else _pairs(topic_filter)
         wishes = [Subscription(*pair) for pair in pairs]
         Subscribe(1, wishes).encode()  # what breaks a rule is told before it is waited for
@@ -296,11 +375,11 @@ class AsyncClient:
         def send(protocol: ClientProtocol) -> int:
             return protocol.subscribe(wishes)
 
-        granted: list[int] = await engine.request(send, "subscribe")
+        granted: list[int] = await self._request(send, f"subscribe to {pairs[0][0]!r}")
         refused = ""
         for (name, wanted), code in zip(pairs, granted, strict=True):
             if code != REFUSED:
-                engine.subscriptions[name] = wanted
+                engine.requests.note(name, wanted, len(pairs))
             else:
                 refused = refused or name
         if refused:
@@ -320,30 +399,37 @@ class AsyncClient:
         names = list(topic_filters)
         engine = self._engine
         engine.require_usable()
+        engine.require_loop()
         Unsubscribe(1, names).encode()
 
         def send(protocol: ClientProtocol) -> int:
             return protocol.unsubscribe(names)
 
-        await engine.request(send, "unsubscribe")
+        await self._request(send, f"unsubscribe from {names[0]!r}")
         for name in names:
-            engine.subscriptions.pop(name, None)
+            engine.requests.forget(name)
+
+    async def _request(self, send: Callable[[ClientProtocol], int], what: str) -> Any:
+        engine = self._engine
+        trouble = partial(engine.troubles.since, engine.troubles.count)
+        return await engine.requests.request(send, what, engine.current_link, trouble)
 
     def messages(self, topic_filter: str | None = None) -> MessageStream:
         """Iterate over the messages that come, each once, in order, acknowledged when handed out.
 
-        A message goes to one stream only: the first opened whose filter matches, else the one
-        without a filter, however many iterators share it. If there are streams with filters and
-        one without was never asked for, what matches none of them is acknowledged and counted in
-        ``unmatched``. Streams end when the client disconnects.
+        Streams can be opened before ``connect``, so that the messages that a session brings find
+        theirs. A message goes to one stream only: the first opened whose filter matches, else the
+        one without a filter, however many iterators share it. One that fits none waits for a later
+        stream; see ``unmatched_wait``. Streams end when the client disconnects.
 
         Args:
             topic_filter: which messages; need not be what was subscribed. A stream with a filter
                 collects from now on, until its ``close()``.
 
         Raises:
-            MqttwsError: while iterating: why the client ended; what had come is handed out first.
-            UsageError: the client was never connected, or the filter is not valid.
+            MqttwsError: while iterating: the reason for the client's end; what had come is handed
+                out first.
+            UsageError: the filter is not valid; while iterating: the client was never connected.
         """
         return self._engine.open_stream(topic_filter)
 
@@ -362,22 +448,24 @@ class AsyncClient:
         """
         self._engine.reconnect(timeout)
 
-    def redirect(
-        self, url: str | Target | Sequence[str | Target], *, username: str | None = None
-    ) -> None:
+    def redirect(self, url: Urls, *, username: str | None = None) -> None:
         """Connect elsewhere from the next connection on; the session and the queue go along.
 
         Args:
             url: as for the class.
             username: as for the class.
         """
-        self._engine.connector.redirect(_targets(url), username)
+        self._engine.connector.redirect(targets_of(url), username)
 
-    async def disconnect(self, timeout: float = CLOSE_TIMEOUT) -> None:
-        """Leave: send what waits, then DISCONNECT, and close. Never raises for a dead link.
+    async def disconnect(self, timeout: float = LEAVE_TIMEOUT) -> None:
+        """Leave in order: deliver what was accepted, send DISCONNECT, and close.
+
+        A dead link raises nothing. What could not be delivered in time is counted in one warning of
+        the log, and the errors of its receipts say so.
 
         Args:
-            timeout: seconds that the server is given to close too.
+            timeout: seconds for the acknowledgements of what was accepted, and for the server to
+                close its half of the connection.
         """
         await self._engine.disconnect(timeout)
 
@@ -394,14 +482,6 @@ class AsyncClient:
     ) -> None:
         """Disconnect."""
         await self.disconnect()
-
-
-def _targets(url: str | Target | Sequence[str | Target]) -> list[Target]:
-    given = url if isinstance(url, Sequence) and not isinstance(url, str) else [url]
-    targets = [one if isinstance(one, Target) else parse_url(one) for one in given]
-    if not targets:
-        raise UsageError("a client needs a URL")
-    return targets
 
 
 def _pairs(wishes: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:

@@ -7,22 +7,27 @@ states: what a connection is used for is the engine's matter.
 import inspect
 import logging
 import random
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from ..errors import ConnectFailed, MqttwsError
+from ..errors import ConnectFailed, MqttwsError, UsageError
 from ..hops import Cause, Hop
 from ..net.hops import Walk
 from ..net.proxy import ProxyConfig
 from ..net.stream import Stream
-from ..net.target import Target
+from ..net.target import Target, parse_url
 from ..net.ways import dial_first
 from ..retry import is_refused_login, reconnect_wait
 from ..wire import Connect
 from . import clock
-from .options import Options, password_bytes
+from .options import Headers, Options, Urls, password_bytes
 
 logger = logging.getLogger("mqttws.client")
+
+MAX_PACKET = 268_435_460
+"""Bytes of the largest packet that MQTT has (section 2.2.3)."""
 
 
 class Connector:
@@ -46,17 +51,29 @@ class Connector:
             on_step=options.on_step,
         )
 
-    async def dial(self, walk: Walk) -> Stream:
-        """Return a stream to a server, on which MQTT has not begun."""
+    async def dial(self, walk: Walk, *, whole: bool = False) -> Stream:
+        """Return a stream to a server, on which MQTT has not begun.
+
+        Args:
+            walk: the time limits.
+            whole: whether WebSocket messages of any size are taken, for a client that discards a
+                message over its limit packet by packet.
+        """
         options = self._options
+        if options.make_url is not None:
+            self.targets = targets_of(await _made(options.make_url, "URL"))
+        given = options.headers
+        headers = checked_headers(await _made(given, "headers") if callable(given) else given)
+        targets = [replace(target, headers=headers) for target in self.targets]
         taken, stream = await dial_first(
-            self.targets,
+            targets,
             walk,
             tls=options.tls,
             proxy=options.proxy,
-            max_message_size=max(4 * options.max_packet_size, 1024 * 1024),
+            max_message_size=MAX_PACKET if whole else max(4 * options.max_packet_size, 1024 * 1024),
         )
-        self.targets.sort(key=lambda target: target is not taken)
+        first = self.targets[targets.index(taken)]
+        self.targets.sort(key=lambda target: target is not first)
         return stream
 
     async def connect_packet(self) -> Connect:
@@ -64,25 +81,15 @@ class Connector:
         password = self._options.password
         if not callable(password):
             return self._options.connect
-        try:
-            found = password()
-            secret = await found if inspect.isawaitable(found) else found
-            connect = replace(self._options.connect, password=password_bytes(secret))
-            connect.encode()
-        except MqttwsError:
-            raise
-        except Exception as error:
-            raise ConnectFailed(
-                f"connect: the function for the password failed: {type(error).__name__}",
-                hop=Hop.CONNECT,
-                cause=Cause.CALLBACK_FAILED,
-                hint="see the chained error",
-            ) from error
+        secret = await _made(password, "password")
+        connect = replace(self._options.connect, password=password_bytes(secret))
+        connect.encode()
         return connect
 
     def redirect(self, targets: list[Target], username: str | None) -> None:
         """Connect to other targets, as another user, from the next attempt on."""
         self.targets = targets
+        self._options.make_url = None
         self._options.connect = replace(self._options.connect, username=username)
 
     async def _judgement(self, error: MqttwsError) -> bool | None:
@@ -175,6 +182,63 @@ class Connector:
         return (
             is_refused_login(error) and isinstance(proxy, ProxyConfig) and proxy.login is not None
         )
+
+
+async def _made(function: Callable[[], Any], what: str) -> Any:
+    """Return what a function of the application makes for a connection.
+
+    Raises:
+        ConnectFailed: it raised an exception, which is chained.
+    """
+    try:
+        found = function()
+        return await found if inspect.isawaitable(found) else found
+    except MqttwsError:
+        raise
+    except Exception as error:
+        raise ConnectFailed(
+            f"connect: the function for the {what} failed: {type(error).__name__}",
+            hop=Hop.CONNECT,
+            cause=Cause.CALLBACK_FAILED,
+            hint="see the chained error",
+        ) from error
+
+
+def targets_of(url: Urls) -> list[Target]:
+    """Return where one URL or several lead.
+
+    Raises:
+        UsageError: one is none, or there is none.
+    """
+    given = url if isinstance(url, Sequence) and not isinstance(url, str) else [url]
+    targets = [one if isinstance(one, Target) else parse_url(one) for one in given]
+    if not targets:
+        raise UsageError("a client needs a URL")
+    return targets
+
+
+_OWN_HEADERS = re.compile(r"host|connection|upgrade|sec-websocket-.*", re.IGNORECASE)
+"""Headers that the upgrade sets itself."""
+
+
+def checked_headers(headers: Headers | None) -> tuple[tuple[str, str], ...]:
+    """Return headers as pairs; their values are in no error.
+
+    Raises:
+        UsageError: a name or value cannot be sent.
+    """
+    if headers is None:
+        return ()
+    if not isinstance(headers, Mapping):
+        raise UsageError(f"headers: found {type(headers).__name__}; allowed: a mapping")
+    for name, value in headers.items():
+        if not isinstance(name, str) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+            raise UsageError(f"header name {name!r}; allowed: a token (RFC 9110 section 5.6.2)")
+        if _OWN_HEADERS.fullmatch(name):
+            raise UsageError(f"header {name}: it is set by the upgrade itself")
+        if not isinstance(value, str) or not re.fullmatch(r"[\t -~\x80-\xff]*", value):
+            raise UsageError(f"header {name}: its value holds what no header may; allowed: text")
+    return tuple(headers.items())
 
 
 def _chance() -> float:

@@ -1,46 +1,41 @@
-"""What keeps a client going: the session, its store, one link after another, and the state.
+"""What keeps a client going: its states, one connection after another, and its end.
 
-Resumes or renews the session on each link, and holds the server back while the application does
-not keep up. Does not know what an application's calls look like, nor how a connection is come by.
+Calls downwards only: the session in ``session_keeper``, subscriptions in ``requests``,
+back-pressure in ``reading``, messages in ``inbox``, one connection in ``link``. Does not know what
+an application's calls look like, nor how a connection is come by.
 """
 
 import asyncio
-from collections.abc import Callable
-from functools import partial
-from typing import Any
 
-from ..errors import (
-    ConnectFailed,
-    ConnectionLost,
-    MqttwsError,
-    QueueFull,
-    RequestTimedOut,
-    StoreFailed,
-    UsageError,
-)
-from ..hops import Hop
+from ..errors import ConnectFailed, ConnectionLost, MqttwsError, QueueFull, StoreFailed, UsageError
+from ..hops import Cause, Hop
 from ..net.hops import Walk
-from ..protocol import ClientProtocol, MessageReceived, Session, State
-from ..wire import REFUSED, Connect, Subscription
+from ..protocol import (
+    AnswerIgnored,
+    ClientProtocol,
+    Event,
+    MessageDiscarded,
+    MessageReceived,
+    PublishCompleted,
+    PublishRestarted,
+    State,
+)
+from ..wire import Connect
 from . import clock
 from .connector import Connector
-from .inbox import Inbox, MessageStream, ReceivedMessage, logger
-from .journal import CLOSE_TIMEOUT, Journal
+from .inbox import Inbox, logger
+from .leaving import Leaving
 from .link import Link
+from .message import ReceivedMessage
 from .options import ClientState, Options
-from .outgoing import Outgoing, Waits
+from .reading import Reading
 from .receipt import Delivery
-from .store import MemoryStore, Step, Stored
+from .requests import Requests
+from .session_keeper import SessionKeeper
+from .store import Step
+from .streams import MessageStream
 from .trace import tracer_for
-
-MAX_UNREAD_BYTES = 16 * 1024 * 1024
-"""Bytes of messages that may wait for the application before the socket is left unread."""
-
-MAX_UNREAD_BYTES_WAITING = 64 * 1024 * 1024
-"""Bytes of messages that may wait for it while a call of its own awaits an answer behind them."""
-
-FILTERS_PER_REQUEST = 64
-"""Topic filters in one SUBSCRIBE when subscriptions are renewed."""
+from .trouble import Troubles
 
 
 class Engine:
@@ -48,86 +43,104 @@ class Engine:
 
     Attributes:
         state: where the client stands.
+        error: the reason for the client's end; None before, and if that was asked for.
         link: the connection over which messages can be sent now; None without one.
+        session_present: whether the server had kept the session when it was last connected.
+        loop: the event loop that the client lives in; None before ``connect``.
+        keeper: the session.
         outgoing: publishes that have not ended.
         inbox: messages that wait for the application.
         connector: opens the connections.
+        requests: subscriptions.
+        troubles: the reasons for lost connections and failed attempts.
+        ignored: how many acknowledgements fitted nothing.
     """
 
     def __init__(self, options: Options) -> None:
         self.state = ClientState.NEW
         self.error: MqttwsError | None = None
         self.link: Link | None = None
-        self.outgoing = Outgoing(options.max_outgoing)
-        self.inbox = Inbox(self._on_left)
-        self.subscriptions: dict[str, int] = {}
+        self.session_present = False
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.connector = Connector(options)
+        self.keeper = SessionKeeper(options, self._on_store_failure)
+        self.outgoing = self.keeper.outgoing
+        self.outgoing.on_queued = self._store_soon
+        self.inbox = Inbox(self._on_taken, self.acknowledge, options.max_queued)
+        self.reading = Reading(self.inbox, options.max_queued, options.request_timeout)
+        self.requests = Requests(self.reading, options.request_timeout)
+        self.troubles = Troubles()
+        self.ignored = 0
         self._options = options
-        self._session = Session()
-        self._epoch = 0
-        self._journal: Journal | None = None
-        self._waits = Waits(options.request_timeout, self.regulate)
-        self._answers = 0  # other waits for the server
+        self._leaving = Leaving()
+        self._links = 0
         self._opening: Link | None = None
         self._reconnecting: asyncio.Task[None] | None = None
-        self._for_link: list[asyncio.Future[None]] = []
         self._endings: set[asyncio.Task[None]] = set()
+        self._unmatched_timer: asyncio.TimerHandle | None = None
+        self._on_message_ack = self.acknowledge if options.manual_ack else None
 
     @property
-    def persistent(self) -> bool:
-        """Whether the server keeps the session when the connection ends."""
-        return not self._options.connect.clean_session
+    def over(self) -> bool:
+        """Whether the client has ended."""
+        return self.state is ClientState.CLOSED
 
-    # What the application asks for
+    # Refusals
 
     def require_usable(self) -> None:
         """Refuse a call before connecting and after the end.
 
         Raises:
-            UsageError: the client is not connected, or was disconnected.
-            MqttwsError: why it ended.
+            UsageError: the client is not connected, or is being left.
+            MqttwsError: the reason for its end.
         """
-        if self.state is ClientState.CLOSED:
+        if self.state is ClientState.CLOSED or self._leaving.begun:
             if self.error is not None:
                 raise self.error.with_traceback(None)
-            raise UsageError("the client has been disconnected", hint="make a new client")
+            raise UsageError(
+                "the client has been disconnected",
+                cause=Cause.WRONG_MOMENT,
+                hint="make a new client",
+            )
         if self.state in (ClientState.NEW, ClientState.CONNECTING):
-            raise UsageError("the client is not connected", hint="await client.connect() first")
+            raise UsageError(
+                "the client is not connected",
+                cause=Cause.WRONG_MOMENT,
+                hint="await client.connect() first",
+            )
+
+    def require_loop(self) -> None:
+        """Refuse a call from another event loop than the client's own, or from none.
+
+        Raises:
+            UsageError: says so.
+        """
+        try:
+            running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is None:
+            raise UsageError(
+                "no asyncio event loop runs here",
+                cause=Cause.WRONG_MOMENT,
+                hint="use AsyncClient within asyncio, or Client in a program without an event loop",
+            )
+        if self.loop is not None and running is not self.loop:
+            raise UsageError(
+                "the client lives in another event loop, the one in which it was connected",
+                cause=Cause.WRONG_MOMENT,
+                hint="use a client within one asyncio.run() and one thread, or make one for each",
+            )
 
     def ended(self) -> bool:
-        """Tell whether no message will come any more; raises why, if that was not asked for."""
+        """Tell whether no message will come any more; raise the reason if it was not asked for."""
+        if self.state is ClientState.NEW:
+            self.require_usable()
         if self.state is not ClientState.CLOSED:
             return False
         if self.error is not None:
             raise self.error.with_traceback(None)
         return True
-
-    async def connect(self, walk: Walk) -> bool:
-        """Open the first connection; return whether the server has kept a session."""
-        self._require_new()
-        self._set_state(ClientState.CONNECTING, None)
-        try:
-            await self._load()
-            return await self._attempt(walk)
-        except BaseException as error:
-            await self._close_journal()
-            if self.state is ClientState.CONNECTING:  # another attempt is possible
-                self._set_state(ClientState.NEW, error if isinstance(error, MqttwsError) else None)
-            raise
-
-    def _require_new(self) -> None:
-        if self.state is not ClientState.NEW:
-            raise UsageError("connect: a client is connected once; make a new one")
-
-    def open_stream(self, topic_filter: str | None) -> MessageStream:
-        """Open a stream of messages."""
-        if self.state in (ClientState.NEW, ClientState.CONNECTING):
-            self.require_usable()
-        stream = MessageStream(self.inbox, topic_filter, self.ended)
-        if topic_filter is not None:
-            # Other streams that are opened in the same breath may want what this one did not.
-            asyncio.get_running_loop().call_soon(self.inbox.sweep)
-        return stream
 
     def require_room(self, delivery: Delivery, more: int = 0) -> None:
         """Refuse what would have to wait, beside ``more`` that are on their way here.
@@ -140,20 +153,32 @@ class Engine:
         if not delivery.qos and link is not None and link.blocked:
             raise QueueFull("the outbox is full: the server takes bytes too slowly")
 
-    def submit(self, delivery: Delivery) -> None:
-        """Send a message, or queue it behind those that wait; the caller has seen to the room.
+    # Calls of the application
 
-        Raises:
-            UsageError: it breaks a rule; nothing was sent or queued.
-        """
-        if self.link is not None and not self.outgoing.queue:
-            self.outgoing.send(self.link, delivery)
-            delivery.accepted = True
-            return
-        delivery.packet.encode()  # what breaks a rule is told now, not when it is sent
-        self.outgoing.enqueue(delivery)
-        delivery.accepted = True
-        self._store_soon()
+    async def connect(self, walk: Walk) -> None:
+        """Open the first connection."""
+        if self.state is not ClientState.NEW:
+            raise UsageError(
+                "connect: a client is connected once; make a new one", cause=Cause.WRONG_MOMENT
+            )
+        self.require_loop()
+        self.loop = asyncio.get_running_loop()
+        self._set_state(ClientState.CONNECTING, None)
+        try:
+            await self.keeper.load()
+            if self.keeper.journal is not None:
+                self.inbox.settle = self.flush
+            await self._attempt(walk)
+        except BaseException as error:
+            await self.keeper.close()
+            if not self.over:  # another attempt is possible
+                self.loop = None
+                self._set_state(ClientState.NEW, error if isinstance(error, MqttwsError) else None)
+            raise
+
+    def open_stream(self, topic_filter: str | None) -> MessageStream:
+        """Open a stream of messages, before the connection or later."""
+        return MessageStream(self.inbox, topic_filter, self.ended)
 
     async def publish(self, delivery: Delivery) -> None:
         """Send a message; wait for room, and with QoS 1 and 2 for the end of the handshake.
@@ -162,16 +187,22 @@ class Engine:
             TimeoutError: it was not done in time; ``delivery`` goes on, if it was accepted.
         """
         self.require_usable()
-        if self.outgoing.full:
+        self.require_loop()
+        outgoing = self.outgoing
+        if outgoing.full:
             delivery.packet.encode()
             async with asyncio.timeout(self._options.request_timeout):
-                await self.outgoing.room()
+                await outgoing.room()
             self.require_usable()  # the client may have ended since there was room
-        self.submit(delivery)
+        outgoing.submit(delivery)
         if delivery.qos:
-            await self._waits.wait(delivery.waiter(asyncio.get_running_loop()))
-        elif self.link is None and self._journal is not None:
-            await self.stored()  # accepted is what survives a crash
+            waiter = delivery.waiter(asyncio.get_running_loop())
+            try:
+                await self.reading.waits.wait(waiter)
+            finally:
+                delivery.forget(waiter)
+        elif self.link is None and self.keeper.journal is not None:
+            await self.flush()  # accepted is what survives a crash
 
     async def drain(self, link: Link) -> None:
         """Wait until the server has taken enough of the outbox.
@@ -179,70 +210,27 @@ class Engine:
         Raises:
             TimeoutError: it did not in time.
         """
-        self._answers += 1
+        self.reading.begin_answer()
         try:
-            self.regulate()
             async with asyncio.timeout(self._options.request_timeout):
                 await link.drain()
         finally:
-            self._answers -= 1
-            self.regulate()
+            self.reading.end_answer()
 
-    async def stored(self) -> None:
+    async def flush(self) -> None:
         """Wait until all that was queued so far is in the store."""
-        if self._journal is None:
-            return
-        if self.link is not None:
-            self.link.flush()
-        else:
-            self._store_soon()
-        await self._journal.written()
+        await self.keeper.flush(self.link)
 
-    async def request(self, send: Callable[[ClientProtocol], int], what: str) -> Any:
-        """Send a SUBSCRIBE or an UNSUBSCRIBE and wait for the answer, over connections if need be.
-
-        Raises:
-            RequestTimedOut: there was none in time.
-            MqttwsError: why the client ended.
-        """
-        self._answers += 1
-        timeout = self._options.request_timeout
-        try:
-            async with asyncio.timeout(timeout):
-                while True:
-                    link = await self._connected()
-                    try:
-                        self.regulate()
-                        return await link.request(send)
-                    except MqttwsError:
-                        if link is self.link or self.state is ClientState.CLOSED:
-                            raise
-        except TimeoutError as error:
-            if isinstance(error, MqttwsError):
-                raise
-            raise RequestTimedOut(f"{what}: no answer within {timeout:g} s") from None
-        finally:
-            self._answers -= 1
-            self.regulate()
+    def current_link(self) -> Link | None:
+        """Return the connection; None while there is none; raises the reason for the end."""
+        if self.link is None:
+            self.require_usable()
+        return self.link
 
     def acknowledge(self, message: ReceivedMessage) -> None:
-        """Tell the server that a message is ours, as far as that can be told."""
-        packet_id, came_on = message._packet_id, message._link
-        if packet_id is None or self.state is ClientState.CLOSED:
-            return
-        link = self.link or self._opening
-        if link is came_on and link.protocol.state is State.CONNECTED:
-            link.protocol.acknowledge(packet_id)
-        elif message.qos == 1 or came_on.epoch != self._epoch:
-            return  # the server sends it again, or has forgotten it
-        elif link is not None:
-            link.protocol.acknowledge_earlier(packet_id)
-        else:
-            self._session.hand_over(packet_id)
-        if link is None:
-            self._store_soon()
-        elif not link.flush_scheduled:
-            link.flush_soon()
+        """Acknowledge a message to the server, as far as that can be done."""
+        if message._packet_id is not None and self.state is not ClientState.CLOSED:
+            self.keeper.acknowledge(message, self.link or self._opening)
 
     def reconnect(self, timeout: float) -> None:
         """Leave the connection in order and open another one; nothing is lost in between."""
@@ -250,26 +238,28 @@ class Engine:
         link = self.link
         if link is None:
             return  # another one is being opened already
-        self.link = None
+        self._detach()
         self._set_state(ClientState.RECONNECTING, None)
-        self._reconnecting = asyncio.get_running_loop().create_task(self._replace(link, timeout))
+        self._reconnecting = link.loop.create_task(self._replace(link, timeout))
 
     async def disconnect(self, timeout: float) -> None:
-        """Leave, and let go of everything, within ``timeout`` seconds."""
+        """Leave in order, and let go of everything, within ``timeout`` seconds."""
         if self.state is ClientState.NEW:
             return
+        self.require_loop()
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout
         link = self.link or self._opening
         try:
             if self.state is not ClientState.CLOSED:
+                await self._leaving.finish(self.outgoing, self.state, timeout)
+                link = self.link or self._opening
+            if self.state is not ClientState.CLOSED:
                 self._end(None)
-                if self._reconnecting is not None:
-                    self._reconnecting.cancel()
-                    await asyncio.wait([self._reconnecting], timeout=timeout)
+                await self._stop_reconnecting(until)
                 if link is not None:
-                    await link.close(max(0.0, until - loop.time()))
-            await self._close_journal(max(0.0, until - loop.time()))
+                    await link.close(self._leaving.time_to_close(until - loop.time()))
+            await self.keeper.close(max(0.0, until - loop.time()))
             if self._endings:
                 await asyncio.wait(self._endings, timeout=max(0.0, until - loop.time()))
         finally:
@@ -277,41 +267,25 @@ class Engine:
                 link.abort()
             for ending in self._endings:
                 ending.cancel()
+            if self.keeper.journal is not None:  # an exception came in between
+                await self.keeper.close(0.0)
 
-    def regulate(self) -> None:
-        """Leave the socket unread while the application does not keep up.
+    async def _stop_reconnecting(self, until: float) -> None:
+        task = self._reconnecting
+        if task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=max(0.0, until - asyncio.get_running_loop().time()))
 
-        While a call awaits an answer the socket is read on, for the answer comes behind the
-        messages; a second limit bounds what that may cost.
-        """
-        link, inbox = self.link, self.inbox
-        if link is None:
-            return
-        answers = len(self._waits) + self._answers
-        if answers and inbox.size > MAX_UNREAD_BYTES_WAITING:
-            error = QueueFull(
-                f"{inbox.size} bytes of messages wait unread while a call awaits its answer"
-                " behind them; what was to be sent stays in flight",
-                hint="read messages() faster, or in a task of its own",
-            )
-            self._waits.fail(error)
-            link.fail_requests(error)
-            answers = 0
-        full = inbox.count >= self._options.max_queued or inbox.size >= MAX_UNREAD_BYTES
-        link.set_reading(not full or answers > 0)
-
-    # What the links tell
+    # What the links report
 
     def on_connected(self, link: Link, session_present: bool) -> None:
-        """Learn whether the session goes on."""
-        if not session_present:
-            self._epoch += 1
-        link.epoch = self._epoch
+        """Note whether the session goes on."""
+        self.session_present = session_present
+        self.keeper.on_connected(link, session_present)
 
     def on_message(self, link: Link, event: MessageReceived) -> None:
         """Sort a message into its stream."""
-        inbox = self.inbox
-        inbox.put(
+        self.inbox.put(
             ReceivedMessage(
                 event.topic,
                 event.payload,
@@ -319,40 +293,62 @@ class Engine:
                 event.retain,
                 event.dup,
                 event.packet_id,
-                link,
-                self.acknowledge if self._options.manual_ack else None,
+                link.number,
+                self._on_message_ack,
             )
         )
-        if inbox.count >= self._options.max_queued or inbox.size >= MAX_UNREAD_BYTES:
-            self.regulate()
+        if self.reading.full:
+            self.reading.regulate()
 
-    def on_completed(self, packet_id: int) -> None:
+    def on_completed(self, event: PublishCompleted) -> None:
         """End a publish."""
-        self.outgoing.complete(packet_id)
+        delivery = self.outgoing.complete(event.packet_id, event.downgraded)
+        if event.downgraded and self.troubles.first("downgraded"):
+            logger.warning("the server answers QoS 2 with PUBACK: at least once: %r", delivery)
 
-    def on_writable(self, link: Link) -> None:
+    def on_ready(self, link: Link) -> None:
         """Go on with the queue."""
         if link is self.link:
-            self.outgoing.drain(link)
+            self.outgoing.drain()
+
+    def on_oddity(self, link: Link, event: Event) -> None:
+        """Count and log what changes nothing."""
+        if isinstance(event, AnswerIgnored):
+            self.ignored += 1
+            if self.troubles.first("ignored"):
+                logger.warning("ignored: %s (further ones are only counted)", event.error)
+        elif isinstance(event, PublishRestarted):
+            self.keeper.on_restarted(event.packet_id)
+        elif isinstance(event, MessageDiscarded):
+            logger.error(
+                "acknowledged unread: a message of %d bytes to %r; max_packet_size is %d",
+                event.size,
+                event.topic,
+                self._options.max_packet_size,
+            )
 
     def take_steps(self) -> list[Step]:
-        """Return what the store must be told before anything more is sent."""
-        return [*self.outgoing.take_steps(), *self._session.take_changes()]
+        """Return what the store must know before anything more is sent."""
+        return self.keeper.take_steps()
 
     def on_end(self, link: Link, error: MqttwsError | None) -> None:
-        """Learn that a link is over."""
+        """Handle the end of a link."""
         if link.closing is not None:
             self._keep(link.closing)
         if link is not self.link:
-            return  # it was being opened: whoever opens it is told
-        self.link = None
+            return  # it was being opened: the attempt ends with its error
+        self._detach()
         if error is None or self.state is ClientState.CLOSED:
             return
+        error = self.troubles.explain(error, self.outgoing.oldest())
+        self.requests.on_lost(refused=error.cause is Cause.CLOSED)
+        self.keeper.on_lost(link, error)
         if not self.connector.note_loss(clock.now() - link.opened_at):
             self._end(error)
             return
+        self.troubles.note(error)
         self._set_state(ClientState.RECONNECTING, error)
-        self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect())
+        self._reconnecting = link.loop.create_task(self._reconnect())
 
     # Inside: connecting
 
@@ -375,21 +371,18 @@ class Engine:
     def _on_failed_attempt(self, reason: MqttwsError) -> None:
         if self.state is ClientState.CLOSED:
             raise asyncio.CancelledError  # it was asked for, and a password's function took it
+        self.troubles.note(reason, attempt=True)
         self._set_state(ClientState.RECONNECTING, reason)
 
-    async def _attempt(self, walk: Walk) -> bool:
-        """Open a connection, and bring the session up on it; return whether it was present."""
-        stream = await self.connector.dial(walk)
+    async def _attempt(self, walk: Walk) -> None:
+        """Open a connection, and bring the session up on it."""
+        stream = await self.connector.dial(walk, whole=self.keeper.oversized.alone)
         try:
             async with walk.hop(Hop.CONNECT, self._options.connect.client_id) as step:
-                connect = await self.connector.connect_packet()
-                link = self._new_link(connect)
+                link = self._new_link(await self.connector.connect_packet())
                 session_present = await link.open(stream)
                 step.detail = "CONNACK 0, accepted"
-            if self.subscriptions and not session_present:
-                async with walk.hop(Hop.SUBSCRIBE, f"{len(self.subscriptions)} filters"):
-                    await self._renew_subscriptions(link)
-            self._take(link)
+            self._take(link, session_present)
         except BaseException:
             stream.abort()
             if self._opening is not None:
@@ -397,94 +390,87 @@ class Engine:
             raise
         finally:
             self._opening = None
-        return session_present
 
     def _new_link(self, connect: Connect) -> Link:
-        if connect.clean_session:
-            self.outgoing.requeue(self._session)
         options = self._options
+        self._links += 1
+        resend = self.keeper.begin()
         link = self._opening = Link(
             ClientProtocol(
                 connect,
-                session=self._session,
+                session=self.keeper.session,
                 max_packet_size=options.max_packet_size,
                 answer_timeout=options.hop_timeout,
+                strict=options.strict,
+                discard_oversized=self.keeper.oversized.alone,
+                resend=resend,
             ),
             self,
-            journal=self._journal,
+            journal=self.keeper.journal,
             tracer=tracer_for(options.max_packet_size, options.on_packet),
+            number=self._links,
         )
         return link
 
-    async def _renew_subscriptions(self, link: Link) -> None:
-        """Ask again for what the server has forgotten."""
-        wishes = [Subscription(*pair) for pair in self.subscriptions.items()]
-        for at in range(0, len(wishes), FILTERS_PER_REQUEST):
-            part = wishes[at : at + FILTERS_PER_REQUEST]
-            codes = await link.request(partial(ClientProtocol.subscribe, subscriptions=part))
-            for wish, code in zip(part, codes, strict=True):
-                if code == REFUSED:
-                    logger.warning("the server now refuses topic filter %r", wish.topic_filter)
-
-    def _take(self, link: Link) -> None:
+    def _take(self, link: Link, session_present: bool) -> None:
         """Let the application use a link."""
         if self.state is ClientState.CLOSED:
-            raise ConnectionLost("the client was disconnected while it connected")
+            raise ConnectionLost(
+                "the client was disconnected while it connected", cause=Cause.DISCONNECTED
+            )
         if link.protocol.state is not State.CONNECTED:
             raise ConnectFailed(
                 f"connect: the connection ended right after CONNACK: {link.error}",
                 hop=Hop.CONNECT,
-                hint="the server may not like this client: see its log",
+                cause=Cause.CUT_OFF,
+                hint="the server may not accept this client: see its log",
             ) from link.error
-        self.link = link
+        self.link = self.reading.link = link
+        self.troubles.clear()
         self._set_state(ClientState.CONNECTED, None)
-        self.outgoing.drain(link)
+        self.requests.renew(link, session_present)
+        self.keeper.attach(link)
         link.flush_soon()
-        self.regulate()
-        self._wake_for_link()
+        self.reading.regulate()
+        self.requests.wake()
+        self._wait_for_streams(link)
 
-    async def _connected(self) -> Link:
-        """Wait for a connection."""
-        while self.link is None:
-            self.require_usable()
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._for_link.append(future)
-            await future
-        return self.link
+    def _wait_for_streams(self, link: Link) -> None:
+        """Leave messages without a stream unacknowledged for a while."""
+        self.inbox.begin_waiting()
+        wait = self._options.unmatched_wait
+        if wait is not None:
+            self._unmatched_timer = link.loop.call_later(wait, self._give_up_waiting)
 
-    def _wake_for_link(self) -> None:
-        waiting, self._for_link = self._for_link, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
+    def _give_up_waiting(self) -> None:
+        self._unmatched_timer = None
+        self.inbox.give_up_waiting()
+        self.reading.regulate()
 
-    # Inside: the store, and the end
+    def _detach(self) -> None:
+        """Do without the present connection."""
+        self.link = self.reading.link = None
+        self.outgoing.detach()
+        if self._unmatched_timer is not None:
+            self._unmatched_timer.cancel()
+            self._unmatched_timer = None
 
-    async def _load(self) -> None:
-        """Go on with the stored session."""
-        store = self._options.store
-        if store is None:
-            return
-        if isinstance(store, MemoryStore):
-            stored = store.stored
-        else:
-            journal = Journal(store, self._on_store_failure)
-            stored = await journal.open(self._options.connect.client_id)
-            self._journal = journal
-            self.inbox.settle = self.stored
-            stored.session.changes = []
-        self._adopt(stored)
+    # Inside: the end
 
-    def _adopt(self, stored: Stored) -> None:
-        self._session = stored.session
-        self.outgoing = Outgoing(self._options.max_outgoing)
-        self.outgoing.recording = self._journal is not None
-        self.outgoing.load(stored)
+    def abandon(self) -> None:
+        """Close at once: the client was dropped."""
+        if self.state is not ClientState.CLOSED:
+            link = self.link or self._opening
+            self._end(None)
+            if self._reconnecting is not None:
+                self._reconnecting.cancel()
+            if link is not None:
+                link.abort()
+            if self.keeper.journal is not None and self.loop is not None:
+                self._keep(self.loop.create_task(self.keeper.close()))
 
     def _store_soon(self) -> None:
-        """Have what changed without a connection written."""
-        if self._journal is not None:
-            self._journal.submit(self.take_steps(), lambda: None)
+        self.keeper.store_soon(self.link)
 
     def _on_store_failure(self, error: StoreFailed) -> None:
         """Give up: what is not stored must not be sent."""
@@ -494,28 +480,20 @@ class Engine:
         if link is not None:
             link.give_up(error)
 
-    async def _close_journal(self, timeout: float = CLOSE_TIMEOUT) -> None:
-        journal, self._journal = self._journal, None
-        if journal is not None:
-            await journal.close(timeout)
-
     def _end(self, error: MqttwsError | None) -> None:
-        """End the client: everybody who waits is told."""
+        """End the client, and every call that waits."""
         self.error = error
-        store = self._options.store
-        if isinstance(store, MemoryStore):
-            queue = {number: one.packet for number, one in enumerate(self.outgoing.queue, 1)}
-            store.stored = Stored(self._session, queue)
+        self._detach()
         self._set_state(ClientState.CLOSED, error)
-        self._waits.stop()
-        told = error or ConnectionLost("the client was disconnected while this waited")
-        self.outgoing.end(told)
-        if self.persistent:  # the server keeps them for the session
-            self.inbox.drop(lambda message: message.qos > 0)
+        self.requests.stop()
+        self.reading.waits.stop()
+        self._leaving.report(*self.keeper.end(error))
+        if self.keeper.persistent:  # the server keeps what it was not acknowledged
+            self.inbox.drop(lambda message: message._packet_id is not None)
         self.inbox.wake_all()
-        self._wake_for_link()
-        if error is not None and self._journal is not None:
-            self._keep(asyncio.get_running_loop().create_task(self._close_journal()))
+        self.requests.wake()
+        if error is not None and self.keeper.journal is not None and self.loop is not None:
+            self._keep(self.loop.create_task(self.keeper.close()))
 
     def _keep(self, task: "asyncio.Task[None]") -> None:
         self._endings.add(task)
@@ -531,11 +509,10 @@ class Engine:
             except Exception:
                 logger.exception("on_state failed")
 
-    # Inside: messages
-
-    def _on_left(self, message: ReceivedMessage, wanted: bool) -> None:
+    def _on_taken(self, message: ReceivedMessage) -> None:
         """Acknowledge what has been handed over, and see whether more may come."""
-        if message._packet_id is not None and not (wanted and self._options.manual_ack):
+        if self._on_message_ack is None and message._packet_id is not None:
             self.acknowledge(message)
-        if self.link is not None and self.link.reading_paused:
-            self.regulate()
+        link = self.link
+        if link is not None and link.reading_paused:
+            self.reading.regulate()

@@ -1,59 +1,27 @@
 """Messages that have come and wait for the application, sorted into its streams.
 
-Knows which stream gets which message, and how much waits. Does not know connections: what handing a
-message out means for the server is the client's matter.
+Knows which stream gets which message, how much waits, and which messages fit no stream. Does not
+know connections: what handing a message out means for the server is the client's matter.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
 
 from ..errors import UsageError
 from ..wire import matches, topic_filter_fault
+from .filters import FilterIndex
+from .message import ReceivedMessage
 
 logger = logging.getLogger("mqttws.client")
-"""What a client does on its own: reconnecting, and messages that no stream wanted."""
-
-
-@dataclass(slots=True)
-class ReceivedMessage:
-    """A message that a subscription brought.
-
-    Attributes:
-        topic: the topic name it was published to.
-        payload: its bytes.
-        qos: 0, 1 or 2, as it was sent to us.
-        retain: whether it was sent because the server had kept it.
-        dup: whether the server may have sent it before.
-    """
-
-    topic: str
-    payload: bytes
-    qos: int
-    retain: bool
-    dup: bool
-    _packet_id: int | None = field(default=None, repr=False, compare=False)
-    _link: Any = field(default=None, repr=False, compare=False)
-    _acknowledge: Callable[["ReceivedMessage"], None] | None = field(
-        default=None, repr=False, compare=False
-    )
-
-    def ack(self) -> None:
-        """Tell the server that this message is ours now, where ``manual_ack`` was asked for.
-
-        Twice does no harm, nor does it where messages are acknowledged automatically. After a lost
-        connection the server sends a message of QoS 1 again, whatever was acknowledged meanwhile.
-        """
-        acknowledge, self._acknowledge = self._acknowledge, None
-        if acknowledge is not None:
-            acknowledge(self)
-
+"""What a client does on its own: reconnecting, and messages that fit no stream."""
 
 MESSAGE_COST = 400
 """Bytes that a waiting message takes beside its topic and payload."""
+
+MAX_UNREAD_BYTES = 16 * 1024 * 1024
+"""Bytes of messages that may wait for the application before the socket is left unread."""
 
 
 def _cost(message: ReceivedMessage) -> int:
@@ -61,14 +29,13 @@ def _cost(message: ReceivedMessage) -> int:
 
 
 class Buffer:
-    """The messages of one stream, and who waits for them."""
+    """The messages of one stream, and its readers."""
 
-    __slots__ = ("messages", "opened", "readers", "unsettled")
+    __slots__ = ("messages", "readers", "unsettled")
 
     def __init__(self) -> None:
         self.messages: deque[ReceivedMessage] = deque()
         self.readers: deque[asyncio.Future[None]] = deque()
-        self.opened = False
         self.unsettled = False  # whether the last hand-over may not be in the store yet
 
     def wake(self) -> None:
@@ -89,37 +56,58 @@ class Inbox:
     """Sorts messages into streams.
 
     A message goes to exactly one stream: the first opened whose filter matches, else the one
-    without a filter. If streams with filters are open and none without one ever was, what matches
-    none of them is passed over.
+    without a filter. A message that fits no open stream waits for one that is opened later, at
+    first unacknowledged. ``give_up_waiting`` ends that: such messages are acknowledged from then
+    on, and kept, the newest ``max_kept`` of them.
 
     Args:
-        on_left: told of each message that leaves, and whether it was handed to the application
-            (True) or passed over.
+        on_taken: called with each message that is handed out.
+        acknowledge: acknowledges a message to the server; one of QoS 0 needs none.
+        max_kept: how many acknowledged messages without a stream are kept.
 
     Attributes:
-        count: how many messages wait.
+        count: how many messages wait, those that were given up not counted.
         size: about how many bytes they take.
-        unmatched: how many were passed over.
-        settle: waits until what was handed over is in the store; None where nothing is stored.
+        unmatched: how many messages were acknowledged, or of QoS 0, and fitted no stream.
+        dropped: how many of those were dropped, since there were too many to keep.
+        settle: waits until the hand-overs are in the store; None where nothing is stored.
     """
 
-    def __init__(self, on_left: Callable[[ReceivedMessage, bool], None]) -> None:
+    def __init__(
+        self,
+        on_taken: Callable[[ReceivedMessage], None],
+        acknowledge: Callable[[ReceivedMessage], None],
+        max_kept: int,
+    ) -> None:
         self.count = 0
         self.size = 0
         self.unmatched = 0
+        self.dropped = 0
         self.settle: Callable[[], Awaitable[None]] | None = None
-        self._on_left = on_left
-        self._rest = Buffer()
-        self._filtered: dict[str, Buffer] = {}
+        self._on_taken = on_taken
+        self._acknowledge = acknowledge
+        self._max_kept = max_kept
+        self._rest = Buffer()  # of the stream without a filter
+        self._rest_opened = False
+        self._filtered: FilterIndex[Buffer] = FilterIndex()
+        self._unmatched: deque[ReceivedMessage] = deque()  # those that still wait unacknowledged
+        self._kept: deque[ReceivedMessage] = deque()  # those that were given up
+        self._kept_size = 0
+        self._waiting_allowed = True
 
     def put(self, message: ReceivedMessage) -> None:
         """Take a message in."""
+        if self._filtered:
+            buffer = self._filtered.match(message.topic)
+            if buffer is None and self._rest_opened:
+                buffer = self._rest
+        else:
+            buffer = self._rest if self._rest_opened else None
+        if buffer is None:
+            self._put_unmatched(message)
+            return
         self.count += 1
         self.size += len(message.payload) + len(message.topic) + MESSAGE_COST  # hot: as _cost
-        buffer = self._buffer_for(message.topic) if self._filtered else self._rest
-        if buffer is None:
-            self._pass_over(message)
-            return
         buffer.messages.append(message)
         if buffer.readers:
             buffer.wake()
@@ -129,7 +117,7 @@ class Inbox:
         message = buffer.messages.popleft()
         self.count -= 1
         self.size -= len(message.payload) + len(message.topic) + MESSAGE_COST  # hot: as _cost
-        self._on_left(message, True)
+        self._on_taken(message)
         buffer.unsettled = message.qos == 2 and self.settle is not None
         return message
 
@@ -140,21 +128,25 @@ class Inbox:
             UsageError: the filter is not valid.
         """
         if topic_filter is None:
-            self._rest.opened = True
+            if not self._rest_opened:
+                self._rest_opened = True
+                self._claim(None, self._rest)
             return self._rest
         if not isinstance(topic_filter, str):
             raise UsageError(f"topic filter {topic_filter!r}; allowed: text")
         if fault := topic_filter_fault(topic_filter):
             rule, found, allowed = fault
             raise UsageError(f"{found}; allowed: {allowed}", rule=rule)
-        if topic_filter not in self._filtered:
-            buffer = self._filtered[topic_filter] = Buffer()
+        buffer = self._filtered.get(topic_filter)
+        if buffer is None:
+            buffer = Buffer()
+            self._filtered.add(topic_filter, buffer)
             self._claim(topic_filter, buffer)
-        return self._filtered[topic_filter]
+        return buffer
 
     def close(self, topic_filter: str, taken: Iterable[ReceivedMessage] = ()) -> None:
         """Close a stream; what waits in it is sorted again, behind what was ``taken`` ahead."""
-        buffer = self._filtered.pop(topic_filter, None)
+        buffer = self._filtered.pop(topic_filter)
         for message in taken:
             self.put(message)
         if buffer is None:
@@ -167,126 +159,81 @@ class Inbox:
             self.size -= _cost(message)
             self.put(message)
 
-    def sweep(self) -> None:
-        """Pass over what waits for a stream without a filter that nobody opened."""
-        if self._filtered and not self._rest.opened:
-            left = list(self._rest.messages)
-            self._rest.messages.clear()
-            for message in left:
-                self._pass_over(message)
+    def begin_waiting(self) -> None:
+        """Leave messages without a stream unacknowledged from now on."""
+        self._waiting_allowed = True
+
+    def give_up_waiting(self) -> None:
+        """Acknowledge the messages without a stream, those that wait and those that come."""
+        self._waiting_allowed = False
+        waiting, self._unmatched = self._unmatched, deque()
+        for message in waiting:
+            self.count -= 1
+            self.size -= _cost(message)
+            self._keep(message)
 
     def drop(self, unwanted: Callable[[ReceivedMessage], bool]) -> None:
         """Forget the waiting messages that are ``unwanted``; they are not handed out."""
-        for buffer in self._buffers():
-            kept = [message for message in buffer.messages if not unwanted(message)]
-            buffer.messages.clear()
-            buffer.messages.extend(kept)
-        waiting = [message for buffer in self._buffers() for message in buffer.messages]
+        places = [self._unmatched, *(buffer.messages for buffer in self._buffers())]
+        for place in places:
+            kept = [message for message in place if not unwanted(message)]
+            place.clear()
+            place.extend(kept)
+        waiting = [message for place in places for message in place]
         self.count = len(waiting)
-        self.size = sum(_cost(message) for message in waiting)
+        self.size = sum(map(_cost, waiting))
 
     def wake_all(self) -> None:
-        """Let everybody who waits look: the client has ended."""
+        """Let every reader look: the client has ended."""
         for buffer in self._buffers():
             buffer.wake_all()
 
     def _buffers(self) -> list[Buffer]:
         return [self._rest, *self._filtered.values()]
 
-    def _buffer_for(self, topic: str) -> Buffer | None:
-        for topic_filter, buffer in self._filtered.items():
-            if matches(topic_filter, topic):
-                return buffer
-        return self._rest if self._rest.opened else None
-
-    def _claim(self, topic_filter: str, buffer: Buffer) -> None:
-        """Move what came before any stream was opened and belongs to this one."""
-        if self._rest.opened:
+    def _claim(self, topic_filter: str | None, buffer: Buffer) -> None:
+        """Move what fitted no stream so far, and fits this one, into it; in its order."""
+        if not self._kept and not self._unmatched:
             return
-        waiting = list(self._rest.messages)
-        self._rest.messages.clear()
-        for message in waiting:
-            mine = matches(topic_filter, message.topic)
-            (buffer if mine else self._rest).messages.append(message)
 
-    def _pass_over(self, message: ReceivedMessage) -> None:
+        def fits(message: ReceivedMessage) -> bool:
+            return topic_filter is None or matches(topic_filter, message.topic)
+
+        for message in self._kept:
+            if fits(message):
+                buffer.messages.append(message)
+                self._kept_size -= _cost(message)
+                self.count += 1
+                self.size += _cost(message)
+        buffer.messages.extend(filter(fits, self._unmatched))
+        self._kept = deque(message for message in self._kept if not fits(message))
+        self._unmatched = deque(message for message in self._unmatched if not fits(message))
+
+    def _put_unmatched(self, message: ReceivedMessage) -> None:
+        any_open = self._rest_opened or len(self._filtered) > 0
+        # Without any stream there is none to hold up: what is too much to keep waits at the server.
+        full = len(self._kept) >= self._max_kept or self._kept_size >= MAX_UNREAD_BYTES
+        if (self._waiting_allowed and (message.qos or not any_open)) or (full and not any_open):
+            self.count += 1
+            self.size += _cost(message)
+            self._unmatched.append(message)
+        else:
+            self._keep(message)
+
+    def _keep(self, message: ReceivedMessage) -> None:
+        """Acknowledge a message without a stream, and keep it for one that is opened later."""
         if not self.unmatched:
-            logger.warning("a message to %r matches no open stream; told once", message.topic)
+            logger.warning(
+                "a message to %r fits no open stream; it is acknowledged and kept for a later one"
+                " (further ones are only counted)",
+                message.topic,
+            )
         self.unmatched += 1
-        self.count -= 1
-        self.size -= _cost(message)
-        self._on_left(message, False)
-
-
-class MessageStream(AsyncIterator[ReceivedMessage]):
-    """Messages as they come: ``async for message in client.messages("sensors/#")``.
-
-    Cancelling a wait loses no message and does not end the stream. ``close`` (or leaving
-    ``with client.messages("sensors/#") as stream:``) closes a stream with a filter.
-
-    Args:
-        inbox: where the messages wait.
-        topic_filter: None for what no other stream gets.
-        ended: says that nothing more will come; raises why, if it was not on purpose.
-    """
-
-    __slots__ = ("_buffer", "_closed", "_ended", "_filter", "_inbox")
-
-    def __init__(self, inbox: Inbox, topic_filter: str | None, ended: Callable[[], bool]) -> None:
-        self._inbox = inbox
-        self._filter = topic_filter
-        self._ended = ended
-        self._closed = False
-        self._buffer = inbox.open(topic_filter)
-
-    async def __anext__(self) -> ReceivedMessage:
-        """Wait for the next message.
-
-        Raises:
-            MqttwsError: why the client ended, if it was not asked to.
-        """
-        buffer = self._buffer
-        if buffer.unsettled and self._inbox.settle is not None:
-            # After a crash only the last message handed over may come again [MQTT-4.3.3-2].
-            await self._inbox.settle()
-            buffer.unsettled = False
-        while not buffer.messages:
-            if self._closed or self._ended():
-                raise StopAsyncIteration
-            reader: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            buffer.readers.append(reader)
-            try:
-                await reader
-            except BaseException:
-                if reader.done() and not reader.cancelled():
-                    buffer.wake()  # what it was woken for is for another
-                elif reader in buffer.readers:
-                    buffer.readers.remove(reader)
-                raise
-        return self._inbox.take(buffer)
-
-    @property
-    def more(self) -> bool:
-        """Whether a message waits."""
-        return bool(self._buffer.messages)
-
-    @property
-    def stored(self) -> bool:
-        """Whether hand-overs are written to a store."""
-        return self._inbox.settle is not None
-
-    def close(self, taken: Iterable[ReceivedMessage] = ()) -> None:
-        """Close the stream; messages that wait in it go to another that is open.
-
-        Args:
-            taken: the oldest of them, where they were taken ahead and not handed to anybody.
-        """
-        self._closed = True
-        if self._filter is not None:
-            self._inbox.close(self._filter, taken)
-
-    def __enter__(self) -> "MessageStream":
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+        self._acknowledge(message)
+        self._kept.append(message)
+        self._kept_size += _cost(message)
+        while len(self._kept) > self._max_kept or self._kept_size > MAX_UNREAD_BYTES:
+            if not self.dropped:
+                logger.warning("too many messages fit no open stream: the oldest are dropped")
+            self.dropped += 1
+            self._kept_size -= _cost(self._kept.popleft())

@@ -7,6 +7,7 @@ happens is told to its owner, the client.
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 from ..errors import (
@@ -27,6 +28,7 @@ from ..protocol import (
     Event,
     MessageReceived,
     PublishCompleted,
+    RequestFailed,
     SubscribeCompleted,
     UnsubscribeCompleted,
 )
@@ -49,25 +51,28 @@ RETURN_CODES = {
 
 
 class Owner(Protocol):
-    """Who is told what happens on a link."""
+    """Handles what happens on a link."""
 
     def on_connected(self, link: "Link", session_present: bool) -> None:
-        """Learn that the server has accepted the connection."""
+        """Handle the server's acceptance of the connection."""
 
     def on_message(self, link: "Link", event: MessageReceived) -> None:
-        """Take a message."""
+        """Handle a message."""
 
-    def on_completed(self, packet_id: int) -> None:
-        """Learn that the server has taken a message over."""
+    def on_completed(self, event: PublishCompleted) -> None:
+        """Handle the end of a message's handshake."""
 
-    def on_writable(self, link: "Link") -> None:
-        """Learn that the server takes bytes again."""
+    def on_oddity(self, link: "Link", event: Event) -> None:
+        """Handle what the client reports and does not act upon."""
+
+    def on_ready(self, link: "Link") -> None:
+        """Handle that messages can be sent: the window or the socket has opened."""
 
     def take_steps(self) -> list[Step]:
-        """Return what the store must be told before anything more is sent."""
+        """Return what the store must know before anything more is sent."""
 
     def on_end(self, link: "Link", error: MqttwsError | None) -> None:
-        """Learn that the link is over; None if that was asked for. Called once."""
+        """Handle the link's end; None if that was asked for. Called once."""
 
 
 class Link:
@@ -77,14 +82,17 @@ class Link:
         protocol: the client's end of the connection, new.
         owner: told what happens.
         journal: writes the session's changes before the bytes go out; None where nothing is kept.
-        tracer: reads along; None for nobody.
+        tracer: reads along; None for none.
+        number: counts the client's connections.
 
     Attributes:
         unsent: about how many bytes have gone into the outbox since the last flush.
         flush_scheduled: whether a flush comes at the end of this turn of the loop.
         blocked: whether the server takes bytes too slowly.
         reading_paused: whether the server's bytes are left where they are.
-        epoch: which of the client's sessions it belongs to.
+        number: counts the client's connections.
+        loop: the event loop that it works on.
+        usable: whether the application's messages may be sent on it.
         error: what ended it; None before, and if that was asked for.
         opened_at: when it was made, in the clock's seconds.
         closing: closes the stream after the link ended for an error; None before.
@@ -97,25 +105,29 @@ class Link:
         *,
         journal: Journal | None,
         tracer: Tracer | None,
+        number: int,
     ) -> None:
         self.protocol = protocol
         self.unsent = 0
         self.flush_scheduled = False
         self.blocked = False
         self.reading_paused = False
-        self.epoch = 0
+        self.number = number
+        self.usable = False
         self.error: MqttwsError | None = None
         self.opened_at = clock.now()
         self._owner = owner
         self._journal = journal
         self._tracer = tracer
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._stream: Stream | None = None
-        self._opened: asyncio.Future[bool] = self._loop.create_future()
+        self._opened: asyncio.Future[bool] = self.loop.create_future()
         self._requests: dict[int, asyncio.Future[Any]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = 0.0
         self._ended = False
+        self._left_unsent: int | None = None  # bytes, when the stream ended
+        self._unwritten = 0  # bytes that wait for the store
         self.closing: asyncio.Task[None] | None = None
 
     # For the client
@@ -154,31 +166,68 @@ class Link:
         Raises:
             MqttwsError: why the link ended first.
         """
-        packet_id = send(self.protocol)
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self._requests[packet_id] = future
-        self.flush_soon()
-        try:
-            return await future
-        finally:
-            self._requests.pop(packet_id, None)
-            if future.done() and not future.cancelled():
-                future.exception()  # told or not: it is not a warning's matter
+        return await self.begin_request(send)
+
+    def begin_request(self, send: Callable[[ClientProtocol], int]) -> "asyncio.Future[Any]":
+        """Send a SUBSCRIBE or an UNSUBSCRIBE; return the future of its answer."""
+        future: asyncio.Future[Any] = self.loop.create_future()
+        if self._ended:
+            future.set_exception(self.error or ConnectionLost("the client was disconnected"))
+        else:
+            packet_id = send(self.protocol)
+            self._requests[packet_id] = future
+            future.add_done_callback(partial(self._forget_request, packet_id))
+            self.flush_soon()
+        return future
+
+    def _forget_request(self, packet_id: int, future: "asyncio.Future[Any]") -> None:
+        self._requests.pop(packet_id, None)
+        if not future.cancelled():
+            future.exception()  # retrieved or not: it is not a warning's matter
 
     def fail_requests(self, error: MqttwsError) -> None:
         """Have everybody who waits for a request's answer wait no longer."""
-        for future in self._requests.values():
+        for future in list(self._requests.values()):
             if not future.done():
                 future.set_exception(error)
+
+    def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> int | None:
+        """Send a message; return its packet identifier, None with QoS 0. The one way out.
+
+        Raises:
+            UsageError: it breaks a rule; nothing was sent.
+        """
+        packet_id = self.protocol.publish(topic, payload, qos, retain)
+        self.unsent += len(payload) + 64  # an empty payload takes room too
+        if self.unsent >= OUTBOX_HIGH_WATER:
+            self.flush()
+        elif not self.flush_scheduled:
+            self.flush_soon()
+        return packet_id
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits to be sent that a publisher must wait too."""
+        return self.blocked or (self.protocol.has_data and self.unsent >= OUTBOX_HIGH_WATER)
+
+    def resend_rest(self) -> None:
+        """Send again what waited for the oldest message's end."""
+        self.protocol.resend_rest()
+        self.flush_soon()
 
     async def drain(self) -> None:
         """Send what waits, and wait until the server has taken enough of it."""
         self.flush()
         if self._journal is not None:
             await self._journal.written()
-        if self._stream is not None:
+        while self._stream is not None and self.blocked:
             await self._stream.drain()
         await asyncio.sleep(0)  # others have their turn, also beside a loop that only publishes
+
+    @property
+    def sent_whole(self) -> bool:
+        """Whether the server's TCP has acknowledged all that was to be sent."""
+        return not self.protocol.has_data and not self._unwritten and self._left_unsent == 0
 
     def set_reading(self, reading: bool) -> None:
         """Take the server's bytes, or leave them where they are."""
@@ -195,37 +244,45 @@ class Link:
     def flush_soon(self) -> None:
         """Send at the end of this turn of the loop: what waits together goes in one message."""
         if not self.flush_scheduled:
+            self.loop.call_soon(self.flush)
             self.flush_scheduled = True
-            self._loop.call_soon(self.flush)
 
     def flush(self) -> None:
-        """Send what waits, after the store has been told what it must know."""
+        """Send what waits, after the store has what it must know, as far as the server takes it."""
         self.flush_scheduled = False
         self.unsent = 0
-        stream = self._stream
+        stream, journal = self._stream, self._journal
         if stream is None:
             return
-        data = self.protocol.data_to_send(clock.now())
-        if self._journal is not None:
-            steps = self._owner.take_steps()
-            if steps or data:
-                self._journal.submit(steps, lambda: self._write(stream, data))
-        elif data:
-            self._write(stream, data)
+        if journal is not None and (steps := self._owner.take_steps()):
+            journal.submit(steps, _nothing)
+        protocol = self.protocol
+        while not self.blocked and self._unwritten < OUTBOX_HIGH_WATER:
+            data = protocol.data_to_send(clock.now(), OUTBOX_HIGH_WATER)
+            if not data:
+                return
+            if journal is None:
+                self._write(stream, data)
+            else:
+                self._unwritten += len(data)
+                journal.submit((), partial(self._write_stored, stream, data))
 
     async def close(self, timeout: float) -> None:
         """Send what waits and DISCONNECT, and close the stream, within ``timeout`` seconds."""
-        until = self._loop.time() + timeout
+        until = self.loop.time() + timeout
         self.protocol.disconnect()
         self._pump()
-        if self._journal is not None:
-            with suppress(StoreFailed, TimeoutError):
-                await asyncio.wait_for(self._journal.written(), timeout)
+        with suppress(StoreFailed, TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self.protocol.has_data and self._stream is not None:
+                    await self.drain()
+                if self._journal is not None:
+                    await self._journal.written()
         stream, self._stream = self._stream, None
         if stream is not None:
             if self.reading_paused:
-                stream.resume_reading()  # the answer to our close comes behind what nobody reads
-            await stream.close(timeout=max(0.0, until - self._loop.time()))
+                stream.resume_reading()  # the answer to our close comes behind what is unread
+            await stream.close(timeout=max(0.0, until - self.loop.time()))
 
     def abort(self) -> None:
         """Close at once."""
@@ -249,35 +306,48 @@ class Link:
         self._pump()
 
     def stream_ended(self, cause: MqttwsError) -> None:
-        """Learn that the server's bytes have ended."""
+        """Handle the end of the server's bytes."""
+        self._left_unsent = self._stream.unacknowledged if self._stream is not None else None
         self.protocol.receive_eof(clock.now(), cause)
         self._pump()
 
     def writing_paused(self, paused: bool) -> None:
-        """Learn that the server takes bytes too slowly, or takes them again."""
+        """Handle that the server takes bytes too slowly, or takes them again."""
         self.blocked = paused
         if not paused:
-            self._owner.on_writable(self)
+            self.flush()
+            if not self.blocked:
+                self._owner.on_ready(self)
 
     # Inside
 
     def _write(self, stream: Stream, data: bytes) -> None:
-        if data:
-            stream.write(data)
-            if self._tracer is not None:
-                self._tracer.read(">", data)
+        stream.write(data)
+        if self._tracer is not None:
+            self._tracer.read(">", data)
+
+    def _write_stored(self, stream: Stream, data: bytes) -> None:
+        """Write what the store was waited for, and go on with what stands behind it."""
+        self._unwritten -= len(data)
+        self._write(stream, data)
+        if self.protocol.has_data and not self.blocked:
+            self.flush_soon()
 
     def _pump(self) -> None:
         """Hand events out, send what is to be sent, and set the timer."""
         next_event = self.protocol.next_event
+        completed = False
         while (event := next_event()) is not None:
             kind = type(event)  # `match` costs five times as much for the two frequent ones
             if kind is MessageReceived:
                 self._owner.on_message(self, event)  # type: ignore[arg-type]
             elif kind is PublishCompleted:
-                self._owner.on_completed(event.packet_id)  # type: ignore[union-attr,arg-type]
+                self._owner.on_completed(event)  # type: ignore[arg-type]
+                completed = True
             else:
                 self._on_event(event)
+        if completed and not self.blocked:
+            self._owner.on_ready(self)
         self.flush()
         self._set_timer()
 
@@ -287,6 +357,8 @@ class Link:
                 self._resolve(packet_id, None)
             case SubscribeCompleted(packet_id, return_codes):
                 self._resolve(packet_id, return_codes)
+            case RequestFailed(packet_id, fault):
+                self._resolve(packet_id, fault)
             case Connected(session_present):
                 self._owner.on_connected(self, session_present)
                 if not self._opened.done():
@@ -297,11 +369,16 @@ class Link:
                 self._end(ConnectRefused(told, return_code=return_code, hint=hint))
             case ConnectionClosed(error):
                 self._end(error)
+            case _:
+                self._owner.on_oddity(self, event)
 
     def _resolve(self, packet_id: int, result: Any) -> None:
         future = self._requests.get(packet_id)
         if future is not None and not future.done():
-            future.set_result(result)
+            if isinstance(result, MqttwsError):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
 
     def _end(self, error: MqttwsError | None) -> None:
         """Wake everybody who waits on this link: it is over."""
@@ -321,7 +398,7 @@ class Link:
             stream, self._stream = self._stream, None
             if self.reading_paused:
                 stream.resume_reading()
-            self.closing = self._loop.create_task(stream.close(error))
+            self.closing = self.loop.create_task(stream.close(error))
         self._owner.on_end(self, error)
 
     def _set_timer(self) -> None:
@@ -334,14 +411,26 @@ class Link:
             now = clock.now()
             wait = min(max(deadline - now, 0.0), clock.MAX_TIMER)
             self._rings_at = now + wait
-            self._timer = self._loop.call_later(wait, self._on_timer)
+            self._timer = self.loop.call_later(wait, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
-        self.protocol.tick(clock.now())
+        now = clock.now()
+        self._note_progress(now)
+        self.protocol.tick(now)
         self._pump()
+        self._note_progress(now)  # with a PINGREQ that has just been written behind the rest
+
+    def _note_progress(self, now: float) -> None:
+        stream = self._stream
+        if stream is not None:
+            self.protocol.note_acknowledged(stream.acknowledged, stream.unacknowledged, now)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _nothing() -> None:
+    """Follow a write that nothing waits for."""

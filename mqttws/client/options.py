@@ -1,6 +1,6 @@
 """What a client can be told when it is made, and the states in which it can be."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -37,6 +37,14 @@ OnAttemptFailed = Callable[[MqttwsError], bool | Awaitable[bool | None] | None]
 """Asked after each failed attempt to reconnect: True for another one, False for the client's end,
 None for what the client would do by itself."""
 
+Urls = str | Target | Sequence[str | Target]
+Url = Urls | Callable[[], Urls | Awaitable[Urls]]
+"""One URL or several, or a function (plain or async) that returns them for each connection."""
+
+Headers = Mapping[str, str]
+HeadersOption = Headers | Callable[[], Headers | Awaitable[Headers]] | None
+"""HTTP headers, or a function (plain or async) that returns them for each connection."""
+
 Secret = str | bytes
 Password = Secret | Callable[[], Secret | Awaitable[Secret]] | None
 """A password, or a function (plain or async) that returns a fresh one for each connection."""
@@ -47,6 +55,8 @@ class Options:
     """What a client was told when it was made; ``AsyncClient`` describes each."""
 
     targets: list[Target]
+    make_url: Callable[[], Urls | Awaitable[Urls]] | None = field(repr=False)
+    headers: HeadersOption = field(repr=False)
     connect: Connect
     password: Password = field(repr=False)
     tls: Tls
@@ -57,6 +67,12 @@ class Options:
     max_packet_size: int
     max_queued: int
     max_outgoing: int
+    max_outgoing_bytes: int
+    max_in_flight: int
+    max_in_flight_qos2: int
+    after_pubrec: str
+    unmatched_wait: float | None
+    strict: bool
     manual_ack: bool
     reconnect: Backoff | None
     store: Store | MemoryStore | None

@@ -1,48 +1,100 @@
-"""Publishes that have not ended: in the queue, or in flight; and the waits for their ends.
+"""Publishes that have not ended: in the queue, or in flight.
 
-Knows their order, how many there may be, and what a store must be told of the queue. Does not know
-why there is a connection or none.
+Knows their order, how many may be in flight, how many there may be in all, and what a store must
+know of the queue. Does not know why there is a connection or none.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from ..errors import MqttwsError, QueueFull
+from ..errors import (
+    ConnectionLost,
+    DeliveryFailed,
+    DeliveryUnknown,
+    MqttwsError,
+    QueueFull,
+    StoreFailed,
+)
+from ..hops import Cause
 from ..protocol import Session
 from ..wire import Publish
-from . import clock
-from .link import OUTBOX_HIGH_WATER, Link
+from .link import Link
 from .receipt import Delivery
-from .store import Queued, Step, Stored, Unqueued
+from .store import Failed, Queued, Step, Stored, Unqueued
+
+DELIVERY_COST = 500
+"""Bytes that an unfinished publish takes beside its topic and payload."""
+
+
+def _cost(delivery: Delivery) -> int:
+    return len(delivery.payload) + len(delivery.topic) + DELIVERY_COST
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what is under way.
+
+    Attributes:
+        publishes: how many may be unfinished, in the queue and in flight.
+        size: how many bytes they may take together; one message alone may take more.
+        in_flight: how many of QoS 1 and 2 may wait for their acknowledgement.
+        in_flight_qos2: how many of these may be of QoS 2.
+    """
+
+    publishes: int
+    size: int
+    in_flight: int
+    in_flight_qos2: int
 
 
 class Outgoing:
     """The client's publishes that have not ended, oldest first.
 
     Args:
-        limit: how many there may be.
+        limits: bounds on what is under way.
 
     Attributes:
+        session: the exchanges of those in flight.
         queue: those that were never sent on this session, in order.
-        in_flight: by packet identifier, those that wait for their handshake's end.
+        in_flight: by packet identifier, those whose handshake has not ended.
+        free_link: the connection on which a message can be sent at once, since none waits before
+            it; None otherwise.
+        on_queued: called when a message has been queued.
         recording: whether a store is to be told of the queue.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self.session = Session()
         self.queue: deque[Delivery] = deque()
         self.in_flight: dict[int, Delivery] = {}
+        self.free_link: Link | None = None
+        self.on_queued: Callable[[], None] | None = None
         self.recording = False
-        self._limit = limit
+        self._limits = limits
+        self._link: Link | None = None
+        self._alone: Delivery | None = None  # nothing else is sent before its end
+        self._count = 0
+        self._size = 0
+        self._qos2 = 0  # of those in flight
         self._steps: list[Step] = []
         self._room: deque[asyncio.Future[None]] = deque()
+        self._idle: list[asyncio.Future[None]] = []
         self._first = 1  # places in the queue that are taken: from _first up to _next
         self._next = 1
+        self._failed = 0
+        self._new_failed: dict[int, tuple[Publish, str]] = {}
+
+    # How much there is
+
+    def __len__(self) -> int:
+        return self._count
 
     @property
     def full(self) -> bool:
-        """Whether the limit is reached."""
-        return len(self.queue) + len(self.in_flight) >= self._limit
+        """Whether a limit is reached."""
+        return self._count >= self._limits.publishes or self._size >= self._limits.size
 
     def require_room(self, more: int = 0) -> None:
         """Refuse what would be one too many, beside ``more`` that are on their way here.
@@ -50,10 +102,15 @@ class Outgoing:
         Raises:
             QueueFull: nothing was queued.
         """
-        if len(self.queue) + len(self.in_flight) + more >= self._limit:
+        if self._count + more >= self._limits.publishes:
             raise QueueFull(
-                f"{self._limit} publishes have not ended; there may be no more at a time",
+                f"{self._count} publishes have not ended; allowed: {self._limits.publishes}",
                 hint="wait for some of their receipts, or raise max_outgoing",
+            )
+        if self._size >= self._limits.size:
+            raise QueueFull(
+                f"unfinished publishes take {self._size} bytes; allowed: {self._limits.size}",
+                hint="wait for some of their receipts, or raise max_outgoing_bytes",
             )
 
     async def room(self) -> None:
@@ -65,175 +122,323 @@ class Outgoing:
                 await future
             except BaseException:
                 if future.done() and not future.cancelled():
-                    self.wake_one()  # the room is for another
+                    self._wake_one()  # the room is for another
                 raise
+
+    async def settled(self) -> None:
+        """Wait until every publish has ended."""
+        while self._count:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._idle.append(future)
+            await future
+
+    # The way out
+
+    def submit(self, delivery: Delivery) -> None:
+        """Send a message, or queue it behind those that wait; the caller has seen to the room.
+
+        Raises:
+            UsageError: it breaks a rule; nothing was sent or queued.
+        """
+        link = self.free_link
+        if link is not None and not link.blocked and self._window_open(delivery.qos):
+            self._send(link, delivery)
+        else:
+            delivery.packet.encode()  # what breaks a rule is refused now, not when it is sent
+            delivery.number = self._next
+            self._next += 1
+            self.queue.append(delivery)
+            self.free_link = None
+            self.record(Queued(delivery.number, delivery.packet))
+            if self.on_queued is not None:
+                self.on_queued()
+        if not delivery._done:
+            self._count += 1
+            self._size += _cost(delivery)
+            delivery.on_cancel = self.cancel
+        delivery.accepted = True
+
+    def attach(self, link: Link, alone: Delivery | None) -> None:
+        """Send what waits, and from now on what is submitted, on a connection.
+
+        Args:
+            link: the connection.
+            alone: the message that is sent before any other, and until whose end none is.
+        """
+        self._link = link
+        self._alone = alone
+        self.drain()
+
+    def detach(self) -> None:
+        """Queue what is submitted from now on: there is no connection."""
+        self._link = self.free_link = self._alone = None
+
+    def drain(self) -> None:
+        """Send from the queue what the connection and the window take."""
+        link = self._link
+        if link is None:
+            return
+        queue = self.queue
+        while queue and not link.blocked:
+            delivery = queue[0]
+            if not delivery._done and not self._window_open(delivery.qos, delivery):
+                return
+            queue.popleft()
+            if delivery._done:  # it was cancelled
+                continue
+            self.record(Unqueued(delivery.number))
+            delivery.number = 0
+            self._send(link, delivery)
+            if delivery._done:
+                self._leave(delivery)
+        if not queue and self._alone is None:
+            self.free_link = link
+
+    def _window_open(self, qos: int, delivery: Delivery | None = None) -> bool:
+        if self._alone is not None:
+            return delivery is self._alone
+        if not qos:
+            return True
+        limits = self._limits
+        return len(self.in_flight) < limits.in_flight and (
+            qos != 2 or self._qos2 < limits.in_flight_qos2
+        )
+
+    def _send(self, link: Link, delivery: Delivery) -> None:
+        packet_id = link.publish(delivery.topic, delivery.payload, delivery.qos, delivery.retain)
+        if packet_id is None:
+            delivery.complete()
+            return
+        delivery.packet_id = packet_id
+        delivery.sent = True
+        self.in_flight[packet_id] = delivery
+        if delivery.qos == 2:
+            self._qos2 += 1
+
+    # Ends
+
+    def complete(self, packet_id: int, downgraded: bool) -> Delivery | None:
+        """End what was in flight: the server has taken it over. ``drain`` is to follow."""
+        delivery = self._land(packet_id)
+        if delivery is None:
+            return None
+        delivery.downgraded = downgraded
+        if not delivery._done:
+            delivery.complete()
+            self._leave(delivery)
+        if delivery is self._alone:
+            self._alone = None
+            if self._link is not None:
+                self._link.resend_rest()
+        return delivery
+
+    def cancel(self, delivery: Delivery) -> None:
+        """Give a message up for its publisher."""
+        if delivery.number:
+            self.record(Unqueued(delivery.number))
+            delivery.number = 0
+        elif delivery.packet_id:
+            self.session.abandon(delivery.packet_id)
+            if self._link is None:
+                self.forget_cancelled()
+        delivery.complete(
+            DeliveryFailed(
+                f"publish to {delivery.topic!r}: cancelled",
+                topic=delivery.topic,
+                cause=Cause.CANCELLED,
+            )
+        )
+        self._leave(delivery)
+        if delivery is self._alone and not delivery.packet_id:
+            self._alone = None
+            self.drain()
+        if self.on_queued is not None:
+            self.on_queued()
+
+    def give_up(self, delivery: Delivery, reason: MqttwsError) -> None:
+        """Fail a message for which the server ends one connection after another."""
+        if delivery._done:
+            return
+        error = DeliveryFailed(
+            f"publish to {delivery.topic!r}: given up, the server ends each connection for it:"
+            f" {reason}",
+            topic=delivery.topic,
+            hint="it may be larger than the server allows, or the client may not publish there",
+        )
+        error.__cause__ = reason
+        if delivery.packet_id:
+            self.session.abandon(delivery.packet_id)
+            self.forget_cancelled()
+        elif delivery.number:
+            self.queue.remove(delivery)
+            self.record(Unqueued(delivery.number))
+        if not delivery.awaited:
+            self._failed += 1
+            self._new_failed[self._failed] = (delivery.packet, str(error))
+            self.record(Failed(self._failed, delivery.packet, str(error)))
+        delivery.complete(error)
+        self._leave(delivery)
+
+    def end(self, error: MqttwsError | None) -> tuple[int, int]:
+        """End everything with the client, for ``error``; return how many were not sent, and sent.
+
+        What was sent and not acknowledged ends in ``DeliveryUnknown``.
+        """
+        left = [one for one in (*self.in_flight.values(), *self.queue) if not one.done]
+        sent = [one for one in left if one.sent and one.qos]
+        why = "not acknowledged when the client " + (f"ended: {error}" if error else "was left")
+        for delivery in left:
+            if isinstance(error, StoreFailed):
+                delivery.complete(error)
+            elif delivery.sent:
+                delivery.complete(_unknown(delivery, why, error))
+            else:
+                text = f"publish to {delivery.topic!r}: not sent before the client was left"
+                delivery.complete(error or ConnectionLost(text, cause=Cause.DISCONNECTED))
+        self.in_flight.clear()
+        self.queue.clear()
+        self._count = self._size = self._qos2 = 0
+        over = error or ConnectionLost("the client was disconnected while this waited for room")
+        for future in self._room:
+            if not future.done():
+                future.set_exception(over)
+        self._room.clear()
+        self._wake_idle()
+        return len(left) - len(sent), len(sent)
+
+    # Sessions
 
     def load(self, stored: Stored) -> None:
         """Go on with what was stored."""
-        for packet_id, packet in stored.session.outgoing.items():
-            if isinstance(packet, Publish):
-                delivery = Delivery(packet.topic, packet.payload, packet.qos, packet.retain)
-            else:
-                delivery = Delivery("", b"", 2, False)  # its PUBREL is all that is left of it
+        session = self.session = stored.session
+        for packet_id, packet in session.outgoing.items():
+            message = packet if isinstance(packet, Publish) else session.accepted.get(packet_id)
+            if message is None:
+                message = Publish("", b"", 2, packet_id=packet_id)  # a store of an older version
+            delivery = _delivery_of(message)
+            delivery.packet_id = packet_id
+            delivery.sent = True
             self.in_flight[packet_id] = delivery
+            self._qos2 += delivery.qos == 2
         for number, packet in stored.queue.items():
-            delivery = Delivery(packet.topic, packet.payload, packet.qos, packet.retain)
+            delivery = _delivery_of(packet)
             delivery.number = number
             self.queue.append(delivery)
         if self.queue:
             self._first, self._next = self.queue[0].number, self.queue[-1].number + 1
-
-    def enqueue(self, delivery: Delivery) -> None:
-        """Put a message at the queue's end."""
-        delivery.number = self._next
-        self._next += 1
-        self.queue.append(delivery)
-        self._record(Queued(delivery.number, delivery.packet))
-
-    def requeue(self, session: Session) -> None:
-        """Take back what is in flight, since the session ends with its connection.
-
-        The messages go to the queue's head in their order, to be sent as new ones. What the server
-        has owned since its PUBREC is not sent again: it would come twice.
-        """
-        for packet_id in reversed(session.outgoing):
-            delivery = self.in_flight.pop(packet_id, None)
-            if delivery is None:
-                continue
-            if isinstance(session.outgoing[packet_id], Publish):
-                self._first -= 1
-                delivery.number = self._first
-                self.queue.appendleft(delivery)
-                self._record(Queued(delivery.number, delivery.packet))
-            else:
-                delivery.complete()
-
-    def send(self, link: Link, delivery: Delivery) -> None:
-        """Send a message on a link.
-
-        Raises:
-            UsageError: it breaks a rule; nothing was sent.
-        """
-        payload = delivery.payload
-        packet_id = link.protocol.publish(delivery.topic, payload, delivery.qos, delivery.retain)
-        if packet_id is None:
-            delivery.complete()
-        else:
-            self.in_flight[packet_id] = delivery
-        link.unsent += len(payload) + 64  # an empty payload takes room too
-        if link.unsent >= OUTBOX_HIGH_WATER:
-            link.flush()
-        elif not link.flush_scheduled:
-            link.flush_soon()
-
-    def drain(self, link: Link) -> None:
-        """Send from the queue what the link takes."""
-        while self.queue and not link.blocked:
-            delivery = self.queue.popleft()
-            self._record(Unqueued(delivery.number))
-            self.send(link, delivery)
-            if not delivery.qos:
-                self.wake_one()
-
-    def complete(self, packet_id: int) -> None:
-        """End what was in flight: the server has taken it over."""
-        delivery = self.in_flight.pop(packet_id, None)
-        if delivery is not None:
-            delivery.complete()
-        if self._room:
-            self.wake_one()
-
-    def end(self, error: MqttwsError) -> None:
-        """Tell everybody who waits that the client has ended."""
         for delivery in (*self.in_flight.values(), *self.queue):
-            delivery.complete(error)
-        self.in_flight.clear()
-        self.queue.clear()
-        for future in self._room:
-            if not future.done():
-                future.set_exception(error)
-        self._room.clear()
+            self._count += 1
+            self._size += _cost(delivery)
+        self._failed = max(stored.failed, default=0)
+
+    def requeue(self, republish: bool, reason: MqttwsError | None) -> int:
+        """Take back what is in flight, since the session ended with its connection.
+
+        The messages go to the queue's head in their order, to be sent as new ones. One of QoS 2
+        that the server had accepted may have been lost with the session, or have been delivered:
+        with ``republish`` it is sent as a new one too (at least once), else its end is
+        ``DeliveryUnknown``.
+
+        Return how many accepted ones are sent again.
+        """
+        again = 0
+        session = self.session
+        for packet_id in reversed(session.outgoing):
+            delivery = self._land(packet_id)
+            if delivery is None or delivery._done:
+                continue
+            if not isinstance(session.outgoing[packet_id], Publish):
+                if not republish:
+                    why = "its connection was lost between PUBREC and PUBCOMP, without a session"
+                    delivery.complete(_unknown(delivery, why, reason))
+                    self._leave(delivery)
+                    continue
+                again += 1
+            self._first -= 1
+            delivery.number = self._first
+            self.queue.appendleft(delivery)
+            self.record(Queued(delivery.number, delivery.packet))
+        session.clear()
+        return again
+
+    def forget_cancelled(self) -> None:
+        """Take out what was given up while it was in flight: its connection has ended."""
+        for packet_id in self.session.abandoned:
+            self._land(packet_id)
+        self.session.drop_abandoned()
+
+    def oldest(self) -> Delivery | None:
+        """Return the oldest message that was sent and not answered; None if there is none."""
+        session = self.session
+        packet_id = next((one for one in session.outgoing if one not in session.abandoned), 0)
+        return self.in_flight.get(packet_id)
+
+    def take_failed(self) -> dict[int, tuple[Publish, str]]:
+        """Return the messages that were given up since the last call, and why."""
+        taken, self._new_failed = self._new_failed, {}
+        return taken
 
     def take_steps(self) -> list[Step]:
-        """Return what a store must be told since the last call."""
+        """Return what a store must know since the last call."""
         taken, self._steps = self._steps, []
         return taken
 
-    def wake_one(self) -> None:
-        """Let one of those who wait for room look."""
+    # Inside
+
+    def _land(self, packet_id: int) -> Delivery | None:
+        delivery = self.in_flight.pop(packet_id, None)
+        if delivery is not None:
+            delivery.packet_id = 0
+            if delivery.qos == 2:
+                self._qos2 -= 1
+        return delivery
+
+    def _leave(self, delivery: Delivery) -> None:
+        """Count a publish out that has ended."""
+        delivery.on_cancel = None
+        self._count -= 1
+        self._size -= _cost(delivery)
+        if self._room:
+            self._wake_one()
+        if not self._count and self._idle:
+            self._wake_idle()
+
+    def _wake_one(self) -> None:
         while self._room:
             future = self._room.popleft()
             if not future.done():
                 future.set_result(None)
                 return
 
-    def _record(self, step: Step) -> None:
+    def _wake_idle(self) -> None:
+        waiting, self._idle = self._idle, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def record(self, step: Step) -> None:
+        """Have the store told of a step."""
         if self.recording:
             self._steps.append(step)
 
 
-class Waits:
-    """Bounded waits for answers, all of the same length, so that one timer serves them all.
+def _delivery_of(packet: Publish) -> Delivery:
+    delivery = Delivery(packet.topic, packet.payload, packet.qos, packet.retain)
+    delivery.accepted = True
+    return delivery
 
-    Args:
-        timeout: seconds that each lasts at most.
-        on_change: told when the first begins and the last has ended.
-    """
 
-    def __init__(self, timeout: float, on_change: Callable[[], None]) -> None:
-        self._timeout = timeout
-        self._on_change = on_change
-        self._waiting: dict[asyncio.Future[None], float] = {}  # in the order of their deadlines
-        self._timer: asyncio.TimerHandle | None = None
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    async def wait(self, future: "asyncio.Future[None]") -> None:
-        """Wait for ``future``.
-
-        Raises:
-            TimeoutError: it did not come in time.
-        """
-        waiting = self._waiting
-        waiting[future] = clock.now() + self._timeout
-        if len(waiting) == 1:
-            self._on_change()
-            if self._timer is None:
-                self._set_timer()
-        try:
-            await future
-        finally:
-            del waiting[future]
-            if future.done() and not future.cancelled():
-                future.exception()  # told or not: it is not a warning's matter
-            if not waiting:
-                self._on_change()
-
-    def fail(self, error: MqttwsError) -> None:
-        """End every wait with an error."""
-        for future in self._waiting:
-            if not future.done():
-                future.set_exception(error)
-
-    def stop(self) -> None:
-        """Leave no timer behind."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _set_timer(self) -> None:
-        deadline = next(iter(self._waiting.values()))
-        wait = min(max(0.0, deadline - clock.now()), clock.MAX_TIMER)
-        self._timer = asyncio.get_running_loop().call_later(wait, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        now = clock.now()
-        for future, deadline in self._waiting.items():
-            if deadline > now:
-                break
-            if not future.done():
-                future.set_exception(TimeoutError())
-        if self._waiting:
-            self._set_timer()
+def _unknown(delivery: Delivery, why: str, reason: MqttwsError | None) -> DeliveryUnknown:
+    lost = reason if isinstance(reason, ConnectionLost) else ConnectionLost()
+    error = DeliveryUnknown(
+        f"publish to {delivery.topic!r}: unknown whether it arrived: {why}",
+        cause=Cause.DELIVERY_UNKNOWN,
+        close_code=lost.close_code,
+        close_reason=lost.close_reason,
+        topic=delivery.topic,
+        payload=delivery.payload,
+        qos=delivery.qos,
+        retain=delivery.retain,
+    )
+    error.__cause__ = reason
+    return error

@@ -1,7 +1,7 @@
-"""A message on its way out, and who waits for its end."""
+"""A message on its way out, and those who wait for its end."""
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from ..errors import MqttwsError, RequestTimedOut
 from ..wire import Publish
@@ -15,11 +15,18 @@ class Delivery:
         payload: its bytes.
         qos: 0, 1 or 2.
         retain: whether the server keeps it.
-        error: why the client gave it up; None while it is under way, and after success.
+        error: why it was given up; None while it is under way, and after success.
+        accepted: whether it was sent or queued; from then on it has an end.
+        sent: whether it was sent on any connection.
+        downgraded: whether the server answered QoS 2 with PUBACK: it may arrive more than once.
+        number: its place in the queue; 0 before.
+        packet_id: its packet identifier while it is in flight; else 0.
+        on_cancel: takes it out; None before it was accepted.
     """
 
     __slots__ = (
-        "_done", "_waiters", "accepted", "error", "number", "payload", "qos", "retain", "topic"
+        "_done", "_waiters", "accepted", "downgraded", "error", "number", "on_cancel", "packet_id",
+        "payload", "qos", "retain", "sent", "topic",
     )  # fmt: skip
 
     def __init__(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
@@ -28,10 +35,14 @@ class Delivery:
         self.qos = qos
         self.retain = retain
         self.error: MqttwsError | None = None
-        self.accepted = False  # sent or queued; from here on it has an end
-        self.number = 0  # its place in the queue
+        self.accepted = False
+        self.sent = False
+        self.downgraded = False
+        self.number = 0
+        self.packet_id = 0
+        self.on_cancel: Callable[[Delivery], None] | None = None
         self._done = False
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: set[asyncio.Future[None]] = set()
 
     def __repr__(self) -> str:
         state = "done" if self._done else "under way"
@@ -43,19 +54,28 @@ class Delivery:
         return self._done
 
     @property
+    def awaited(self) -> bool:
+        """Whether a caller waits for its end."""
+        return bool(self._waiters)
+
+    @property
     def packet(self) -> Publish:
         """The message as the queue keeps it; its packet identifier is a place-holder."""
         packet_id = 1 if self.qos else None
         return Publish(self.topic, self.payload, self.qos, self.retain, packet_id=packet_id)
 
     def waiter(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
-        """Return a future of its own for somebody who waits."""
+        """Return a future of its own for a caller that waits; ``forget`` takes it back."""
         future: asyncio.Future[None] = loop.create_future()
-        self._waiters.append(future)
+        self._waiters.add(future)
         return future
 
+    def forget(self, waiter: "asyncio.Future[None]") -> None:
+        """Drop a future that is not waited for any more."""
+        self._waiters.discard(waiter)
+
     def complete(self, error: MqttwsError | None = None) -> None:
-        """Wake everybody who waits."""
+        """Wake every caller that waits."""
         if self._done:
             return
         self._done = True
@@ -69,7 +89,7 @@ class Delivery:
 
 
 class Receipt(Delivery):
-    """What ``publish_nowait`` returns: await it to learn that the server has the message.
+    """The result of ``publish_nowait``: await it for the server's acknowledgement.
 
     With QoS 0 it is done when the message is in the outbox.
     """
@@ -80,11 +100,17 @@ class Receipt(Delivery):
         """Wait for its end; a cancelled wait leaves the message under way.
 
         Raises:
-            ConnectionLost: the client ended first; it is unknown whether the message arrived.
+            DeliveryUnknown: it is unknown whether the message arrived; the error carries it.
+            DeliveryFailed: the message was cancelled, or the server ends each connection for it.
+            ConnectionLost: the client ended before it was sent.
             StoreFailed: it could not be stored.
         """
         if not self._done:
-            yield from self.waiter(asyncio.get_running_loop()).__await__()
+            waiter = self.waiter(asyncio.get_running_loop())
+            try:
+                yield from waiter.__await__()
+            finally:
+                self.forget(waiter)
         elif self.error is not None:
             raise self.error
 
@@ -97,12 +123,29 @@ class Receipt(Delivery):
         try:
             async with asyncio.timeout(timeout):
                 await self
-        except TimeoutError:
+        except TimeoutError as error:
+            if isinstance(error, MqttwsError):
+                raise
             raise late(self.topic, timeout or 0.0) from None
 
+    def cancel(self) -> bool:
+        """Give the message up: it is not sent, or not sent again.
 
-def late(topic: str, seconds: float) -> MqttwsError:
+        Return False if its end has come already. What was sent on the present connection may still
+        arrive; its packet identifier stays taken until the answer or the session's end.
+        """
+        if self._done or self.on_cancel is None:
+            return False
+        self.on_cancel(self)
+        return True
+
+
+def late(topic: str, seconds: float, reason: MqttwsError | None = None) -> MqttwsError:
     """Return the error for a message whose end did not come in time."""
-    return RequestTimedOut(
+    because = f" (the connection was lost meanwhile: {reason})" if reason is not None else ""
+    error = RequestTimedOut(
         f"publish to {topic!r}: no answer within {seconds:g} s; the message stays in flight"
+        f"{because}"
     )
+    error.__cause__ = reason
+    return error

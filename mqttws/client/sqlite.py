@@ -1,33 +1,45 @@
 """A session in an SQLite file, which survives a crash.
 
-Knows how a session is written down. Loaded only when asked for: SQLite takes its time to load.
+Knows how a session is written down, and takes nothing in a file for granted: what cannot be there
+is ``StoreDamaged``, with file and row. Loaded only when asked for: SQLite takes its time to load.
 """
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 
-from ..errors import MqttwsError, UsageError, store_failed
+from ..errors import MqttwsError, StoreDamaged, StoreFailed, UsageError, store_failed
+from ..protocol import Change
 from ..wire import Publish, PubRel, decode, encode
-from .store import Queued, Step, Stored, Unqueued
+from .store import Failed, FailedForgotten, Queued, Step, Stored, Unqueued
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS client (client_id TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS outgoing (
-    packet_id INTEGER PRIMARY KEY, place INTEGER NOT NULL, packet BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS received (packet_id INTEGER PRIMARY KEY);
-CREATE TABLE IF NOT EXISTS queue (number INTEGER PRIMARY KEY, packet BLOB NOT NULL);
-"""
+_VERSION = 2
+"""The schema's, in ``user_version``. 0 was written before there was one: it has no message beside a
+PUBREL, and no failed messages."""
+
+_TABLES = {
+    "client": "client_id TEXT NOT NULL",
+    "outgoing": "packet_id INTEGER PRIMARY KEY, place INTEGER NOT NULL, packet BLOB NOT NULL,"
+    " message BLOB",
+    "received": "packet_id INTEGER PRIMARY KEY",
+    "queue": "number INTEGER PRIMARY KEY, packet BLOB NOT NULL",
+    "failed": "number INTEGER PRIMARY KEY, packet BLOB NOT NULL, reason TEXT NOT NULL",
+}
+
+MAX_FAILED = 1000
+"""Messages in the list of those that were given up; the oldest leave it."""
+
+_DAMAGED = "name another file, or remove this one: its messages are lost with it"
 
 
 class SqliteStore:
     """A session in an SQLite file: it survives the end of the process, however it comes.
 
-    In-flight messages of QoS 1 and 2, the identifiers of received QoS 2 messages, and the queue of
-    messages that were never sent are kept. Whatever a packet depends on is in the file before the
-    packet is sent. One file holds one client's session, and one client at a time opens it; only its
-    owner can read it, for payloads are in it.
+    In-flight messages of QoS 1 and 2, the identifiers of received QoS 2 messages, the queue of
+    messages that were never sent and the list of those that were given up are kept. Whatever a
+    packet depends on is in the file before the packet is sent. One file holds one client's session,
+    and one client at a time opens it; only its owner can read it, for payloads are in it.
 
     Args:
         path: the file; made if it is not there. SQLite keeps ``-wal`` beside it.
@@ -47,9 +59,12 @@ class SqliteStore:
         if synchronous not in ("FULL", "NORMAL"):
             raise UsageError(f"synchronous {synchronous!r}; allowed: 'FULL' or 'NORMAL'")
         self._path = os.fspath(path)
+        if not isinstance(self._path, str) or "\0" in self._path:
+            raise UsageError(f"path {self._path!r}; allowed: text without U+0000")
         self._synchronous = synchronous
         self._busy_timeout = busy_timeout
         self._database: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
         self._place = 0
 
     def __repr__(self) -> str:
@@ -59,20 +74,20 @@ class SqliteStore:
         """Open the file for one client and return what it holds.
 
         Raises:
-            StoreFailed: it cannot be opened, or is held by another client.
+            StoreFailed: it cannot be opened, is held by another client, or is damaged; the error
+                names the file, and the row where one is to blame.
             UsageError: it is another client's.
         """
         try:
             self._database = self._open()
             return self._read(client_id)
-        except (OSError, sqlite3.Error, MqttwsError) as error:
+        except MqttwsError:
             self.close()
-            if isinstance(error, UsageError):
-                raise
+            raise
+        except (OSError, sqlite3.Error) as error:
+            self.close()
             raise store_failed(
-                f"the session store {self._path} cannot be opened: {error}",
-                error,
-                hint="see that the folder is there, and that no other client uses the file",
+                f"the session store {self._path} cannot be opened: {error}", error
             ) from error
 
     def save(self, steps: Sequence[Step]) -> None:
@@ -83,15 +98,18 @@ class SqliteStore:
         """
         assert self._database is not None, "it is loaded before it is written"
         try:
+            if self._file != self._identity():
+                raise StoreFailed(
+                    f"the session store {self._path} was removed or replaced while it was open",
+                    hint="what is not acknowledged yet cannot be kept: start again",
+                )
             with self._database:  # commits, or rolls back
                 self._database.execute("BEGIN")
                 for step in steps:
                     self._database.execute(*self._statement(step))
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             raise store_failed(
-                f"the session store {self._path} cannot be written: {error}",
-                error,
-                hint="see whether the disk is full, or the file was taken away",
+                f"the session store {self._path} cannot be written: {error}", error
             ) from error
 
     def close(self) -> None:
@@ -100,8 +118,21 @@ class SqliteStore:
         if database is not None:
             database.close()
 
+    # Inside
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._path)
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
     def _open(self) -> sqlite3.Connection:
-        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+        descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
+        if hasattr(os, "fchmod"):
+            os.fchmod(descriptor, 0o600)  # one that was there may have been readable to others
+        os.close(descriptor)
+        self._file = self._identity()
         database = sqlite3.connect(
             self._path,
             timeout=self._busy_timeout,
@@ -112,15 +143,32 @@ class SqliteStore:
             database.execute("PRAGMA locking_mode=EXCLUSIVE")  # one client at a time
             database.execute("PRAGMA journal_mode=WAL")
             database.execute(f"PRAGMA synchronous={self._synchronous}")
-            # A statement each, so that the exclusive lock is taken here and not at the first write.
+            # The exclusive lock is taken here and not at the first write.
             database.execute("BEGIN IMMEDIATE")
-            for statement in _SCHEMA.split(";"):
-                database.execute(statement)
+            self._make_tables(database)
             database.execute("COMMIT")
         except BaseException:
             database.close()
             raise
         return database
+
+    def _make_tables(self, database: sqlite3.Connection) -> None:
+        """Make the tables of a new file, and those that an older version did not have."""
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        there = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+        if version not in (0, _VERSION):
+            raise self._damaged(f"its schema is version {version}; allowed: {_VERSION}")
+        expected = set() if not there else set(_TABLES)
+        if there and version == 0:
+            expected.discard("failed")
+        if missing := expected - there:
+            raise self._damaged(f"it has no table {sorted(missing)[0]}")
+        if there and version == 0:
+            database.execute("ALTER TABLE outgoing ADD COLUMN message BLOB")
+        for name, columns in _TABLES.items():
+            if name not in there:
+                database.execute(f"CREATE TABLE {name} ({columns})")
+        database.execute(f"PRAGMA user_version={_VERSION}")
 
     def _read(self, client_id: str) -> Stored:
         database = self._database
@@ -134,31 +182,95 @@ class SqliteStore:
                 hint="use one file for each client",
             )
         stored = Stored()
-        rows = database.execute("SELECT packet_id, place, packet FROM outgoing ORDER BY place")
-        for packet_id, place, raw in rows:
-            packet = decode(raw)
-            if isinstance(packet, Publish | PubRel):
-                stored.session.outgoing[packet_id] = packet
-            self._place = place
+        session = stored.session
+        rows = database.execute(
+            "SELECT packet_id, place, packet, message FROM outgoing ORDER BY place"
+        )
+        for packet_id, place, raw, message in rows:
+            where = f"table outgoing, packet_id {packet_id!r}"
+            self._check_id(packet_id, where)
+            packet = self._packet(raw, where, packet_id, (Publish, PubRel))
+            if isinstance(packet, PubRel) and message is not None:
+                accepted = self._packet(message, where, packet_id, (Publish,))
+                assert isinstance(accepted, Publish)
+                session.accepted[packet_id] = accepted
+            session.outgoing[packet_id] = packet
+            self._place = self._number(place, where)
         for (packet_id,) in database.execute("SELECT packet_id FROM received"):
-            stored.session.received.add(packet_id)
+            self._check_id(packet_id, f"table received, packet_id {packet_id!r}")
+            session.received.add(packet_id)
         for number, raw in database.execute("SELECT number, packet FROM queue ORDER BY number"):
-            packet = decode(raw)
-            if isinstance(packet, Publish):
-                stored.queue[number] = packet
+            where = f"table queue, number {number!r}"
+            packet = self._packet(raw, where, None, (Publish,))
+            assert isinstance(packet, Publish)
+            stored.queue[self._number(number, where)] = packet
+        rows = database.execute("SELECT number, packet, reason FROM failed ORDER BY number")
+        for number, raw, reason in rows:
+            where = f"table failed, number {number!r}"
+            packet = self._packet(raw, where, None, (Publish,))
+            assert isinstance(packet, Publish)
+            stored.failed[self._number(number, where)] = (packet, str(reason))
         return stored
+
+    def _packet(
+        self, raw: object, where: str, packet_id: int | None, allowed: tuple[type, ...]
+    ) -> Publish | PubRel:
+        """Return the packet of a row, which is to have an identifier if one is given."""
+        if not isinstance(raw, bytes):
+            raise self._damaged(f"{where}: found {type(raw).__name__}; allowed: bytes")
+        try:
+            packet = decode(raw)
+        except MqttwsError as error:
+            raise self._damaged(f"{where}: no packet: {error}") from error
+        if not isinstance(packet, Publish | PubRel) or type(packet) not in allowed:
+            raise self._damaged(f"{where}: found {type(packet).__name__}, which cannot wait there")
+        if packet_id is not None and packet.packet_id != packet_id:
+            raise self._damaged(f"{where}: the packet's identifier is {packet.packet_id}")
+        return packet
+
+    def _check_id(self, packet_id: object, where: str) -> None:
+        if type(packet_id) is not int or not 1 <= packet_id <= 65535:
+            raise self._damaged(f"{where}; allowed: 1 to 65535")
+
+    def _number(self, number: object, where: str) -> int:
+        if type(number) is not int:
+            raise self._damaged(f"{where}: found {type(number).__name__} for a place; allowed: int")
+        return number
+
+    def _damaged(self, what: str) -> StoreDamaged:
+        return StoreDamaged(f"the session store {self._path} is damaged: {what}", hint=_DAMAGED)
 
     def _statement(self, step: Step) -> tuple[str, tuple[object, ...]]:
         """Return the SQL of one step."""
-        if isinstance(step, Queued):
-            return "INSERT OR REPLACE INTO queue VALUES (?, ?)", (step.number, encode(step.packet))
-        if isinstance(step, Unqueued):
-            return "DELETE FROM queue WHERE number = ?", (step.number,)
-        if step.kind == "put":
-            assert step.packet is not None
+        return _STATEMENTS[type(step)](self, step)
+
+    def _queued(self, step: Queued) -> tuple[str, tuple[object, ...]]:
+        values = (step.number, encode(step.packet))
+        return "INSERT OR REPLACE INTO queue VALUES (?, ?)", values
+
+    def _unqueued(self, step: Unqueued) -> tuple[str, tuple[object, ...]]:
+        return "DELETE FROM queue WHERE number = ?", (step.number,)
+
+    def _failed(self, step: Failed) -> tuple[str, tuple[object, ...]]:
+        # One statement for both: the oldest one's place is the new one's.
+        values = (step.number, encode(step.packet), step.reason)
+        return "INSERT OR REPLACE INTO failed VALUES (?, ?, ?)", values
+
+    def _failed_forgotten(self, step: FailedForgotten) -> tuple[str, tuple[object, ...]]:
+        return "DELETE FROM failed", ()
+
+    def _change(self, step: Change) -> tuple[str, tuple[object, ...]]:
+        if step.kind == "put" and step.packet is not None:
             self._place += 1
+            if isinstance(step.packet, PubRel):
+                # The message is kept beside it: a server that loses the session needs it anew.
+                return (
+                    "INSERT OR REPLACE INTO outgoing SELECT ?1, ?2, ?3,"
+                    " (SELECT coalesce(message, packet) FROM outgoing WHERE packet_id = ?1)",
+                    (step.packet_id, self._place, encode(step.packet)),
+                )
             values = (step.packet_id, self._place, encode(step.packet))
-            return "INSERT OR REPLACE INTO outgoing VALUES (?, ?, ?)", values
+            return "INSERT OR REPLACE INTO outgoing VALUES (?, ?, ?, NULL)", values
         if step.kind == "delete":
             return "DELETE FROM outgoing WHERE packet_id = ?", (step.packet_id,)
         if step.kind == "received":
@@ -168,3 +280,12 @@ class SqliteStore:
         if step.kind == "forget":
             return "DELETE FROM received", ()
         return "DELETE FROM outgoing", ()  # clear
+
+
+_STATEMENTS: dict[type, Callable[..., tuple[str, tuple[object, ...]]]] = {
+    Queued: SqliteStore._queued,
+    Unqueued: SqliteStore._unqueued,
+    Failed: SqliteStore._failed,
+    FailedForgotten: SqliteStore._failed_forgotten,
+    Change: SqliteStore._change,
+}

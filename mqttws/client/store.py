@@ -25,7 +25,19 @@ class Unqueued(NamedTuple):
     number: int
 
 
-Step = Change | Queued | Unqueued
+class Failed(NamedTuple):
+    """A message was given up, and no caller waited for it."""
+
+    number: int
+    packet: Publish
+    reason: str
+
+
+class FailedForgotten(NamedTuple):
+    """The list of messages that were given up was emptied."""
+
+
+Step = Change | Queued | Unqueued | Failed | FailedForgotten
 """One thing that a store is told."""
 
 
@@ -36,10 +48,12 @@ class Stored:
     Attributes:
         session: unfinished exchanges of QoS 1 and 2.
         queue: by place, the messages that were never sent.
+        failed: by number, the messages that were given up, and why.
     """
 
     session: Session = field(default_factory=Session)
     queue: dict[int, Publish] = field(default_factory=dict)
+    failed: dict[int, tuple[Publish, str]] = field(default_factory=dict)
 
 
 class Store(Protocol):

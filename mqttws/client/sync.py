@@ -7,7 +7,7 @@ way through a network is written once. Knows threads; does not know MQTT.
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from functools import partial
@@ -18,16 +18,18 @@ from ..errors import ConnectionLost, MqttwsError, RequestTimedOut, UsageError
 from ..net.hops import OnStep
 from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.stream import CLOSE_TIMEOUT
-from ..net.target import Target
 from ..net.tls import Tls
 from ..options import CLIENT
 from ..retry import Backoff
-from ..wire import DEFAULT_MAX_PACKET_SIZE, Will
+from ..wire import DEFAULT_MAX_PACKET_SIZE, Publish, Will
 from .client import AsyncClient, Payload, payload_bytes
-from .inbox import MessageStream, ReceivedMessage, logger
-from .options import ClientState, OnAttemptFailed, OnState, Password
+from .inbox import logger
+from .leaving import LEAVE_TIMEOUT
+from .message import ReceivedMessage
+from .options import ClientState, HeadersOption, OnAttemptFailed, OnState, Password, Url, Urls
 from .receipt import Delivery, late
 from .store import MemoryStore, Store
+from .streams import MessageStream
 from .trace import OnPacket
 
 T = TypeVar("T")
@@ -63,7 +65,7 @@ class Client:
 
     def __init__(
         self,
-        url: str | Target | Sequence[str | Target],
+        url: Url,
         *,
         client_id: str = "",
         username: str | None = None,
@@ -79,6 +81,13 @@ class Client:
         max_packet_size: int = DEFAULT_MAX_PACKET_SIZE,
         max_queued: int = 1000,
         max_outgoing: int = 10_000,
+        max_outgoing_bytes: int = 64 * 1024 * 1024,
+        max_in_flight: int = 100,
+        max_in_flight_qos2: int = 20,
+        after_pubrec: str = "unknown",
+        unmatched_wait: float | None = 10.0,
+        strict: bool = False,
+        headers: HeadersOption = None,
         reconnect: Backoff | None = Backoff(),  # noqa: B008 - a value, never changed
         store: Store | MemoryStore | None = None,
         manual_ack: bool = False,
@@ -116,22 +125,36 @@ class Client:
 
     @property
     def unmatched(self) -> int:
-        """How many messages were passed over, since they matched no open stream."""
+        """How many messages were acknowledged, or of QoS 0, and fitted no open stream."""
         return self._client.unmatched
+
+    @property
+    def session_present(self) -> bool:
+        """Whether the server had kept an earlier session when it last accepted a connection."""
+        return self._client.session_present
+
+    @property
+    def ignored(self) -> int:
+        """How many acknowledgements of the server fitted nothing, and were ignored."""
+        return self._client.ignored
+
+    def failed(self, *, forget: bool = False) -> list[tuple[Publish, str]]:
+        """Return the messages that were given up; as ``AsyncClient.failed``."""
+        return self._client.failed(forget=forget)
 
     @property
     def _left_with_server(self) -> bool:
         """Whether messages that were not handed out come again on the session's next connection."""
-        return self.state is ClientState.CLOSED and self._client._engine.persistent
+        return self.state is ClientState.CLOSED and self._client._engine.keeper.persistent
 
-    def connect(self) -> bool:
+    def connect(self) -> None:
         """Open the connection; as ``AsyncClient.connect``."""
         with self._gate:
             if self._loop is not None or self.state is not ClientState.NEW:
                 raise UsageError("connect: a client is connected once; make a new one")
             self._start()
         try:
-            return self._call(self._client.connect)
+            self._call(self._client.connect)
         except BaseException:
             self._stop(0.0)
             raise
@@ -156,9 +179,9 @@ class Client:
         self._soon(partial(self._submit, receipt))
         return receipt
 
-    def stored(self) -> None:
+    def flush(self) -> None:
         """Wait until all that was published so far with QoS 1 and 2 is in the store."""
-        self._call(self._client.stored)
+        self._call(self._client.flush)
 
     def subscribe(self, topic_filter: str | Iterable[tuple[str, int]], qos: int = 0) -> list[int]:
         """Ask for messages; as ``AsyncClient.subscribe``."""
@@ -170,7 +193,11 @@ class Client:
 
     def messages(self, topic_filter: str | None = None) -> "SyncMessageStream":
         """Iterate over the messages that come; as ``AsyncClient.messages``."""
-        stream = self._call(partial(self._open_stream, topic_filter))
+        with self._gate:
+            new = self._loop is None and self.state is ClientState.NEW
+            stream = self._client.messages(topic_filter) if new else None
+        if stream is None:
+            stream = self._call(partial(self._open_stream, topic_filter))
         batch = self._batches.setdefault(topic_filter, deque())
         return SyncMessageStream(self, stream, topic_filter, batch)
 
@@ -178,13 +205,11 @@ class Client:
         """Leave the connection and open a new one; as ``AsyncClient.reconnect``."""
         self._call(partial(self._client.reconnect, timeout))
 
-    def redirect(
-        self, url: str | Target | Sequence[str | Target], *, username: str | None = None
-    ) -> None:
+    def redirect(self, url: Urls, *, username: str | None = None) -> None:
         """Connect elsewhere from the next connection on; as ``AsyncClient.redirect``."""
         self._client.redirect(url, username=username)
 
-    def disconnect(self, timeout: float = CLOSE_TIMEOUT) -> None:
+    def disconnect(self, timeout: float = LEAVE_TIMEOUT) -> None:
         """Leave; as ``AsyncClient.disconnect``. The client's thread has ended then."""
         if threading.current_thread() is self._thread:
             raise UsageError("a call from inside a callback of the client would never end")
@@ -277,8 +302,8 @@ class Client:
         much as the message.
         """
         engine = self._client._engine
-        link = engine.link
-        if link is None or link.blocked or engine.outgoing.queue or len(self._jobs) >= MAX_JOBS:
+        link = engine.outgoing.free_link
+        if link is None or link.blocked or len(self._jobs) >= MAX_JOBS:
             return False
         if threading.current_thread() is self._thread:
             return False
@@ -294,7 +319,7 @@ class Client:
         engine = self._client._engine
         try:
             engine.require_usable()
-            engine.submit(receipt)
+            engine.outgoing.submit(receipt)
         except MqttwsError as error:
             receipt.complete(error)
 
@@ -363,17 +388,25 @@ class SyncReceipt(Delivery):
         if not self._done:
             event = threading.Event()
             self._events.append(event)
-            # Whoever completes it sets _done first and then looks for events: one of us sees both.
-            if not self._done and not event.wait(timeout):
-                raise late(self.topic, timeout or 0.0)
+            try:
+                # Completing it sets _done first and then looks for events: one of us sees both.
+                if not self._done and not event.wait(timeout):
+                    raise late(self.topic, timeout or 0.0)
+            finally:
+                self._events.remove(event)
         if self.error is not None:
             raise self.error
 
     def complete(self, error: MqttwsError | None = None) -> None:
         """Wake everybody who waits."""
         super().complete(error)
-        for event in self._events:
+        for event in tuple(self._events):
             event.set()
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a thread waits for its end."""
+        return bool(self._events)
 
 
 class SyncMessageStream(Iterator[ReceivedMessage]):
@@ -413,7 +446,7 @@ class SyncMessageStream(Iterator[ReceivedMessage]):
             except IndexError:
                 self._refill(timeout)
                 continue
-            if message.qos and client._left_with_server:
+            if message._packet_id is not None and client._left_with_server:
                 continue
             message._acknowledge = client._acknowledge
             if not client._manual_ack:

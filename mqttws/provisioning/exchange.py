@@ -53,7 +53,7 @@ async def exchange(
 
 async def _attempt(client: AsyncClient, registration: Registration, walk: Walk) -> Assignment:
     """Go as far as one connection leads."""
-    await client.connect_along(walk)
+    await client._connect_along(walk)
     async with walk.hop(Hop.SUBSCRIBE, RESPONSE_FILTER) as step:
         granted = await client.subscribe(RESPONSE_FILTER, qos=1)
         step.detail = f"SUBACK, QoS {granted[0]} for {RESPONSE_FILTER}"

@@ -40,8 +40,9 @@ async def test_the_whole_of_mqtt(site: Sites, way: str, kind: str) -> None:
             async with relay(place.port) as way_in:
                 options = {"clean_session": False, "will": will, "reconnect": None}
                 again = place.client(kind, "a", port=way_in.port, **options)
-                assert await again.connect(), "the session is present"
                 messages = again.messages()
+                await again.connect()
+                assert again.session_present
                 seen = [(await anext(messages)).payload for _ in range(10)]
                 assert sorted(seen) == [b"%d" % n for n in range(10)]
                 way_in.cut()

@@ -10,6 +10,7 @@ import pytest
 from mqttws import (
     AsyncClient,
     ConnectionLost,
+    DeliveryUnknown,
     KeepAliveExpired,
     PacketTooLarge,
     ProtocolError,
@@ -228,8 +229,9 @@ async def test_what_breaks_a_connection_reaches_every_waiter(
         )
         async with client:
             messages = asyncio.ensure_future(anext(client.messages()))
-            with pytest.raises(error) as caught:
+            with pytest.raises(DeliveryUnknown) as caught:
                 await client.publish("t", b"x", qos=1)
+            assert isinstance(caught.value.__cause__, error)
             with pytest.raises(error):
                 await messages
             with pytest.raises(error):
@@ -268,7 +270,7 @@ async def test_misuse_is_told_at_the_call_and_harms_nothing(certificates: Certif
         with pytest.raises(UsageError, match="connect"):
             await client.publish("t")
         with pytest.raises(UsageError, match="connect"):
-            client.messages()
+            await anext(client.messages())
         async with client:
             for call in (
                 client.publish("a/+"),
@@ -414,8 +416,8 @@ async def test_a_reader_that_is_woken_and_cancelled_wakes_the_next(
 async def test_a_server_that_floods_is_bounded_in_bytes(
     certificates: Certificates, monkeypatch: pytest.MonkeyPatch, while_waiting: bool
 ) -> None:
-    monkeypatch.setattr("mqttws.client.engine.MAX_UNREAD_BYTES", 100_000)
-    monkeypatch.setattr("mqttws.client.engine.MAX_UNREAD_BYTES_WAITING", 1_000_000)
+    monkeypatch.setattr("mqttws.client.reading.MAX_UNREAD_BYTES", 100_000)
+    monkeypatch.setattr("mqttws.client.reading.MAX_UNREAD_BYTES_WAITING", 1_000_000)
     flood = frame(encode(Publish("t" * 60_000)))
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -25,7 +25,7 @@ from mqttws import (
     TlsConfig,
     UsageError,
 )
-from mqttws.client import clock, engine
+from mqttws.client import clock
 from mqttws.wire import Packet, PingReq, Publish, Subscribe
 
 from ..net.rogue import Certificates
@@ -257,11 +257,10 @@ async def test_a_publish_whose_room_comes_as_the_client_ends_is_told() -> None:
             way.stall()
             way.cut()
             await states.wait_for(ClientState.RECONNECTING)
-            client.publish_nowait("t", b"0", qos=1)
+            receipt = client.publish_nowait("t", b"0", qos=1)
             waiting = asyncio.ensure_future(client.publish("t", b"1", qos=1))
             await asyncio.sleep(0)
-            client._engine.outgoing.queue.clear()
-            client._engine.outgoing.wake_one()
+            assert receipt.cancel()
             await client.disconnect()
         with pytest.raises(UsageError, match="disconnected"):
             await asyncio.wait_for(waiting, 5)
@@ -494,7 +493,7 @@ async def test_a_manual_acknowledgement_is_sent_when_it_is_given() -> None:
 
 async def test_each_message_goes_to_one_stream() -> None:
     async with broker(websocket=True) as server:
-        async with client_of(server.port) as client:
+        async with client_of(server.port, unmatched_wait=0) as client:
             await client.subscribe("#", qos=1)
             first, second = client.messages("a/#"), client.messages("a/b")
             with pytest.raises(UsageError):
@@ -517,7 +516,7 @@ async def test_each_message_goes_to_one_stream() -> None:
 @pytest.mark.only_async  # threads have no "same breath" in which to open two streams
 async def test_what_came_before_any_stream_is_sorted_into_those_that_are_opened() -> None:
     async with broker(websocket=True) as server:
-        async with client_of(server.port) as client:
+        async with client_of(server.port, unmatched_wait=0) as client:
             await client.subscribe("#", qos=1)
             for topic in ("a", "b", "c"):
                 await client.publish(topic, qos=1)
@@ -530,7 +529,7 @@ async def test_what_came_before_any_stream_is_sorted_into_those_that_are_opened(
 async def test_unread_messages_in_front_of_an_answer_end_the_wait_with_a_clear_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(engine, "MAX_UNREAD_BYTES_WAITING", 200_000)
+    monkeypatch.setattr("mqttws.client.reading.MAX_UNREAD_BYTES_WAITING", 200_000)
     async with broker(websocket=True) as server:
         async with client_of(server.port, max_queued=5) as client:
             await client.subscribe("t")
@@ -602,7 +601,7 @@ async def cancelled_after(call: Coroutine[Any, Any, object], turns: int) -> bool
 
 
 @pytest.mark.only_async
-@pytest.mark.parametrize("what", ["publish", "subscribe", "unsubscribe", "next", "stored"])
+@pytest.mark.parametrize("what", ["publish", "subscribe", "unsubscribe", "next", "flush"])
 async def test_a_call_cancelled_at_any_await_leaves_a_client_that_works(
     tmp_path: Path, what: str
 ) -> None:
@@ -624,7 +623,7 @@ async def test_a_call_cancelled_at_any_await_leaves_a_client_that_works(
                     "subscribe": lambda: client.subscribe("u"),
                     "unsubscribe": lambda: client.unsubscribe("u"),
                     "next": lambda: consume(-1),
-                    "stored": client.stored,
+                    "flush": client.flush,
                 }
                 ended = await cancelled_after(calls[what](), turns) or turns == 60
                 turns += 1

@@ -113,12 +113,12 @@ async def test_what_was_left_goes_out_with_the_next_client(tmp_path: Path) -> No
         async with client_of(way.port, tmp_path / "s", on_state=states) as client:
             way.stall()
             receipt = client.publish_nowait("t", b"1", qos=2)
-            await client.stored()
+            await client.flush()
             way.cut()
             await states.wait_for(ClientState.RECONNECTING)
             client.publish_nowait("t", b"2", qos=1)
             await client.publish("t", b"3")
-            await client.stored()
+            await client.flush()
         with pytest.raises(ConnectionLost):
             await receipt
         way.resume()
@@ -182,7 +182,7 @@ async def main(port, path, kind, first):
         tell("ready", os.getpid())
         for n in range(first, first + 100000):
             receipt = client.publish_nowait("t", str(n).encode(), qos=qos)
-            await client.stored()
+            await client.flush()
             tell("accepted", n)
             if n % 5 == 0:
                 await receipt
@@ -357,4 +357,4 @@ def test_nothing_but_the_session_is_written(tmp_path: Path) -> None:
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
     finally:
         database.close()
-    assert tables == {"client", "outgoing", "received", "queue"}
+    assert tables == {"client", "outgoing", "received", "queue", "failed"}

@@ -72,8 +72,8 @@ class ThreadedClient:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.client, name)
 
-    async def connect(self) -> bool:
-        return await in_thread(self.client.connect)
+    async def connect(self) -> None:
+        await in_thread(self.client.connect)
 
     async def publish(self, *arguments: Any, **options: Any) -> None:
         await in_thread(self.client.publish, *arguments, **options)
@@ -81,8 +81,8 @@ class ThreadedClient:
     def publish_nowait(self, *arguments: Any, **options: Any) -> Receipt:
         return Receipt(self.client.publish_nowait(*arguments, **options))
 
-    async def stored(self) -> None:
-        await in_thread(self.client.stored)
+    async def flush(self) -> None:
+        await in_thread(self.client.flush)
 
     async def reconnect(self, *arguments: Any) -> None:
         await in_thread(self.client.reconnect, *arguments)

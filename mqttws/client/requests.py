@@ -1,0 +1,182 @@
+"""SUBSCRIBE and UNSUBSCRIBE over several connections, and subscriptions renewed on a new one.
+
+Knows what the application is subscribed to and in how large requests it asked. Does not know why a
+connection ended.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from ..errors import MqttwsError, RequestTimedOut
+from ..hops import Hop
+from ..protocol import ClientProtocol
+from ..wire import REFUSED, Subscription
+from .inbox import logger
+from .link import Link
+from .reading import Reading
+from .suspect import Suspect
+
+Part = tuple[str, ...]
+"""The topic filters of one SUBSCRIBE."""
+
+
+class Requests:
+    """A client's subscriptions, and its requests for them.
+
+    Args:
+        reading: is kept going while an answer is awaited.
+        timeout: seconds for the answer to a request, times without a connection included.
+
+    Attributes:
+        subscriptions: the QoS that was asked for, by topic filter.
+    """
+
+    def __init__(self, reading: Reading, timeout: float) -> None:
+        self.subscriptions: dict[str, int] = {}
+        self._reading = reading
+        self._timeout = timeout
+        self._largest = 1  # filters in the application's largest request
+        self._unrenewed: dict[str, None] = {}  # lost by the server, and not granted again yet
+        self._suspect = Suspect()
+        self._waiting: list[asyncio.Future[None]] = []  # for a connection
+        self._renewing: asyncio.Task[None] | None = None
+
+    def note(self, name: str, qos: int, of: int) -> None:
+        """Note a subscription that was granted, in a request for ``of`` filters."""
+        self.subscriptions[name] = qos
+        self._unrenewed.pop(name, None)
+        self._largest = max(self._largest, of)
+
+    def forget(self, name: str) -> None:
+        """Note that a subscription is not wanted any more."""
+        self.subscriptions.pop(name, None)
+        self._unrenewed.pop(name, None)
+
+    async def request(
+        self,
+        send: Callable[[ClientProtocol], int],
+        what: str,
+        current: Callable[[], Link | None],
+        trouble: Callable[[], MqttwsError | None],
+    ) -> Any:
+        """Send a request and wait for the answer, over connections if need be.
+
+        Args:
+            send: puts the request on a connection.
+            what: its name, for an error.
+            current: returns the connection; None without one; raises the reason for the end.
+            trouble: returns why the connection was lost since the call began, if it was.
+
+        Raises:
+            RequestTimedOut: there was no answer in time.
+            MqttwsError: the reason for the client's end.
+        """
+        self._reading.begin_answer()
+        try:
+            async with asyncio.timeout(self._timeout):
+                while True:
+                    link = current()
+                    if link is None:
+                        await self._connection()
+                        continue
+                    try:
+                        return await link.request(send)
+                    except MqttwsError:
+                        if current() is link:
+                            raise
+        except TimeoutError as error:
+            if isinstance(error, MqttwsError):
+                raise
+            reason = trouble()
+            because = f": the connection was lost meanwhile: {reason}" if reason else ""
+            raise RequestTimedOut(
+                f"{what}: no answer within {self._timeout:g} s{because}", hop=Hop.SUBSCRIBE
+            ) from reason
+        finally:
+            self._reading.end_answer()
+
+    async def _connection(self) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        await future
+
+    def wake(self) -> None:
+        """Let the requests look that wait for a connection: there is one, or the client ended."""
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    # Renewing
+
+    def renew(self, link: Link, session_present: bool) -> None:
+        """Ask again for what the server has forgotten, while the connection is in use."""
+        if not session_present:
+            self._unrenewed = dict.fromkeys(self.subscriptions)
+        if self._unrenewed:
+            self._renewing = link.loop.create_task(self._renew(link))
+
+    def on_lost(self, refused: bool) -> bool:
+        """Judge a lost connection; return whether subscriptions were being renewed on it."""
+        renewing = self._renewing is not None
+        self._renewing = None
+        oldest = next(self._parts(), None) if renewing else None
+        if oldest is not None and self._suspect.oldest == oldest:
+            oldest = self._suspect.oldest  # equal is the same here
+        if self._suspect.note_loss(oldest, refused) and isinstance(oldest, tuple):
+            logger.error("not renewed: the server ends each connection for %s", ", ".join(oldest))
+            for name in oldest:
+                self.forget(name)
+        return renewing
+
+    def stop(self) -> None:
+        """Renew no more: the client ends."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+            self._renewing = None
+
+    def _parts(self) -> Iterator[Part]:
+        """Yield what is to be renewed in requests no larger than the application's own."""
+        names = list(self._unrenewed)
+        size = 1 if self._suspect.alone else self._largest
+        for at in range(0, len(names), size):
+            yield tuple(names[at : at + size])
+
+    async def _renew(self, link: Link) -> None:
+        """Send every request and then await the answers; one at a time under suspicion."""
+        self._reading.begin_answer()
+        try:
+            if self._suspect.alone:
+                while part := next(self._parts(), None):
+                    await self._take(part, self._ask(link, part))
+            else:
+                asked = [(part, self._ask(link, part)) for part in self._parts()]
+                for part, answer in asked:
+                    await self._take(part, answer)
+            self._renewing = None
+            self._suspect.clear()
+        except TimeoutError:
+            count = len(self._unrenewed)
+            error = RequestTimedOut(
+                f"{count} subscriptions were not renewed: no SUBACK within {self._timeout:g} s",
+                hop=Hop.SUBSCRIBE,
+            )
+            link.give_up(error)
+        except MqttwsError:
+            pass  # the connection has ended: there will be another
+        finally:
+            self._reading.end_answer()
+
+    def _ask(self, link: Link, part: Part) -> "asyncio.Future[Any]":
+        wishes = [Subscription(name, self.subscriptions[name]) for name in part]
+        return link.begin_request(partial(ClientProtocol.subscribe, subscriptions=wishes))
+
+    async def _take(self, part: Part, answer: "asyncio.Future[Any]") -> None:
+        async with asyncio.timeout(self._timeout):
+            codes = await asyncio.shield(answer)
+        for name, code in zip(part, codes, strict=True):
+            self._unrenewed.pop(name, None)
+            if code == REFUSED:
+                logger.warning("the server now refuses topic filter %r", name)

@@ -1,0 +1,65 @@
+"""The reasons why a client is without a connection, for its errors and its log."""
+
+from ..errors import ConnectionLost, MqttwsError
+from ..hops import Cause
+from .inbox import logger
+from .receipt import Delivery
+
+FIRST_WARNING = 4
+"""Failed attempts in a row before the first warning; each further one after twice as many."""
+
+
+class Troubles:
+    """Lost connections and failed attempts.
+
+    Attributes:
+        count: how many there were; a call that began at another count met one.
+        last: the newest; None before the first.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.last: MqttwsError | None = None
+        self._failed_in_a_row = 0
+        self._seen: set[str] = set()
+
+    def note(self, error: MqttwsError, *, attempt: bool = False) -> None:
+        """Note a lost connection, or a failed ``attempt`` to renew it."""
+        self.count += 1
+        self.last = error
+        if attempt:
+            self._failed_in_a_row += 1
+            tried = self._failed_in_a_row
+            if tried >= FIRST_WARNING and tried & (tried - 1) == 0:
+                logger.warning("%d attempts to reconnect have failed; the last: %s", tried, error)
+
+    def clear(self) -> None:
+        """Note that there is a connection."""
+        self._failed_in_a_row = 0
+
+    def since(self, count: int) -> MqttwsError | None:
+        """Return the newest, if there was one since ``count``."""
+        return self.last if self.count != count else None
+
+    def first(self, kind: str) -> bool:
+        """Tell whether something of this kind is seen for the first time."""
+        if kind in self._seen:
+            return False
+        self._seen.add(kind)
+        return True
+
+    def explain(self, error: MqttwsError, oldest: Delivery | None) -> MqttwsError:
+        """Return the reason for a lost connection with what was under way on it."""
+        if not isinstance(error, ConnectionLost) or error.cause is Cause.KEEP_ALIVE_EXPIRED:
+            return error
+        if oldest is not None:
+            error.args = (
+                f"{error}, after PUBLISH to {oldest.topic!r} of {len(oldest.payload)} bytes"
+                f" (QoS {oldest.qos}), not acknowledged",
+            )
+        elif error.cause is Cause.CLOSED and error.hint == ConnectionLost.usual_hint:
+            error.hint = (
+                "see the server's log; if it happens again and again, another client may use the"
+                " same ClientId"
+            )
+        return error
