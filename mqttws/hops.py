@@ -250,7 +250,7 @@ class Cause(Enum):
     """The peer, or the network, closed the connection."""
     RESET = "reset", None, True
     """The connection was reset: the peer, or a device on the way, threw it away."""
-    DELIVERY_UNKNOWN = "delivery-unknown", None, False
+    DELIVERY_UNKNOWN = "delivery-unknown", None, True
     """A published message may have arrived, or may be lost."""
     DELIVERY_REFUSED = "delivery-refused", Party.SERVER, False
     """The server ends each connection on which a message is sent."""

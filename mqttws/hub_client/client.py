@@ -9,9 +9,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from ..client.inbox import MessageStream, ReceivedMessage
+from ..client.message import ReceivedMessage
 from ..client.options import OnState
 from ..client.store import MemoryStore, Store
+from ..client.streams import MessageStream
 from ..client.trace import OnPacket
 from ..errors import MqttwsError
 from ..hub.device.connection_string import ConnectionString

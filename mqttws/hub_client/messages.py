@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
-from ..client.inbox import MessageStream
+from ..client.streams import MessageStream
 from ..errors import RequestTimedOut
 from ..hub.device.messages import CloudMessage, parse_cloud_message
 from ..text import shown

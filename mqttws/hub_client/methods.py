@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..client.client import AsyncClient
-from ..client.inbox import ReceivedMessage
+from ..client.message import ReceivedMessage
 from ..dps.json_text import build_json, parse_json
 from ..errors import MqttwsError, QueueFull
 from ..hub.device.methods import (

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
-from ..client.inbox import ReceivedMessage
+from ..client.message import ReceivedMessage
 from ..dps.json_text import build_json, parse_json
 from ..errors import HubRequestRejected, MqttwsError, RequestTimedOut, UsageError
 from ..hops import Cause

@@ -523,7 +523,7 @@ async def test_what_came_before_any_stream_is_sorted_into_those_that_are_opened(
             first, second = client.messages("a"), client.messages("b")
             assert (await anext(second)).topic == "b"
             assert (await anext(first)).topic == "a"
-            await until(lambda: client.unmatched == 1)
+            await until(lambda: client.unmatched == 3)
 
 
 async def test_unread_messages_in_front_of_an_answer_end_the_wait_with_a_clear_error(
