@@ -11,23 +11,27 @@ import sys
 from pathlib import Path
 
 from benchmarks import (
+    keywords,
     test_decode_puback,
     test_decode_qos0,
     test_decode_qos1,
+    test_encode_keywords,
     test_encode_puback,
     test_encode_qos1,
     test_large_publish,
     test_packet_per_frame,
 )
 from benchmarks.asking import ask
-from benchmarks.candidates import NAMES, candidate
+from benchmarks.candidates import NAMES, candidate, pure_wire
 from benchmarks.report import Run, chart, readme, table
+from mqttws import wire
 
 QUESTIONS = [
     test_decode_qos1.QUESTION,
     test_decode_qos0.QUESTION,
     test_packet_per_frame.QUESTION,
     test_encode_qos1.QUESTION,
+    test_encode_keywords.QUESTION,
     test_decode_puback.QUESTION,
     test_encode_puback.QUESTION,
     test_large_publish.QUESTION,
@@ -53,6 +57,10 @@ def measure(rounds: int) -> Run:
         kinds={each.name: each.kind for each in candidates},
         remarks={each.name: each.remark for each in candidates},
         figures=figures,
+        keywords={
+            f"mqttws ({'compiled' if each.COMPILED else 'pure'})": keywords.measure(each, rounds)
+            for each in dict.fromkeys((wire, pure_wire()))
+        },
     )
 
 
@@ -63,6 +71,7 @@ def main() -> None:
     rounds = options.parse_args().rounds
     run = measure(rounds)
     print(table(run))
+    print(keywords.table(run.keywords))
     kept = HERE / "results.json"
     runs = {}
     if kept.exists():

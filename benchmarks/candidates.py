@@ -56,6 +56,7 @@ class Candidate:
             were and the last one.
         facts: of what ``decode`` returned.
         encode_publish: makes a QoS 1 PUBLISH of topic, payload and packet id, and encodes it.
+        encode_keywords: the same, its fields given as keywords; None where it is the same call.
         encode_puback: makes a PUBACK of a packet id, and encodes it.
         v5: whether its packets are those of MQTT 5.
     """
@@ -68,6 +69,7 @@ class Candidate:
     facts: Callable[[Any], Facts] | None = None
     encode_publish: Statement | None = None
     encode_puback: Statement | None = None
+    encode_keywords: Statement | None = None
     v5: bool = False
 
     @property
@@ -91,7 +93,7 @@ class _SourceFinder(MetaPathFinder):
         head, _, rest = fullname.partition(".")
         if head != "_pure_mqttws":
             return None
-        place = Path(mqttws.errors.__file__).parent.joinpath(*rest.split("."))
+        place = Path(mqttws.__file__).parent.joinpath(*rest.split("."))
         if not rest:
             package = ModuleSpec(fullname, None, is_package=True)
             package.submodule_search_locations = []
@@ -149,6 +151,10 @@ def _mqttws(wire: Any) -> Candidate:
             {**VALUES, "Publish": publish_type},
         ),
         Statement("PubAck(PACKET_ID).encode()", {**VALUES, "PubAck": puback_type}),
+        Statement(
+            "Publish(topic=TOPIC, payload=PAYLOAD, qos=1, packet_id=PACKET_ID).encode()",
+            {**VALUES, "Publish": publish_type},
+        ),
     )
 
 

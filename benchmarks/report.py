@@ -1,23 +1,30 @@
 """Figures as a table, as goals met and missed, and as a picture."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
+
+from benchmarks import keywords
 
 LARGE = "1 MiB publish"
 PURE, COMPILED = "mqttws (pure)", "mqttws (compiled)"
 FLOOR = "two copies"
 
-GOAL_PURE = 0.65
-"""Interpreted: of the fastest pure-Python peer's time."""
-GOAL_RUST = 0.5
-"""Compiled: of the Rust peer's time, where it has a figure."""
-GOAL_COMPILED = 0.2
-"""Compiled: of the fastest pure-Python peer's time, where the Rust one has none."""
-GOAL_LARGE = 1.15
-"""Both: of the time that two copies take."""
+RUST, BARE = "mqtt5", "gmqtt"
 
-RUST_HAS = ("decode QoS 1", "encode QoS 1", "encode PUBACK")
-"""Where the Rust peer is the measure."""
+GOALS: dict[str, dict[str, tuple[str, float]]] = {
+    COMPILED: {
+        "decode QoS 1": (RUST, 0.40),
+        "encode QoS 1": (RUST, 0.40),
+        "encode, keywords": (RUST, 0.50),
+        "encode PUBACK": (RUST, 0.50),
+        LARGE: (FLOOR, 0.65),
+    },
+    PURE: {"encode PUBACK": (BARE, 1.5), LARGE: (FLOOR, 0.65)},
+}
+"""What a figure is compared with, and at most how much of it it may be."""
+
+GOAL_ELSE = {COMPILED: 0.2, PURE: 0.65}
+"""Where nothing is named: of the fastest pure-Python peer's time."""
 
 
 @dataclass
@@ -30,6 +37,7 @@ class Run:
     kinds: dict[str, str]
     remarks: dict[str, str]
     figures: dict[str, dict[str, float]]
+    keywords: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
 
 
 @dataclass
@@ -57,14 +65,10 @@ def verdicts(run: Run, ours: str) -> list[Verdict]:
         pure = [
             name for name in figures if run.kinds[name] == "pure" and not name.startswith("mqttws")
         ]
-        best = min(pure, key=figures.__getitem__, default="")
-        goal = GOAL_PURE
-        if column == LARGE:
-            best, goal = FLOOR, GOAL_LARGE
-        elif ours == COMPILED:
-            best, goal = ("mqtt5", GOAL_RUST) if column in RUST_HAS else (best, GOAL_COMPILED)
-        if best in figures:
-            found.append(Verdict(column, best, figures[ours] / figures[best], goal))
+        fastest = min(pure, key=figures.__getitem__, default="")
+        peer, goal = GOALS[ours].get(column, (fastest, GOAL_ELSE[ours]))
+        if peer in figures:
+            found.append(Verdict(column, peer, figures[ours] / figures[peer], goal))
     return found
 
 
@@ -118,6 +122,9 @@ Read with care:
 - The goals compare with the fastest pure-Python peer, whatever it checks; compiled, with mqtt5
   where it has a figure. For PUBACK the fastest peers are functions from a number to four bytes,
   where mqttws, zmqtt, amqtt and mqtt5 make a packet and encode it.
+- The compiled codec remembers the topic that it encoded or decoded last, as a device sends to one
+  topic mostly; the questions ask with one topic. With 100 topics in turn a QoS 1 PUBLISH takes 40
+  ns more to decode, and 65 ns more to encode.
 
 """
 
@@ -136,6 +143,10 @@ def readme(runs: list[Run], titles: dict[str, str]) -> str:
     ]
     for run in runs:
         parts.append(f"\n## Python {run.python} ({run.machine})\n\n{table(run)}")
+        if run.keywords:
+            parts.append(
+                f"\nPackets made by position and with keywords:\n\n{keywords.table(run.keywords)}"
+            )
     return "".join(parts)
 
 

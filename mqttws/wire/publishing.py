@@ -33,25 +33,32 @@ _BYTES: Final[list[bytes]] = [bytes((number,)) for number in range(256)]
 
 @compiled_class(acyclic=True)
 class _LastTopic:
-    """The topic name that was encoded last and its field: a device sends to one topic mostly."""
+    """The topic name that was encoded last, as a device sends to one topic mostly.
 
-    __slots__ = ("field",)
+    Attributes:
+        topic: found right.
+        field: it, with its length before it; empty until the topic has come twice in a row.
+    """
 
-    field: tuple[str, bytes]
+    __slots__ = ("field", "topic")
 
     def __init__(self) -> None:
-        self.field = ("", b"")
+        self.topic = ""
+        self.field = b""
 
 
 _last: Final = _LastTopic()
 
 
 def _topic_field(topic: str) -> bytes:
-    """Return a topic name with its length before it; empty where something is wrong with it."""
-    last, field = _last.field
-    if topic is last:
-        return field
-    if "#" in topic or "+" in topic or "\0" in topic:
+    """Return a topic name with its length before it; empty where something is wrong with it.
+
+    For the compiled codec alone, in which no other thread can come between two of these lines.
+    """
+    known = topic is _last.topic
+    if known and _last.field:
+        return _last.field
+    if not known and ("#" in topic or "+" in topic or "\0" in topic):
         return b""
     try:
         raw = topic.encode()
@@ -60,8 +67,9 @@ def _topic_field(topic: str) -> bytes:
     size = len(raw)
     if not 0 < size <= MAX_FIELD_SIZE:
         return b""
-    field = _BYTES[size >> 8] + _BYTES[size & 255] + raw
-    _last.field = (topic, field)
+    field = b"%b%b%b" % (_BYTES[size >> 8], _BYTES[size & 255], raw)
+    _last.topic = topic
+    _last.field = field if known else b""
     return field
 
 
@@ -223,12 +231,15 @@ class Publish(Value):
         return cls(topic, body[at:], qos, bool(flags & 1), bool(flags & 8), packet_id)
 
 
-def acknowledge(first_byte: int, packet_id: Given[int]) -> bytes:
-    """Return the four bytes of a packet that says no more than a packet identifier."""
-    # Hot: 110 ns instead of 200 interpreted, 20 instead of 60 compiled.
+def acknowledge(head: int, packet_id: Given[int]) -> bytes:
+    """Return the four bytes of a packet that says no more than a packet identifier.
+
+    ``head`` is the first byte and the remaining length, 2, in front of two empty bytes.
+    """
+    # Hot: 85 ns instead of 200 interpreted, 15 instead of 60 compiled.
     if type(packet_id) is int and 1 <= packet_id <= 65535:
-        return (first_byte << 24 | 2 << 16 | packet_id).to_bytes(4, "big")
-    return bytes((first_byte, 2)) + encode_packet_id(packet_id)
+        return (head | packet_id).to_bytes(4, "big")
+    return (head >> 16).to_bytes(2, "big") + encode_packet_id(packet_id)
 
 
 @compiled_class(acyclic=True, free_list_len=1)
@@ -262,7 +273,7 @@ class PubAck(Acknowledgement):
 
     def encode(self) -> bytes:
         """Return the packet's four bytes."""
-        return acknowledge(0x40, self.packet_id)
+        return acknowledge(0x40020000, self.packet_id)
 
 
 @compiled_class(acyclic=True, free_list_len=1)
@@ -272,7 +283,7 @@ class PubRec(Acknowledgement):
 
     def encode(self) -> bytes:
         """Return the packet's four bytes."""
-        return acknowledge(0x50, self.packet_id)
+        return acknowledge(0x50020000, self.packet_id)
 
 
 @compiled_class(acyclic=True, free_list_len=1)
@@ -282,7 +293,7 @@ class PubRel(Acknowledgement):
 
     def encode(self) -> bytes:
         """Return the packet's four bytes."""
-        return acknowledge(0x62, self.packet_id)
+        return acknowledge(0x62020000, self.packet_id)
 
 
 @compiled_class(acyclic=True, free_list_len=1)
@@ -292,4 +303,4 @@ class PubComp(Acknowledgement):
 
     def encode(self) -> bytes:
         """Return the packet's four bytes."""
-        return acknowledge(0x70, self.packet_id)
+        return acknowledge(0x70020000, self.packet_id)

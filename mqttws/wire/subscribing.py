@@ -175,4 +175,4 @@ class UnsubAck(Acknowledgement):
 
     def encode(self) -> bytes:
         """Return the packet's four bytes."""
-        return acknowledge(0xB0, self.packet_id)
+        return acknowledge(0xB0020000, self.packet_id)
