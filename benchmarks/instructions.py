@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-FEW, MANY = 200, 2200
+FEW, MANY = 500, 20_500
 
 ROWS = {
     "decode QoS 1": (
@@ -76,7 +76,7 @@ def instructions(folder: Path, program: str, count: int) -> int:
     """Return how many instructions a program takes."""
     done = subprocess.run(
         ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null",
-         sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(folder)!r})\n{program}",
+         sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {str(folder)!r})\n{program}",
          str(count)],
         env={**os.environ, "PYTHONHASHSEED": "0"},
         cwd=folder,

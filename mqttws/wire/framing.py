@@ -80,8 +80,8 @@ class Decoder:
     # _pieces, as it was fed, until _needed bytes have come, and is then joined once. Bytes fed
     # before the earlier ones have been asked for wait in _pieces too.
     __slots__ = (
-        "_at", "_data", "_discard", "_discarded", "_error", "_last_topic", "_needed", "_pieces",
-        "_skip", "_start", "_strict", "max_packet_size",
+        "_at", "_data", "_discard", "_discarded", "_error", "_last_raw", "_last_topic", "_needed",
+        "_pieces", "_skip", "_start", "_strict", "max_packet_size",
     )  # fmt: skip
 
     def __init__(
@@ -96,7 +96,8 @@ class Decoder:
         self._data = b""
         self._at = 0
         self._pieces = Pieces()
-        self._last_topic = (b"", "")  # of a PUBLISH, raw and read
+        self._last_raw = b""  # the last PUBLISH's topic, raw and read
+        self._last_topic = ""
         self._needed = 1  # bytes of the next packet without which it cannot be read further
         self._start = 0  # the stream's offset at which _data begins
         self._error: ProtocolError | None = None
@@ -185,8 +186,9 @@ class Decoder:
                     if topic_start < topic_end and payload_start <= end:
                         packet_id = data[topic_end] << 8 | data[topic_end + 1] if qos else None
                         raw = data[topic_start:topic_end]
-                        last, topic = self._last_topic
-                        if raw != last:
+                        if raw == self._last_raw:
+                            topic = self._last_topic
+                        else:
                             try:
                                 topic = raw.decode("utf-8")
                             except UnicodeDecodeError:
@@ -194,7 +196,8 @@ class Decoder:
                             if "#" in topic or "+" in topic or "\0" in topic:
                                 return self._next_carefully()
                             if len(raw) < 256:
-                                self._last_topic = (raw, topic)
+                                self._last_raw = raw
+                                self._last_topic = topic
                         if packet_id != 0:
                             self._at = end
                             return Publish(
