@@ -129,6 +129,28 @@ Read with care:
 """
 
 
+_PYTEST = """
+## With pytest-benchmark, and with a codec of your own
+
+    pip install '.[benchmarks]'
+    pytest benchmarks --benchmark-json=mine.json
+    pytest benchmarks --benchmark-compare=mine.json --benchmark-group-by=func
+
+Each question is a test, each candidate a parameter: `-k 'encode_qos1 and mqtt5'` picks one. To put
+a codec of your own beside them, add a function to `candidates.py` that returns a `Candidate`, and
+its name to `NAMES` there:
+
+- `decode(pieces)` feeds each piece, takes every packet, and returns their number and the last one;
+- `facts(packet)` returns `(topic, payload, qos, packet_id)` of it, or `(packet_id,)` of a PUBACK;
+- `encode_publish` and `encode_puback` are `Statement(code, names)`: code that makes the packet of
+  `TOPIC`, `PAYLOAD` and `PACKET_ID` and returns its bytes. Leave out what the codec has not.
+
+What it decodes and encodes is compared with the expected bytes before anything is timed. The
+versions of all peers stand in the table above; `python -m benchmarks.instructions` counts the
+instructions of the hot rows beside those of the parent commit.
+"""
+
+
 def readme(runs: list[Run], titles: dict[str, str]) -> str:
     """Return the page with the figures of all Python versions."""
     parts = [_INTRODUCTION, "## The questions\n\n"]
@@ -147,6 +169,7 @@ def readme(runs: list[Run], titles: dict[str, str]) -> str:
             parts.append(
                 f"\nPackets made by position and with keywords:\n\n{keywords.table(run.keywords)}"
             )
+    parts.append(_PYTEST)
     return "".join(parts)
 
 
