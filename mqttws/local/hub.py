@@ -305,7 +305,7 @@ class AsyncLocalHub:
         _granted(await self.core.register(replace(identity, enabled=enabled), etag="*"))
 
     async def connection_string(self, device_id: str, module_id: str = "") -> str:
-        """Return the connection string of a device with a key, by way of this machine.
+        """Return the connection string of a device, by way of this machine.
 
         It names the hub, and this machine as its gateway, so that unaltered SDKs come here.
 
@@ -315,15 +315,16 @@ class AsyncLocalHub:
         record = await self.core.load(self.core.key(device_id, module_id))
         if record is None:
             raise HubRequestRejected("there is no such device", status=404, error_code=404001)
-        parts = {"HostName": self.name, "DeviceId": device_id}
+        keys = record.identity.credentials.keys
+        # The Node SDK reads no gateway's name beside a certificate: there, this machine is the hub.
+        parts = {"HostName": self.name if keys else self.host, "DeviceId": device_id}
         if module_id:
             parts["ModuleId"] = module_id
-        keys = record.identity.credentials.keys
         if keys:
             parts["SharedAccessKey"] = base64.b64encode(keys[0]).decode()
+            parts["GatewayHostName"] = self.host
         else:
             parts["x509"] = "true"
-        parts["GatewayHostName"] = self.host
         return ";".join(f"{name}={value}" for name, value in parts.items())
 
     def is_connected(self, device_id: str, module_id: str = "") -> bool:

@@ -118,6 +118,11 @@ class HubDevice:
 
     # For the hub
 
+    @property
+    def expires_at(self) -> float | None:
+        """Unix time in seconds at which its token ends; None for a certificate."""
+        return None if self._peer is None else self._peer.admitted.expires_at
+
     def listens(self, topic_filter: str) -> bool:
         """Whether the device is connected and has subscribed to this filter."""
         protocol = self.link.protocol
