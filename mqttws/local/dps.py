@@ -34,7 +34,8 @@ from ..dps.service import Service
 from ..dps.store import MemoryRecords, Records
 from ..dps.topics import Message, parse_request_topic
 from ..errors import UsageError
-from ..net.stream import Stream
+from ..net.stream import ByteStream, Stream
+from ..net.upgrade import accept_websocket
 from ..options import LOCAL_DPS
 from ..protocol import ConnectReceived, Event
 from . import listening
@@ -76,6 +77,9 @@ class HubSide(Protocol):
 
     async def assigned(self, assigned: Assigned) -> None:
         """Make the identity of a device that has been assigned."""
+
+    async def take_http(self, stream: ByteStream, label: str) -> bool:
+        """Serve an HTTP request; return whether there is anything that could."""
 
 
 class AsyncLocalDps:
@@ -253,7 +257,12 @@ class AsyncLocalDps:
             self.tls.begin(folder, certificates)
             if self.wss_port is not None:
                 self.wss_port = await self._listener.listen(
-                    self.host, self.wss_port, "wss", self._take, websocket=True
+                    self.host,
+                    self.wss_port,
+                    "wss",
+                    self._take,
+                    websocket=True,
+                    http=self._take_http,
                 )
             if self.mqtts_port is not None:
                 self.mqtts_port = await self._listener.listen(
@@ -295,6 +304,13 @@ class AsyncLocalDps:
         timeout = listening.HANDSHAKE_TIMEOUT
         link = ServerLink(stream, label, chain, among=self._links, connect_timeout=timeout)
         link.begin(_Newcomer(self, link))
+
+    async def _take_http(self, stream: ByteStream, label: str, chain: Chain) -> None:
+        """Hand an HTTP request to the hub's service API; without one, refuse it."""
+        if self.hub is None or not await self.hub.take_http(stream, label):
+            await accept_websocket(
+                stream, listening.WEBSOCKET_PATHS.__contains__, listening.MAX_HEAD
+            )
 
     def admit(
         self, client_id: str, username: str | None, password: bytes | None, chain: Chain

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ..dps.records import EnrollmentGroup
 from ..dps.sas import derive_device_key
@@ -27,6 +27,7 @@ from ..hub.service.requests import Names
 from ..hub.service.telemetry import Telemetry
 from ..hub.service.throttles import Limits
 from ..hub.service.twin import Twin, service_view
+from ..net.stream import ByteStream
 from .dps import DEFAULT_HUB, Assigned, AsyncLocalDps
 from .hub_core import Hub, MethodResult, Settings
 from .hub_device import HubDevice
@@ -34,6 +35,9 @@ from .hub_events import Event
 from .hub_store import MemoryHubStore
 from .link import Handler, ServerLink
 from .x509 import read_certificate
+
+if TYPE_CHECKING:
+    from .hub_rest import HubRest
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1", "[::1]")
 """Host names under which a device may mean any hub of this machine."""
@@ -47,10 +51,39 @@ class Hubs:
     def __init__(self, dps: AsyncLocalDps) -> None:
         self.hubs: list[AsyncLocalHub] = []
         self._dps = dps
+        self._rest: HubRest | None = None
 
     def __call__(self, link: ServerLink) -> Handler:
         """Return the handler of a connection whose user name is no DPS device's."""
         return HubDevice(self, link)
+
+    async def join(self, hub: "AsyncLocalHub") -> None:
+        """Take in a hub; the first one brings the service API, where aiohttp is installed."""
+        if self._named(hub.name) is not None:
+            raise UsageError(f"the hub {hub.name} is served already")
+        self.hubs.append(hub)
+        if self._rest is None:
+            try:
+                from .hub_rest import HubRest
+            except UsageError:
+                return
+            self._rest = HubRest(lambda: [of.core for of in self.hubs])
+            await self._rest.start()
+
+    async def leave(self, hub: "AsyncLocalHub") -> None:
+        """Let a hub go; the last one takes the service API along."""
+        if hub in self.hubs:
+            self.hubs.remove(hub)
+        if not self.hubs and self._rest is not None:
+            rest, self._rest = self._rest, None
+            await rest.stop()
+
+    async def take_http(self, stream: ByteStream, label: str) -> bool:
+        """Serve an HTTP request; return whether there is anything that could."""
+        if self._rest is None:
+            return False
+        await self._rest.take(stream, label)
+        return True
 
     async def find(self, names: Names) -> Hub | None:
         """Return the hub that a user name means.
@@ -200,18 +233,16 @@ class AsyncLocalHub:
         hubs = self.dps.hub
         if not isinstance(hubs, Hubs):
             hubs = self.dps.hub = Hubs(self.dps)
-        if any(hub.name.lower() == self.name.lower() for hub in hubs.hubs):
-            raise UsageError(f"the hub {self.name} is served already")
         if self._owns_dps:
             await self.dps.start()
-        hubs.hubs.append(self)
+        await hubs.join(self)
         await self.core.start()
 
     async def stop(self) -> None:
         """Close every connection and stop serving; bounded in time."""
         hubs = self.dps.hub
-        if isinstance(hubs, Hubs) and self in hubs.hubs:
-            hubs.hubs.remove(self)
+        if isinstance(hubs, Hubs):
+            await hubs.leave(self)
         for connection in list(self.core.connections.values()):
             connection.close("the hub has ended")
         await self.core.stop()
@@ -326,6 +357,19 @@ class AsyncLocalHub:
         else:
             parts["x509"] = "true"
         return ";".join(f"{name}={value}" for name, value in parts.items())
+
+    def service_connection_string(self, policy: str = "iothubowner") -> str:
+        """Return the connection string of a service, with this machine as the hub's host.
+
+        Args:
+            policy: iothubowner, service, device, registryRead or registryReadWrite.
+        """
+        found = next((of for of in self.core.policies if of.name == policy), None)
+        if found is None:
+            raise UsageError(f"there is no policy {policy!a}")
+        host = self.host if self.wss_port == 443 else f"{self.host}:{self.wss_port}"
+        key = base64.b64encode(found.keys[0]).decode()
+        return f"HostName={host};SharedAccessKeyName={policy};SharedAccessKey={key}"
 
     def is_connected(self, device_id: str, module_id: str = "") -> bool:
         """Whether a device is connected now."""

@@ -111,6 +111,7 @@ class Hub:
         feedback: about messages to devices.
         faults: what shall go wrong.
         connections: live ones, by device id and module id.
+        seen: Unix time in seconds at which a device last connected or disconnected.
     """
 
     def __init__(
@@ -130,6 +131,7 @@ class Hub:
         self.feedback = FeedbackBox()
         self.faults = HubFaults(random.Random(fault_seed).random)  # noqa: S311 - no secret
         self.connections: dict[tuple[str, str], Connection] = {}
+        self.seen: dict[tuple[str, str], float] = {}
         limits = self.settings.limits
         self.connects = Throttle(limits.connects)
         self.telemetry = Throttle(limits.telemetry)
@@ -442,6 +444,7 @@ class Hub:
                     self.answered(key, request_id, displaced())
             older.close("taken over by a new connection of the same device (400027)")
         self.connections[key] = connection
+        self.seen[key] = time.time()
         self.events.add("deviceConnected", *key)
 
     def disconnected(self, connection: Connection) -> None:
@@ -450,6 +453,7 @@ class Hub:
         key = (identity.device_id, identity.module_id)
         if self.connections.get(key) is connection:
             del self.connections[key]
+        self.seen[key] = time.time()
         self.events.add("deviceDisconnected", *key)
 
     def note_subscriptions(self) -> None:
