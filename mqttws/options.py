@@ -402,6 +402,18 @@ PROVISION = Table(
     max_retry_after=Option(
         _seconds, _SECONDS, "Seconds: the longest wait that is kept.", LONGEST_WAIT
     ),
+    pipelined=Option(
+        _or_none(_one_of("subscribe", "register")),
+        "'subscribe', 'register' or None",
+        "The packets that are sent before CONNACK: one or two round trips less.",
+        None,
+    ),
+    wait_for_network=Option(
+        _is_bool,
+        "True or False",
+        "Whether a name without an address and a closed port are tried again from the start.",
+        False,
+    ),
     cache=Option(
         _or_none(_path), "a file's path, or None", "The file that keeps the assignment.", None
     ),
@@ -422,6 +434,12 @@ FLEET = Table(
         _or_none(lambda value: isinstance(value, Mapping)),
         "a mapping from registration ids to payloads, or None",
         "Data for webhooks, by registration id.",
+        None,
+    ),
+    total_timeout=Option(
+        _or_none(_seconds),
+        f"{_SECONDS}; or None for no limit",
+        "Seconds for all devices together.",
         None,
     ),
     **PROVISION.but("id_scope", "credential", "payload", "on_step").with_defaults(jitter=1.0),

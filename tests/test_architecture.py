@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "net": EVERYBODY,
     "client": {"net", "protocol", "wire"} | EVERYBODY,
     "hub_client": {"client", "net", "protocol", "wire", "dps", "hub"} | EVERYBODY,
-    "provisioning": {"hub_client", "client", "net", "wire", "dps", "hub"} | EVERYBODY,
+    "provisioning": {"hub_client", "client", "net", "protocol", "wire", "dps", "hub"} | EVERYBODY,
     "doctor": {"provisioning", "hub_client", "client", "net", "dps", "hub"} | EVERYBODY,
     "local": {"net", "dps", "hub", "protocol", "wire"} | EVERYBODY,
     "cli": {

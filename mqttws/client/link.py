@@ -132,15 +132,31 @@ class Link:
 
     # For the client
 
-    async def open(self, stream: Stream) -> bool:
-        """Send CONNECT over ``stream`` and wait for CONNACK; return whether a session is present.
+    def begin(self, stream: Stream) -> None:
+        """Put CONNECT into the outbox, and take what comes over ``stream``.
 
-        Raises:
-            ConnectFailed: the server refused, or its answer was not MQTT.
+        What is asked before ``opened`` is awaited goes out in one flight with CONNECT, where the
+        protocol object allows that.
         """
         self._stream = stream
         self.protocol.connect(clock.now())
         stream.attach(self)
+
+    async def open(self, stream: Stream) -> bool:
+        """Send CONNECT over ``stream`` and wait for CONNACK; return whether a session is present.
+
+        Raises:
+            ConnectFailed: as for ``opened``.
+        """
+        self.begin(stream)
+        return await self.opened()
+
+    async def opened(self) -> bool:
+        """Wait for CONNACK; return whether a session is present.
+
+        Raises:
+            ConnectFailed: the server refused, or its answer was not MQTT.
+        """
         self._pump()
         try:
             return await self._opened
@@ -283,6 +299,14 @@ class Link:
             if self.reading_paused:
                 stream.resume_reading()  # the answer to our close comes behind what is unread
             await stream.close(timeout=max(0.0, until - self.loop.time()))
+
+    async def finish(self, timeout: float) -> None:
+        """Send what waits and DISCONNECT, and close without waiting for the server's close."""
+        self.protocol.disconnect()
+        self._pump()
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await stream.finish(timeout)
 
     def abort(self) -> None:
         """Close at once."""

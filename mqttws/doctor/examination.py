@@ -19,7 +19,8 @@ from ..net.target import Target, make_target
 from ..net.tls import Tls
 from ..options import DIAGNOSE, WEBSOCKET_PATH
 from ..provisioning.credentials import Credential
-from ..provisioning.provision import provision_async, run_to_the_end
+from ..provisioning.plan import Plan
+from ..provisioning.provision import register, run_to_the_end
 from ..provisioning.symmetric_key import SymmetricKey
 from .advice import advise, hop_of, message_to_team
 from .clock import MAX_SKEW, clock_skew, describe_skew, expiry_warnings, is_proxys_clock
@@ -224,7 +225,7 @@ class _Patient:
         """Walk the way; return what ended it, or None."""
         try:
             if self.id_scope is not None and self.credential is not None:
-                await provision_async(
+                plan = Plan(
                     self.id_scope,
                     self.credential,
                     host=self.target.host,
@@ -233,6 +234,11 @@ class _Patient:
                     transport="wss" if self.target.websocket else "mqtts",
                     tls=self.tls,
                     proxy=self.proxy,
+                    persistent=False,  # the first failure is what is looked for
+                    resume=False,  # a resumed session skips the certificate check
+                )
+                await register(
+                    plan,
                     timeout=self.timeout,
                     hop_timeout=self.hop_timeout,
                     request_timeout=self.request_timeout,

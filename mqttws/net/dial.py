@@ -64,7 +64,7 @@ async def dial(
         proxy_context(chosen.tls, tls) if chosen is not None and chosen.scheme == "https" else None
     )
 
-    walk.certified = isinstance(tls, TlsConfig) and tls.certificate is not None
+    walk.certified |= isinstance(tls, TlsConfig) and tls.certificate is not None
     try:
         stream = await _reach(target, walk, chosen, proxy_tls)
     except ConnectFailed as error:
@@ -93,6 +93,7 @@ async def dial(
             step.detail = f"101, subprotocol {websocket.subprotocol}"
             return websocket
     except BaseException:
+        walk.failures[stream.address] += 1
         stream.abort()
         raise
 
@@ -127,6 +128,7 @@ async def _connect_tcp(host: str, port: int, walk: Walk, name_hop: Hop, tcp_hop:
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     async with walk.hop(name_hop, host) as step:
         addresses = await resolve(host, port, name_hop)
+        addresses.sort(key=lambda address: walk.failures[address[4][0]])
         step.detail = f"{host} is " + ", ".join(address[4][0] for address in addresses)
     async with walk.hop(tcp_hop, where) as step:
         stream = await connect(addresses, where, tcp_hop)

@@ -7,6 +7,7 @@ errors' ``.hop`` and whoever diagnoses a network all read the same ``Step`` obje
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -95,24 +96,36 @@ class Walk:
     Args:
         timeout: seconds for the whole walk.
         hop_timeout: seconds for a single hop.
+        request_timeout: seconds for each answer of a peer that is connected; None for
+            ``hop_timeout``.
         on_step: told of each step when it begins and when it has ended.
 
     Attributes:
         steps: what was walked.
         certified: whether the client shows a certificate of its own, as far as is known; a server
             that then leaves without a word has probably refused it.
+        timeout: seconds for the whole walk.
+        failures: by address of a server or proxy, how often a connection to it has failed after
+            TCP: the next one prefers another address.
     """
 
     def __init__(
-        self, *, timeout: float, hop_timeout: float, on_step: OnStep | None = None
+        self,
+        *,
+        timeout: float,
+        hop_timeout: float,
+        request_timeout: float | None = None,
+        on_step: OnStep | None = None,
     ) -> None:
         for name, seconds in (("timeout", timeout), ("hop_timeout", hop_timeout)):
             if not isinstance(seconds, int | float) or not 0 < seconds < 1e9:
                 raise UsageError(f"{name} {seconds!r}; allowed: more than 0 seconds")
         self.steps: list[Step] = []
         self.certified = False
+        self.timeout = timeout
+        self.failures: Counter[str] = Counter()
         self._hop_timeout = hop_timeout
-        self._timeout = timeout
+        self._request_timeout = request_timeout or hop_timeout
         self._on_step = on_step
         self._began = time.monotonic()
 
@@ -122,7 +135,16 @@ class Walk:
         For a second look at something, or for one of several ways that are tried at once.
         """
         left = max(0.001, min(timeout, self.remaining))
-        return Walk(timeout=left, hop_timeout=min(self._hop_timeout, left))
+        walk = Walk(timeout=left, hop_timeout=min(self._hop_timeout, left))
+        walk.certified, walk.failures = self.certified, self.failures
+        return walk
+
+    @property
+    def reached(self) -> bool:
+        """Whether a server or proxy has accepted a connection: there is a network."""
+        return any(
+            step.hop in (Hop.TCP, Hop.PROXY_TCP) and step.outcome == "ok" for step in self.steps
+        )
 
     def adopt(self, steps: Sequence[Step], began: float) -> None:
         """Take in the steps of a walk aside that began ``began`` seconds after this one."""
@@ -143,7 +165,7 @@ class Walk:
     @property
     def remaining(self) -> float:
         """Seconds until the whole walk must have ended; never negative."""
-        return max(0.0, self._timeout - self.elapsed)
+        return max(0.0, self.timeout - self.elapsed)
 
     @asynccontextmanager
     async def hop(self, hop: Hop, detail: str = "") -> AsyncIterator[Step]:
@@ -156,7 +178,10 @@ class Walk:
         step = Step(hop, detail, self.elapsed)
         self.steps.append(step)
         self._tell(step)
-        usual = self._hop_timeout * (NAME_FACTOR if hop in _NAMES else 1)
+        if hop in REQUESTS:
+            usual = self._request_timeout
+        else:
+            usual = self._hop_timeout * (NAME_FACTOR if hop in _NAMES else 1)
         allowed = min(usual, self.remaining)
         try:
             with translated(hop, detail):
@@ -178,7 +203,7 @@ class Walk:
     def out_of_time(self, hop: Hop) -> RequestTimedOut:
         """Return the error for a walk whose whole time is used up."""
         return RequestTimedOut(
-            f"not done within {self._timeout:g} s; the last hop was {hop.value}",
+            f"not done within {self.timeout:g} s; the last hop was {hop.value}",
             hop=hop,
             cause=Cause.OUT_OF_TIME,
             hint="give it more time, or see which step took long",
@@ -190,7 +215,7 @@ class Walk:
         hop = step.hop
         where = f" ({detail})" if detail else ""
         if allowed < usual:
-            waited = f"no answer before the {self._timeout:g} s for all of it were over"
+            waited = f"no answer before the {self.timeout:g} s for all of it were over"
         else:
             waited = f"no answer within {allowed:g} s"
         sentence = f"{hop.value}: {waited}{where}"

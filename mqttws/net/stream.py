@@ -10,6 +10,7 @@ import ssl
 import sys
 from asyncio import sslproto
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol, cast
 
 from ..errors import ConnectionLost, MqttwsError
@@ -19,6 +20,9 @@ from .failures import reason_of
 CLOSE_TIMEOUT = 2.0
 """Seconds that a peer is given, unless told otherwise, to take the last bytes and to close too."""
 
+
+DRAIN_PAUSE = 0.005
+"""Seconds between two looks at whether a slow peer has taken the last bytes."""
 
 TLS_RECORD = 16 * 1024
 """Bytes: the most that one TLS record holds (RFC 8446 section 5.1)."""
@@ -119,6 +123,13 @@ class Stream(Protocol):
         With a ``timeout`` of 0 it is closed at once.
         """
 
+    async def finish(self, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Send what waits and the goodbye, shut the sending half, and close.
+
+        Unlike ``close`` it does not wait for the peer to close too: a round trip less. A peer that
+        does not take the last bytes is cut off after ``timeout`` seconds.
+        """
+
     def abort(self) -> None:
         """Close at once; what waits is lost."""
 
@@ -134,6 +145,10 @@ class Stream(Protocol):
     def peer(self) -> str:
         """The peer's address, for a log."""
 
+    @property
+    def address(self) -> str:
+        """The peer's address alone, as the name service gave it."""
+
 
 class ByteStream(asyncio.Protocol):
     """A ``Stream`` over one socket.
@@ -148,6 +163,7 @@ class ByteStream(asyncio.Protocol):
     def __init__(self, on_connected: Callable[["ByteStream"], None] | None = None) -> None:
         self._on_connected = on_connected
         self._transport: asyncio.Transport | None = None
+        self._socket: asyncio.Transport | None = None  # the transport below all TLS
         self._receiver: Receiver | None = None
         self._unread = bytearray()
         self.received = 0
@@ -164,6 +180,7 @@ class ByteStream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
         self._transport = cast(asyncio.Transport, transport)
+        self._socket = self._socket or self._transport
         if self._on_connected is not None:
             # A server goes on in TLS: not a byte of the client's greeting may be taken before.
             self._transport.pause_reading()
@@ -283,6 +300,12 @@ class ByteStream(asyncio.Protocol):
         host = f"[{address[0]}]" if ":" in address[0] else address[0]
         return f"{host}:{address[1]}"
 
+    @property
+    def address(self) -> str:
+        """The peer's address alone, as the name service gave it."""
+        found = self.info("peername")
+        return str(found[0]) if found else ""
+
     def attach(self, receiver: Receiver) -> None:
         """Push everything that comes, and has come, into ``receiver``."""
         if self._unread:
@@ -364,6 +387,27 @@ class ByteStream(asyncio.Protocol):
                 await asyncio.shield(self._lost)
         except TimeoutError:
             pass
+
+    async def finish(self, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Send what waits, shut the sending half, and close; the peer's end is not awaited."""
+        self._receiver = None
+        below = self._socket
+        try:
+            async with asyncio.timeout(timeout):
+                await self.drain()
+                if below is not None and not below.is_closing():
+                    if self.transport is not below:
+                        self.transport.close()  # TLS sends close_notify at once
+                    below.write_eof()
+                    while below.get_write_buffer_size():  # noqa: ASYNC110 - asyncio has no event
+                        await asyncio.sleep(DRAIN_PAUSE)
+        except OSError:  # TimeoutError among them: it is cut off, as is a socket that was reset
+            pass
+        finally:
+            self.abort()
+        with suppress(TimeoutError):  # the transports end in the loop's next turns
+            async with asyncio.timeout(timeout):
+                await asyncio.shield(self._lost)
 
     def abort(self) -> None:
         """Close at once; what waits is lost."""

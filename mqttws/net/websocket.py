@@ -159,6 +159,14 @@ class WebSocketStream:
         finally:
             await self._stream.close(timeout=max(0.0, until - asyncio.get_running_loop().time()))
 
+    async def finish(self, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Send a Close frame and shut the sending half; the peer's Close is not awaited."""
+        self._receiver = None
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
+            self._flush()
+        await self._stream.finish(timeout)
+
     def end(self, code: int) -> None:
         """Begin the closing handshake with a code of the caller's choice."""
         if self._protocol.state is State.OPEN:
@@ -173,6 +181,11 @@ class WebSocketStream:
     def peer(self) -> str:
         """The peer's address, for a log."""
         return self._stream.peer
+
+    @property
+    def address(self) -> str:
+        """The peer's address alone, as the name service gave it."""
+        return self._stream.address
 
     # Inside
 

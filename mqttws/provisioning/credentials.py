@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 from ..net.tls import Tls
 
 
+@runtime_checkable
 class Credential(Protocol):
     """What a device proves itself with."""
 

@@ -1,122 +1,304 @@
 """The exchange with DPS: connection after connection, until a registration has ended.
 
-Joins the MQTT client to the device's side of DPS (``dps.registration``), and gives both the clock.
-Does not know the arguments of ``provision``, nor the file that keeps an assignment.
+Joins one registration (``dps.registration``) to as many connections as it takes, and gives both the
+clock. Which failure is worth another connection, and after how long, is ``retry``'s rule. Does not
+know the arguments of ``provision``, nor the file that keeps an assignment.
 """
 
 import asyncio
+import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable
 
-from ..client.client import AsyncClient, ReceivedMessage
 from ..dps.registration import Registration
 from ..dps.topics import RESPONSE_FILTER, Message
-from ..errors import (
-    ConnectFailed,
-    ConnectionLost,
-    MqttwsError,
-)
-from ..hops import Hop
-from ..net.hops import REQUESTS, Step, Walk
+from ..errors import ConnectFailed, ConnectionLost, ConnectRefused, MqttwsError, RequestTimedOut
+from ..hops import Cause, Hop
+from ..net.failures import is_cut_off
+from ..net.hops import Step, Walk
 from ..net.stream import CLOSE_TIMEOUT
+from ..net.target import Target
+from ..net.ways import dial_first
+from ..retry import LOST, fit
 from .assignment import Assignment
+from .conversation import Conversation
+from .plan import Pipelined, Plan
 
-FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 30.0
-"""Seconds before a lost connection is made anew: doubled each time in vain, half of it random."""
+logger = logging.getLogger("mqttws.provisioning")
+
+MAX_MESSAGE_SIZE = 1024 * 1024
+"""Bytes of a WebSocket message from DPS, whose answers have at most 96 KiB."""
+
+CONNACK_WITH_ANOTHER_WAY = 10.0
+"""Seconds for CONNACK while another transport has not been tried."""
+
+HELD = 10.0
+"""Seconds after which a connection that was accepted and lost counts as a good one."""
+
+DOUBTFUL_TRIES = 3
+"""How often a refusal is tried that is temporary or final, and does not say which."""
+
+_REFUSALS = {
+    2: "the registration id is not one that DPS accepts",
+    3: "wrong id scope (an instance in China has another host,"
+    " global.azure-devices-provisioning.cn), or the service is unavailable",
+    4: "check the device's key",
+    5: "check registration id and key; a certificate's common name must be the registration id",
+}
+"""What CONNACK's codes mean when DPS sends them."""
+
+_SCOPE_OR_UNAVAILABLE = 3
+
+_CERTIFICATE_HINT = (
+    "the connection ended right after this device's certificate had been shown: the service does "
+    "not know its issuer. Check that the whole chain is sent, that one of its certificates is "
+    "enrolled, and that the certificate is one for clients (extended key usage)"
+)
+
+_ANOTHER_CLIENT = (
+    "another client with this registration id may be connected: the service ends a connection when"
+    " the same device opens another; give each device an id of its own"
+)
+
+_NO_NETWORK = frozenset({Cause.NAME_UNKNOWN, Cause.NO_ROUTE, Cause.REFUSED})
+"""Answers of a host without a network, but also to a misspelled name or a wrong port."""
+
+_DOUBTFUL = frozenset(
+    {
+        Cause.PROXY_CANNOT_REACH,
+        Cause.NOT_TLS,
+        Cause.TLS_ALERT,
+        Cause.NOT_HTTP,
+        Cause.PROTOCOL_BROKEN,
+    }
+)
+"""Answers of a captive portal or a service that is being started, but also to a wrong address."""
+
+_SERVER_STOPS = frozenset({1001, 1012})
+"""Close codes of a server that goes away or restarts (RFC 6455 section 7.4.1, IANA's registry)."""
 
 
-async def exchange(
-    new_client: Callable[[], AsyncClient], registration: Registration, walk: Walk
-) -> Assignment:
-    """Make connection after connection until the registration has ended."""
-    pause = FIRST_PAUSE
-    while True:
-        answered = registration.last_response
-        client = new_client()
+class Exchange:
+    """One registration over as many connections as it takes, within the walk's time.
+
+    Args:
+        plan: whom to ask, and how.
+        registration: the registration, not begun.
+        walk: keeps the time limits and records the steps.
+    """
+
+    def __init__(self, plan: Plan, registration: Registration, walk: Walk) -> None:
+        self._plan = plan
+        self._registration = registration
+        self._walk = walk
+        walk.certified = plan.certified
+        self._targets = plan.targets()
+        self._tried: set[str] = set()  # schemes over which no CONNACK came
+        self._in_turn = False  # whether pipelining has failed
+        self._failures = 0  # in a row, without a good connection between
+        self._doubtful = 0
+        self._connections = 0
+        self._accepted_at: float | None = None  # of the connection that is or was the last
+        self._evictions = 0
+
+    async def run(self) -> Assignment:
+        """Return the assignment.
+
+        Raises:
+            MqttwsError: what cannot pass, or what was the matter when time was over.
+        """
+        while True:
+            try:
+                return await self._attempt()
+            except MqttwsError as error:
+                wait = self._wait_after(error)
+                if wait is None:
+                    self._explain(error)
+                    raise
+            await asyncio.sleep(wait)
+
+    # One connection
+
+    async def _attempt(self) -> Assignment:
+        plan, walk = self._plan, self._walk
+        self._connections += 1
+        self._accepted_at = None
+        target, stream = await dial_first(
+            self._targets,
+            walk,
+            tls=plan.shown,
+            proxy=plan.proxy,
+            max_message_size=MAX_MESSAGE_SIZE,
+        )
+        pipelined = None if self._in_turn else plan.pipelined_at(target)
         try:
-            return await _attempt(client, registration, walk)
-        except (ConnectionLost, ConnectFailed) as error:
-            if not any(step.hop in REQUESTS for step in walk.steps) or not error.retryable:
-                raise
-            if registration.last_response is not answered:
-                pause = FIRST_PAUSE  # it got further: the service is there
-            waiting = pause * random.uniform(0.5, 1)  # noqa: S311 - no secret comes of it
-            if waiting >= walk.remaining:
-                raise
-        finally:
-            await client.disconnect(min(CLOSE_TIMEOUT, walk.remaining))
-        await asyncio.sleep(waiting)
-        pause = min(2 * pause, LONGEST_PAUSE)
-
-
-async def _attempt(client: AsyncClient, registration: Registration, walk: Walk) -> Assignment:
-    """Go as far as one connection leads."""
-    await client._connect_along(walk)
-    async with walk.hop(Hop.SUBSCRIBE, RESPONSE_FILTER) as step:
-        granted = await client.subscribe(RESPONSE_FILTER, qos=1)
-        step.detail = f"SUBACK, QoS {granted[0]} for {RESPONSE_FILTER}"
-    return await _register(client, registration, walk)
-
-
-async def _register(client: AsyncClient, registration: Registration, walk: Walk) -> Assignment:
-    """Ask, wait as long as the service wishes, and ask again, until the operation has ended."""
-    answers = client.messages()
-    hop = Hop(registration.waiting_for)
-    request: Message | None
-    if registration.retry_after is None:
-        request = registration.resume(time.monotonic())
-    else:  # the last connection was lost in a wait, which still holds
-        request = await _wait_for_turn(answers, registration, walk, hop)
-    while request is not None:
-        hop = Hop(registration.waiting_for)
-        async with walk.hop(hop, registration.operation_id) as step:
-            await client.publish(request.topic, request.payload, qos=1)
-            await _receive_answer(answers, registration)
-            _describe(step, registration)
-            if registration.error is not None:
-                raise registration.error
-        if registration.result is not None:
-            return Assignment(**vars(registration.result))
-        request = await _wait_for_turn(answers, registration, walk, hop)
-    raise registration.error or walk.out_of_time(Hop(registration.waiting_for))
-
-
-async def _receive_answer(
-    answers: AsyncIterator[ReceivedMessage], registration: Registration
-) -> None:
-    """Hand messages in until one of them was the answer; the hop's time limit bounds it."""
-    asked = registration.last_response
-    while registration.last_response is asked:
-        try:
-            message = await anext(answers)
-        except StopAsyncIteration:
-            raise ConnectionLost("the connection was closed while an answer was awaited") from None
-        registration.receive(Message(message.topic, message.payload), time.monotonic())
-
-
-async def _wait_for_turn(
-    answers: AsyncIterator[ReceivedMessage], registration: Registration, walk: Walk, hop: Hop
-) -> Message | None:
-    """Wait until the service wants to be asked again; notice at once if the connection goes."""
-    wait = max(0.0, (registration.deadline or 0.0) - time.monotonic())
-    if wait > walk.remaining:
-        error: MqttwsError = walk.out_of_time(hop)
-        error.hint = f"DPS wants to be asked again in {wait:.3g} s: give it more time"
-        raise error
-    try:
-        async with asyncio.timeout(wait):
-            while True:
-                message = await anext(answers)  # nothing is expected: late answers are passed over
-                registration.receive(Message(message.topic, message.payload), time.monotonic())
-    except TimeoutError as error:
-        if isinstance(error, MqttwsError):
+            conversation = Conversation(
+                plan.connect_packet(),
+                answer_timeout=self._patience(target),
+                pipelined=pipelined is not None,
+                on_packet=plan.on_packet,
+            )
+        except BaseException:
+            stream.abort()
             raise
-    except StopAsyncIteration:
-        raise ConnectionLost("the connection was closed between two polls") from None
-    # The timer may ring a hair early; the registration's time has come all the same.
-    return registration.tick(max(time.monotonic(), registration.deadline or 0.0))
+        try:
+            request = self._early_request(pipelined)
+            async with walk.hop(Hop.CONNECT, plan.credential.registration_id) as step:
+                await conversation.open(stream, request)
+                step.detail = "CONNACK 0, accepted"
+            self._accept(target)
+            async with walk.hop(Hop.SUBSCRIBE, RESPONSE_FILTER) as step:
+                granted = await conversation.subscribed()
+                step.detail = f"SUBACK, QoS {granted} for {RESPONSE_FILTER}"
+            return await self._converse(conversation, sent=request is not None)
+        except (ConnectFailed, ConnectionLost, RequestTimedOut):
+            if self._registration.last_response is None:
+                self._in_turn = self._in_turn or pipelined is not None
+            if self._accepted_at is None:
+                self._tried.add(target.scheme)
+                self._targets.sort(key=lambda one: one.scheme in self._tried)
+                walk.failures[stream.address] += 1
+            raise
+        finally:
+            await conversation.leave(min(CLOSE_TIMEOUT, walk.remaining))
+            stream.abort()
+
+    def _patience(self, target: Target) -> float:
+        """Return the seconds within which CONNACK must come."""
+        untried = any(one.scheme not in self._tried | {target.scheme} for one in self._targets)
+        left = max(0.001, self._walk.remaining)
+        return min(CONNACK_WITH_ANOTHER_WAY, left) if untried else left
+
+    def _early_request(self, pipelined: Pipelined) -> Message | None:
+        """Return the request that goes out before CONNACK, if one may."""
+        if pipelined != "register" or self._registration.retry_after is not None:
+            return None
+        return self._registration.resume(time.monotonic())
+
+    def _accept(self, target: Target) -> None:
+        self._accepted_at = time.monotonic()
+        self._targets.sort(key=lambda one: one is not target)
+        self._plan.note_accepted(target, in_turn=self._in_turn)
+
+    async def _converse(self, conversation: Conversation, *, sent: bool) -> Assignment:
+        """Ask, wait as long as the service wants, and ask again, until the operation has ended."""
+        registration = self._registration
+        while True:
+            request: Message | None = None
+            if not sent:
+                request = await self._next_request(conversation)
+            sent = False
+            hop = Hop(registration.waiting_for)
+            async with self._walk.hop(hop, registration.operation_id) as step:
+                if request is not None:
+                    conversation.send(request)
+                await self._receive_answer(conversation)
+                _describe(step, registration)
+                if registration.error is not None:
+                    raise registration.error
+            if registration.result is not None:
+                return Assignment(**vars(registration.result))
+
+    async def _receive_answer(self, conversation: Conversation) -> None:
+        """Hand messages in until one of them was the answer; the hop's time limit bounds it."""
+        registration = self._registration
+        while registration.awaits_answer:
+            message = await conversation.next_message()
+            if message is not None:
+                registration.receive(message, time.monotonic())
+
+    async def _next_request(self, conversation: Conversation) -> Message:
+        """Wait for the turn that the service has named; notice at once if the connection goes."""
+        registration = self._registration
+        if registration.retry_after is None:  # nothing was asked, or the answer was lost
+            return registration.resume(time.monotonic())
+        wait = self._until_turn()
+        if wait is None:
+            raise self._out_of_time()
+        until = time.monotonic() + wait
+        while (left := until - time.monotonic()) > 0:
+            message = await conversation.next_message(left)
+            if message is not None:  # nothing is expected: a late answer is only counted
+                registration.receive(message, time.monotonic())
+        return registration.resume(time.monotonic())
+
+    def _until_turn(self) -> float | None:
+        """Return the seconds until the service is asked again; None where time is over before."""
+        registration, now = self._registration, time.monotonic()
+        wait = max(0.0, (registration.deadline or now) - now)
+        at_least = max(0.0, (registration.earliest or now) - now)
+        return fit(wait, at_least, self._walk.remaining)
+
+    # Between two connections
+
+    def _wait_after(self, error: MqttwsError) -> float | None:
+        """Return the seconds before the next connection; None where there is none."""
+        if not self._plan.persistent or not self._is_worth_another(error):
+            return None
+        self._note_loss(error)
+        wait = LOST.wait(self._failures, random.random())  # noqa: S311 - spread, not secrecy
+        self._failures += 1
+        if self._registration.retry_after is None:
+            return fit(wait, 0.0, self._walk.remaining)
+        # Nothing can be asked before the turn that the service has named.
+        turn = self._until_turn()
+        return None if turn is None else fit(max(wait, turn), turn, self._walk.remaining)
+
+    def _is_worth_another(self, error: MqttwsError) -> bool:
+        """Tell whether a failure can pass, as far as it can be judged from here."""
+        if self._registration.done or not error.retryable:
+            return False
+        if self._plan.wait_for_network or self._registration.last_response is not None:
+            return True
+        if error.cause in _NO_NETWORK:
+            return self._walk.reached
+        # CONNACK 3 is also the answer to a wrong id scope.
+        if error.cause in _DOUBTFUL or isinstance(error, ConnectRefused):
+            self._doubtful += 1
+            return self._doubtful < DOUBTFUL_TRIES
+        return True
+
+    def _note_loss(self, error: MqttwsError) -> None:
+        """Judge a connection that was accepted and lost: was it a good one, was it taken over?"""
+        if self._accepted_at is None:
+            return
+        if time.monotonic() - self._accepted_at >= HELD:
+            self._failures = 0
+        elif isinstance(error, ConnectionLost) and error.close_code not in _SERVER_STOPS:
+            self._evictions += 1
+            if self._evictions == 2:
+                name = self._plan.credential.registration_id
+                logger.warning("%s: accepted and closed again, twice: %s", name, _ANOTHER_CLIENT)
+
+    def _out_of_time(self) -> RequestTimedOut:
+        registration = self._registration
+        again = max(0.0, (registration.earliest or 0.0) - time.monotonic())
+        return RequestTimedOut(
+            f"not done within {self._walk.timeout:g} s ({registration.describe()})",
+            hop=Hop(registration.waiting_for),
+            cause=Cause.OUT_OF_TIME,
+            hint=f"DPS wants to be asked again in {again:.3g} s: come back then, or give it more"
+            " time",
+        )
+
+    def _explain(self, error: MqttwsError) -> None:
+        """Say in the hint what was learnt on the way."""
+        hints = [error.hint]
+        if isinstance(error, ConnectRefused):
+            hints = [_REFUSALS.get(error.return_code, error.hint)]
+            if error.return_code == _SCOPE_OR_UNAVAILABLE:
+                error.cause, error.retryable = Cause.SCOPE_UNKNOWN, True  # which of both is unknown
+        elif isinstance(error, ConnectFailed) and self._plan.certified and is_cut_off(error):
+            error.cause = Cause.CLIENT_CERTIFICATE_REFUSED
+            hints = [_CERTIFICATE_HINT]
+        if self._evictions > 1:
+            hints.append(_ANOTHER_CLIENT)
+        if isinstance(error, ConnectFailed | ConnectionLost | RequestTimedOut):
+            if self._connections > 1:
+                hints.append(f"{self._connections} connections were tried")
+            if self._registration.asked and self._registration.describe() not in str(error):
+                hints.append(self._registration.describe())
+        error.hint = "; ".join(filter(None, hints))
 
 
 def _describe(step: Step, registration: Registration) -> None:

@@ -1,37 +1,47 @@
-"""provision_fleet() and its asyncio twin: many devices registered from one process.
+"""provision_fleet(): many devices registered from one process, and not faster than DPS allows.
 
-Knows how many may register at once, not faster than DPS allows, and that a 429 for one is meant for
-all. Each device is ``provision_async``'s matter.
+Knows how many may be on their way at once, that a 429 for one is meant for all, and that a proxy
+login refused to one is refused to all. Each device is ``provision_async``'s matter.
 """
 
 import asyncio
+import math
 import os
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ..client.trace import OnPacket
 from ..dps.names import DEFAULT_API_VERSION
 from ..dps.registration import DEFAULT_RETRY_AFTER, MAX_RETRY_AFTER
-from ..errors import MqttwsError
+from ..errors import MqttwsError, RequestTimedOut
+from ..hops import Cause, Hop
 from ..net.hops import Step
 from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.tls import Tls
 from ..options import FLEET, PROVISION, PROVISIONING_HOST, WEBSOCKET_PATH
+from ..retry import is_forbidden, is_refused_login
 from .assignment import Assignment
 from .credentials import Credential
-from .provision import Transport, provision_async, run_to_the_end
+from .plan import Pipelined, Transport
+from .provision import provision_async, run_to_the_end
 
-TOO_MANY_REQUESTS = 429
+BUSY = frozenset({429, 503})
+"""Statuses whose Retry-After is meant for all devices."""
 
 DEFAULT_JITTER = 1.0
 """Seconds, at most, that are added to each wait, so that a fleet does not come back as one."""
 
+_BEHIND_A_PROXY = frozenset({Hop.TLS, Hop.UPGRADE, Hop.CONNECT})
+"""Hops that are only walked once a proxy has let a connection through, or where there is none."""
+
 
 @dataclass(frozen=True, slots=True)
 class FleetResult:
-    """What became of one device.
+    """The result of one device.
 
     Attributes:
         registration_id: the device's.
@@ -51,6 +61,7 @@ def provision_fleet(
     *,
     concurrency: int = 10,
     payloads: Mapping[str, object] | None = None,
+    total_timeout: float | None = None,
     host: str = PROVISIONING_HOST,
     port: int | None = None,
     path: str = WEBSOCKET_PATH,
@@ -63,6 +74,8 @@ def provision_fleet(
     api_version: str = DEFAULT_API_VERSION,
     jitter: float = DEFAULT_JITTER,
     max_retry_after: float = MAX_RETRY_AFTER,
+    pipelined: Pipelined = None,
+    wait_for_network: bool = False,
     cache: str | os.PathLike[str] | None = None,
     force: bool = False,
     on_packet: OnPacket | None = None,
@@ -85,6 +98,7 @@ async def provision_fleet_async(
     *,
     concurrency: int = 10,
     payloads: Mapping[str, object] | None = None,
+    total_timeout: float | None = None,
     host: str = PROVISIONING_HOST,
     port: int | None = None,
     path: str = WEBSOCKET_PATH,
@@ -97,77 +111,140 @@ async def provision_fleet_async(
     api_version: str = DEFAULT_API_VERSION,
     jitter: float = DEFAULT_JITTER,
     max_retry_after: float = MAX_RETRY_AFTER,
+    pipelined: Pipelined = None,
+    wait_for_network: bool = False,
     cache: str | os.PathLike[str] | None = None,
     force: bool = False,
     on_packet: OnPacket | None = None,
 ) -> None:
     """Register many devices; a device that fails does not stop the others.
 
-    When DPS answers one of them 429, no other begins before the time that it names has passed.
+    When DPS answers one of them 429 or 503, no other begins before the time that it names has
+    passed. The first device goes ahead alone until the way is open, so that a wrong proxy login is
+    sent once and not once for each device; a login that is refused ends the whole fleet.
 
     Args:
         id_scope: of the DPS instance.
         credentials: one for each device; taken one by one, as there is room.
-        on_result: told of each device when it is done.
+        on_result: called with the result of each device when it is done.
         concurrency: how many are on their way at once.
-        jitter: seconds; up to so much is added to each wait, at random.
         payloads: for the enrollments' custom allocation, by registration id as the credential has
             it; a device that is not in it sends none.
-        The others are those of ``provision_async``.
+        total_timeout: seconds for all devices together; None for no limit. Devices that have not
+            begun by then have no result.
+        jitter: seconds; up to so much is added to each wait, at random.
+        cache: a folder that keeps one file for each device.
+        The others are those of ``provision_async``, for each device.
 
     What ``on_result`` raises ends it all, and is raised from here.
 
     Raises:
+        ProxyRefused: the proxy refused the login, or this host; no other device was tried.
+        RequestTimedOut: ``total_timeout`` has passed before all devices had begun.
         UsageError: an argument cannot be right.
     """
     options = FLEET.check(locals())
     each = {name: options[name] for name in PROVISION if name in options}
-    gate = _Gate(jitter)
+    gate = _Gate(jitter, total_timeout)
     waiting = iter(credentials)
 
     async def work() -> None:
         for credential in waiting:
-            await gate.wait()
-            payload = (payloads or {}).get(credential.registration_id)
-            own = each | {"payload": payload}
-            on_result(await _provision(credential, gate, own))
+            left = await gate.enter()
+            if left <= 0:
+                return
+            own = each | {
+                "credential": credential,
+                "payload": (payloads or {}).get(credential.registration_id),
+                "timeout": min(timeout, left),
+                "wait_for_network": wait_for_network or gate.open,
+                "cache": cache and _file_of(cache, credential),
+            }
+            try:
+                result = await _provision(own, gate)
+            finally:
+                gate.leave()
+            on_result(result)
 
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(concurrency):
                 group.create_task(work())
     except ExceptionGroup as ended:
-        raise ended.exceptions[0] from None  # one says it: nobody else was told of anything
+        raise ended.exceptions[0] from None  # the first one has ended the others
+    if gate.is_late:
+        raise RequestTimedOut(
+            f"the fleet was not done within {total_timeout:g} s",
+            cause=Cause.OUT_OF_TIME,
+            hint="run it again for the devices that have no result",
+        )
 
 
-async def _provision(
-    credential: Credential,
-    gate: "_Gate",
-    options: dict[str, Any],
-) -> FleetResult:
-    name = credential.registration_id
+async def _provision(options: dict[str, Any], gate: "_Gate") -> FleetResult:
+    """Register one device.
+
+    Raises:
+        ProxyRefused: the proxy would refuse every other device too.
+    """
+    name = options["credential"].registration_id
     try:
-        assignment = await provision_async(credential=credential, on_step=gate.on_step, **options)
+        assignment = await provision_async(on_step=gate.on_step, **options)
     except MqttwsError as error:
+        if is_refused_login(error) or is_forbidden(error):
+            raise
         return FleetResult(name, error=error)
     return FleetResult(name, assignment)
 
 
-class _Gate:
-    """Closed while DPS wants to be left alone."""
+def _file_of(folder: str | os.PathLike[str], credential: Credential) -> Path:
+    return Path(folder) / f"{quote(credential.registration_id.lower(), safe='')}.json"
 
-    def __init__(self, jitter: float) -> None:
+
+class _Gate:
+    """Lets devices begin: one alone until the way is open, none while DPS wants to be left alone.
+
+    Args:
+        jitter: seconds; up to so much is added to each wait, at random.
+        total_timeout: seconds for all devices together; None for no limit.
+
+    Attributes:
+        open: whether a connection has got past the proxy, or there is none.
+        is_late: whether a device was refused because the time for all of them was over.
+    """
+
+    def __init__(self, jitter: float, total_timeout: float | None) -> None:
+        self.open = False
+        self.is_late = False
+        self._now = asyncio.get_running_loop().time
+        self._until = math.inf if total_timeout is None else self._now() + total_timeout
         self._opens = 0.0
         self._jitter = jitter
+        self._scouting = False
+        self._changed = asyncio.Event()
 
     def on_step(self, step: Step) -> None:
-        """Close, if DPS has answered that there are too many requests."""
-        if step.ended is not None and step.status == TOO_MANY_REQUESTS:
+        """Note that the way is open, or that DPS has answered that it is busy."""
+        if step.hop in _BEHIND_A_PROXY and not self.open:
+            self.open = True
+            self._changed.set()
+        if step.ended is not None and step.status in BUSY:
             seconds = DEFAULT_RETRY_AFTER if step.retry_after is None else step.retry_after
-            self._opens = max(self._opens, asyncio.get_running_loop().time() + seconds)
+            self._opens = max(self._opens, self._now() + seconds)
 
-    async def wait(self) -> None:
-        """Wait until the gate is open; it may close again meanwhile."""
-        now = asyncio.get_running_loop().time
-        while (left := self._opens - now()) > 0:  # noqa: ASYNC110 - a time is awaited
-            await asyncio.sleep(left + random.uniform(0, self._jitter))  # noqa: S311
+    async def enter(self) -> float:
+        """Wait until a device may begin; return how many seconds are left for it, 0 for none."""
+        while self._scouting and not self.open:
+            self._changed.clear()
+            await self._changed.wait()
+        self._scouting = True
+        while (left := min(self._opens, self._until) - self._now()) > 0:
+            spread = random.uniform(0, self._jitter)  # noqa: S311 - spread, not secrecy
+            await asyncio.sleep(left + spread)
+        self.is_late = self._now() >= self._until
+        return max(0.0, self._until - self._now())
+
+    def leave(self) -> None:
+        """Let another device go ahead, if this one has not got through."""
+        if not self.open:
+            self._scouting = False
+            self._changed.set()

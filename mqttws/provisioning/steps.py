@@ -19,7 +19,8 @@ from ..net.tls import Tls
 from ..options import PROVISION, PROVISIONING_HOST, WEBSOCKET_PATH
 from .assignment import Assignment
 from .credentials import Credential
-from .provision import Transport, provision_async
+from .plan import Pipelined, Transport
+from .provision import provision_async
 
 
 class ProvisioningSteps:
@@ -56,6 +57,8 @@ class ProvisioningSteps:
         api_version: str = DEFAULT_API_VERSION,
         jitter: float = 0.0,
         max_retry_after: float = MAX_RETRY_AFTER,
+        pipelined: Pipelined = None,
+        wait_for_network: bool = False,
         cache: str | os.PathLike[str] | None = None,
         force: bool = False,
         on_step: OnStep | None = None,

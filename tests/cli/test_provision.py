@@ -152,12 +152,13 @@ def test_a_failure_as_json_has_its_class_its_hop_and_the_steps_so_far(service: S
     found = json.loads(done.stdout)
     assert found["status"] == "error"
     assert found["error"] == "ConnectRefused"
-    assert found["hint"] == "wrong id scope, or the service is unavailable"
+    assert "wrong id scope" in found["hint"]
     assert found["hop"] == "connect"
     assert found["facts"] == {"return_code": 3}
     assert found["message"] in done.stderr
+    # CONNACK 3 may also mean that the service is unavailable: it is tried three times.
     assert [step["hop"] for step in found["steps"]] == (
-        ["name", "tcp", "tls", "upgrade", "connect"]
+        3 * ["name", "tcp", "tls", "upgrade", "connect"]
     )
     assert found["steps"][-1]["outcome"] == "ConnectRefused"
 
@@ -228,7 +229,7 @@ def test_text_from_a_peer_is_not_read_as_markup(dps_state: Path) -> None:
         code, seen = in_terminal(
             *("provision", "--id-scope", "s", "--registration-id", "d"),
             *("--ca", str(certificates.ca_file)),
-            *("--host", "127.0.0.1", "--port", str(port)),
+            *("--host", "127.0.0.1", "--port", str(port), "--timeout", "2"),
             MQTTWS_KEY=KEY,
             NO_COLOR="1",
         )

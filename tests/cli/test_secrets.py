@@ -132,7 +132,7 @@ def test_no_secret_is_seen_anywhere(tmp_path: Path) -> None:
     began = int(time.time())
 
     def provision(*words: str | Path, stdin: str = "", code: int = 0, **variables: str) -> None:
-        loud = ("--trace", "--debug", "--timeout", "50")
+        loud = ("--trace", "--debug", "--timeout", "15")
         done = run("provision", *words, *loud, stdin=stdin, **variables, **LOUD)
         assert done.returncode == code, done.stderr
         seen.append((done.stdout + done.stderr).encode())

@@ -29,13 +29,14 @@ from mqttws import (
 from mqttws.local.running import LocalDps
 from mqttws.provisioning import exchange as provisioning
 from mqttws.pytest_plugin import _local_dps_state, local_dps
+from mqttws.retry import Pauses
 
 __all__ = ["_local_dps_state", "local_dps"]  # in place of conftest's
 
 
 @pytest.fixture(autouse=True)
 def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provisioning, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(provisioning, "LOST", Pauses(0.01, 30.0))
 
 
 @pytest.fixture
@@ -160,10 +161,21 @@ def test_bad_json_is_an_error_of_its_own(local_dps: LocalDps) -> None:
         registered(local_dps)
 
 
-def test_no_answer_is_noticed(local_dps: LocalDps) -> None:
-    local_dps.fault("silence")
-    with pytest.raises(RequestTimedOut):
-        registered(local_dps, hop_timeout=1.0)
+@pytest.mark.parametrize("request_", ["register", "poll"])
+def test_a_lost_answer_is_asked_for_again(local_dps: LocalDps, request_: str) -> None:
+    walked = Walked()
+    local_dps.fault("silence", request=request_)
+    assert registered(local_dps, hop_timeout=1.0, on_step=walked).device_id == "dev"
+    assert walked.times(Hop.CONNECT) == 2
+    assert walked.times(Hop.REGISTER) == (2 if request_ == "register" else 1)
+
+
+def test_a_service_that_never_answers_ends_it_at_the_deadline(local_dps: LocalDps) -> None:
+    local_dps.fault("silence", times=None)
+    with pytest.raises(RequestTimedOut) as caught:
+        registered(local_dps, hop_timeout=0.5, timeout=1.5)
+    assert "asked: register" in caught.value.hint
+    assert "answered: nothing" in caught.value.hint
 
 
 @pytest.mark.parametrize("transport", ["wss", "mqtts"])
@@ -180,7 +192,7 @@ async def test_a_device_that_leaves_during_a_delay_leaves_nothing(
     async with here as dps:
         dps.fault(kind, seconds=60)
         with pytest.raises(RequestTimedOut):
-            await register(dps, hop_timeout=1.0)
+            await register(dps, timeout=1.0)
 
 
 def test_an_expired_service_certificate_is_told_once(local_dps: LocalDps) -> None:

@@ -222,7 +222,7 @@ async def test_an_unknown_scope_is_connack_3(local_dps: AsyncLocalDps) -> None:
         with pytest.raises(ConnectRefused) as caught:
             await provisioned(dps, key, id_scope="0ne00OTHER")
         assert caught.value.return_code == 3
-        assert caught.value.hint == "wrong id scope, or the service is unavailable"
+        assert "wrong id scope" in caught.value.hint
 
 
 async def test_a_wrong_key_is_401_at_register(local_dps: AsyncLocalDps) -> None:

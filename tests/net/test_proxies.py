@@ -66,6 +66,7 @@ class Way:
             transport=transport,
             tls=TlsConfig(ca=self.dps.ca_file),
             proxy=proxy,
+            timeout=6.0,
             on_step=lambda step: self.steps.append(step) if step.ended is not None else None,
         )
 
