@@ -114,7 +114,7 @@ async def serve(buffers: str, *, ports: bool) -> None:
     host = "localhost" if ports else "127.0.0.1"
     async with AsyncLocalDps(host=host, retry_after=0, **listening) as dps:
         count = await heard()
-        keys = [dps.enroll_device(f"device-{number}") for number in range(count)]
+        keys = [await dps.enroll_device(f"device-{number}") for number in range(count)]
         place = {"host": dps.host, "port": dps.wss_port, "ca": str(dps.ca_file)}
         say(place | {"scope": dps.id_scope, "keys": keys})
         while await heard() is not None:

@@ -116,6 +116,8 @@ class Cause(Enum):
     """A file does not exist or may not be read."""
     FILE_UNWRITABLE = "file-unwritable", Party.HOST, False
     """A file or folder may not be written, or lies on a read-only file system."""
+    STORE_AWAY = "store-away", Party.HOST, True
+    """The database of the records cannot be reached, or does not answer."""
     PORT_TAKEN = "port-taken", Party.HOST, True
     """Another program listens on the port."""
     PORT_FORBIDDEN = "port-forbidden", Party.HOST, False

@@ -547,9 +547,12 @@ LOCAL_DPS = Table(
     ),
     id_scope=replace(_ID_SCOPE, default="0ne00LOCAL"),
     enrollments=Option(_iterable, "a sequence of enrollments", "Devices that may register.", ()),
+    first_enrollments=Option(
+        _iterable, "a sequence of enrollments", "Devices that may register with new records.", ()
+    ),
     records=Option(
-        lambda value: value is None or not isinstance(value, str | bytes | int | float | type),
-        "a store of records, such as SqliteRecords(path), or None",
+        lambda value: value is None or not isinstance(value, bytes | int | float | type),
+        "a file's path, postgresql://..., a store, or None for memory",
         "The place of enrollments and registrations.",
         None,
     ),

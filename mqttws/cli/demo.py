@@ -98,7 +98,7 @@ async def _demonstrate(progress: Progress, *, verbose: bool) -> _Done:
         mqttws.AsyncLocalDps(mqtts_port=None, retry_after=1, assigning_polls=1) as dps,
         mqttws.AsyncLocalHub(dps) as hub,
     ):
-        credential = mqttws.SymmetricKey(DEVICE, dps.enroll_device(DEVICE))
+        credential = mqttws.SymmetricKey(DEVICE, await dps.enroll_device(DEVICE))
         if verbose:
             ready = (time.monotonic() - began) * 1000
             print_line(f"Local DPS with a fresh development CA at wss://{dps.host}:{dps.wss_port}")

@@ -15,6 +15,7 @@ from base64 import b64encode
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 
 import click
@@ -22,9 +23,10 @@ import click
 import mqttws
 
 from ..dps.enrollment_json import parse_enrollments
+from ..dps.records import IndividualEnrollment
 from ..dps.sas import decode_key
 from ..errors import StoreDamaged, UsageError, store_failed
-from ..local.records import SqliteRecords
+from ..local.logs import SteadyHandler
 from ..net.stream import limit_tls_buffers
 from .common import (
     Command,
@@ -160,8 +162,9 @@ Exit codes:
 )
 @click.option(
     "--records",
-    metavar="FILE",
-    help="SQLite file for enrollments and registrations.  [default: none, kept in memory]",
+    metavar="FILE|URL",
+    help="Where enrollments and registrations are kept: a file (SQLite), or"
+    " postgresql://user@host/database.  [default: none, kept in memory]",
 )
 @click.option(
     "--admin-port",
@@ -222,6 +225,10 @@ def serve(
     start; DIR/ca.pem is what clients must trust. What it has assigned is forgotten
     when it ends, unless there are --records. Ctrl-C, SIGINT or SIGTERM ends it, with exit code 0.
 
+    With --records, what a device or 'mqttws enroll' is answered is on the disk. Records
+    that are there win over --enrollments FILE, of which only ids are added that they
+    have never held. Several processes may share them.
+
     Ports below 1024 may need rights: as an ordinary user, choose others, or 0.
     The official SDKs know no other ports than 443 and 8883.
 
@@ -236,36 +243,40 @@ def serve(
         enrolled = parse_enrollments(text, source)
     folder = Path(state).absolute()
     key_file = None if enrollments is not None else folder / f"{EXAMPLE}.key"
-    key = None if key_file is None else _example_key(key_file)
+    example = []
+    if key_file is not None:
+        key = decode_key(_example_key(key_file))
+        example = [IndividualEnrollment(EXAMPLE, primary_key=key)]
     dps = mqttws.AsyncLocalDps(
         host=host,
         wss_port=wss_port,
         mqtts_port=mqtts_port,
         state=folder,
         id_scope=id_scope,
-        records=None if records is None else SqliteRecords(records),
+        enrollments=enrolled,
+        first_enrollments=example,
+        records=records,
         hubs=hubs or ("local-hub.azure-devices.net",),
         retry_after=retry_after,
         registers_per_minute=registers_per_minute,
         polls_per_10s=polls_per_10s,
     )
-    for enrollment in enrolled:
-        dps.keep(enrollment, replace=True)  # the file has the last word over the records
-    if key is not None:
-        dps.enroll(
-            {
-                "registrationId": EXAMPLE,
-                "attestation": {"type": "symmetricKey", "symmetricKey": {"primaryKey": key}},
-            },
-            replace=True,
-        )
     log_to_stderr(logger, logging.INFO)
+    _steady_logs()
     limit_tls_buffers()
-    try:
-        asyncio.run(_serve(dps, key_file, admin, as_json=as_json))
-    finally:
-        if isinstance(dps.records, SqliteRecords):
-            dps.records.close()
+    asyncio.run(_serve(dps, key_file, admin, as_json=as_json))
+
+
+def _steady_logs() -> None:
+    """Let a thread write the log: a reader that has stopped stops nothing else."""
+    for known in (logging.getLogger(), logger):
+        for handler in list(known.handlers):
+            if type(handler) is logging.StreamHandler:
+                steady = SteadyHandler(handler.stream)
+                steady.setFormatter(handler.formatter)
+                steady.setLevel(handler.level)
+                known.removeHandler(handler)
+                known.addHandler(steady)
 
 
 async def _serve(
@@ -289,7 +300,8 @@ async def _serve(
         admin_url = None
         if admin is not None:
             admin_url = (await stack.enter_async_context(admin.api(dps))).url
-        place = _Place(dps, key_file, admin_url)
+        example = await dps.directory.individual(EXAMPLE)
+        place = _Place(dps, None if example is None else key_file, admin_url)
         if as_json:
             print_json(place.to_json())
         else:
@@ -392,13 +404,12 @@ def _example_key(file: Path) -> str:
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            file.chmod(0o600)
-        else:
-            with os.fdopen(opened, "w") as new:
+        if not file.exists():  # written whole, or not at all
+            with NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.") as new:
                 new.write(b64encode(secrets.token_bytes(64)).decode() + "\n")
+                new.flush()
+                with suppress(FileExistsError):  # another process was faster
+                    os.link(new.name, file)
     except OSError as error:
         raise store_failed(
             f"the state folder cannot be used: {file.parent}: {error.strerror}",
@@ -411,5 +422,7 @@ def _example_key(file: Path) -> str:
     except UsageError as error:
         fault = str(error)
     else:
+        if not file.is_symlink():  # the target of a link is another one's
+            file.chmod(0o600)
         return key
     raise StoreDamaged(f"{file}: {fault}", hint="remove the file: a new key is made then")

@@ -9,8 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ..text import shown
+from .effects import Answer
+from .json_text import build_json
 from .records import RegistrationRecord
-from .topics import Poll, Register
+from .settings import Settings
+from .topics import Message, Poll, Register, response_topic
 
 _GROUP_IN_ANSWER_SINCE = "2021-06-01"
 
@@ -71,3 +74,65 @@ def timestamp(unix_now: float) -> str:
 def new_etag(name: str) -> str:
     """Return an etag of the service's form, a quoted guid in base64, made from ``name``."""
     return base64.b64encode(f'"{uuid.uuid5(uuid.NAMESPACE_OID, name)}"'.encode()).decode()
+
+
+class Rejection(Exception):
+    """A request that gets an error status.
+
+    Args:
+        error_code: six digits; its first three are the status.
+        message: for the device.
+        reason: for the log; the message where empty.
+        retry_after: seconds; None where the device need not come again.
+    """
+
+    def __init__(
+        self, error_code: int, message: str, reason: str = "", retry_after: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.error_code = error_code
+        self.message = message
+        self.reason = reason or message
+
+
+def build_answer(
+    request: Register | Poll,
+    status: int,
+    body: dict[str, Any],
+    reason: str,
+    retry_after: int | None = None,
+) -> Answer:
+    """Return an answer to a request; ``reason`` goes into the log."""
+    topic = response_topic(status, request.request_id, retry_after)
+    return Answer(Message(topic, build_json(body)), f"{verb(request)} {status} {reason}")
+
+
+def assigning(
+    settings: Settings, request: Register | Poll, body: dict[str, Any], reason: str
+) -> Answer:
+    """Return an answer that asks the device to poll later."""
+    return build_answer(request, 202, body, reason, settings.retry_after)
+
+
+def rejected(
+    request: Register | Poll, rejection: Rejection, tracking_id: str, unix_now: float
+) -> Answer:
+    """Return an error answer."""
+    code = rejection.error_code
+    body = error_body(code, rejection.message, tracking_id, unix_now)
+    reason = f"{code}: {rejection.reason}"
+    return build_answer(request, code // 1000, body, reason, rejection.retry_after)
+
+
+def disabled(request: Register | Poll, registration_id: str, unix_now: float) -> Answer:
+    """Return the answer to a disabled device: status 200, and no operation that can be polled."""
+    now = timestamp(unix_now)
+    state = {
+        "registrationId": registration_id,
+        "status": "disabled",
+        "lastUpdatedDateTimeUtc": now,
+        "etag": new_etag(f"{registration_id} {now}"),
+    }
+    body = {"operationId": "", "status": "disabled", "registrationState": state}
+    return build_answer(request, 200, body, "disabled")

@@ -25,6 +25,7 @@ class Certificate:
         not_after: likewise; its last second.
         serial_number: in hexadecimal.
         version: 3 for X.509 version 3.
+        fault: why it cannot be read, for the log; empty for a good one.
     """
 
     sha256: str
@@ -36,6 +37,7 @@ class Certificate:
     not_after: float
     serial_number: str
     version: int = 3
+    fault: str = ""
 
     def to_json(self) -> dict[str, str | int]:
         """Return an X509CertificateInfo of the service API."""
@@ -66,6 +68,8 @@ def chain_fault(
         fingerprints: the enrolled certificates', one of which must be in the chain.
         unix_now: seconds; from the device's certificate to the enrolled one all must be valid.
     """
+    if chain[0].fault:
+        return chain[0].fault
     if chain[0].common_name.lower() != registration_id.lower():
         return f"the certificate's common name is {shown(chain[0].common_name)}"
     for certificate in chain:

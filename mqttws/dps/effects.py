@@ -5,8 +5,10 @@ one line for the log, without secrets.
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .certificates import Chain
+from .records import EnrollmentGroup, IndividualEnrollment, RegistrationRecord
 from .topics import Message
 
 
@@ -87,3 +89,19 @@ class AllocationRequested:
 
 
 Effect = Answer | Close | AllocationRequested
+
+
+class Assigned(NamedTuple):
+    """A registration that has just ended well, and has been committed.
+
+    Attributes:
+        registration: as it is now.
+        earlier: as it was before; None for a first one.
+        enrollment: that let the device in.
+        chain: the certificates that the device has shown.
+    """
+
+    registration: RegistrationRecord
+    earlier: RegistrationRecord | None
+    enrollment: IndividualEnrollment | EnrollmentGroup
+    chain: Chain

@@ -3,9 +3,8 @@
 Pure: it only says which request is struck. Whoever drives the service does the rest.
 """
 
-import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from ..errors import UsageError
@@ -100,7 +99,7 @@ class Fault:
     def to_json(self) -> dict[str, Any]:
         """Return the order's members that are not as usual, as ``parse_fault`` takes them."""
         members = asdict(self)
-        usual = {field.name: field.default for field in fields(self)}
+        usual = {known.name: known.default for known in fields(self)}
         return {name: value for name, value in members.items() if value != usual[name]}
 
 
@@ -112,7 +111,7 @@ def parse_fault(members: object) -> Fault:
     """
     if not isinstance(members, Mapping):
         raise UsageError("fault: expected an object with kind")
-    allowed = [field.name for field in fields(Fault)]
+    allowed = [known.name for known in fields(Fault)]
     for name in members:
         if name not in allowed:
             raise UsageError(f"fault: {shown(name)} is unknown; allowed: {', '.join(allowed)}")
@@ -121,63 +120,75 @@ def parse_fault(members: object) -> Fault:
     return Fault(**members)
 
 
+@dataclass(frozen=True)
 class Faults:
-    """The orders that stand; the first that fits strikes.
+    """The orders that stand; the first that fits strikes. A value: each change returns another one.
 
-    Args:
-        draw: returns a number from 0 to below 1, evenly; seeded, the same requests are struck.
+    Attributes:
+        orders: by number; with how many times each will still strike.
+        last: the number that was given last.
     """
 
-    def __init__(self, draw: Callable[[], float]) -> None:
-        self._draw = draw
-        self._orders: dict[int, Fault] = {}
-        self._ids = itertools.count(1)
+    orders: Mapping[int, Fault] = field(default_factory=dict)
+    last: int = 0
 
-    def order(self, fault: Fault) -> int:
-        """Let something go wrong from now on; return the order's number."""
-        number = next(self._ids)
-        self._orders[number] = fault
-        return number
+    def order(self, fault: Fault) -> "Faults":
+        """Return the orders with one more, whose number is ``last``."""
+        number = self.last + 1
+        return Faults({**self.orders, number: fault}, number)
 
-    def cancel(self, number: int | None = None) -> bool:
-        """Take one order back, or all; return whether there was one."""
-        if number is None:
-            found = bool(self._orders)
-            self._orders.clear()
-            return found
-        return self._orders.pop(number, None) is not None
+    def cancel(self, number: int | None = None) -> "Faults":
+        """Return the orders without one of them, or without all."""
+        kept = {} if number is None else dict(self.orders)
+        kept.pop(number or 0, None)
+        return replace(self, orders=kept)
 
-    def orders(self) -> dict[int, Fault]:
-        """Return the orders that stand, with how many times each will still strike."""
-        return dict(self._orders)
+    def strike(
+        self, registration_id: str, request: str, draw: Callable[[], float]
+    ) -> "tuple[Fault | None, Faults]":
+        """Return what goes wrong with a request, None for nothing; and the orders that are left.
 
-    def strike(self, registration_id: str, request: str) -> Fault | None:
-        """Return what goes wrong with this request; None for nothing."""
-        for number, fault in self._orders.items():
+        Args:
+            registration_id: whose request.
+            request: ``register`` or ``poll``.
+            draw: returns a number from 0 to below 1, evenly; seeded, the same requests are struck.
+        """
+        for number, fault in self.orders.items():
             if fault.kind == "expired-certificate" or fault.request not in (None, request):
                 continue
             theirs = fault.device is None or fault.device.lower() == registration_id.lower()
-            if theirs and self._hits(fault):
-                self._count(number, fault)
-                return fault
-        return None
+            if theirs and _hits(fault, draw):
+                return fault, self._counted(number, fault)
+        return None, self
 
-    def strike_handshake(self) -> bool:
-        """Tell whether an expired certificate is shown in this handshake."""
-        for number, fault in self._orders.items():
-            if fault.kind == "expired-certificate" and self._hits(fault):
-                self._count(number, fault)
-                return True
-        return False
+    def strike_handshake(self, draw: Callable[[], float]) -> "tuple[bool, Faults]":
+        """Tell whether an expired certificate is shown in a handshake; and the orders left."""
+        for number, fault in self.orders.items():
+            if fault.kind == "expired-certificate" and _hits(fault, draw):
+                return True, self._counted(number, fault)
+        return False, self
 
-    def _hits(self, fault: Fault) -> bool:
-        return fault.probability >= 1 or self._draw() < fault.probability
-
-    def _count(self, number: int, fault: Fault) -> None:
+    def _counted(self, number: int, fault: Fault) -> "Faults":
+        if fault.times is None:
+            return self
         if fault.times == 1:
-            del self._orders[number]
-        elif fault.times is not None:
-            self._orders[number] = replace(fault, times=fault.times - 1)
+            return self.cancel(number)
+        return replace(self, orders={**self.orders, number: replace(fault, times=fault.times - 1)})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the orders as ``from_json`` takes them."""
+        orders = [[number, fault.to_json()] for number, fault in self.orders.items()]
+        return {"last": self.last, "orders": orders}
+
+    @classmethod
+    def from_json(cls, members: Any) -> "Faults":
+        """Return the orders that ``to_json`` wrote."""
+        orders = {number: parse_fault(fault) for number, fault in members["orders"]}
+        return cls(orders, members["last"])
+
+
+def _hits(fault: Fault, draw: Callable[[], float]) -> bool:
+    return fault.probability >= 1 or draw() < fault.probability
 
 
 def _whole(value: object, least: int, most: int) -> bool:

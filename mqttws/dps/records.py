@@ -5,7 +5,7 @@ judged by them. Keys are bytes here, in no ``repr`` and in no message.
 """
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -143,3 +143,99 @@ class RegistrationRecord:
     enrollment_group_id: str = ""
     key_name: str = ""
     payload: Any = None
+
+
+OPERATIONS_PER_DEVICE = 4
+"""Operations of one device that can be polled: the latest. More than one, since a registration
+request that is sent again (QoS 1) starts an operation that its device never sees."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One registration under way, or ended.
+
+    Attributes:
+        operation_id: unique.
+        started: Unix time in seconds, by the store's clock.
+        polls_left: polls that are answered 202 before the final 200.
+        enrollment_kind: ``individual`` or ``group``: what let the device in.
+        enrollment_id: its id, as enrolled.
+        key_name: ``primary`` or ``secondary``: the key that signed the token; empty for X.509.
+        state: the DeviceRegistrationResult; None as long as a webhook is being asked.
+    """
+
+    operation_id: str
+    started: float
+    polls_left: int
+    enrollment_kind: Literal["individual", "group"]
+    enrollment_id: str
+    key_name: str = ""
+    state: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class DeviceRecord:
+    """All that the service keeps of one device.
+
+    Attributes:
+        registration: None before it has been assigned, and after that was deleted.
+        operations: the latest, oldest first.
+    """
+
+    registration: RegistrationRecord | None = None
+    operations: tuple[Operation, ...] = ()
+
+    def operation(self, operation_id: str) -> Operation | None:
+        """Return one of the operations; None if it is unknown."""
+        for operation in self.operations:
+            if operation.operation_id == operation_id:
+                return operation
+        return None
+
+    def with_operation(self, operation: Operation) -> "DeviceRecord":
+        """Return the record with an operation added, or put in place of its earlier state."""
+        others = [kept for kept in self.operations if kept.operation_id != operation.operation_id]
+        if len(others) == len(self.operations):
+            return replace(self, operations=(*others, operation)[-OPERATIONS_PER_DEVICE:])
+        same = operation.operation_id
+        kept = (operation if kept.operation_id == same else kept for kept in self.operations)
+        return replace(self, operations=tuple(kept))
+
+
+@dataclass(frozen=True)
+class Groups:
+    """All enrollment groups at one moment.
+
+    Attributes:
+        version: of the whole; another one after each change of a group.
+        groups: the groups, in the order of their ids.
+        versions: of each group's row, by its id in lower case.
+    """
+
+    version: int = 0
+    groups: tuple[EnrollmentGroup, ...] = ()
+    versions: dict[str, int] = field(default_factory=dict)
+
+    def find(self, enrollment_group_id: str) -> EnrollmentGroup | None:
+        """Return a group, whatever the case of its id; None if there is none."""
+        for group in self.groups:
+            if group.enrollment_group_id.lower() == enrollment_group_id.lower():
+                return group
+        return None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What concerns one device, at one moment.
+
+    Attributes:
+        device: its record.
+        individual: its own enrollment; None without one.
+        groups: all enrollment groups.
+        now: Unix time in seconds, by the store's clock.
+    """
+
+    device: DeviceRecord
+    individual: IndividualEnrollment | None
+    groups: Groups
+    now: float

@@ -1,138 +1,158 @@
-"""Where a service keeps enrollments and registrations.
+"""The store's protocol: rows by table and key, each with a version, changed only if nothing moved.
 
-Knows which questions are asked. Does not know what the answers are used for.
+Knows that a row has a version and how many rows one decision reads. Does not know what the rows
+mean: a ``Table`` says how its values are written as text. DPS and hub keep all in it; memory,
+SQLite and PostgreSQL implement it (``local/stores``), behind one contract test.
+
+A decision is taken like this, for DPS and hub alike:
+
+>>> loaded = await store.load((TWINS, "my-device"))          # one statement
+>>> twin = loaded.rows[0]
+>>> changed = decide(twin.value, request, loaded.now)          # pure
+>>> done = await store.commit([Write(TWINS, "my-device", changed, twin.version)])
+>>> # False: somebody else was faster, nothing has been written: load and decide again
+
+A hub names its own tables, such as ``TWINS = Table("twin", json.dumps, json.loads)``. Values are
+never changed once they have been written or loaded.
 """
 
-from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from ..errors import UsageError
-from ..text import shown
-from .records import EnrollmentGroup, IndividualEnrollment, RegistrationRecord
-
-
-class Records(Protocol):
-    """Where a service keeps enrollments and registrations. Ids are found whatever their case."""
-
-    def individual(self, registration_id: str) -> IndividualEnrollment | None:
-        """Return the device's own enrollment; None if it has none."""
-
-    def individuals(self) -> Sequence[IndividualEnrollment]:
-        """Return all individual enrollments, in a steady order."""
-
-    def group(self, enrollment_group_id: str) -> EnrollmentGroup | None:
-        """Return one enrollment group; None if there is none of this name."""
-
-    def groups(self) -> Sequence[EnrollmentGroup]:
-        """Return all enrollment groups, in a steady order."""
-
-    def put(self, enrollment: IndividualEnrollment | EnrollmentGroup) -> None:
-        """Keep an enrollment, in place of the one that has its id."""
-
-    def add(self, enrollment: IndividualEnrollment | EnrollmentGroup) -> None:
-        """Keep a new enrollment.
-
-        Raises:
-            UsageError: there is one with its id.
-        """
-
-    def remove(self, enrollment: IndividualEnrollment | EnrollmentGroup) -> None:
-        """Forget the enrollment that has this one's id; the device's registration stays.
-
-        Raises:
-            UsageError: there is none.
-        """
-
-    def registration(self, registration_id: str) -> RegistrationRecord | None:
-        """Return what is remembered of a device; None if it has never been assigned."""
-
-    def registrations(self) -> Sequence[RegistrationRecord]:
-        """Return what is remembered of all devices, in a steady order."""
-
-    def put_registration(self, record: RegistrationRecord) -> None:
-        """Remember a device, in place of what was remembered of it."""
-
-    def remove_registration(self, registration_id: str) -> None:
-        """Forget a device; one that is not known is forgotten already."""
+V = TypeVar("V")
 
 
-class MemoryRecords(Records):
-    """Records that live as long as the process.
+def _nothing(value: Any) -> str:
+    """Return no name."""
+    return ""
 
-    Args:
-        enrollments: to begin with.
+
+@dataclass(frozen=True, eq=False)
+class Table(Generic[V]):
+    """One kind of rows.
+
+    Attributes:
+        name: of the table, a word.
+        encode: returns a value's text; must hold all of the value.
+        decode: returns the value of a text; raises ValueError or UsageError for a damaged one.
+        group: returns the name under which rows are listed together; empty for none.
+        alias: returns a second key, by which ``find`` finds the row; empty for none.
     """
 
-    def __init__(self, enrollments: Sequence[IndividualEnrollment | EnrollmentGroup] = ()) -> None:
-        self._individuals: dict[str, IndividualEnrollment] = {}
-        self._groups: dict[str, EnrollmentGroup] = {}
-        self._registrations: dict[str, RegistrationRecord] = {}
-        for enrollment in enrollments:
-            self.add(enrollment)
-
-    def individual(self, registration_id: str) -> IndividualEnrollment | None:
-        """Return the device's own enrollment; None if it has none."""
-        return self._individuals.get(registration_id.lower())
-
-    def individuals(self) -> Sequence[IndividualEnrollment]:
-        """Return all individual enrollments, in the order in which they were added."""
-        return tuple(self._individuals.values())
-
-    def group(self, enrollment_group_id: str) -> EnrollmentGroup | None:
-        """Return one enrollment group; None if there is none of this name."""
-        return self._groups.get(enrollment_group_id.lower())
-
-    def groups(self) -> Sequence[EnrollmentGroup]:
-        """Return all enrollment groups, in the order in which they were added."""
-        return tuple(self._groups.values())
-
-    def put(self, enrollment: IndividualEnrollment | EnrollmentGroup) -> None:
-        """Keep an enrollment, in place of the one that has its id."""
-        if isinstance(enrollment, IndividualEnrollment):
-            self._individuals[enrollment.registration_id.lower()] = enrollment
-        else:
-            self._groups[enrollment.enrollment_group_id.lower()] = enrollment
-
-    def add(self, enrollment: IndividualEnrollment | EnrollmentGroup) -> None:
-        """Keep a new enrollment."""
-        if isinstance(enrollment, IndividualEnrollment):
-            _add(self._individuals, enrollment.registration_id, enrollment)
-        else:
-            _add(self._groups, enrollment.enrollment_group_id, enrollment)
-
-    def remove(self, enrollment: IndividualEnrollment | EnrollmentGroup) -> None:
-        """Forget the enrollment that has this one's id; the device's registration stays."""
-        if isinstance(enrollment, IndividualEnrollment):
-            _remove(self._individuals, enrollment.registration_id)
-        else:
-            _remove(self._groups, enrollment.enrollment_group_id)
-
-    def registration(self, registration_id: str) -> RegistrationRecord | None:
-        """Return what is remembered of a device; None if it has never been assigned."""
-        return self._registrations.get(registration_id.lower())
-
-    def registrations(self) -> Sequence[RegistrationRecord]:
-        """Return what is remembered of all devices, in the order in which they first came."""
-        return tuple(self._registrations.values())
-
-    def put_registration(self, record: RegistrationRecord) -> None:
-        """Remember a device, in place of what was remembered of it."""
-        self._registrations[record.registration_id.lower()] = record
-
-    def remove_registration(self, registration_id: str) -> None:
-        """Forget a device; one that is not known is forgotten already."""
-        self._registrations.pop(registration_id.lower(), None)
+    name: str
+    encode: Callable[[V], str]
+    decode: Callable[[str], V]
+    group: Callable[[V], str] = _nothing
+    alias: Callable[[V], str] = _nothing
 
 
-_E = TypeVar("_E")
+class Row(NamedTuple):
+    """A row as it was loaded.
+
+    Attributes:
+        version: another number after each write; 0 where there is no row.
+        value: as its table decodes it; None where there is no row.
+    """
+
+    version: int
+    value: Any
 
 
-def _add(kept: dict[str, _E], name: str, enrollment: _E) -> None:
-    if name.lower() in kept:
-        raise UsageError(f"there is an enrollment {shown(name)} already")
-    kept[name.lower()] = enrollment
+ABSENT = Row(0, None)
 
 
-def _remove(kept: dict[str, _E], name: str) -> None:
-    if kept.pop(name.lower(), None) is None:
-        raise UsageError(f"there is no enrollment {shown(name)}")
+class Loaded(NamedTuple):
+    """Rows of one moment.
+
+    Attributes:
+        rows: in the order in which they were asked for.
+        now: Unix time in seconds, by the clock that all users of the store share.
+    """
+
+    rows: Sequence[Row]
+    now: float
+
+
+class Check(NamedTuple):
+    """A row must still have this version, or a commit writes nothing."""
+
+    table: Table[Any]
+    key: str
+    version: int
+
+
+class Write(NamedTuple):
+    """A row's new value.
+
+    Attributes:
+        table: of the row.
+        key: of the row.
+        value: None deletes the row.
+        expected: the version that it must still have, 0 for no row; None for any.
+    """
+
+    table: Table[Any]
+    key: str
+    value: Any
+    expected: int | None = None
+
+
+class Page(NamedTuple):
+    """Rows in the order of their keys.
+
+    Attributes:
+        items: keys and rows.
+        more: whether there are rows behind the last one.
+    """
+
+    items: Sequence[tuple[str, Row]]
+    more: bool
+
+
+class Store(Protocol):
+    """Keeps rows. Every call has a time limit, and may raise ``StoreFailed`` (``StoreFull`` where
+    there is no room).
+
+    Attributes:
+        shared: whether other processes may change the rows.
+    """
+
+    shared: bool
+
+    async def open(self) -> None:
+        """Make the store ready, and bring its schema up to date.
+
+        Raises:
+            StoreFailed: it cannot be reached, holds something else, or a newer schema.
+        """
+
+    async def close(self) -> None:
+        """Let the store go; what was committed stays."""
+
+    async def load(self, *keys: tuple[Table[Any], str]) -> Loaded:
+        """Return rows by their keys, all of one moment."""
+
+    async def commit(self, writes: Sequence[Write], checks: Sequence[Check] = ()) -> bool:
+        """Write all rows at once, durably; or nothing, and return False, if a version has moved.
+
+        Also False where it cannot be known whether a lost commit took place: whoever loads again
+        finds out by what the row holds.
+        """
+
+    async def take(self, bucket: str, limit: int, seconds: float) -> int:
+        """Count one event of a throttle and return 0; or the whole seconds to wait, uncounted.
+
+        Args:
+            bucket: events of one name are counted together.
+            limit: events that are let through in ``seconds``.
+            seconds: length of the window.
+        """
+
+    async def page(
+        self, table: Table[Any], after: str = "", limit: int = 1000, group: str | None = None
+    ) -> Page:
+        """Return rows behind the key ``after``, in the order of keys; of one group if named."""
+
+    async def find(self, table: Table[Any], alias: str) -> tuple[str, Row] | None:
+        """Return the key and the row that has this alias; None if there is none."""

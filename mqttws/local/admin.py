@@ -13,12 +13,13 @@ import dataclasses
 import hmac
 import ipaddress
 import json
+import logging
 import re
 import secrets
 import time
 import uuid
-from base64 import b64encode
-from collections.abc import Awaitable, Callable, Sequence
+from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,7 +28,9 @@ from ..dps.enrollment_json import enrollment_to_json, parse_enrollments
 from ..dps.faults import parse_fault
 from ..dps.json_text import build_json, parse_json
 from ..dps.records import EnrollmentGroup, IndividualEnrollment
-from ..errors import UsageError
+from ..dps.store import ABSENT, Row, Table
+from ..dps.tables import DEVICES, GROUPS, INDIVIDUALS
+from ..errors import StoreFailed, StoreFull, UsageError
 from ..net.failures import listening_failed
 from ..text import shown
 from .dps import AsyncLocalDps
@@ -43,7 +46,13 @@ MAX_BODY = 1024 * 1024
 """Bytes of a request's body that are read."""
 
 DEFAULT_PAGE = 1000
-"""Items of a query's answer, where the request does not say."""
+"""Items of a query's answer at most, and where the request does not say."""
+
+MAX_ATTEMPTS = 10
+"""Changes that may be void because another client was faster, before one is given up."""
+
+STOP_TIMEOUT = 2.0
+"""Seconds that requests under way are given to end when the API stops."""
 
 _QUERY = re.compile(r"\s*select\s+\*\s+from\s+\w+\s*", re.IGNORECASE)
 _NEWEST = "2021-10-01"  # the service API's version whose members are written
@@ -58,6 +67,15 @@ class _Refused(Exception):
     def __init__(self, error_code: int, message: str) -> None:
         super().__init__(message)
         self.error_code = error_code
+
+
+class _OneLine(logging.LoggerAdapter[logging.Logger]):
+    """Takes what aiohttp has to say about a request that cannot be read: in one line."""
+
+    def log(self, level: int, msg: object, *args: object, **options: Any) -> None:
+        error = options.pop("exc_info", None)
+        reason = f": {type(error).__name__}" if isinstance(error, BaseException) else ""
+        self.logger.log(min(level, logging.WARNING), "admin: %s%s", str(msg)[:100], reason)
 
 
 class AdminApi:
@@ -107,7 +125,13 @@ class AdminApi:
         Raises:
             ServiceFailed: the port is taken or may not be used.
         """
-        runner = web.AppRunner(self._application(), access_log=None, handle_signals=False)
+        runner = web.AppRunner(
+            self._application(),
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=STOP_TIMEOUT,
+            logger=_OneLine(logging.getLogger("mqttws.local")),
+        )
         await runner.setup()
         site = web.TCPSite(runner, self.host, self.port)
         try:
@@ -168,6 +192,10 @@ class AdminApi:
                 return _refuse(refusal.error_code, str(refusal))
             except UsageError as error:
                 return _refuse(400004, f"Invalid request. {error}")
+            except StoreFull as error:
+                return _refuse(507000, f"Insufficient storage. {error}")
+            except StoreFailed as error:
+                return _refuse(503000, f"Service unavailable. {error}")
             except web.HTTPException as error:
                 return _refuse(error.status * 1000, error.reason)
 
@@ -186,13 +214,11 @@ class AdminApi:
 
     # Enrollments
 
-    def _find(self, request: web.Request) -> Enrollment:
-        name = request.match_info["id"]
-        records = self._dps.records
-        found = records.individual(name) if _individual(request) else records.group(name)
-        if found is None:
+    async def _find(self, request: web.Request) -> Row:
+        found = await self._dps.directory.row(_table(request), request.match_info["id"])
+        if not found.version:
             raise _Refused(404201, "Enrollment not found.")
-        _check_etag(request, found.etag)
+        _check_etag(request, found.value.etag)
         return found
 
     async def _put(self, request: web.Request) -> web.Response:
@@ -202,84 +228,104 @@ class AdminApi:
         if str(body.setdefault(place, name)).lower() != name.lower():
             raise UsageError(f"{place} differs from the one in the path")
         _add_keys(body)
+        (enrollment,) = parse_enrollments(json.dumps([body]), "body")
+        for _ in range(MAX_ATTEMPTS):
+            before = await self._before(request)
+            now = timestamp(time.time())
+            kept = dataclasses.replace(
+                enrollment,
+                created=before.value.created if before.version else now,
+                last_updated=now,
+                etag=new_etag(str(uuid.uuid4())),
+            )
+            if await self._dps.change(kept, before):
+                return _answer(_shown(kept))
+        raise _busy()
+
+    async def _before(self, request: web.Request) -> Row:
+        """Return the row that is to be replaced, which may be absent unless an etag is named."""
         try:
-            before = self._find(request)
+            return await self._find(request)
         except _Refused as refusal:
             if refusal.error_code != 404201 or "If-Match" in request.headers:
                 raise
-            before = None
-        now = timestamp(time.time())
-        (enrollment,) = parse_enrollments(json.dumps([body]), "body")
-        kept = dataclasses.replace(
-            enrollment,
-            created=before.created if before else now,
-            last_updated=now,
-            etag=new_etag(str(uuid.uuid4())),
-        )
-        self._dps.keep(kept, replace=True)
-        return _answer(_shown(kept))
+            return ABSENT
 
     async def _get(self, request: web.Request) -> web.Response:
-        return _answer(_shown(self._find(request)))
+        return _answer(_shown((await self._find(request)).value))
 
     async def _delete(self, request: web.Request) -> web.Response:
-        self._dps.records.remove(self._find(request))
-        return web.Response(status=204)
+        for _ in range(MAX_ATTEMPTS):
+            found = await self._find(request)
+            if await self._dps.remove(found.value, found):
+                return web.Response(status=204)
+        raise _busy()
 
     async def _attestation(self, request: web.Request) -> web.Response:
         """Answer with the keys: the one place that does, as in the cloud."""
-        return _answer(enrollment_to_json(self._find(request))["attestation"])
+        return _answer(enrollment_to_json((await self._find(request)).value)["attestation"])
 
     async def _query_enrollments(self, request: web.Request) -> web.Response:
-        records = self._dps.records
-        found: Sequence[Enrollment] = (
-            records.individuals() if _individual(request) else records.groups()
-        )
-        page, headers = await _page(request, found)
-        return _answer([_shown(enrollment) for enrollment in page], headers)
+        await _read_query(request)
+        rows, headers = await self._page(request, _table(request))
+        return _answer([_shown(row.value) for row in rows], headers)
 
     # Registrations
 
-    async def _get_registration(self, request: web.Request) -> web.Response:
-        record = self._dps.records.registration(request.match_info["id"])
-        if record is None:
+    async def _find_registration(self, request: web.Request) -> Row:
+        found = await self._dps.directory.row(DEVICES, request.match_info["id"])
+        if found.value is None or found.value.registration is None:
             raise _Refused(404202, "Registration not found.")
-        return _answer(assigned_state(record, _NEWEST))
+        return found
+
+    async def _get_registration(self, request: web.Request) -> web.Response:
+        found = await self._find_registration(request)
+        return _answer(assigned_state(found.value.registration, _NEWEST))
 
     async def _delete_registration(self, request: web.Request) -> web.Response:
-        record = self._dps.records.registration(request.match_info["id"])
-        if record is None:
-            raise _Refused(404202, "Registration not found.")
-        _check_etag(request, record.etag)
-        self._dps.records.remove_registration(record.registration_id)
-        return web.Response(status=204)
+        for _ in range(MAX_ATTEMPTS):
+            found = await self._find_registration(request)
+            _check_etag(request, found.value.registration.etag)
+            name = request.match_info["id"]
+            if await self._dps.directory.remove_registration(name, found):
+                return web.Response(status=204)
+        raise _busy()
 
     async def _query_registrations(self, request: web.Request) -> web.Response:
         """Answer with the registrations of one group."""
         group = request.match_info["id"].lower()
-        found = [
-            record
-            for record in self._dps.records.registrations()
-            if record.enrollment_group_id.lower() == group
-        ]
-        page, headers = await _page(request, found, query_needed=False)
-        return _answer([assigned_state(record, _NEWEST) for record in page], headers)
+        rows, headers = await self._page(request, DEVICES, group)
+        found = [assigned_state(row.value.registration, _NEWEST) for row in rows]
+        return _answer(found, headers)
+
+    async def _page(
+        self, request: web.Request, table: Table[Any], group: str | None = None
+    ) -> tuple[list[Row], dict[str, str]]:
+        """Return the rows that are asked for, and the headers that lead to the next ones."""
+        size = min(_count(request, "x-ms-max-item-count", DEFAULT_PAGE), DEFAULT_PAGE)
+        after = _position(request)
+        items, more = await self._dps.store.page(table, after, size, group)
+        headers = {}
+        if more:
+            last = items[-1][0].encode()
+            headers["x-ms-continuation"] = urlsafe_b64encode(last).decode()
+        return [row for _, row in items], headers
 
     # Faults: no cloud has these
 
     async def _list_faults(self, request: web.Request) -> web.Response:
-        orders = self._dps.faults.orders()
+        orders = await self._dps.faults.orders()
         return _answer([fault.to_json() | {"id": number} for number, fault in orders.items()])
 
     async def _order_fault(self, request: web.Request) -> web.Response:
-        number = self._dps.faults.order(parse_fault(await _read(request)))
+        number = await self._dps.faults.order(parse_fault(await _read(request)))
         return _answer({"id": number})
 
     async def _cancel_faults(self, request: web.Request) -> web.Response:
         number = request.match_info.get("number")
         if number is None:
-            self._dps.faults.cancel()
-        elif not (number.isdecimal() and self._dps.faults.cancel(int(number))):
+            await self._dps.faults.cancel()
+        elif not (_is_number(number) and await self._dps.faults.cancel(int(number))):
             raise _Refused(404000, "Fault not found.")
         return web.Response(status=204)
 
@@ -293,6 +339,10 @@ def _is_loopback(host: str) -> bool:
 
 def _individual(request: web.Request) -> bool:
     return request.path.startswith("/enrollments/")
+
+
+def _table(request: web.Request) -> Table[Any]:
+    return INDIVIDUALS if _individual(request) else GROUPS
 
 
 def _id_member(request: web.Request) -> str:
@@ -317,29 +367,39 @@ async def _read(request: web.Request) -> dict[str, Any]:
     raise UsageError(f"body: not the JSON that is expected: {fault}")
 
 
-async def _page(
-    request: web.Request, items: Sequence[Any], *, query_needed: bool = True
-) -> tuple[Sequence[Any], dict[str, str]]:
-    """Return the items that are asked for, and the headers that lead to the next ones."""
-    if query_needed:
-        query = (await _read(request)).get("query")
-        if not isinstance(query, str) or not _QUERY.fullmatch(query):
-            raise UsageError(
-                f"query: found {shown(query)}; allowed: "  # noqa: S608 - there is no database
-                "SELECT * FROM enrollments"
-            )
-    size = _count(request, "x-ms-max-item-count", DEFAULT_PAGE, least=1)  # else no page is the last
-    start = _count(request, "x-ms-continuation", 0)
-    end = start + size
-    more = {"x-ms-continuation": str(end)} if end < len(items) else {}
-    return items[start:end], more
+async def _read_query(request: web.Request) -> None:
+    query = (await _read(request)).get("query")
+    if not isinstance(query, str) or not _QUERY.fullmatch(query):
+        raise UsageError(
+            f"query: found {shown(query)}; allowed: "  # noqa: S608 - there is no database
+            "SELECT * FROM enrollments"
+        )
 
 
-def _count(request: web.Request, header: str, default: int, *, least: int = 0) -> int:
+def _count(request: web.Request, header: str, default: int) -> int:
     text = request.headers.get(header, str(default))
-    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) >= least):
-        raise UsageError(f"{header}: found {shown(text)}; allowed: {least} or more")
+    if not (_is_number(text) and int(text) >= 1):  # else no page is the last
+        raise UsageError(f"{header}: found {shown(text)}; allowed: 1 or more")
     return int(text)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 10
+
+
+def _position(request: web.Request) -> str:
+    """Return the key behind which the page begins."""
+    text = request.headers.get("x-ms-continuation", "")
+    try:
+        return urlsafe_b64decode(text.encode("ascii")).decode()
+    except ValueError:
+        raise UsageError(
+            f"x-ms-continuation: found {shown(text)}; allowed: what the page before came with"
+        ) from None
+
+
+def _busy() -> _Refused:
+    return _Refused(409000, "Conflict. Other requests change the same record; try again.")
 
 
 def _add_keys(body: dict[str, Any]) -> None:

@@ -10,9 +10,10 @@ from collections.abc import Coroutine
 from typing import Any, NamedTuple, Protocol
 
 from ..dps.certificates import Chain
+from ..dps.decisions import grant
 from ..dps.effects import AllocationRequested, Answer, Device, Effect, Refusal
 from ..dps.faults import Fault
-from ..dps.topics import RESPONSE_FILTER, Message
+from ..dps.topics import Message
 from ..errors import ProtocolError
 from ..protocol import (
     ConnectionClosed,
@@ -168,11 +169,10 @@ class DpsDevice:
         protocol = self.link.protocol
         if protocol.state is not State.CONNECTED:
             return
-        refused = [asked for asked in subscriptions if asked.topic_filter != RESPONSE_FILTER]
-        codes = [REFUSED if asked in refused else min(asked.qos, 1) for asked in subscriptions]
-        protocol.suback(packet_id, codes)
-        if refused:
-            undocumented = refused[0].topic_filter
+        granted = [grant(asked.topic_filter, asked.qos) for asked in subscriptions]
+        protocol.suback(packet_id, [REFUSED if qos is None else qos for qos in granted])
+        if None in granted:
+            undocumented = subscriptions[granted.index(None)].topic_filter
             self.link.end(ProtocolError(f"undocumented topic filter {shown(undocumented)}"))
 
     def _take(self, event: MessageReceived) -> None:

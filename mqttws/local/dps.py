@@ -12,39 +12,46 @@ import random
 import re
 import secrets
 import socket
-import ssl
 import tempfile
 import time
 import uuid
 from base64 import b64encode
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Protocol, Self
 
 from ..dps.answers import verb
 from ..dps.certificates import Chain
-from ..dps.effects import AllocationRequested, Device, Refusal
+from ..dps.codes import INTERNAL_ERROR
+from ..dps.directory import CERTIFICATES_MARK, Directory, place_of
+from ..dps.effects import AllocationRequested, Assigned, Device, Refusal
 from ..dps.enrollment_json import parse_enrollments
-from ..dps.faults import Faults, parse_fault
-from ..dps.records import EnrollmentGroup, IndividualEnrollment, RegistrationRecord
+from ..dps.faults import parse_fault
+from ..dps.records import RegistrationRecord
 from ..dps.service import Service
-from ..dps.store import MemoryRecords, Records
+from ..dps.settings import Settings
+from ..dps.store import Row, Store
+from ..dps.tables import MARKS, AnyEnrollment
 from ..dps.topics import Message, parse_request_topic
-from ..errors import UsageError
+from ..errors import StoreFailed, UsageError
 from ..net.stream import ByteStream, Stream
 from ..net.upgrade import accept_websocket
 from ..options import LOCAL_DPS
 from ..protocol import ConnectReceived, Event
+from ..text import short_line, shown
 from . import listening
-from .certificates import ServerCertificate, expired_context, prepare_certificates
+from .anchors import DpsTls
+from .certificates import prepare_certificates
 from .device import DpsDevice, Presence, Served
 from .link import Handler, ServerLink
 from .listening import Listener, resolve
+from .orders import FaultOrders
+from .stores import open_store
 from .webhook import ask_webhook
-from .x509 import TrustAnchors, parse_certificate
+from .x509 import parse_certificate
 
 logger = logging.getLogger("mqttws.local")
 """One line for each thing that happens at the service, without secrets."""
@@ -52,21 +59,13 @@ logger = logging.getLogger("mqttws.local")
 DEFAULT_ID_SCOPE = "0ne00LOCAL"
 DEFAULT_HUB = "local-hub.azure-devices.net"
 
+WATCH_INTERVAL = 1.0
+"""Seconds between two looks at what other processes have changed in the store."""
 
-class Assigned(NamedTuple):
-    """A registration that has just ended well.
+_AT_ONCE = 500  # enrollments that are stored together
 
-    Attributes:
-        registration: as it is now.
-        earlier: as it was before; None for a first one.
-        enrollment: that let the device in.
-        chain: the certificates that the device has shown.
-    """
-
-    registration: RegistrationRecord
-    earlier: RegistrationRecord | None
-    enrollment: IndividualEnrollment | EnrollmentGroup
-    chain: Chain
+STOP_TIMEOUT = 2.0
+"""Seconds that requests under way are given to end when the service stops."""
 
 
 class HubSide(Protocol):
@@ -86,7 +85,7 @@ class AsyncLocalDps:
     """A local DPS with real TLS and real credential checks.
 
     >>> async with mqttws.AsyncLocalDps() as dps:
-    ...     key = dps.enroll_device("my-device")
+    ...     key = await dps.enroll_device("my-device")
     ...     assignment = await mqttws.provision_async(
     ...         dps.id_scope,
     ...         mqttws.SymmetricKey("my-device", key),
@@ -102,8 +101,11 @@ class AsyncLocalDps:
         state: folder for the CA and the server's certificate, kept and reused; None for a
             temporary one.
         id_scope: of this instance.
-        enrollments: who may register; more can be added later.
-        records: where enrollments and registrations live; None for memory.
+        enrollments: who may register; more can be added later. Records that hold something win:
+            only ids that they have never held are added to them.
+        first_enrollments: who may register where the records hold nothing yet.
+        records: where enrollments and registrations live: a path for SQLite, ``postgresql://…``, or
+            a store; None for memory.
         hubs: host names of the linked IoT hubs, or names and weights of the hashed allocation.
         retry_after: seconds that a device is told to wait before its next poll.
         assigning_polls: how many polls are answered 202 before the final 200.
@@ -112,9 +114,10 @@ class AsyncLocalDps:
         fault_seed: for the faults that strike at random; the same seed strikes the same requests.
 
     Attributes:
-        records: enrollments and registrations.
+        store: where everything is kept.
+        directory: enrollments and registrations in it.
         faults: what shall go wrong.
-        service: the rules.
+        service: the rules over the store.
         tls: the server's side of TLS, for other services on this machine.
         hub: the hubs behind the same ports; None for none.
     """
@@ -127,8 +130,9 @@ class AsyncLocalDps:
         mqtts_port: int | None = 0,
         state: str | os.PathLike[str] | None = None,
         id_scope: str = DEFAULT_ID_SCOPE,
-        enrollments: Sequence[IndividualEnrollment | EnrollmentGroup] = (),
-        records: Records | None = None,
+        enrollments: Sequence[AnyEnrollment] = (),
+        first_enrollments: Sequence[AnyEnrollment] = (),
+        records: str | os.PathLike[str] | Store | None = None,
         hubs: Sequence[str] | Mapping[str, int] = (DEFAULT_HUB,),
         retry_after: int = 3,
         assigning_polls: int = 0,
@@ -137,34 +141,37 @@ class AsyncLocalDps:
         fault_seed: int | None = None,
     ) -> None:
         LOCAL_DPS.check(locals())
-        self.faults = Faults(random.Random(fault_seed).random)  # noqa: S311 - no secret comes of it
         self.host = host
         self.wss_port = wss_port
         self.mqtts_port = mqtts_port
         self.id_scope = id_scope
-        self.records = MemoryRecords() if records is None else records
-        self.service = Service(
+        settings = Settings.of(
             id_scope,
-            self.records,
-            hubs=hubs,
-            operation_ids=_operation_ids(),
-            tracking_ids=_uuids(),
+            hubs,
             retry_after=retry_after,
             assigning_polls=assigning_polls,
             registers_per_minute=registers_per_minute,
             polls_per_10s=polls_per_10s,
         )
+        self.store = open_store(records)
+        self.directory = Directory(self.store)
+        self.faults = FaultOrders(self.store, random.Random(fault_seed).random)  # noqa: S311 - no secret
+        self.service = Service(
+            settings, self.store, operation_ids=_operation_ids(), tracking_ids=_uuids()
+        )
         self._state = state
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._ca_file: Path | None = None
-        self.tls = _Tls(self)
+        self.tls = DpsTls(self.faults.strike_handshake)
         self.hub: HubSide | None = None
         self.presence = Presence()
         self._listener = Listener(self.tls)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._webhooks: set[asyncio.Task[None]] = set()
         self._links: set[ServerLink] = set()
-        for enrollment in enrollments:
-            self.keep(enrollment)
+        self._enrollments = tuple(enrollments)
+        self._first_enrollments = tuple(first_enrollments)
+        self._watcher: asyncio.Task[None] | None = None
 
     @property
     def ca_file(self) -> Path:
@@ -177,7 +184,7 @@ class AsyncLocalDps:
             raise UsageError("the local DPS has not been started")
         return self._ca_file
 
-    def enroll(self, record: Mapping[str, Any], *, replace: bool = False) -> None:
+    async def enroll(self, record: Mapping[str, Any], *, replace: bool = False) -> None:
         """Let a device, or a group of them, register from now on.
 
         Args:
@@ -186,27 +193,80 @@ class AsyncLocalDps:
 
         Raises:
             UsageError: names the member that is wrong and what was expected.
+            StoreFailed: it could not be stored.
         """
         for enrollment in parse_enrollments(json.dumps([record]), "enroll"):
-            self.keep(enrollment, replace=replace)
+            await self.keep(enrollment, replace=replace)
 
-    def keep(
-        self, enrollment: IndividualEnrollment | EnrollmentGroup, *, replace: bool = False
-    ) -> None:
+    async def keep(self, enrollment: AnyEnrollment, *, replace: bool = False) -> None:
         """Take an enrollment that has been read already; otherwise like ``enroll``."""
+        before = await self.directory.row(*place_of(enrollment))
+        if before.version and not replace:
+            _, name = place_of(enrollment)
+            raise UsageError(f"there is an enrollment {shown(name)} already")
+        if not await self.change(enrollment, before, any_version=replace):
+            raise UsageError("another client enrolls the same id at the same moment")
+
+    async def change(
+        self, enrollment: AnyEnrollment, before: Row, *, any_version: bool = False
+    ) -> bool:
+        """Keep an enrollment in the place of the row that was loaded; False if that has moved."""
         for der in enrollment.certificates:
             parse_certificate(der)
-        if replace:
-            self.records.put(enrollment)
-        else:
-            self.records.add(enrollment)
-        if self.tls.anchors is not None:
-            self.tls.anchors.add(enrollment.certificates)
+        if not await self.directory.put(enrollment, before, any_version=any_version):
+            return False
+        self._trust(enrollment, before.value)
+        return True
 
-    def enroll_device(self, registration_id: str) -> str:
+    async def remove(self, enrollment: AnyEnrollment, before: Row) -> bool:
+        """Delete an enrollment; False if it is not the one that was loaded any more."""
+        if not await self.directory.remove(enrollment, before):
+            return False
+        self._trust(None, enrollment)
+        return True
+
+    async def enroll_once(self, enrollments: Sequence[AnyEnrollment]) -> list[str]:
+        """Enroll those whose ids the records have never held; return the ids of the others."""
+
+        async def add(enrollment: AnyEnrollment) -> bool:
+            added = await self.directory.add(enrollment, once=True)
+            if added:
+                self._trust(enrollment, None)
+            return added
+
+        for enrollment in enrollments:
+            for der in enrollment.certificates:
+                parse_certificate(der)
+        known = []
+        for at in range(0, len(enrollments), _AT_ONCE):
+            some = enrollments[at : at + _AT_ONCE]
+            added = await asyncio.gather(*map(add, some))
+            known += [place_of(one)[1] for one, new in zip(some, added, strict=True) if not new]
+        return known
+
+    async def _enroll_given(self) -> None:
+        if await self.directory.is_empty():
+            await self.enroll_once(self._first_enrollments)
+        known = await self.enroll_once(self._enrollments)
+        if known:
+            logger.info(
+                "%d of %d enrollments given are known to the records, which win: %s",
+                len(known),
+                len(self._enrollments),
+                short_line(", ".join(known[:10])),
+            )
+
+    def _trust(self, after: AnyEnrollment | None, before: AnyEnrollment | None) -> None:
+        if self._listener.listening:
+            added, removed = (
+                () if known is None else known.certificates for known in (after, before)
+            )
+            self.tls.anchors.change(added, removed)
+
+    async def enroll_device(self, registration_id: str) -> str:
         """Enroll one device with fresh keys; return its primary key, base64."""
         primary, secondary = (b64encode(secrets.token_bytes(64)).decode() for _ in range(2))
-        self.enroll(
+        await self.enroll(
             {
                 "registrationId": registration_id,
                 "attestation": {
@@ -217,11 +277,15 @@ class AsyncLocalDps:
         )
         return primary
 
-    def fault(self, kind: str, device: str | None = None, **members: Any) -> int:
+    async def registration(self, registration_id: str) -> RegistrationRecord | None:
+        """Return the registration record of a device; None if it is not assigned."""
+        return await self.directory.registration(registration_id)
+
+    async def fault(self, kind: str, device: str | None = None, **members: Any) -> int:
         """Let something go wrong from now on; return the order's number, for ``faults.cancel``.
 
-        >>> dps.fault("answer", "my-device", status=429, retry_after=1, times=2)
-        >>> dps.fault("drop-after", request="register", probability=0.1, times=None)
+        >>> await dps.fault("answer", "my-device", status=429, retry_after=1, times=2)
+        >>> await dps.fault("drop-after", request="register", probability=0.1, times=None)
 
         Args:
             kind: see ``mqttws.dps.faults.Kind``.
@@ -230,8 +294,9 @@ class AsyncLocalDps:
 
         Raises:
             UsageError: names the member and what is allowed.
+            StoreFailed: it could not be stored.
         """
-        return self.faults.order(parse_fault({"kind": kind, "device": device, **members}))
+        return await self.faults.order(parse_fault({"kind": kind, "device": device, **members}))
 
     async def start(self) -> None:
         """Make or load the certificates and listen.
@@ -250,11 +315,16 @@ class AsyncLocalDps:
         else:
             folder = Path(self._state)
         try:
-            certificates = await asyncio.to_thread(
-                prepare_certificates, folder, (self.host, *_own_names())
-            )
+            names = (self.host, *_own_names())
+            certificates = await asyncio.to_thread(prepare_certificates, folder, names)
             self._ca_file = certificates.ca_file
-            self.tls.begin(folder, certificates)
+            self.tls.begin(folder, certificates, names)
+            await self.store.open()
+            await self.faults.refresh()
+            await self._enroll_given()
+            await self.tls.load(self.store)
+            if self.store.shared:
+                self._watcher = asyncio.get_running_loop().create_task(self._watch())
             if self.wss_port is not None:
                 self.wss_port = await self._listener.listen(
                     self.host,
@@ -275,11 +345,16 @@ class AsyncLocalDps:
     async def stop(self) -> None:
         """Close every connection and stop listening; bounded in time."""
         await self._listener.stop()
-        tasks = set(self._tasks)
+        if self._watcher is not None:
+            self._watcher.cancel()
+        tasks = {*self._tasks, *self._webhooks, *([self._watcher] if self._watcher else ())}
+        if self._tasks:  # a commit that is under way may be answered yet
+            await asyncio.wait(self._tasks, timeout=STOP_TIMEOUT)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(link.stop() for link in list(self._links)))
+        await self.store.close()
         if self._temporary is not None:
             self._temporary.cleanup()
             self._temporary = None
@@ -319,59 +394,65 @@ class AsyncLocalDps:
         return self.service.admit(client_id, username, password, chain)
 
     async def serve(self, device: Device, message: Message, qos: int) -> Served:
-        """Decide about a message."""
-        now = time.time()
-        fault = None
+        """Decide about a message, and commit what it changes; ordered faults come first."""
         request = parse_request_topic(message.topic)
-        if request is not None:
-            name = verb(request)
-            fault = self.faults.strike(device.registration_id, name)
-        if fault is not None:
-            logger.info("%s: fault: %s", device.registration_id, fault.kind)
-            if fault.kind in ("drop-before", "close-websocket"):
-                return Served([], fault)
-            if fault.kind == "answer":
-                effects = self.service.refuse(message, fault.error_code, fault.retry_after, now)
-                return Served(effects, fault)
-        with self._assigning(device) as assigned:
-            effects = self.service.handle(device, message, qos, now)
-        await self._tell_hub(device, assigned())
-        return Served(effects, fault)
+        fault = None
+        try:
+            if request is not None:
+                fault = await self.faults.strike(device.registration_id, verb(request))
+            if fault is not None:
+                logger.info("%s: fault: %s", device.registration_id, fault.kind)
+                if fault.kind in ("drop-before", "close-websocket"):
+                    return Served([], fault)
+                if fault.kind == "answer":
+                    code, retry_after = fault.error_code, fault.retry_after
+                    effects = self.service.refuse(message, code, retry_after, time.time())
+                    return Served(effects, fault)
+        except StoreFailed:
+            pass  # no fault is known then, and the service says what failed
+        try:
+            handled = await self.service.handle(device, message, qos)
+            await self._tell_hub(handled.assigned)
+        except Exception as error:  # a fault of ours costs the device one answer, no connection
+            logger.error("%s: %s", device.registration_id, describe(error))  # noqa: TRY400
+            return Served(self.service.refuse(message, INTERNAL_ERROR, None, time.time()))
+        return Served(handled.effects, fault, handled.proved)
 
-    @contextmanager
-    def _assigning(self, device: Device) -> Iterator[Callable[[], Assigned | None]]:
-        """Yield a function that says whether what is done within has assigned a device."""
-        before = self.records.registration(device.registration_id)
-
-        def assigned() -> Assigned | None:
-            after = self.records.registration(device.registration_id)
-            if after is None or after is before:
-                return None
-            enrollment = (
-                self.records.group(after.enrollment_group_id)
-                if after.enrollment_group_id
-                else self.records.individual(after.registration_id)
-            )
-            return None if enrollment is None else Assigned(after, before, enrollment, device.chain)
-
-        yield assigned
-
-    async def _tell_hub(self, device: Device, assigned: "Assigned | None") -> None:
+    async def _tell_hub(self, assigned: Assigned | None) -> None:
         """Let the hub make the identity of an assigned device, before the device hears of it."""
         if assigned is not None and self.hub is not None:
-            await self.hub.assigned(assigned)
+            try:
+                await self.hub.assigned(assigned)
+            except StoreFailed as error:
+                name = assigned.registration.registration_id
+                logger.warning("%s: the hub could not keep the device: %s", name, error)
 
     def request_allocation(self, request: AllocationRequested) -> None:
         """Ask an enrollment's webhook, in the background, and assign by its answer."""
-        self.spawn(self._allocate(request))
+        task = asyncio.get_running_loop().create_task(self._allocate(request))
+        self._webhooks.add(task)
+        task.add_done_callback(self._webhooks.discard)
 
     async def _allocate(self, request: AllocationRequested) -> None:
         status, answer = await ask_webhook(request.url, request.body)
         name = request.device.registration_id
         logger.info("%s: the webhook answered %s", name, status or "nothing")
-        with self._assigning(request.device) as assigned:
-            self.service.allocated(request, status, answer, time.time())
-        await self._tell_hub(request.device, assigned())
+        try:
+            await self._tell_hub(await self.service.allocated(request, status, answer))
+        except StoreFailed as error:
+            logger.warning("%s: the webhook's answer could not be kept: %s", name, error)
+
+    async def _watch(self) -> None:
+        """Follow what other front ends change: ordered faults, and certificates to trust."""
+        seen = None
+        while True:
+            with suppress(StoreFailed):  # the store itself has said so
+                mark = (await self.store.load((MARKS, CERTIFICATES_MARK))).rows[0].version
+                if seen not in (None, mark):
+                    await self.tls.load(self.store)
+                seen = mark
+                await self.faults.refresh()
+            await asyncio.sleep(WATCH_INTERVAL)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something that ends with the service at the latest."""
@@ -402,36 +483,13 @@ def _is_for_dps(username: str | None) -> bool:
     return username is not None and "/registrations/" in username
 
 
-class _Tls:
-    """The DPS's side of TLS: its certificate, and the trust anchors of its enrollments."""
-
-    def __init__(self, dps: AsyncLocalDps) -> None:
-        self._dps = dps
-        self.anchors: TrustAnchors | None = None
-        self._folder: Path
-        self._context: ssl.SSLContext
-
-    def begin(self, folder: Path, certificates: ServerCertificate) -> None:
-        """Use these certificates from now on, and trust what is enrolled."""
-        self._folder = folder
-        self._context = certificates.context()
-        self.anchors = TrustAnchors(self._context)
-        records = self._dps.records
-        for enrollment in (*records.individuals(), *records.groups()):
-            self.anchors.add(enrollment.certificates)
-
-    async def context(self, label: str) -> ssl.SSLContext:
-        """Return the context of the next handshake."""
-        if not self._dps.faults.strike_handshake():
-            return self._context
-        logger.info("%s: fault: an expired certificate is shown", label)
-        names = (self._dps.host, *_own_names())
-        return await asyncio.to_thread(expired_context, self._folder, names)
-
-    def chain(self, ssl_object: ssl.SSLObject) -> Chain:
-        """Return the certificates that a client has shown and proved."""
-        assert self.anchors is not None, "the service has been started"
-        return self.anchors.chain(ssl_object)
+def describe(error: Exception) -> str:
+    """Return an unexpected exception in one line: its class and where it was raised."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    code = "" if place is None else f" at {place.tb_frame.f_code.co_qualname}:{place.tb_lineno}"
+    return f"internal error: {type(error).__name__}{code}"
 
 
 def _own_names() -> list[str]:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from ..dps.effects import Assigned
 from ..dps.records import EnrollmentGroup
 from ..dps.sas import derive_device_key
 from ..errors import HubRequestRejected, RequestTimedOut, UsageError
@@ -28,7 +29,7 @@ from ..hub.service.telemetry import Telemetry
 from ..hub.service.throttles import Limits
 from ..hub.service.twin import Twin, service_view
 from ..net.stream import ByteStream
-from .dps import DEFAULT_HUB, Assigned, AsyncLocalDps
+from .dps import DEFAULT_HUB, AsyncLocalDps
 from .hub_core import Hub, MethodResult, Settings
 from .hub_device import HubDevice
 from .hub_events import Event

@@ -238,6 +238,9 @@ class Listener:
         except MqttwsError as error:
             logger.info("%s: %s", label, error)
             await stream.close()
+        except Exception as error:  # whatever it is, it ends this connection alone
+            logger.error("%s: %s: %s", label, hop.value, type(error).__name__)  # noqa: TRY400
+            _abort(stream, accepted)
         except BaseException:
             _abort(stream, accepted)
             raise

@@ -5,7 +5,7 @@ Whatever is asked of it is done in the service's own event loop; every wait is b
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
@@ -131,29 +131,23 @@ class LocalDps:
 
     def enroll(self, record: Mapping[str, Any], *, replace: bool = False) -> None:
         """Let a device or a group register; see ``AsyncLocalDps.enroll``."""
-        self._call(lambda: self._dps.enroll(record, replace=replace))
+        self._wait(self._dps.enroll(record, replace=replace))
 
     def enroll_device(self, registration_id: str) -> str:
         """Enroll one device with fresh keys; return its primary key, base64."""
-        return self._call(lambda: self._dps.enroll_device(registration_id))
+        return self._wait(self._dps.enroll_device(registration_id))
 
     def fault(self, kind: str, device: str | None = None, **members: Any) -> int:
         """Let something go wrong; see ``AsyncLocalDps.fault``."""
-        return self._call(lambda: self._dps.fault(kind, device, **members))
+        return self._wait(self._dps.fault(kind, device, **members))
 
     def cancel_faults(self) -> None:
         """Take every order for a fault back."""
-        self._call(self._dps.faults.cancel)
+        self._wait(self._dps.faults.cancel())
 
     def registration(self, registration_id: str) -> RegistrationRecord | None:
         """Return what is remembered of a device; None if it has never been assigned."""
-        return self._call(lambda: self._dps.records.registration(registration_id))
-
-    def _call(self, act: Callable[[], _T]) -> _T:
-        async def acted() -> _T:
-            return act()
-
-        return self._wait(acted())
+        return self._wait(self._dps.registration(registration_id))
 
     def _wait(self, work: Coroutine[Any, Any, _T]) -> _T:
         if not self._thread.is_alive():

@@ -11,7 +11,7 @@ import socket
 from typing import cast
 from urllib.parse import SplitResult, urlsplit
 
-from ..dps.service import MAX_WEBHOOK_ANSWER
+from ..dps.allocation import MAX_WEBHOOK_ANSWER
 from ..net.tls import client_context
 
 WEBHOOK_TIMEOUT = 5.0

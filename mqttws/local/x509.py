@@ -1,14 +1,12 @@
-"""Devices' certificates: whom TLS lets in, the chain that a device has shown, and test chains.
+"""Devices' certificates: the chain that a device has shown, and test chains.
 
-Knows X.509 through ``cryptography`` and ``ssl``. Does not know who is enrolled: TLS lets every
-chain through that ends in a certificate which has been enrolled once, whatever its dates, and
-the service judges it at register.
+Knows X.509 through ``cryptography`` and ``ssl``. Does not know who is enrolled.
 """
 
 import datetime
 import hashlib
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -35,59 +33,55 @@ from .certificates import (
 MAX_CHAIN = 10
 """How many certificates of a chain are followed; OpenSSL's own limit is 100."""
 
-_NO_CHECK_TIME = 0x200000
-"""OpenSSL's ``X509_V_FLAG_NO_CHECK_TIME`` (x509_vfy.h), which ``ssl`` has no name for: an expired
-certificate is answered at register, which tells the device more than the end of TLS."""
 
+def proved_chain(
+    ssl_object: ssl.SSLObject, anchors: Iterable[x509.Certificate]
+) -> tuple[Certificate, ...]:
+    """Return the chain that a peer has proved: its own certificate first.
 
-class TrustAnchors:
-    """The certificates in which a device's chain may end; they are added while handshakes go on.
-
-    None is ever taken away: a device whose enrollment has been deleted is answered at register.
-
-    Args:
-        context: the server's, which is told to ask for a certificate and not to demand one.
+    TLS stops at the first anchor. Wider enrollments may stand above it, so the chain is followed
+    further, through what was shown and what is enrolled, each signature checked. A certificate that
+    OpenSSL takes and ``cryptography`` does not read is refused at register.
     """
+    own, *others = [*shown_chain(ssl_object)] or [b""]
+    if not own:
+        return ()
+    try:
+        path = [x509.load_der_x509_certificate(own)]
+        _describe(path[0])
+    except Exception as error:  # ValueError, InvalidVersion and more: whatever the bytes hold
+        return (_unreadable(own, error),)
+    candidates = [*_readable(others), *anchors]
+    while len(path) < MAX_CHAIN:
+        issuer = _issuer(path[-1], candidates)
+        if issuer is None or issuer in path:
+            break
+        path.append(issuer)
+    return tuple(_describe(certificate) for certificate in path)
 
-    def __init__(self, context: ssl.SSLContext) -> None:
-        context.verify_mode = ssl.CERT_OPTIONAL
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME
-        # A ticket does not bring the chain back: a device that resumed its session by one would
-        # stand there without any certificate.
-        context.options |= ssl.OP_NO_TICKET
-        context.num_tickets = 0
-        self._context = context
-        self._anchors: dict[bytes, x509.Certificate] = {}
 
-    def add(self, ders: Iterable[bytes]) -> None:
-        """Trust these certificates, DER, from the next handshake on.
+def _readable(ders: Iterable[bytes]) -> Iterator[x509.Certificate]:
+    for der in ders:
+        try:
+            certificate = x509.load_der_x509_certificate(der)
+            _describe(certificate)
+        except Exception:  # noqa: S112 - whatever it is: nothing can be proved by it
+            continue
+        yield certificate
 
-        Raises:
-            UsageError: one of them is no certificate.
-        """
-        for der in ders:
-            if der not in self._anchors:
-                certificate = parse_certificate(der)
-                self._context.load_verify_locations(cadata=der)
-                self._anchors[der] = certificate
 
-    def chain(self, ssl_object: ssl.SSLObject) -> tuple[Certificate, ...]:
-        """Return the chain that the peer has proved: its own certificate first.
-
-        TLS stops at the first anchor. Wider enrollments may stand above it, so the chain is
-        followed further, through what was shown and what is enrolled, each signature checked.
-        """
-        shown = [x509.load_der_x509_certificate(der) for der in shown_chain(ssl_object)]
-        if not shown:
-            return ()
-        path = shown[:1]
-        candidates = [*shown[1:], *self._anchors.values()]
-        while len(path) < MAX_CHAIN:
-            issuer = _issuer(path[-1], candidates)
-            if issuer is None or issuer in path:
-                break
-            path.append(issuer)
-        return tuple(_describe(certificate) for certificate in path)
+def _unreadable(der: bytes, error: Exception) -> Certificate:
+    return Certificate(
+        sha256=hashlib.sha256(der).hexdigest(),
+        sha1=hashlib.sha1(der, usedforsecurity=False).hexdigest(),
+        common_name="",
+        subject="",
+        issuer="",
+        not_before=0,
+        not_after=0,
+        serial_number="0",
+        fault=f"the certificate cannot be read: {type(error).__name__}",
+    )
 
 
 def parse_certificate(der: bytes) -> x509.Certificate:
@@ -98,7 +92,7 @@ def parse_certificate(der: bytes) -> x509.Certificate:
     """
     try:
         return x509.load_der_x509_certificate(der)
-    except ValueError:
+    except Exception:  # InvalidVersion is no ValueError
         raise UsageError("an enrolled certificate cannot be read: it is not X.509") from None
 
 

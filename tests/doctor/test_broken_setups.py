@@ -64,7 +64,7 @@ def found(report: Report, hop: Hop, party: Party, *words: str) -> None:
 
 async def test_a_way_that_is_open(dps: AsyncLocalDps, files: Path) -> None:
     async with dps:
-        key = dps.enroll_device("my-device")
+        key = await dps.enroll_device("my-device")
         nameless = await examine(dps.wss_port, files)
         assert nameless.ok
         assert nameless.exit_code == 0
@@ -319,7 +319,7 @@ async def test_wrong_id_scope(dps: AsyncLocalDps, files: Path) -> None:
 
 async def test_bad_key(dps: AsyncLocalDps, files: Path) -> None:
     async with dps:
-        dps.enroll_device("my-device")
+        await dps.enroll_device("my-device")
         report = await examine(
             dps.wss_port, files, id_scope=dps.id_scope, credential=bad_key("my-device")
         )
@@ -328,8 +328,8 @@ async def test_bad_key(dps: AsyncLocalDps, files: Path) -> None:
 
 async def test_throttled(dps: AsyncLocalDps, files: Path) -> None:
     async with dps:
-        key = dps.enroll_device("my-device")
-        dps.fault("answer", "my-device", status=429, retry_after=1, times=None)
+        key = await dps.enroll_device("my-device")
+        await dps.fault("answer", "my-device", status=429, retry_after=1, times=None)
         report = await examine(
             dps.wss_port,
             files,
@@ -373,7 +373,7 @@ def under_another_clock(shift: str, files: Path, dps: AsyncLocalDps, key: str) -
 async def test_clock_two_days_behind(dps: AsyncLocalDps, files: Path) -> None:
     """The certificate of today is not valid yet for such a host: TLS is where it fails."""
     async with dps:
-        key = dps.enroll_device("my-device")
+        key = await dps.enroll_device("my-device")
         report = await asyncio.to_thread(under_another_clock, "-2d", files, dps, key)
     assert (report["hop"], report["party"]) == ("tls", "this host")
     assert report["exit_code"] == Hop.TLS.exit_code
@@ -386,7 +386,7 @@ async def test_clock_two_days_behind_an_older_certificate(
     """TLS passes; the token is out of date when it is made, and the Date header says why."""
     monkeypatch.setattr(certificates, "BACKDATED", datetime.timedelta(days=10))
     async with AsyncLocalDps(state=tmp_path, retry_after=0) as dps:
-        key = dps.enroll_device("my-device")
+        key = await dps.enroll_device("my-device")
         report = await asyncio.to_thread(under_another_clock, "-2d", tmp_path, dps, key)
     assert (report["hop"], report["party"]) == ("register", "this host")
     assert report["exit_code"] == Hop.REGISTER.exit_code
@@ -398,7 +398,7 @@ async def test_clock_two_days_ahead_is_told_though_nothing_fails(
     dps: AsyncLocalDps, files: Path
 ) -> None:
     async with dps:
-        key = dps.enroll_device("my-device")
+        key = await dps.enroll_device("my-device")
         report = await asyncio.to_thread(under_another_clock, "+2d", files, dps, key)
     assert (report["status"], report["exit_code"]) == ("ok", 0)
     assert "2.0 days ahead" in json.dumps(report["warnings"])

@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,10 +8,8 @@ from mqttws.dps.enrollment_json import enrollment_to_json, parse_enrollments
 from mqttws.dps.records import (
     EnrollmentGroup,
     IndividualEnrollment,
-    RegistrationRecord,
     ReprovisionPolicy,
 )
-from mqttws.dps.store import MemoryRecords
 from mqttws.errors import UsageError
 
 from .world import HUB, KEY, OTHER_KEY, b64, group, individual
@@ -242,39 +239,6 @@ def test_keys_are_in_no_repr():
         assert "primary_key" not in shown
         assert "secondary_key" not in shown
         assert repr(KEY) not in shown
-
-
-def test_memory_records_find_ids_whatever_their_case():
-    records = MemoryRecords([individual("Dev-01"), group("Grp")])
-    assert records.individual("dEV-01") == individual("Dev-01")
-    assert records.individual("dev-02") is None
-    assert records.groups() == (group("Grp"),)
-    records.remove(individual("dev-01"))
-    assert records.individual("Dev-01") is None
-    records.remove(group("GRP"))
-    assert records.groups() == ()
-
-
-def test_memory_records_refuse_what_is_there_and_what_is_not():
-    records = MemoryRecords([individual(), group()])
-    for enrollment in (individual("DEV-01"), group("GRP-1")):
-        with pytest.raises(UsageError, match="already"):
-            records.add(enrollment)
-    for enrollment in (individual("x"), group("x")):
-        with pytest.raises(UsageError, match="no enrollment"):
-            records.remove(enrollment)
-
-
-def test_memory_records_remember_the_last_registration_of_a_device():
-    records = MemoryRecords()
-    record = RegistrationRecord("Dev-01", HUB, "Dev-01", "initialAssignment", "c", "l", "e")
-    assert records.registration("dev-01") is None
-    records.put_registration(record)
-    records.put_registration(replace(record, etag="f"))
-    assert records.registration("dev-01") == replace(record, etag="f")
-    records.remove_registration("DEV-01")
-    records.remove_registration("DEV-01")
-    assert records.registration("dev-01") is None
 
 
 def test_a_group_and_an_individual_are_not_the_same():

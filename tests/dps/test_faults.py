@@ -1,5 +1,6 @@
 """Which requests are struck by the faults that were ordered."""
 
+import json
 import random
 
 import pytest
@@ -8,8 +9,35 @@ from mqttws import UsageError
 from mqttws.dps.faults import Fault, Faults, parse_fault
 
 
+class Orders:
+    """Orders as they stand, and a source of chance."""
+
+    def __init__(self, draw):
+        self.faults = Faults()
+        self.draw = draw
+
+    def order(self, fault):
+        self.faults = self.faults.order(fault)
+        return self.faults.last
+
+    def strike(self, registration_id, request):
+        found, self.faults = self.faults.strike(registration_id, request, self.draw)
+        return found
+
+    def strike_handshake(self):
+        found, self.faults = self.faults.strike_handshake(self.draw)
+        return found
+
+    def cancel(self, number=None):
+        before, self.faults = self.faults, self.faults.cancel(number)
+        return before.orders != self.faults.orders
+
+    def orders(self):
+        return self.faults.orders
+
+
 def test_an_order_strikes_its_device_its_request_and_as_often_as_it_says():
-    faults = Faults(lambda: 0.5)
+    faults = Orders(lambda: 0.5)
     faults.order(Fault("silence", "Dev-1", "poll", times=2))
     assert faults.strike("dev-2", "poll") is None
     assert faults.strike("dev-1", "register") is None
@@ -18,7 +46,7 @@ def test_an_order_strikes_its_device_its_request_and_as_often_as_it_says():
 
 
 def test_the_first_order_that_fits_strikes_and_stands_until_cancelled():
-    faults = Faults(lambda: 0.5)
+    faults = Orders(lambda: 0.5)
     first = faults.order(Fault("delay", times=None))
     second = faults.order(Fault("silence"))
     kinds = [found.kind for _ in range(3) if (found := faults.strike("d", "poll"))]
@@ -32,7 +60,7 @@ def test_the_first_order_that_fits_strikes_and_stands_until_cancelled():
 
 def test_the_same_seed_strikes_the_same_requests():
     def struck(seed):
-        faults = Faults(random.Random(seed).random)
+        faults = Orders(random.Random(seed).random)
         faults.order(Fault("drop-after", probability=0.3, times=None))
         return [faults.strike("d", "poll") is not None for _ in range(200)]
 
@@ -41,7 +69,7 @@ def test_the_same_seed_strikes_the_same_requests():
 
 
 def test_a_certificate_expires_at_a_handshake_and_not_at_a_request():
-    faults = Faults(lambda: 0.5)
+    faults = Orders(lambda: 0.5)
     faults.order(Fault("expired-certificate"))
     assert faults.strike("d", "poll") is None
     assert [faults.strike_handshake() for _ in range(2)] == [True, False]
@@ -75,3 +103,8 @@ def test_an_order_goes_through_json():
     fault = Fault("answer", "d", "poll", times=None, status=429, retry_after=3)
     assert parse_fault(fault.to_json()) == fault
     assert fault.to_json()["times"] is None
+
+
+def test_the_orders_go_through_json():
+    faults = Faults().order(Fault("delay", times=None)).order(Fault("answer", "d", status=429))
+    assert Faults.from_json(json.loads(json.dumps(faults.to_json()))) == faults

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mqttws.dps.decisions import grant
 from mqttws.dps.effects import Answer, Close, Device, Refusal
-from mqttws.dps.records import ReprovisionPolicy
+from mqttws.dps.records import OPERATIONS_PER_DEVICE, ReprovisionPolicy
 from mqttws.dps.sas import derive_device_key
-from mqttws.dps.service import OPERATIONS_PER_DEVICE
 from mqttws.dps.topics import Message, poll_topic, register_topic
 from mqttws.errors import UsageError
 
@@ -107,12 +107,11 @@ def test_ids_are_compared_without_regard_to_case():
 
 
 def test_only_the_documented_filter_is_granted_and_at_most_qos_1():
-    service = make_service()
-    assert [service.grant("$dps/registrations/res/#", qos) for qos in (0, 1, 2)] == [0, 1, 1]
+    assert [grant("$dps/registrations/res/#", qos) for qos in (0, 1, 2)] == [0, 1, 1]
     refused = ["#", "$dps/#", "$dps/registrations/res/+", "$dps/registrations/+/#"]
     refused += ["$dps/registrations/res/200/#", "$dps/registrations/res/?$rid=1"]
     for topic_filter in refused:
-        assert service.grant(topic_filter, 1) is None
+        assert grant(topic_filter, 1) is None
 
 
 # Requests
@@ -349,7 +348,7 @@ def test_disabling_between_register_and_poll_ends_the_operation():
     operation_id = register(service, device)[1]["operationId"]
     service.records.remove(individual())
     check_error(poll(service, device, operation_id), 404201)
-    service.records.add(individual(provisioning_status="disabled"))
+    service.records.put(individual(provisioning_status="disabled"))
     assert poll(service, device, operation_id)[1]["status"] == "disabled"
 
 
@@ -374,14 +373,15 @@ def test_only_the_latest_operations_of_a_device_are_remembered():
     for operation_id in ids[-OPERATIONS_PER_DEVICE:]:
         assert poll(service, device, operation_id)[1]["status"] == "assigned"
     check_error(poll(service, device, ids[-OPERATIONS_PER_DEVICE - 1]), 404203)
-    assert sum(map(len, service._operations.values())) == OPERATIONS_PER_DEVICE
+    (kept,) = service.records.devices()
+    assert len(kept.operations) == OPERATIONS_PER_DEVICE
 
 
 def test_bad_credentials_leave_nothing_behind():
     service = make_service(individual(), group("g", OTHER_KEY))
     for number in range(100):
         register(service, connect(service, f"dev-{number}", bytes(32)))
-    assert service._operations == {}
+    assert service.records.devices() == []
 
 
 # Assignment
@@ -485,7 +485,7 @@ def test_registering_again_follows_the_reprovision_policy(policy, api_version, m
     assert again["etag"] != first["etag"]
 
     service.records.remove(before)
-    service.records.add(replace(before, iot_hub_host_name=HUBS[1]))
+    service.records.put(replace(before, iot_hub_host_name=HUBS[1]))
     state = provision(service, api_version=api_version)
     assert state["assignedHub"] == HUBS[1 if moved else 0]
     assert state["substatus"] == substatus

@@ -67,7 +67,7 @@ async def register(
     """Enroll a device, and register it, in the service's own loop."""
     return await provision_async(
         dps.id_scope,
-        SymmetricKey(name, dps.enroll_device(name)),
+        SymmetricKey(name, await dps.enroll_device(name)),
         host=dps.host,
         port=dps.wss_port if transport == "wss" else dps.mqtts_port,
         transport=transport,  # type: ignore[arg-type]
@@ -141,7 +141,7 @@ def test_a_connection_that_is_always_lost_ends_at_the_deadline(local_dps: LocalD
 
 async def test_a_service_that_goes_away_in_the_middle_is_waited_for(here: AsyncLocalDps) -> None:
     async with here as dps:
-        dps.fault("drop-after", request="register")
+        await dps.fault("drop-after", request="register")
         answered = asyncio.Event()
 
         def on_step(step: Step) -> None:
@@ -190,7 +190,7 @@ async def test_a_device_that_leaves_during_a_delay_leaves_nothing(
     here: AsyncLocalDps, kind: str
 ) -> None:
     async with here as dps:
-        dps.fault(kind, seconds=60)
+        await dps.fault(kind, seconds=60)
         with pytest.raises(RequestTimedOut):
             await register(dps, timeout=1.0)
 
@@ -204,7 +204,7 @@ def test_an_expired_service_certificate_is_told_once(local_dps: LocalDps) -> Non
 
 async def test_one_devices_faults_do_not_touch_another(here: AsyncLocalDps) -> None:
     async with here as dps:
-        dps.fault("answer", "unlucky", status=401, times=None)
+        await dps.fault("answer", "unlucky", status=401, times=None)
         results = await asyncio.gather(
             register(dps, name="unlucky"),
             *(register(dps, name=f"lucky-{number}") for number in range(5)),
@@ -216,7 +216,7 @@ async def test_one_devices_faults_do_not_touch_another(here: AsyncLocalDps) -> N
 
 async def test_cancelling_leaves_nothing_behind(here: AsyncLocalDps) -> None:
     async with here as dps:
-        dps.fault("silence", times=None)
+        await dps.fault("silence", times=None)
         asked = asyncio.Event()
         task = asyncio.create_task(
             register(dps, on_step=lambda s: asked.set() if s.hop is Hop.REGISTER else None)

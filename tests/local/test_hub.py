@@ -86,10 +86,10 @@ async def enroll(dps: AsyncLocalDps, kind: str, twin: dict[str, Any]) -> Any:
     group_key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
     keys = {"type": "symmetricKey", "symmetricKey": {"primaryKey": group_key}}
     if kind == "key":
-        dps.enroll({"registrationId": "dev", "attestation": keys, "initialTwin": twin})
+        await dps.enroll({"registrationId": "dev", "attestation": keys, "initialTwin": twin})
         return SymmetricKey("dev", group_key)
     if kind == "group key":
-        dps.enroll({"enrollmentGroupId": "fleet", "attestation": keys, "initialTwin": twin})
+        await dps.enroll({"enrollmentGroupId": "fleet", "attestation": keys, "initialTwin": twin})
         return SymmetricKey.from_group_key("dev", group_key)
     root = DeviceAuthority.root()
     issued = root.issue("dev")
@@ -97,7 +97,7 @@ async def enroll(dps: AsyncLocalDps, kind: str, twin: dict[str, Any]) -> Any:
         record = x509_world.individual("dev", issued.certificate, deviceId="Own")
     else:
         record = x509_world.group("fleet", root)
-    dps.enroll(record | {"initialTwin": twin})
+    await dps.enroll(record | {"initialTwin": twin})
     return X509Certificate(issued.chain, issued.key)
 
 
@@ -109,7 +109,7 @@ async def test_an_assigned_device_moves_with_its_twin_to_another_hub() -> None:
         AsyncLocalHub(dps, name=names[1]) as two,
     ):
         hubs = {names[0]: one, names[1]: two}
-        key = dps.enroll_device("dev")
+        key = await dps.enroll_device("dev")
         first = await _provision(dps, key)
         here = hubs.pop(first)
         await here.patch_twin("dev", tags={"room": 7}, desired={"a": 1})
@@ -119,7 +119,7 @@ async def test_an_assigned_device_moves_with_its_twin_to_another_hub() -> None:
             "attestation": {"type": "symmetricKey", "symmetricKey": {"primaryKey": key}},
             "iotHubs": [other],
         }
-        dps.enroll(record, replace=True)
+        await dps.enroll(record, replace=True)
         assert await _provision(dps, key) == other
         assert (await there.twin("dev"))["tags"] == {"room": 7}
         with pytest.raises(HubRequestRejected):

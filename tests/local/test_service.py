@@ -79,7 +79,7 @@ async def closed_by_service(peer: Device) -> int | None:
 async def test_puback_comes_before_the_answer(local_dps: AsyncLocalDps) -> None:
     """Row 17."""
     async with local_dps as dps:
-        key = dps.enroll_device("dev")
+        key = await dps.enroll_device("dev")
         async with device(dps) as peer:
             await ready(dps, peer, key)
             await peer.send(register())
@@ -94,7 +94,7 @@ async def test_puback_comes_before_the_answer(local_dps: AsyncLocalDps) -> None:
 async def test_clean_session_0_is_accepted_and_no_session_is_kept(local_dps: AsyncLocalDps) -> None:
     """Row 1."""
     async with local_dps as dps:
-        key = dps.enroll_device("dev")
+        key = await dps.enroll_device("dev")
         for _ in range(2):
             async with device(dps) as peer:
                 await peer.send(hello(dps, "dev", key, clean_session=False))
@@ -110,7 +110,7 @@ async def test_a_subscription_at_qos_2_is_granted_1_and_at_0_is_served_at_0(
     local_dps: AsyncLocalDps,
 ) -> None:
     async with local_dps as dps:
-        key = dps.enroll_device("dev")
+        key = await dps.enroll_device("dev")
         async with device(dps) as peer:
             await peer.send(hello(dps, "dev", key), wish(qos=2))
             assert await peer.receive() == ConnAck(False, 0)
@@ -129,7 +129,7 @@ async def test_both_paths_with_any_query_serve_and_the_token_is_echoed_as_offere
 ) -> None:
     """Row 13."""
     async with local_dps as dps:
-        key = dps.enroll_device("dev")
+        key = await dps.enroll_device("dev")
         async with device(dps, path=path, subprotocol=subprotocol) as peer:
             assert peer.socket.subprotocol == subprotocol
             await ready(dps, peer, key)
@@ -150,7 +150,7 @@ async def test_compression_is_declined(local_dps: AsyncLocalDps) -> None:
 async def test_a_packet_in_frames_of_one_byte_is_a_packet(local_dps: AsyncLocalDps) -> None:
     """Row 14."""
     async with local_dps as dps:
-        key = dps.enroll_device("dev")
+        key = await dps.enroll_device("dev")
         async with device(dps) as peer:
             for packet in (hello(dps, "dev", key), wish(), register()):
                 for byte in encode(packet):
@@ -163,7 +163,7 @@ async def test_a_packet_in_frames_of_one_byte_is_a_packet(local_dps: AsyncLocalD
 async def test_keep_alive_0_is_no_time_out(local_dps: AsyncLocalDps) -> None:
     """Row 15."""
     async with local_dps as dps:
-        key = dps.enroll_device("dev")
+        key = await dps.enroll_device("dev")
         async with device(dps) as peer:
             await ready(dps, peer, key, keep_alive=0)
             await peer.send(PingReq())
@@ -175,7 +175,7 @@ async def test_after_a_401_the_service_serves_until_the_device_leaves(
 ) -> None:
     """Row 9."""
     async with local_dps as dps:
-        dps.enroll_device("dev")
+        await dps.enroll_device("dev")
         async with device(dps) as peer:
             await ready(dps, peer, OTHER_KEY)
             await peer.send(register())
@@ -192,7 +192,7 @@ async def test_after_a_401_the_service_serves_until_the_device_leaves(
 @pytest.mark.rule("MQTT-3.1.4-2")
 async def test_a_second_connection_of_a_device_ends_the_first(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
-        key = dps.enroll_device("dev")
+        key = await dps.enroll_device("dev")
         async with device(dps) as first, device(dps) as second:
             await ready(dps, first, key)
             await ready(dps, second, key, client_id="DEV")
@@ -203,7 +203,7 @@ async def test_a_second_connection_of_a_device_ends_the_first(local_dps: AsyncLo
 
 async def test_a_password_may_be_missing_until_something_is_asked(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
-        key = dps.enroll_device("dev")
+        key = await dps.enroll_device("dev")
         async with device(dps) as peer:
             await ready(dps, peer, key, password=None)
             await peer.send(register(qos=0))
@@ -218,7 +218,7 @@ async def test_a_password_may_be_missing_until_something_is_asked(local_dps: Asy
 async def test_an_unknown_scope_is_connack_3(local_dps: AsyncLocalDps) -> None:
     """Row 6."""
     async with local_dps as dps:
-        key = dps.enroll_device("dev")
+        key = await dps.enroll_device("dev")
         with pytest.raises(ConnectRefused) as caught:
             await provisioned(dps, key, id_scope="0ne00OTHER")
         assert caught.value.return_code == 3
@@ -228,7 +228,7 @@ async def test_an_unknown_scope_is_connack_3(local_dps: AsyncLocalDps) -> None:
 async def test_a_wrong_key_is_401_at_register(local_dps: AsyncLocalDps) -> None:
     """Row 5."""
     async with local_dps as dps:
-        dps.enroll_device("dev")
+        await dps.enroll_device("dev")
         with pytest.raises(RegistrationRejected) as caught:
             await provisioned(dps, OTHER_KEY)
     assert (caught.value.status, caught.value.error_code) == (401, 401000)
@@ -245,7 +245,7 @@ async def test_an_expired_token_is_401_and_the_log_says_so(
 
     caplog.set_level("INFO", "mqttws.local")
     async with local_dps as dps:
-        key = dps.enroll_device("dev")
+        key = await dps.enroll_device("dev")
         with pytest.raises(RegistrationRejected) as caught:
             await provision_async(
                 dps.id_scope,
@@ -271,7 +271,7 @@ async def test_a_disabled_enrollment_is_an_error_that_carries_the_state(
 ) -> None:
     """Row 12."""
     async with local_dps as dps:
-        dps.enroll(
+        await dps.enroll(
             {
                 "registrationId": "dev",
                 "provisioningStatus": "disabled",
@@ -292,7 +292,7 @@ async def test_a_payload_may_be_sent_and_case_does_not_matter(
 ) -> None:
     """Row 20."""
     async with local_dps as dps:
-        key = dps.enroll_device("dev")
+        key = await dps.enroll_device("dev")
         port = dps.wss_port if transport == "wss" else dps.mqtts_port
         await provisioned(
             dps,
@@ -414,7 +414,7 @@ async def test_a_misdeed_ends_the_connection_in_one_line_and_the_service_goes_on
 ) -> None:
     caplog.set_level("INFO", "mqttws.local")
     async with local_dps as dps:
-        key = dps.enroll_device("dev")
+        key = await dps.enroll_device("dev")
         async with device(dps) as peer:
             await misdeed(dps, peer, key)
             assert await closed_by_service(peer) == code
@@ -492,7 +492,7 @@ async def test_a_request_that_is_no_upgrade_for_mqtt_is_answered_with_an_error(
     caplog.set_level("INFO", "mqttws.local")
     async with local_dps as dps:
         assert (await raw(dps, sent)).startswith(b"HTTP/1.1 " + status)
-        assert await provisioned(dps, dps.enroll_device("dev"))
+        assert await provisioned(dps, await dps.enroll_device("dev"))
     assert sum("upgrade:" in record.getMessage() for record in caplog.records) == 1
 
 
@@ -503,7 +503,7 @@ async def test_no_tls_no_service(
     async with local_dps as dps:
         answer = await raw(dps, request(), tls=False)
         assert b"HTTP" not in answer
-        assert await provisioned(dps, dps.enroll_device("dev"))
+        assert await provisioned(dps, await dps.enroll_device("dev"))
     assert sum("tls:" in record.getMessage() for record in caplog.records) == 1
 
 
@@ -548,7 +548,7 @@ async def test_devices_that_are_connected_when_it_stops_are_let_go(
     local_dps: AsyncLocalDps,
 ) -> None:
     async with local_dps as dps:
-        key = dps.enroll_device("dev")
+        key = await dps.enroll_device("dev")
         async with device(dps) as peer:
             await ready(dps, peer, key)
             await dps.stop()
@@ -557,7 +557,7 @@ async def test_devices_that_are_connected_when_it_stops_are_let_go(
 
 async def test_a_hundred_devices_register_at_once(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
-        keys = {f"dev-{number}": dps.enroll_device(f"dev-{number}") for number in range(100)}
+        keys = {f"dev-{number}": await dps.enroll_device(f"dev-{number}") for number in range(100)}
         found = await asyncio.gather(
             *(provisioned(dps, key, registration_id=name) for name, key in keys.items())
         )
@@ -569,7 +569,7 @@ async def test_a_token_for_another_device_is_401(
 ) -> None:
     caplog.set_level(logging.INFO, "mqttws.local")
     async with local_dps as dps:
-        key = dps.enroll_device("dev")
+        key = await dps.enroll_device("dev")
         from mqttws.dps.sas import decode_key
 
         token = sign_token(f"{dps.id_scope}/registrations/other", decode_key(key), 4_000_000_000)
@@ -584,7 +584,7 @@ async def test_a_token_for_another_device_is_401(
 
 async def test_a_device_that_acknowledges_nothing_is_let_go(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
-        key = dps.enroll_device("dev")
+        key = await dps.enroll_device("dev")
         async with device(dps) as peer:
             await ready(dps, peer, key)
             for _ in range(device_module.MAX_UNACKNOWLEDGED + 1):
@@ -597,7 +597,7 @@ async def test_a_close_reason_forges_no_log_line(
 ) -> None:
     caplog.set_level("INFO", "mqttws.local")
     async with local_dps as dps:
-        key = dps.enroll_device("dev")
+        key = await dps.enroll_device("dev")
         async with device(dps) as peer:
             await ready(dps, peer, key)
             await peer.socket.close(4000, "bye\nforged: \x1b[31m")
@@ -609,7 +609,7 @@ async def test_a_close_reason_forges_no_log_line(
 
 async def test_malformed_json_is_400(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
-        key = dps.enroll_device("dev")
+        key = await dps.enroll_device("dev")
         async with device(dps) as peer:
             await ready(dps, peer, key)
             await peer.send(register(b"{not json", qos=0))

@@ -1,6 +1,7 @@
 """Packets as the SDKs send them, byte for byte, and the service's answers to them."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ async def test_a_device_that_sends_these_packets_is_served(
     local_dps: AsyncLocalDps, connect: str, register: str
 ) -> None:
     subscribe = SUBSCRIBES[CONNECTS.index(connect) % len(SUBSCRIBES)]
-    local_dps.service.id_scope = SCOPE
+    local_dps.service.settings = replace(local_dps.service.settings, id_scope=SCOPE)
     sent = decode(PACKETS[register])
     assert isinstance(sent, Publish)
     async with local_dps as dps:
@@ -45,7 +46,7 @@ async def test_a_device_that_sends_these_packets_is_served(
             "type": "symmetricKey",
             "symmetricKey": {"primaryKey": VECTORS["master_keys"]["M1"]["b64"]},
         }
-        dps.enroll({"registrationId": "dev-01", "attestation": keys})
+        await dps.enroll({"registrationId": "dev-01", "attestation": keys})
         async with device(dps) as peer:
             for name in (connect, subscribe, register):
                 await peer.socket.send(PACKETS[name])

@@ -53,7 +53,7 @@ def ok(body: object) -> bytes:
 
 
 async def register(dps: AsyncLocalDps, url: str, payload: object = None) -> Assignment:
-    dps.enroll(
+    await dps.enroll(
         {
             "registrationId": "dev",
             "attestation": {"type": "symmetricKey", "symmetricKey": {"primaryKey": KEY}},
@@ -152,7 +152,7 @@ async def test_polls_are_answered_while_a_slow_webhook_thinks(local_dps: AsyncLo
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         waiting = asyncio.create_task(register(dps, url))
         await thinking.wait()
-        key = dps.enroll_device("other")
+        key = await dps.enroll_device("other")
         other = await provision_async(
             dps.id_scope,
             SymmetricKey("other", key),

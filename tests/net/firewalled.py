@@ -87,7 +87,7 @@ async def service(**options: object) -> AsyncIterator[tuple[AsyncLocalDps, str]]
         )
         options = {"wss_port": 443, "mqtts_port": 8883, **options}
         async with AsyncLocalDps(state=state, retry_after=0, **options) as dps:
-            yield dps, dps.enroll_device("my-device")
+            yield dps, await dps.enroll_device("my-device")
 
 
 async def provision(

@@ -62,7 +62,7 @@ def ntlm(challenge: Challenge) -> str | None:
 async def provision_through(dps: AsyncLocalDps, proxy: ProxyConfig | str) -> None:
     assigned = await provision_async(
         dps.id_scope,
-        SymmetricKey("my-device", dps.enroll_device("my-device")),
+        SymmetricKey("my-device", await dps.enroll_device("my-device")),
         host="127.0.0.1",
         port=dps.wss_port,
         tls=TlsConfig(ca=dps.ca_file),

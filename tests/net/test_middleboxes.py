@@ -36,7 +36,7 @@ from .programs import Program
 async def provision_at(
     dps: AsyncLocalDps, port: int, device: str = "my-device", **options: object
 ) -> None:
-    key = dps.enroll_device(device)
+    key = await dps.enroll_device(device)
     options.setdefault("tls", TlsConfig(ca=dps.ca_file))
     assigned = await provision_async(
         dps.id_scope,
@@ -199,7 +199,7 @@ async def test_haproxy_terminates_tls(
 
 async def idle_client(dps: AsyncLocalDps, port: int, keep_alive: int) -> AsyncClient:
     """Return a client that has logged in at the local DPS and has nothing to say."""
-    credential = SymmetricKey("my-device", dps.enroll_device("my-device"))
+    credential = SymmetricKey("my-device", await dps.enroll_device("my-device"))
     client = AsyncClient(
         f"wss://127.0.0.1:{port}/$iothub/websocket",
         client_id="my-device",

@@ -90,7 +90,7 @@ class Way:
 @asynccontextmanager
 async def way_to_dps(state: Path) -> AsyncIterator[Way]:
     async with AsyncLocalDps(state=state, retry_after=0) as dps:
-        yield Way(dps, dps.enroll_device("my-device"))
+        yield Way(dps, await dps.enroll_device("my-device"))
 
 
 @pytest.fixture

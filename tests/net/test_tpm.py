@@ -151,7 +151,7 @@ async def test_a_key_in_a_tpm_registers_a_device(local_dps: AsyncLocalDps, tmp_p
         (tmp_path / "device.pem").write_bytes(device)
         (tmp_path / "openssl.cnf").write_text(OPENSSL_CONF)
         async with local_dps:
-            local_dps.enroll(individual("in-the-tpm", device))
+            await local_dps.enroll(individual("in-the-tpm", device))
             done = await asyncio.to_thread(
                 subprocess.run,
                 [

@@ -93,10 +93,10 @@ async def test_a_folder_that_is_not_there_is_told_before_anything_is_sent(
     local_dps: AsyncLocalDps, tmp_path: Path
 ) -> None:
     async with local_dps as dps:
-        credential = SymmetricKey("dev", dps.enroll_device("dev"))
+        credential = SymmetricKey("dev", await dps.enroll_device("dev"))
         with pytest.raises(StoreFailed, match="cannot be kept"):
             await provision_async(dps.id_scope, credential, cache=tmp_path / "no" / "such")
-        assert dps.records.registration("dev") is None
+        assert await dps.registration("dev") is None
 
 
 async def test_an_assignment_that_cannot_be_kept_after_all_is_not_lost(
@@ -107,7 +107,7 @@ async def test_an_assignment_that_cannot_be_kept_after_all_is_not_lost(
     async with local_dps as dps:
         assignment = await provision_async(
             dps.id_scope,
-            SymmetricKey("dev", dps.enroll_device("dev")),
+            SymmetricKey("dev", await dps.enroll_device("dev")),
             host=dps.host,
             port=dps.wss_port,
             tls=TlsConfig(ca=dps.ca_file, only_ca=True),
@@ -121,7 +121,7 @@ async def test_a_device_registers_once_unless_it_is_forced(
     local_dps: AsyncLocalDps, tmp_path: Path
 ) -> None:
     async with local_dps as dps:
-        credential = SymmetricKey("dev", dps.enroll_device("dev"))
+        credential = SymmetricKey("dev", await dps.enroll_device("dev"))
 
         async def provision(**options: Any) -> Assignment:
             return await provision_async(

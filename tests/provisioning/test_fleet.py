@@ -39,14 +39,14 @@ async def run_fleet(
     return results
 
 
-def enrolled(dps: AsyncLocalDps, count: int) -> list[SymmetricKey]:
-    return [SymmetricKey(f"d-{n}", dps.enroll_device(f"d-{n}")) for n in range(count)]
+async def enrolled(dps: AsyncLocalDps, count: int) -> list[SymmetricKey]:
+    return [SymmetricKey(f"d-{n}", await dps.enroll_device(f"d-{n}")) for n in range(count)]
 
 
 async def test_one_devices_failure_does_not_stop_the_others(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
-        credentials = enrolled(dps, 12)
-        dps.fault("answer", "d-5", status=401)
+        credentials = await enrolled(dps, 12)
+        await dps.fault("answer", "d-5", status=401)
         results = await run_fleet(dps, credentials, concurrency=4)
     assert len(results) == 12
     assert isinstance(results["d-5"].error, RegistrationRejected)
@@ -55,8 +55,8 @@ async def test_one_devices_failure_does_not_stop_the_others(local_dps: AsyncLoca
 
 async def test_a_429_for_one_is_meant_for_all(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
-        credentials = enrolled(dps, 6)
-        dps.fault("answer", status=429, retry_after=1)
+        credentials = await enrolled(dps, 6)
+        await dps.fault("answer", status=429, retry_after=1)
         began = asyncio.get_running_loop().time()
         asked: list[float] = []
         admit = dps.service.admit
@@ -89,9 +89,10 @@ async def shell(dps: AsyncLocalDps, file: Path, *options: str) -> asyncio.subpro
         )
 
 
-def write_fleet(file: Path, dps: AsyncLocalDps, count: int) -> None:
-    rows = [f"d-{number},{dps.enroll_device(f'd-{number}')}" for number in range(count)]
-    file.write_text("registration_id,key\n" + "\n".join(rows) + "\n")
+async def write_fleet(file: Path, dps: AsyncLocalDps, count: int) -> None:
+    rows = [f"d-{number},{await dps.enroll_device(f'd-{number}')}" for number in range(count)]
+    with open(file, "w") as opened:  # noqa: ASYNC230 - a file of a few lines
+        opened.write("registration_id,key\n" + "\n".join(rows) + "\n")
 
 
 def read_results(file: Path) -> list[dict[str, str]]:
@@ -104,9 +105,9 @@ async def test_the_shell_goes_on_where_it_was_interrupted(
 ) -> None:
     file, results = tmp_path / "fleet.csv", tmp_path / "fleet.csv.results.csv"
     async with local_dps as dps:
-        write_fleet(file, dps, 8)
-        dps.fault("answer", "d-1", status=401)
-        order = dps.fault("silence", "d-4", times=None)
+        await write_fleet(file, dps, 8)
+        await dps.fault("answer", "d-1", status=401)
+        order = await dps.fault("silence", "d-4", times=None)
         first = await shell(dps, file, "--concurrency", "1")
         while not results.exists() or len(read_results(results)) < 4:
             assert first.returncode is None
@@ -118,7 +119,7 @@ async def test_the_shell_goes_on_where_it_was_interrupted(
         assert statuses == ["assigned", "error", "assigned", "assigned"]
         with results.open("a") as cut_off:
             cut_off.write("d-4,assig")
-        dps.faults.cancel(order)
+        await dps.faults.cancel(order)
         second = await shell(dps, file)
         out, err = await second.communicate()
     assert (second.returncode, err) == (0, b"")
@@ -149,7 +150,7 @@ async def test_a_fleet_of_certificates_and_payloads(
 
     async with webhook(allocate) as (url, _), local_dps as dps:
         custom = {"allocationPolicy": "custom", "customAllocationDefinition": {"webhookUrl": url}}
-        dps.enroll(x509_world.group("fleet", root, **custom))
+        await dps.enroll(x509_world.group("fleet", root, **custom))
         process = await shell(dps, file)
         out, err = await process.communicate()
     assert (process.returncode, err) == (0, b"")
@@ -171,7 +172,7 @@ async def test_a_line_cut_off_within_a_quote_hides_none_below_it(
         "d-1,assigned,hub,d-1,initialAssignment,,\n"
     )
     async with local_dps as dps:
-        write_fleet(file, dps, 2)
+        await write_fleet(file, dps, 2)
         for told in (b"1 assigned, 0 failed, 1 were", b"0 assigned, 0 failed, 2 were"):
             process = await shell(dps, file, "--results", str(results))
             out, err = await process.communicate()
@@ -189,7 +190,7 @@ async def test_results_may_be_longer_than_any_other_file(
         + "".join(f"d-{number},assigned,hub,d,s,{payload},\n" for number in range(30))
     )
     async with local_dps as dps:
-        write_fleet(file, dps, 30)
+        await write_fleet(file, dps, 30)
         process = await shell(dps, file, "--results", str(results))
         out, err = await process.communicate()
     assert (process.returncode, err) == (0, b"")
@@ -205,7 +206,7 @@ async def test_results_that_cannot_be_written_end_it_in_one_line(
         " runpy.run_module('mqttws', run_name='__main__')"
     )
     async with local_dps as dps:
-        write_fleet(file, dps, 8)
+        await write_fleet(file, dps, 8)
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", program, "provision-fleet", str(file)),
             *("--id-scope", dps.id_scope, "--host", dps.host, "--port", str(dps.wss_port)),
@@ -224,7 +225,7 @@ async def test_what_on_result_raises_comes_out_as_it_is(local_dps: AsyncLocalDps
         raise LookupError
 
     async with local_dps as dps:
-        credentials = enrolled(dps, 2)
+        credentials = await enrolled(dps, 2)
         with pytest.raises(LookupError):
             await provision_fleet_async(
                 dps.id_scope, credentials, on_result, host=dps.host, port=dps.wss_port
@@ -237,7 +238,7 @@ async def test_results_of_another_kind_are_left_alone(
     file, results = tmp_path / "fleet.csv", tmp_path / "results.csv"
     results.write_text("name,age\nx,1\n")
     async with local_dps as dps:
-        write_fleet(file, dps, 1)
+        await write_fleet(file, dps, 1)
         process = await shell(dps, file, "--results", str(results))
         _, err = await process.communicate()
     assert process.returncode == 2

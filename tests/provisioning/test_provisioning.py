@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,7 +23,8 @@ from mqttws import (
     provision,
     provision_async,
 )
-from mqttws.dps.effects import Answer, Close, Effect
+from mqttws.dps.effects import Answer, Close, Device, Effect
+from mqttws.dps.service import Handled
 from mqttws.dps.topics import Message, Poll, parse_request_topic
 from mqttws.protocol import MessageReceived, SubscribeReceived
 
@@ -46,7 +48,9 @@ async def provisioned(dps: AsyncLocalDps, key: str, **options: object) -> Assign
 @pytest.mark.parametrize("transport", ["wss", "mqtts"])
 async def test_a_device_is_assigned_to_a_hub(local_dps: AsyncLocalDps, transport: str) -> None:
     async with local_dps as dps:
-        assignment = await provisioned(dps, dps.enroll_device("my-device"), transport=transport)
+        assignment = await provisioned(
+            dps, await dps.enroll_device("my-device"), transport=transport
+        )
     assert assignment.assigned_hub == "local-hub.azure-devices.net"
     assert assignment.device_id == "my-device"
     assert assignment.substatus == "initialAssignment"
@@ -63,8 +67,8 @@ async def test_every_step_is_told_when_it_begins_and_when_it_has_ended(
         steps.append(step)
 
     async with local_dps as dps:
-        dps.service.assigning_polls = 1
-        await provisioned(dps, dps.enroll_device("my-device"), on_step=on_step)
+        dps.service.settings = replace(dps.service.settings, assigning_polls=1)
+        await provisioned(dps, await dps.enroll_device("my-device"), on_step=on_step)
     names = ["name", "tcp", "tls", "upgrade", "connect", "subscribe", "register", "poll", "poll"]
     assert told == [(name, outcome) for name in names for outcome in ("open", "ok")]
     details = [step.detail for step in steps[1::2]]
@@ -89,7 +93,7 @@ async def test_steps_can_be_iterated_over_and_end_in_the_assignment(
 ) -> None:
     watched: list[Step] = []
     async with local_dps as dps:
-        credential = SymmetricKey("my-device", dps.enroll_device("my-device"))
+        credential = SymmetricKey("my-device", await dps.enroll_device("my-device"))
         options = options_for(dps) | {"on_step": watched.append}
         steps = ProvisioningSteps(dps.id_scope, credential, **options)
         with pytest.raises(UsageError, match="async with"):
@@ -110,7 +114,7 @@ async def test_steps_can_be_iterated_over_and_end_in_the_assignment(
 
 async def test_a_failure_comes_after_its_step(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
-        dps.enroll_device("my-device")
+        await dps.enroll_device("my-device")
         told: list[str] = []
         steps = ProvisioningSteps(dps.id_scope, SymmetricKey("my-device", KEY), **options_for(dps))
 
@@ -132,8 +136,8 @@ async def test_whoever_leaves_early_leaves_nothing_behind(
     local_dps: AsyncLocalDps, leave_at: str, cancelled: bool
 ) -> None:
     async with local_dps as dps:
-        dps.service.assigning_polls = 10**9
-        credential = SymmetricKey("my-device", dps.enroll_device("my-device"))
+        dps.service.settings = replace(dps.service.settings, assigning_polls=10**9)
+        credential = SymmetricKey("my-device", await dps.enroll_device("my-device"))
         reached = asyncio.Event()
 
         async def walk() -> None:
@@ -175,7 +179,7 @@ async def test_silence_at_any_step_ends_by_the_deadline(
     if silent_at == "poll":
         async with local_dps as dps:
             say_nothing_to_polls(dps, monkeypatch)
-            key = dps.enroll_device("my-device")
+            key = await dps.enroll_device("my-device")
             began = time.monotonic()
             with pytest.raises(RequestTimedOut) as caught:
                 await provisioned(dps, key, **limits)
@@ -207,10 +211,10 @@ def react_to_polls(
 ) -> None:
     handle = dps.service.handle
 
-    def instead(device: object, message: Message, qos: int, unix_now: float) -> list[Effect]:
+    async def instead(device: Device, message: Message, qos: int) -> Handled:
         if isinstance(parse_request_topic(message.topic), Poll):
-            return effects
-        return handle(device, message, qos, unix_now)  # type: ignore[arg-type]
+            return Handled(effects)
+        return await handle(device, message, qos)
 
     monkeypatch.setattr(dps.service, "handle", instead)
 
@@ -220,8 +224,8 @@ async def test_a_service_that_always_says_now_is_not_asked_without_pause(
 ) -> None:
     steps: list[Step] = []
     async with local_dps as dps:
-        dps.service.assigning_polls = 10**9
-        key = dps.enroll_device("my-device")
+        dps.service.settings = replace(dps.service.settings, assigning_polls=10**9)
+        key = await dps.enroll_device("my-device")
         with pytest.raises(RequestTimedOut):
             await provisioned(dps, key, timeout=1.2, on_step=steps.append)
     assert 2 <= sum(step.name == "poll" for step in steps) / 2 <= 5
@@ -232,14 +236,14 @@ async def test_a_watcher_that_raises_ends_nothing(local_dps: AsyncLocalDps) -> N
         raise RuntimeError("watching went wrong")
 
     async with local_dps as dps:
-        key = dps.enroll_device("my-device")
+        key = await dps.enroll_device("my-device")
         assert await provisioned(dps, key, on_step=fail, on_packet=fail)
 
 
 async def test_a_wait_longer_than_the_time_left_ends_at_once(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
-        dps.service.retry_after = 100
-        key = dps.enroll_device("my-device")
+        dps.service.settings = replace(dps.service.settings, retry_after=100)
+        key = await dps.enroll_device("my-device")
         began = time.monotonic()
         with pytest.raises(RequestTimedOut) as caught:
             await provisioned(dps, key, timeout=20)
@@ -253,7 +257,7 @@ async def test_a_connection_closed_instead_of_an_answer_is_told(
     async with local_dps as dps:
         react_to_polls(dps, monkeypatch, [Close("a fault on order")])
         with pytest.raises(ConnectionLost) as caught:
-            await provisioned(dps, dps.enroll_device("my-device"), timeout=2.0)
+            await provisioned(dps, await dps.enroll_device("my-device"), timeout=2.0)
         assert caught.value.close_code == 1008
         assert "connections were tried" in caught.value.hint
 
@@ -265,11 +269,12 @@ async def test_an_answer_counts_though_the_connection_ends_with_it(
     async with local_dps as dps:
         handle = dps.service.handle
 
-        def instead(device: object, message: Message, qos: int, unix_now: float) -> list[Effect]:
-            return [*handle(device, message, qos, unix_now), Close("after 401")]  # type: ignore[arg-type]
+        async def instead(device: Device, message: Message, qos: int) -> Handled:
+            handled = await handle(device, message, qos)
+            return Handled([*handled.effects, Close("after 401")])
 
         monkeypatch.setattr(dps.service, "handle", instead)
-        dps.enroll_device("my-device")
+        await dps.enroll_device("my-device")
         with pytest.raises(RegistrationRejected) as refused:
             await provisioned(dps, KEY)
         assert refused.value.error_code == 401000
@@ -279,8 +284,8 @@ async def test_a_connection_closed_between_two_polls_is_made_anew_when_the_turn_
     local_dps: AsyncLocalDps,
 ) -> None:
     async with local_dps as dps:
-        dps.service.retry_after = 1
-        key = dps.enroll_device("my-device")
+        dps.service.settings = replace(dps.service.settings, retry_after=1)
+        key = await dps.enroll_device("my-device")
         steps: list[tuple[float, str]] = []
 
         def cut_when_registered(step: Step) -> None:
@@ -310,19 +315,19 @@ async def test_an_answer_that_cannot_be_read_is_told(
     async with local_dps as dps:
         handle = dps.service.handle
 
-        def instead(device: object, message: Message, qos: int, unix_now: float) -> list[Effect]:
-            (answer,) = handle(device, message, qos, unix_now)  # type: ignore[arg-type]
+        async def instead(device: Device, message: Message, qos: int) -> Handled:
+            (answer,) = (await handle(device, message, qos)).effects
             assert isinstance(answer, Answer)
-            return [Answer(Message(answer.message.topic, body), "a fault on order")]
+            return Handled([Answer(Message(answer.message.topic, body), "a fault on order")])
 
         monkeypatch.setattr(dps.service, "handle", instead)
         with pytest.raises(MalformedAnswer):
-            await provisioned(dps, dps.enroll_device("my-device"))
+            await provisioned(dps, await dps.enroll_device("my-device"))
 
 
 async def test_cancelling_at_any_moment_leaves_nothing_behind(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
-        key = dps.enroll_device("my-device")
+        key = await dps.enroll_device("my-device")
         for turns in range(0, 120, 4):
             task = asyncio.ensure_future(provisioned(dps, key))
             for _ in range(turns):

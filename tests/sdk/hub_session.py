@@ -139,7 +139,7 @@ async def main() -> None:
         AsyncLocalHub(dps, name=HUB) as hub,
     ):
         for record in order["enrollments"]:
-            dps.enroll(record)
+            await dps.enroll(record)
         for case in order["cases"]:
             await prepare(hub, case)
         devices = await asyncio.create_subprocess_exec(

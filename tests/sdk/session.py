@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 from mqttws import AsyncLocalDps
+from mqttws.dps.tables import GROUPS, INDIVIDUALS
 
 ID_SCOPE = "0ne00SDKTEST"
 DEADLINE = 100.0
@@ -47,13 +48,14 @@ async def main() -> None:
         retry_after=1,
     ) as dps:
         for record in order["enrollments"]:
-            dps.enroll(record)
+            await dps.enroll(record)
         for fault in order["faults"]:
-            dps.fault(**fault)
+            await dps.fault(**fault)
         for batch in order["batches"]:
             if batch.get("bare"):
-                for enrollment in (*dps.records.individuals(), *dps.records.groups()):
-                    dps.records.remove(enrollment)
+                for table in (INDIVIDUALS, GROUPS):
+                    for _, row in (await dps.store.page(table)).items:
+                        await dps.remove(row.value, row)
             results.append(await run(dps, batch))
     print(json.dumps(results))
 

@@ -1,0 +1,169 @@
+"""Who a device is: its token or its certificate chain against the enrollments.
+
+Knows enrollments and proofs. Does not know what a device wants. The reason of a refusal is for the
+log; a device with a bad credential is answered ``Unauthorized`` and no more.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..text import shown
+from .answers import Rejection
+from .certificates import Chain, chain_fault
+from .codes import ENROLLMENT_NOT_FOUND, INVALID_CERTIFICATE, UNAUTHORIZED
+from .effects import Device
+from .records import EnrollmentGroup, IndividualEnrollment, RegistrationRecord, Snapshot
+from .sas import WRONG_SIGNATURE, derive_device_key, token_fault
+from .settings import Settings
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The enrollment that a device has proved to be of, and the key that it proved it with.
+
+    Attributes:
+        enrollment: enabled or not.
+        key_name: ``primary`` or ``secondary``; empty for X.509.
+    """
+
+    enrollment: IndividualEnrollment | EnrollmentGroup
+    key_name: str = ""
+
+
+def authenticate(settings: Settings, snapshot: Snapshot, device: Device) -> Proof:
+    """Return the enrollment, enabled or not, that the device proves to be of.
+
+    The device's own enrollment alone decides where there is one; else the groups do. A device
+    that sends a password is judged by it, and by its certificate otherwise (Embedded C sends
+    an empty password with X.509).
+
+    Raises:
+        Rejection: the device has proved nothing.
+    """
+    individual = snapshot.individual
+    if device.chain and not device.password:
+        return _authenticate_chain(snapshot, device)
+    groups = [group for group in snapshot.groups.groups if group.keys]
+    if individual is None and not groups:
+        raise _no_enrollment(device)
+    before = snapshot.device.registration
+    faults = []
+    for enrollment in _likely_first(groups, before) if individual is None else [individual]:
+        fault, key_name = _judge_token(settings, snapshot, device, enrollment)
+        if fault is None:
+            return Proof(enrollment, key_name)
+        faults.append(fault)
+    # A group's key may fit though the token has expired: that says more than "fits none".
+    telling = [fault for fault in faults if fault != WRONG_SIGNATURE]
+    reason = WRONG_SIGNATURE
+    if individual is None:
+        reason = f"{WRONG_SIGNATURE} derived from {len(groups)} group(s)"
+    raise Rejection(UNAUTHORIZED, "Unauthorized", telling[0] if telling else reason)
+
+
+def _likely_first(
+    groups: list[EnrollmentGroup], before: RegistrationRecord | None
+) -> list[EnrollmentGroup]:
+    """Return the groups, first the one that has let the device in before: no other key is tried."""
+    known = before.enrollment_group_id.lower() if before else ""
+    return sorted(groups, key=lambda group: group.enrollment_group_id.lower() != known)
+
+
+def _judge_token(
+    settings: Settings,
+    snapshot: Snapshot,
+    device: Device,
+    enrollment: IndividualEnrollment | EnrollmentGroup,
+) -> tuple[str | None, str]:
+    """Return what is wrong with the device's token, or None; and the key that signed it.
+
+    A device that has registered with one of the two keys is refused with the other until its
+    registration record is deleted: observed, though not documented.
+    """
+    if not device.password:
+        return "no password", ""
+    if not enrollment.keys:
+        return "a token; this enrollment is attested by certificates", ""
+    named = _named_keys(enrollment, device)
+    before = snapshot.device.registration
+    if before and before.key_name and before.enrollment_group_id == group_id(enrollment):
+        named = {before.key_name: named.get(before.key_name, ())}
+    fault: str | None = WRONG_SIGNATURE
+    for key_name, keys in named.items():
+        fault = token_fault(
+            device.password,
+            settings.id_scope,
+            device.registration_id,
+            keys,
+            snapshot.now,
+            settings.leeway,
+        )
+        if fault != WRONG_SIGNATURE:
+            return fault, key_name
+    return fault, ""
+
+
+def _authenticate_chain(snapshot: Snapshot, device: Device) -> Proof:
+    """Return the enrollment of the most specific certificate (``concepts-x509-attestation``).
+
+    Where it is disabled the device is refused, however a wider group may stand.
+    """
+    found: IndividualEnrollment | EnrollmentGroup | None = snapshot.individual
+    if found is None:
+        groups = [group for group in snapshot.groups.groups if group.certificates]
+        if not groups:
+            raise _no_enrollment(device)
+        found = _most_specific(device.chain, groups)
+    if found is None:
+        raise _invalid_certificate("no certificate of the chain is enrolled")
+    if not found.certificates:
+        raise _invalid_certificate("a certificate; this enrollment is attested by keys")
+    fault = chain_fault(device.chain, device.registration_id, found.fingerprints, snapshot.now)
+    if fault is None and found.provisioning_status == "disabled":
+        fault = "the enrollment is disabled"
+    if fault:
+        raise _invalid_certificate(fault)
+    return Proof(found)
+
+
+def _most_specific(chain: Chain, groups: Sequence[EnrollmentGroup]) -> EnrollmentGroup | None:
+    """Return the group of the certificate that stands nearest to the device's own."""
+    for certificate in chain:
+        for group in groups:
+            if certificate.sha256 in group.fingerprints:
+                return group
+    return None
+
+
+def _no_enrollment(device: Device) -> Rejection:
+    reason = f"no enrollment for {shown(device.registration_id)}"
+    return Rejection(ENROLLMENT_NOT_FOUND, "Enrollment not found.", reason)
+
+
+def _invalid_certificate(reason: str) -> Rejection:
+    return Rejection(INVALID_CERTIFICATE, "Invalid certificate.", reason)
+
+
+def _named_keys(
+    enrollment: IndividualEnrollment | EnrollmentGroup, device: Device
+) -> dict[str, tuple[bytes, ...]]:
+    """Return the keys that may have signed the device's token, by name.
+
+    A group's own key is refused, only keys derived from it count. Ids are compared without regard
+    to case, but the derived key depends on it; which case the real service takes is not
+    published. We take the id as sent, then in lower case.
+    """
+    named = {"primary": enrollment.primary_key, "secondary": enrollment.secondary_key}
+    if isinstance(enrollment, IndividualEnrollment):
+        return {name: (key,) for name, key in named.items() if key}
+    spellings = dict.fromkeys((device.registration_id, device.registration_id.lower()))
+    return {
+        name: tuple(derive_device_key(key, spelling) for spelling in spellings)
+        for name, key in named.items()
+        if key
+    }
+
+
+def group_id(enrollment: IndividualEnrollment | EnrollmentGroup) -> str:
+    """Return the id of an enrollment group; empty for an individual enrollment."""
+    return enrollment.enrollment_group_id if isinstance(enrollment, EnrollmentGroup) else ""

@@ -1,0 +1,264 @@
+"""The service's rules: what each request is answered, and what it changes.
+
+Each is a function of the settings, a snapshot of what concerns the device, the request, and ids;
+the same arguments give the same decision. None reads or writes a store, a clock or a random number:
+``service`` loads, asks, commits, and lets the answer out only then. Where the real service's
+behaviour is not published, the comment says what is taken for it.
+
+- The id scope is judged at CONNECT, credentials at each request, as the real service does.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from ..text import shown
+from .allocation import (
+    WebhookAnswer,
+    asks_webhook,
+    assign,
+    fail_overdue,
+    webhook_question,
+)
+from .answers import (
+    Rejection,
+    assigning,
+    build_answer,
+    disabled,
+    outcome,
+    rejected,
+)
+from .authentication import Proof, authenticate
+from .certificates import Chain
+from .codes import (
+    BAD_REQUEST,
+    IDENTIFIER_REJECTED,
+    NOT_AUTHORIZED,
+    OPERATION_NOT_FOUND,
+    SERVER_UNAVAILABLE,
+)
+from .effects import AllocationRequested, Close, Device, Effect, Refusal
+from .json_text import parse_json
+from .names import parse_username, registration_id_fault
+from .records import DeviceRecord, IndividualEnrollment, Operation, Snapshot
+from .settings import Settings
+from .topics import RESPONSE_FILTER, Message, Poll, Register, parse_request_topic
+
+
+class Ids(NamedTuple):
+    """Fresh ids that a decision may need.
+
+    Attributes:
+        operation_id: of a registration.
+        tracking_id: of an error answer.
+    """
+
+    operation_id: str
+    tracking_id: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is to be done about a request.
+
+    Attributes:
+        effects: for the connection, once the change has been committed.
+        changed: the device's record as it shall be; None where nothing changes.
+        proof: the enrollment that it was decided by, which must not have moved either; None where
+            the device has proved nothing.
+    """
+
+    effects: list[Effect]
+    changed: DeviceRecord | None = None
+    proof: Proof | None = None
+
+
+def admit(
+    settings: Settings,
+    client_id: str,
+    username: str | None,
+    password: bytes | None,
+    chain: Chain = (),
+) -> Device | Refusal:
+    """Judge a CONNECT by its names alone; what proves the device is judged at each request.
+
+    A wrong id scope is answered 3, as the real service does.
+
+    Args:
+        settings: of the instance.
+        client_id: ClientId.
+        username: user name; None without one.
+        password: token; None without one.
+        chain: the certificates shown in the TLS handshake.
+    """
+    if username is None:
+        return Refusal(NOT_AUTHORIZED, "no user name")
+    names = parse_username(username)
+    if names is None:
+        return Refusal(NOT_AUTHORIZED, f"user name {shown(username)} cannot be read")
+    if names.id_scope.lower() != settings.id_scope.lower():
+        return Refusal(SERVER_UNAVAILABLE, f"unknown id scope {shown(names.id_scope)}")
+    if client_id.lower() != names.registration_id.lower():
+        reason = f"ClientId {shown(client_id)} is not {shown(names.registration_id)}"
+        return Refusal(NOT_AUTHORIZED, reason)
+    fault = registration_id_fault(names.registration_id)
+    if fault:
+        return Refusal(IDENTIFIER_REJECTED, fault)
+    # A password that is not UTF-8 is no token; that is found out at the first request.
+    token = None if password is None else password.decode(errors="replace")
+    return Device(names.registration_id, names.id_scope, names.api_version, token, chain)
+
+
+def grant(topic_filter: str, qos: int) -> int | None:
+    """Return the QoS granted to a subscription, at most 1; None to refuse it."""
+    return min(qos, 1) if topic_filter == RESPONSE_FILTER else None
+
+
+def read_request(message: Message, qos: int) -> Register | Poll | Close:
+    """Return what a device asks for; Close for what no device may publish.
+
+    QoS 0 and 1 are served alike. The answer to 2 is not published for DPS; IoT Hub closes the
+    connection, and so does this service.
+    """
+    if qos > 1:
+        return Close("a message at QoS 2; allowed: 0 and 1")
+    request = parse_request_topic(message.topic)
+    return Close(f"undocumented topic {shown(message.topic)}") if request is None else request
+
+
+def decide(  # noqa: PLR0917 - all that a decision depends on
+    settings: Settings,
+    snapshot: Snapshot,
+    device: Device,
+    request: Register | Poll,
+    payload: bytes,
+    ids: Ids,
+) -> Decision:
+    """Decide about a request of a device.
+
+    Args:
+        settings: of the instance.
+        snapshot: of the device.
+        device: from ``admit``.
+        request: from ``read_request``.
+        payload: of the message.
+        ids: fresh; the same ones when a request is decided again.
+    """
+    proof = None
+    try:
+        custom = None
+        if isinstance(request, Register):
+            custom = read_register_body(payload, device.registration_id)
+        proof = authenticate(settings, snapshot, device)
+        if proof.enrollment.provisioning_status == "disabled":
+            answer = disabled(request, device.registration_id, snapshot.now)
+            return Decision([answer], None, proof)
+        if isinstance(request, Register):
+            return register(settings, snapshot, device, request, proof, custom, ids)
+        return poll(settings, snapshot, device, request, proof)
+    except Rejection as rejection:
+        return Decision([rejected(request, rejection, ids.tracking_id, snapshot.now)], None, proof)
+
+
+def register(  # noqa: PLR0917 - all that a decision depends on
+    settings: Settings,
+    snapshot: Snapshot,
+    device: Device,
+    request: Register,
+    proof: Proof,
+    custom: Any,
+    ids: Ids,
+) -> Decision:
+    """Start a registration, and end it at once unless a webhook is to be asked.
+
+    A registration that a lost commit has written already is found by its operation id.
+    """
+    body = {"operationId": ids.operation_id, "status": "assigning"}
+    effects: list[Effect] = [assigning(settings, request, body, ids.operation_id)]
+    known = snapshot.device.operation(ids.operation_id)
+    if known is not None and known.state is not None:
+        return Decision(effects, None, proof)
+    operation = known or _new_operation(settings, snapshot, proof, ids.operation_id)
+    enrollment = proof.enrollment
+    if asks_webhook(device, enrollment, snapshot.device):
+        before = snapshot.device.registration
+        effects.append(webhook_question(settings, device, operation, enrollment, custom, before))
+        changed = None if known else snapshot.device.with_operation(operation)
+        return Decision(effects, changed, proof)
+    return Decision(effects, assign(settings, snapshot, device, operation), proof)
+
+
+def _new_operation(
+    settings: Settings, snapshot: Snapshot, proof: Proof, operation_id: str
+) -> Operation:
+    enrollment = proof.enrollment
+    own = isinstance(enrollment, IndividualEnrollment)
+    return Operation(
+        operation_id,
+        snapshot.now,
+        settings.assigning_polls,
+        "individual" if own else "group",
+        enrollment.registration_id
+        if isinstance(enrollment, IndividualEnrollment)
+        else enrollment.enrollment_group_id,
+        proof.key_name,
+    )
+
+
+def poll(
+    settings: Settings, snapshot: Snapshot, device: Device, request: Poll, proof: Proof
+) -> Decision:
+    """Answer a question about an operation; its body is ignored, since every SDK differs."""
+    found = snapshot.device.operation(request.operation_id)
+    if found is None:
+        reason = f"unknown operation {shown(request.operation_id)}"
+        raise Rejection(OPERATION_NOT_FOUND, "Operation not found.", reason)
+    operation = fail_overdue(snapshot, found, device.registration_id)
+    body: dict[str, Any] = {"operationId": operation.operation_id}
+    waits = operation.polls_left > 0
+    if waits:
+        operation = replace(operation, polls_left=operation.polls_left - 1)
+    changed = None if operation == found else snapshot.device.with_operation(operation)
+    if operation.state is None or waits:
+        state = {"registrationId": device.registration_id, "status": "assigning"}
+        body |= {"status": "assigning", "registrationState": state}
+        return Decision([assigning(settings, request, body, "assigning")], changed, proof)
+    body |= {"status": operation.state["status"], "registrationState": operation.state}
+    answer = build_answer(request, 200, body, outcome(operation.state))
+    return Decision([answer], changed, proof)
+
+
+def allocated(
+    settings: Settings, snapshot: Snapshot, request: AllocationRequested, answer: WebhookAnswer
+) -> DeviceRecord | None:
+    """Return the device's record after its webhook's answer; None where that changes nothing."""
+    operation = snapshot.device.operation(request.operation_id)
+    if operation is None or operation.state is not None:
+        return None  # the device has registered many times since, or it took too long
+    return assign(settings, snapshot, request.device, operation, answer)
+
+
+def read_register_body(payload: bytes, registration_id: str) -> Any:
+    """Return the body's payload; refuse a body that is wrong.
+
+    An empty one is not, and neither is one without an id.
+    """
+    if not payload.strip():
+        return None
+    try:
+        body = parse_json(payload)
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise _bad_request("The body is not a JSON object.")
+    if body.get("tpm") is not None:
+        raise _bad_request("TPM attestation is not available over MQTT; use HTTP or AMQP.")
+    named = body.get("registrationId")
+    if named is not None and not isinstance(named, str):
+        raise _bad_request("registrationId is not a string.")
+    if named is not None and named.lower() != registration_id.lower():
+        raise _bad_request("registrationId differs from the one in the user name.")
+    return body.get("payload")
+
+
+def _bad_request(message: str) -> Rejection:
+    return Rejection(BAD_REQUEST, f"Invalid request. {message}")

@@ -1,0 +1,130 @@
+"""Enrollments and registrations, as the admin API and the hub ask for them.
+
+Knows which rows belong together: a changed group, or a changed certificate, is marked for all
+front ends, and a deleted enrollment's id stays known. Does not know how a device is judged.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from .records import (
+    DeviceRecord,
+    EnrollmentGroup,
+    IndividualEnrollment,
+    RegistrationRecord,
+)
+from .store import Row, Store, Table, Write
+from .tables import DEVICES, GROUPS, INDIVIDUALS, MARKS, AnyEnrollment, device_alias
+
+GROUPS_MARK = "group"
+CERTIFICATES_MARK = "certificate"
+
+
+def place_of(enrollment: AnyEnrollment) -> tuple[Table[Any], str]:
+    """Return the table and the key of an enrollment."""
+    if isinstance(enrollment, IndividualEnrollment):
+        return INDIVIDUALS, enrollment.registration_id.lower()
+    return GROUPS, enrollment.enrollment_group_id.lower()
+
+
+class Directory:
+    """Reads and changes enrollments and registrations in a store.
+
+    Every call may raise ``StoreFailed``; ids are found whatever their case.
+
+    Args:
+        store: open.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def row(self, table: Table[Any], name: str) -> Row:
+        """Return the row of an enrollment or a device."""
+        return (await self._store.load((table, name.lower()))).rows[0]
+
+    async def individual(self, registration_id: str) -> IndividualEnrollment | None:
+        """Return a device's own enrollment; None if it has none."""
+        value: IndividualEnrollment | None = (await self.row(INDIVIDUALS, registration_id)).value
+        return value
+
+    async def group(self, enrollment_group_id: str) -> EnrollmentGroup | None:
+        """Return an enrollment group; None if there is none of this name."""
+        value: EnrollmentGroup | None = (await self.row(GROUPS, enrollment_group_id)).value
+        return value
+
+    async def registration(self, registration_id: str) -> RegistrationRecord | None:
+        """Return the registration record of a device; None if it is not assigned."""
+        device: DeviceRecord | None = (await self.row(DEVICES, registration_id)).value
+        return None if device is None else device.registration
+
+    async def assigned(self, hub: str, device_id: str) -> RegistrationRecord | None:
+        """Return the registration record of a device, found by its name at a hub; None without"""
+        found = await self._store.find(DEVICES, device_alias(hub, device_id))
+        if found is None:
+            return None
+        device: DeviceRecord = found[1].value
+        return device.registration
+
+    async def is_empty(self) -> bool:
+        """Whether there is no enrollment and no device, and has never been one."""
+        for table in (INDIVIDUALS, GROUPS, DEVICES, MARKS):
+            if (await self._store.page(table, limit=1)).items:
+                return False
+        return True
+
+    async def put(
+        self, enrollment: AnyEnrollment, before: Row, *, any_version: bool = False
+    ) -> bool:
+        """Keep an enrollment, if the one that has its id is still what was loaded.
+
+        Args:
+            enrollment: the new one.
+            before: the row as it was loaded.
+            any_version: whether it is kept whatever has been written since.
+        """
+        table, key = place_of(enrollment)
+        expected = None if any_version else before.version
+        writes = [Write(table, key, enrollment, expected)]
+        return await self._store.commit(writes + _marks(enrollment, before.value))
+
+    async def remove(self, enrollment: AnyEnrollment, before: Row) -> bool:
+        """Delete an enrollment, if it is still what was loaded; the device's registration stays."""
+        table, key = place_of(enrollment)
+        writes = [
+            Write(table, key, None, before.version),
+            Write(MARKS, f"{table.name} {key}", 1),
+        ]
+        return await self._store.commit(writes + _marks(None, enrollment))
+
+    async def add(self, enrollment: AnyEnrollment, *, once: bool = False) -> bool:
+        """Keep a new enrollment; False where there is one with its id.
+
+        Args:
+            enrollment: the new one.
+            once: also False where its id has been enrolled before, and deleted.
+        """
+        table, key = place_of(enrollment)
+        loaded = await self._store.load((table, key), (MARKS, f"{table.name} {key}"))
+        row, mark = loaded.rows
+        if row.version or (once and mark.version):
+            return False
+        return await self.put(enrollment, row)
+
+    async def remove_registration(self, registration_id: str, before: Row) -> bool:
+        """Forget a device's assignment, if its record is still what was loaded."""
+        device: DeviceRecord = before.value
+        kept = replace(device, registration=None) if device.operations else None
+        write = Write(DEVICES, registration_id.lower(), kept, before.version)
+        return await self._store.commit([write])
+
+
+def _marks(after: AnyEnrollment | None, before: AnyEnrollment | None) -> list[Write]:
+    """Return the marks that tell all front ends what has changed."""
+    marks = []
+    if isinstance(after or before, EnrollmentGroup):
+        marks.append(Write(MARKS, GROUPS_MARK, 1))
+    certificates = [() if known is None else known.certificates for known in (after, before)]
+    if certificates[0] != certificates[1]:
+        marks.append(Write(MARKS, CERTIFICATES_MARK, 1))
+    return marks

@@ -1,0 +1,120 @@
+"""The DPS's tables in the store, and how their values are written as JSON.
+
+Knows the members of each row. Does not know who reads them.
+"""
+
+import json
+from dataclasses import fields
+from typing import Any
+
+from .enrollment_json import enrollment_to_json, parse_enrollments
+from .faults import Faults
+from .json_text import parse_json
+from .records import (
+    DeviceRecord,
+    EnrollmentGroup,
+    IndividualEnrollment,
+    Operation,
+    RegistrationRecord,
+)
+from .store import Table
+
+AnyEnrollment = IndividualEnrollment | EnrollmentGroup
+
+CERTIFIED = "x509"
+"""The group of enrollments whose devices are attested by certificates."""
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _encode_enrollment(enrollment: AnyEnrollment) -> str:
+    return _dump(enrollment_to_json(enrollment))
+
+
+def _decode_enrollment(text: str) -> AnyEnrollment:
+    (enrollment,) = parse_enrollments(f"[{text}]", "records")
+    return enrollment
+
+
+def _certified(enrollment: AnyEnrollment) -> str:
+    return CERTIFIED if enrollment.certificates else ""
+
+
+def _members(value: object) -> dict[str, Any]:
+    """Return a dataclass's fields by name; unlike ``asdict`` it copies nothing, at any depth."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}  # type: ignore[arg-type]
+
+
+def _encode_device(device: DeviceRecord) -> str:
+    registration = device.registration
+    return _dump(
+        {
+            "registration": None if registration is None else _members(registration),
+            "operations": [_members(operation) for operation in device.operations],
+        }
+    )
+
+
+def _decode_device(text: str) -> DeviceRecord:
+    try:
+        record = parse_json(text)
+        registration = record["registration"]
+        return DeviceRecord(
+            None if registration is None else RegistrationRecord(**registration),
+            tuple(Operation(**members) for members in record["operations"]),
+        )
+    except (TypeError, KeyError) as error:
+        reason = type(error).__name__
+    raise ValueError(f"a device's record cannot be read: {reason}")
+
+
+def _device_group(device: DeviceRecord) -> str:
+    registration = device.registration
+    return "" if registration is None else registration.enrollment_group_id.lower()
+
+
+def _device_alias(device: DeviceRecord) -> str:
+    registration = device.registration
+    if registration is None:
+        return ""
+    return device_alias(registration.assigned_hub, registration.device_id)
+
+
+def device_alias(hub: str, device_id: str) -> str:
+    """Return the alias of a device's row: its name at the hub that it was assigned to."""
+    return f"{hub}\n{device_id}"
+
+
+INDIVIDUALS: Table[IndividualEnrollment] = Table(
+    "individual",
+    _encode_enrollment,
+    _decode_enrollment,  # type: ignore[arg-type]
+    _certified,
+)
+"""Individual enrollments by registration id, in lower case."""
+
+GROUPS: Table[EnrollmentGroup] = Table(
+    "group",
+    _encode_enrollment,
+    _decode_enrollment,  # type: ignore[arg-type]
+    _certified,
+)
+"""Enrollment groups by id, in lower case."""
+
+DEVICES: Table[DeviceRecord] = Table(
+    "device", _encode_device, _decode_device, _device_group, _device_alias
+)
+"""Devices' records by registration id, in lower case."""
+
+FAULTS: Table[Faults] = Table(
+    "faults",
+    lambda faults: _dump(faults.to_json()),
+    lambda text: Faults.from_json(parse_json(text)),
+)
+"""Ordered faults: one row, with an empty key."""
+
+MARKS: Table[int] = Table("mark", str, int)
+"""Rows that say by their version alone that something has changed (``group``, ``certificate``), and
+ids that have been enrolled once and deleted (``individual ID``, ``group ID``)."""

@@ -1,0 +1,88 @@
+"""Ordered faults in the store: every front end obeys them, and a restart does not forget them."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from ..dps.faults import Fault, Faults
+from ..dps.store import ABSENT, Store, Write
+from ..dps.tables import FAULTS
+from ..errors import StoreFailed
+
+MAX_ATTEMPTS = 20
+"""Changes that may be void because another front end was faster, before one is given up."""
+
+_KEY = ""
+_T = TypeVar("_T")
+
+
+class FaultOrders:
+    """The faults that are ordered.
+
+    Every call may raise ``StoreFailed``.
+
+    Args:
+        store: open.
+        draw: returns a number from 0 to below 1, evenly; seeded, the same requests are struck.
+    """
+
+    def __init__(self, store: Store, draw: Callable[[], float]) -> None:
+        self._store = store
+        self._draw = draw
+        self._row = ABSENT  # as it was last seen: without orders, no request waits for the store
+
+    async def refresh(self) -> None:
+        """Read what other front ends have changed."""
+        self._row = (await self._store.load((FAULTS, _KEY))).rows[0]
+
+    async def order(self, fault: Fault) -> int:
+        """Let something go wrong from now on; return the order's number, for ``cancel``."""
+
+        def ordered(faults: Faults) -> tuple[int, Faults]:
+            more = faults.order(fault)
+            return more.last, more
+
+        return await self._change(ordered)
+
+    async def cancel(self, number: int | None = None) -> bool:
+        """Take one order back, or all; return whether there was one."""
+
+        def cancelled(faults: Faults) -> tuple[bool, Faults]:
+            there = bool(faults.orders) if number is None else number in faults.orders
+            return there, faults.cancel(number) if there else faults
+
+        return await self._change(cancelled)
+
+    async def orders(self) -> dict[int, Fault]:
+        """Return the orders that stand, with how many times each will still strike."""
+        await self.refresh()
+        return dict(self._faults.orders)
+
+    async def strike(self, registration_id: str, request: str) -> Fault | None:
+        """Return what goes wrong with this request; None for nothing."""
+        if not self._faults.orders:
+            return None
+        return await self._change(
+            lambda faults: faults.strike(registration_id, request, self._draw)
+        )
+
+    async def strike_handshake(self) -> bool:
+        """Tell whether an expired certificate is shown in this handshake."""
+        if not self._faults.orders:
+            return False
+        return await self._change(lambda faults: faults.strike_handshake(self._draw))
+
+    @property
+    def _faults(self) -> Faults:
+        return self._row.value or Faults()
+
+    async def _change(self, change: Callable[[Faults], tuple[_T, Faults]]) -> _T:
+        for _ in range(MAX_ATTEMPTS):
+            await self.refresh()
+            before = self._faults
+            result, after = change(before)
+            if after is before:
+                return result
+            if await self._store.commit([Write(FAULTS, _KEY, after, self._row.version)]):
+                await self.refresh()
+                return result
+        raise StoreFailed("the ordered faults change faster than this one can be taken")

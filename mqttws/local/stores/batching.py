@@ -1,0 +1,58 @@
+"""Requests that are collected while earlier ones are under way, and sent together."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+class Batcher(Generic[Q, A]):
+    """Sends what is asked in batches: alone if nothing is under way, else behind it, together.
+
+    Args:
+        run: answers a batch, in order; what it raises every caller of the batch gets.
+        lanes: batches that may be under way at once.
+        limit: requests in a batch at most.
+    """
+
+    def __init__(
+        self, run: Callable[[list[Q]], Awaitable[list[A]]], *, lanes: int, limit: int
+    ) -> None:
+        self._run = run
+        self._lanes = lanes
+        self._limit = limit
+        self._waiting: deque[tuple[Q, asyncio.Future[A]]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def ask(self, request: Q) -> A:
+        """Return the answer to one request."""
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[A] = loop.create_future()
+        self._waiting.append((request, answered))
+        if len(self._tasks) < self._lanes:
+            task = loop.create_task(self._work())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await answered
+
+    async def close(self) -> None:
+        """Wait until everything has been answered."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _work(self) -> None:
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))]
+            try:
+                answers = await self._run([request for request, _ in batch])
+            except Exception as error:  # whatever it is, whoever waits must hear it
+                for _, answered in batch:
+                    if not answered.done():
+                        answered.set_exception(error)
+                continue
+            for (_, answered), answer in zip(batch, answers, strict=True):
+                if not answered.done():
+                    answered.set_result(answer)
