@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from .local.dps import AsyncLocalDps
     from .local.hub import AsyncLocalHub
     from .local.running import LocalDps
+    from .loop_thread import LoopThread
     from .net.hops import Step
     from .net.proxy import Challenge, Login, ProxyConfig
     from .net.tls import TlsConfig
@@ -132,6 +133,7 @@ _HOMES = {
     "hub_client.twins": ("DesiredChanges",),
     "doctor.examination": ("diagnose", "diagnose_async"),
     "doctor.report": ("Report",),
+    "loop_thread": ("LoopThread",),
     "local.dps": ("AsyncLocalDps",),
     "local.running": ("LocalDps",),
     "retry": ("Backoff",),
@@ -199,6 +201,7 @@ __all__ = [
     "Hop",
     "Cause",
     "Party",
+    "LoopThread",
     "LocalDps",
     "AsyncLocalDps",
     "AsyncLocalHub",

@@ -347,6 +347,16 @@ CLIENT = Table(
     ),
 )
 
+SYNC_CLIENT = Table(
+    CLIENT,
+    thread=Option(
+        _or_none(_instance("mqttws.loop_thread.LoopThread")),
+        "a LoopThread, or None for a thread of its own",
+        "The background thread, to share one among several clients.",
+        None,
+    ),
+)
+
 _CREDENTIAL = Option(
     _has("registration_id", "password"),
     "a SymmetricKey, an X509Certificate or another credential",

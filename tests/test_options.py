@@ -15,12 +15,13 @@ from mqttws.options import (
     LOCAL_DPS,
     PROVISION,
     REQUIRED,
+    SYNC_CLIENT,
     Table,
 )
 
 CALLS: dict[Callable[..., Any], Table] = {
     mqttws.AsyncClient: CLIENT,
-    mqttws.Client: CLIENT,
+    mqttws.Client: SYNC_CLIENT,
     mqttws.provision: PROVISION,
     mqttws.provision_async: PROVISION,
     mqttws.ProvisioningSteps: PROVISION,

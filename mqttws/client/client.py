@@ -266,7 +266,7 @@ class AsyncClient:
             StoreFailed: the store cannot be opened.
             UsageError: the client is connected, or was.
         """
-        await self._engine.connect(self._engine.connector.walk())
+        await self._connect_along(self._engine.connector.walk())
 
     async def _connect_along(self, walk: Walk) -> None:
         """Open the connection as one part of a longer walk; otherwise like ``connect``."""

@@ -8,18 +8,17 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from concurrent.futures import CancelledError, Future
-from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from ..errors import ConnectionLost, MqttwsError, RequestTimedOut, UsageError
+from ..errors import MqttwsError, RequestTimedOut, UsageError
+from ..loop_thread import Callbacks, LoopThread
 from ..net.hops import OnStep
 from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.stream import CLOSE_TIMEOUT
 from ..net.tls import Tls
-from ..options import CLIENT
+from ..options import SYNC_CLIENT
 from ..retry import Backoff
 from ..wire import DEFAULT_MAX_PACKET_SIZE, Publish, Will
 from .client import AsyncClient, Payload, payload_bytes
@@ -43,6 +42,9 @@ MAX_JOBS = 250
 MAX_HANDED_OVER = 16 * 1024
 """Bytes of the largest payload that is handed to the loop without waiting."""
 
+CALLBACKS_TIMEOUT = 5.0
+"""Seconds that a connect or disconnect waits for callbacks that are still running."""
+
 CLOSING_SLACK = 5.0
 """Seconds beyond the time limit of a close after which the thread is given up."""
 
@@ -57,10 +59,11 @@ class Client:
     ...         print(message.topic, message.payload)
 
     The same names, arguments and errors as ``AsyncClient``. ``on_step``, ``on_packet``,
-    ``on_state`` and a password's function are called in the client's own thread, and must not call
-    the client.
+    ``on_state``, ``on_attempt_failed`` and a password's function run one after the other in a
+    thread of their own, and may call the client.
 
-    Args: those of ``AsyncClient``.
+    Args: those of ``AsyncClient``, and
+        thread: a ``LoopThread`` to share with other clients; None for one of its own.
     """
 
     def __init__(
@@ -95,14 +98,25 @@ class Client:
         on_packet: OnPacket | None = None,
         on_state: OnState | None = None,
         on_attempt_failed: OnAttemptFailed | None = None,
+        thread: LoopThread | None = None,
     ) -> None:
-        given = CLIENT.check(locals())
+        given = SYNC_CLIENT.check(locals())
+        del given["thread"]
         # The loop hands messages to a stream's thread in batches: what is acknowledged when is
         # decided there.
         self._manual_ack = manual_ack
+        self._callbacks = Callbacks()
+        for name in ("on_step", "on_packet", "on_state"):
+            if given[name] is not None:
+                given[name] = self._callbacks.notifier(given[name])
+        if on_attempt_failed is not None:
+            given["on_attempt_failed"] = self._callbacks.asker(on_attempt_failed)
+        if callable(password):
+            given["password"] = self._callbacks.asker(password)
         self._client = AsyncClient(url, **given | {"manual_ack": True})
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._thread = LoopThread("mqttws-client") if thread is None else thread
+        self._owns_thread = thread is None
+        self._open = False
         self._gate = threading.Lock()
         self._leaving = threading.RLock()
         self._jobs: deque[Callable[[], None]] = deque()
@@ -150,14 +164,19 @@ class Client:
     def connect(self) -> None:
         """Open the connection; as ``AsyncClient.connect``."""
         with self._gate:
-            if self._loop is not None or self.state is not ClientState.NEW:
+            if self._open or self.state is not ClientState.NEW:
                 raise UsageError("connect: a client is connected once; make a new one")
-            self._start()
+            if self._owns_thread:
+                self._thread = LoopThread("mqttws-client")  # the last attempt's has ended
+            self._thread.start()
+            self._open = True
         try:
             self._call(self._client.connect)
         except BaseException:
-            self._stop(0.0)
+            self._end(0.0)
             raise
+        finally:
+            self._callbacks.drain(CALLBACKS_TIMEOUT)
 
     def publish(
         self, topic: str, payload: Payload = b"", *, qos: int = 0, retain: bool = False
@@ -194,7 +213,7 @@ class Client:
     def messages(self, topic_filter: str | None = None) -> "SyncMessageStream":
         """Iterate over the messages that come; as ``AsyncClient.messages``."""
         with self._gate:
-            new = self._loop is None and self.state is ClientState.NEW
+            new = not self._open and self.state is ClientState.NEW
             stream = self._client.messages(topic_filter) if new else None
         if stream is None:
             stream = self._call(partial(self._open_stream, topic_filter))
@@ -211,14 +230,17 @@ class Client:
 
     def disconnect(self, timeout: float = LEAVE_TIMEOUT) -> None:
         """Leave; as ``AsyncClient.disconnect``. The client's thread has ended then."""
-        if threading.current_thread() is self._thread:
-            raise UsageError("a call from inside a callback of the client would never end")
         with self._leaving:  # a second thread finds it done
-            if self._loop is not None:
+            if self._open:
                 try:
                     self._call(partial(self._client.disconnect, timeout))
                 finally:
-                    self._stop(timeout)
+                    self._end(timeout)
+
+    def __del__(self) -> None:
+        # The AsyncClient in it is dropped next, warns, and leaves.
+        if getattr(self, "_open", False) and self._owns_thread:
+            self._thread.close(0.0)
 
     def __enter__(self) -> Self:
         """Connect."""
@@ -236,40 +258,21 @@ class Client:
 
     # Inside: between the threads
 
-    def _start(self) -> None:
-        """Run an event loop in a thread; the gate is held."""
-        loop = self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=_run_loop, args=(loop,), name="mqttws-client", daemon=True
-        )
-        self._thread.start()
-
-    def _stop(self, timeout: float) -> None:
-        """End the loop and its thread."""
-        with self._gate:  # whatever was asked for before is on the loop, and nothing after
-            loop, self._loop = self._loop, None
-            if loop is not None:
-                loop.call_soon_threadsafe(loop.stop)
-        if loop is not None and self._thread is not None:
-            self._thread.join(timeout + CLOSING_SLACK)
+    def _end(self, timeout: float) -> None:
+        """Let nothing more onto the loop; end the thread, unless others use it too."""
+        with self._gate:
+            self._open = False
+        self._callbacks.drain(CALLBACKS_TIMEOUT)
+        self._callbacks.close()
+        if self._owns_thread:
+            self._thread.close(timeout + CLOSING_SLACK)
 
     def _call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Do something on the loop and wait for its end."""
-        with self._gate:
-            if self._loop is None:
-                self._client._engine.require_usable()
-                raise UsageError("the client has been disconnected", hint="make a new client")
-            if threading.current_thread() is self._thread:
-                raise UsageError("a call from inside a callback of the client would never end")
-            call = _Call(work, self._loop)
-            self._loop.call_soon_threadsafe(call.start)
-        try:
-            return call.result.result()
-        except CancelledError:
-            raise ConnectionLost("the client was disconnected while this waited") from None
-        except BaseException:  # Ctrl-C among them: nobody waits any more
-            call.cancel()
-            raise
+        if not self._open and not self._thread.forked:
+            self._client._engine.require_usable()
+            raise UsageError("the client has been disconnected", hint="make a new client")
+        return self._thread.call(work)
 
     def _soon(self, job: Callable[[], None]) -> None:
         """Do something on the loop, with all that joins it meanwhile."""
@@ -277,10 +280,8 @@ class Client:
         if not self._waking:
             self._waking = True
             try:
-                with self._gate:
-                    if self._loop is not None:
-                        self._loop.call_soon_threadsafe(self._run_jobs)
-                        return
+                if self._open and self._thread.post(self._run_jobs):
+                    return
             except BaseException:  # Ctrl-C: the next call wakes the loop for this one too
                 self._waking = False
                 raise
@@ -305,8 +306,6 @@ class Client:
         link = engine.outgoing.free_link
         if link is None or link.blocked or len(self._jobs) >= MAX_JOBS:
             return False
-        if threading.current_thread() is self._thread:
-            return False
         raw = payload_bytes(payload)
         if len(raw) > MAX_HANDED_OVER:
             return False
@@ -328,47 +327,6 @@ class Client:
 
     async def _open_stream(self, topic_filter: str | None) -> MessageStream:
         return self._client.messages(topic_filter)
-
-
-class _Call(Generic[T]):
-    """Something that a thread has done on the loop.
-
-    Its coroutine is made there, where it is awaited: one that was made in a thread would be left
-    behind if Ctrl-C came before it was handed over.
-
-    Attributes:
-        result: its end, for the thread.
-    """
-
-    def __init__(
-        self, work: Callable[[], Coroutine[Any, Any, T]], loop: asyncio.AbstractEventLoop
-    ) -> None:
-        self.result: Future[T] = Future()
-        self._work = work
-        self._loop = loop
-        self._task: asyncio.Task[T] | None = None
-
-    def start(self) -> None:
-        """Begin; called on the loop."""
-        self._task = self._loop.create_task(self._work())
-        self._task.add_done_callback(self._on_done)
-
-    def cancel(self) -> None:
-        """Do without its end; called by the thread."""
-        with suppress(RuntimeError):  # the loop is closed: it has ended
-            self._loop.call_soon_threadsafe(self._cancel)
-
-    def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-
-    def _on_done(self, task: "asyncio.Task[T]") -> None:
-        if task.cancelled():
-            self.result.set_exception(CancelledError())
-        elif (error := task.exception()) is not None:
-            self.result.set_exception(error)
-        else:
-            self.result.set_result(task.result())
 
 
 class SyncReceipt(Delivery):
@@ -497,17 +455,3 @@ class SyncMessageStream(Iterator[ReceivedMessage]):
         # With a store, one at a time: each hand-over is written before the next.
         while len(batch) < BATCH and self._stream.more and not self._stream.stored:
             batch.append(await anext(self._stream))
-
-
-def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
-    """Run a loop until it is stopped, and leave nothing of it behind."""
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_forever()
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-    finally:
-        asyncio.set_event_loop(None)
-        loop.close()

@@ -12,6 +12,7 @@ from typing import Literal
 from ..client.client import AsyncClient
 from ..errors import ConnectRefused, MqttwsError, UsageError
 from ..hops import Hop
+from ..loop_thread import run_to_the_end
 from ..net.certificate import describe_chain
 from ..net.hops import OnStep, Step
 from ..net.proxy import ENVIRONMENT, ProxyChoice, choose_proxy
@@ -20,7 +21,7 @@ from ..net.tls import Tls
 from ..options import DIAGNOSE, WEBSOCKET_PATH
 from ..provisioning.credentials import Credential
 from ..provisioning.plan import Plan
-from ..provisioning.provision import register, run_to_the_end
+from ..provisioning.provision import register
 from ..provisioning.symmetric_key import SymmetricKey
 from .advice import advise, hop_of, message_to_team
 from .clock import MAX_SKEW, clock_skew, describe_skew, expiry_warnings, is_proxys_clock

@@ -19,6 +19,7 @@ from ..dps.names import DEFAULT_API_VERSION
 from ..dps.registration import DEFAULT_RETRY_AFTER, MAX_RETRY_AFTER
 from ..errors import MqttwsError, RequestTimedOut
 from ..hops import Cause, Hop
+from ..loop_thread import run_to_the_end
 from ..net.hops import Step
 from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.tls import Tls
@@ -27,7 +28,7 @@ from ..retry import is_forbidden, is_refused_login
 from .assignment import Assignment
 from .credentials import Credential
 from .plan import Pipelined, Transport
-from .provision import provision_async, run_to_the_end
+from .provision import provision_async
 
 BUSY = frozenset({429, 503})
 """Statuses whose Retry-After is meant for all devices."""

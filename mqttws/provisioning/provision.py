@@ -4,18 +4,18 @@ Knows the arguments and the file that keeps an assignment. What is said to DPS i
 matter.
 """
 
-import asyncio
 import logging
 import os
 import random
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import TypeVar
 
 from ..client.trace import OnPacket
 from ..dps.names import DEFAULT_API_VERSION
 from ..dps.registration import MAX_RETRY_AFTER, Registration
-from ..errors import StoreFailed, UsageError
+from ..errors import StoreFailed
+from ..loop_thread import run_to_the_end
 from ..net.hops import OnStep, Walk
 from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.tls import Tls
@@ -64,22 +64,6 @@ def provision(
     """
     options = PROVISION.check(locals())
     return run_to_the_end("provision", lambda: provision_async(**options))
-
-
-def run_to_the_end(name: str, make: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-    """Run what ``make`` returns in an event loop of its own: the synchronous twin of a function.
-
-    Raises:
-        UsageError: called inside a running event loop.
-    """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(make())
-    raise UsageError(
-        f"{name}() would block the event loop that is running here",
-        hint=f"use `await mqttws.{name}_async(...)` instead",
-    )
 
 
 async def provision_async(

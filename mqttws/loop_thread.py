@@ -1,0 +1,378 @@
+"""One event loop in a background thread, for programs that have none.
+
+Knows threads, Ctrl-C, forked children, a loop that died, and the interpreter's exit. Does not know
+what runs on the loop. ``Client``, ``LocalDps`` and the other synchronous classes each start one, or
+share one.
+"""
+
+import asyncio
+import atexit
+import os
+import queue
+import threading
+import weakref
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from logging import getLogger
+from types import TracebackType
+from typing import Any, Final, Generic, Self, TypeVar
+
+from .errors import ConnectionLost, RequestTimedOut, ServiceFailed, UsageError
+from .hops import Cause
+
+logger = getLogger("mqttws.loop")
+
+_T = TypeVar("_T")
+
+CLOSE_TIMEOUT: Final = 5.0
+"""Seconds within which a thread must have ended."""
+
+MAX_CALLBACKS: Final = 10_000
+"""Calls that may wait for a slow callback; further ones are dropped, which the log says."""
+
+_living: "weakref.WeakSet[LoopThread]" = weakref.WeakSet()
+
+
+@atexit.register
+def _at_exit() -> None:
+    """End every loop before the interpreter freezes its thread: whoever waits gets an error."""
+    for thread in list(_living):
+        thread.close(1.0)
+
+
+class LoopThread:
+    """An event loop in a daemon thread; several synchronous clients may share one.
+
+    >>> with LoopThread() as thread:
+    ...     first = Client("wss://broker.example/mqtt", thread=thread)
+    ...     second = Client("wss://other.example/mqtt", thread=thread)
+
+    It starts with the first call and ends with ``close``, which cancels what still runs on it.
+
+    Args:
+        name: of the thread, for debuggers.
+    """
+
+    def __init__(self, name: str = "mqttws") -> None:
+        self._name = name
+        self._gate = threading.RLock()  # a client may be collected while it is held
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._pid = 0
+        self._ended = False
+
+    def __repr__(self) -> str:
+        state = "ended" if self._ended else "not started" if self._loop is None else "running"
+        return f"<LoopThread {self._name!r} {state}>"
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller runs in this thread."""
+        return threading.current_thread() is self._thread
+
+    @property
+    def forked(self) -> bool:
+        """Whether this is a forked child of the process in which the thread runs."""
+        return self._pid not in (0, os.getpid())
+
+    def start(self) -> None:
+        """Start, if that has not been done.
+
+        Raises:
+            UsageError: in a forked child of the process in which it was started.
+            ServiceFailed: it has ended.
+        """
+        self._refuse_child()
+        with self._gate:
+            self._start()
+
+    def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Cancel what runs on the loop, and end the thread.
+
+        Args:
+            timeout: seconds to wait for the thread's end; then it is left to itself.
+        """
+        if self.forked:
+            return
+        with self._gate:  # what was asked for before is on the loop, and nothing after
+            self._ended = True
+            loop = self._loop
+        if loop is not None and self._thread is not None:
+            with suppress(RuntimeError):  # closed meanwhile
+                loop.call_soon_threadsafe(loop.stop)
+            if not self.is_current:
+                self._thread.join(timeout)
+
+    def call(self, work: Callable[[], Coroutine[Any, Any, _T]], timeout: float | None = None) -> _T:
+        """Do something on the loop and wait for its end. Ctrl-C in the wait cancels it.
+
+        Args:
+            work: makes the coroutine, on the loop.
+            timeout: seconds; None to wait as long as it takes.
+
+        Raises:
+            UsageError: in a forked child, or from inside the thread, where it would never end.
+            ServiceFailed: the thread has ended.
+            ConnectionLost: it was cancelled, as ``close`` does it.
+            RequestTimedOut: it was not done in time.
+        """
+        self._refuse_child()
+        if self.is_current:
+            raise UsageError(
+                "a call from inside the background thread would never end",
+                cause=Cause.WRONG_MOMENT,
+            )
+        with self._gate:
+            loop = self._start()
+            call = _Call(work, loop)
+            loop.call_soon_threadsafe(call.start)
+        try:
+            return call.result.result(timeout)
+        except CancelledError:
+            raise ConnectionLost(
+                "the client was disconnected while this waited", cause=Cause.DISCONNECTED
+            ) from None
+        except BaseException as error:  # Ctrl-C among them: nobody waits any more
+            late = isinstance(error, TimeoutError) and not call.result.done()
+            call.cancel()
+            if late:
+                raise RequestTimedOut(
+                    f"not done within {timeout:g} s", cause=Cause.OUT_OF_TIME
+                ) from None
+            raise
+
+    def post(self, job: Callable[[], None]) -> bool:
+        """Have something done on the loop, soon; return False where the thread has ended.
+
+        Raises:
+            UsageError: in a forked child.
+        """
+        self._refuse_child()
+        with self._gate:
+            if self._ended:
+                return False
+            self._start().call_soon_threadsafe(job)
+            return True
+
+    def _refuse_child(self) -> None:
+        # Before any lock: another thread may have held it at the fork, and is not here to let go.
+        if self._pid and self._pid != os.getpid():
+            raise UsageError(
+                "a forked child cannot use what its parent has started: its thread is not here",
+                cause=Cause.FORKED,
+                hint="make a new client or service in the child, or fork before",
+            )
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        """Return the loop, started if need be; the gate is held."""
+        if self._ended:
+            raise ServiceFailed("the background thread has ended", cause=Cause.THREAD_ENDED)
+        if self._loop is None:
+            self._pid = os.getpid()
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(
+                target=_run, args=(self._loop, weakref.ref(self)), name=self._name, daemon=True
+            )
+            try:
+                self._thread.start()
+            except RuntimeError as error:  # no more threads, or the interpreter ends
+                self._loop.close()
+                self._ended = True
+                raise ServiceFailed(
+                    f"the background thread cannot start: {error}", cause=Cause.THREAD_ENDED
+                ) from error
+            _living.add(self)
+        return self._loop
+
+    def _note_end(self) -> None:
+        """Let nothing more onto the loop; called by the thread at its end."""
+        with self._gate:
+            self._ended = True
+
+
+def _run(loop: asyncio.AbstractEventLoop, owner: "weakref.ref[LoopThread]") -> None:
+    """Run the loop until it is stopped or dies, and leave nothing of it behind."""
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        thread = owner()
+        if thread is not None:
+            thread._note_end()
+        del thread
+        try:
+            # Calls that were handed over and not begun begin now, to be cancelled with the rest.
+            loop.run_until_complete(asyncio.sleep(0))
+            left = asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
+
+
+class _Call(Generic[_T]):
+    """Something that a thread has done on the loop.
+
+    Its coroutine is made there, where it is awaited: one that was made in a thread would be left
+    behind if Ctrl-C came before it was handed over.
+
+    Attributes:
+        result: its end, for the thread.
+    """
+
+    def __init__(
+        self, work: Callable[[], Coroutine[Any, Any, _T]], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.result: Future[_T] = Future()
+        self._work = work
+        self._loop = loop
+        self._task: asyncio.Task[_T] | None = None
+
+    def start(self) -> None:
+        """Begin; called on the loop."""
+        self._task = self._loop.create_task(self._work())
+        self._task.add_done_callback(self._on_done)
+
+    def cancel(self) -> None:
+        """Do without its end; called by the thread."""
+        with suppress(RuntimeError):  # the loop is closed: it has ended
+            self._loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _on_done(self, task: "asyncio.Task[_T]") -> None:
+        if task.cancelled():
+            self.result.set_exception(CancelledError())
+        elif (error := task.exception()) is not None:
+            self.result.set_exception(error)
+        else:
+            self.result.set_result(task.result())
+
+
+class Callbacks:
+    """Runs a client's callbacks, one after the other, in a thread that is not the loop's.
+
+    A callback that blocks costs its own client time and no other one its keep-alive; it may call
+    the client. The thread starts with the first callback.
+    """
+
+    def __init__(self, name: str = "mqttws-callbacks") -> None:
+        self._name = name
+        self._jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._dropping = False
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller runs in the callbacks' thread."""
+        return threading.current_thread() is self._thread
+
+    def notifier(self, function: Callable[..., object]) -> Callable[..., None]:
+        """Return a function that has ``function`` called with its arguments, and does not wait."""
+
+        def notify(*arguments: object) -> None:
+            if self._jobs.qsize() >= MAX_CALLBACKS:
+                if not self._dropping:
+                    logger.warning("callbacks are too slow: calls are dropped")
+                self._dropping = True
+                return
+            self._dropping = False
+            self._add(lambda: function(*arguments))
+
+        return notify
+
+    def asker(self, function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+        """Return an async function that returns what ``function``, plain or async, returns."""
+
+        async def ask(*arguments: object) -> Any:
+            loop = asyncio.get_running_loop()
+            answer: asyncio.Future[Any] = loop.create_future()
+
+            def settle(found: object, error: BaseException | None) -> None:
+                if answer.cancelled():
+                    return
+                if error is not None:
+                    answer.set_exception(error)
+                else:
+                    answer.set_result(found)
+
+            def job() -> None:
+                found, error = None, None
+                try:
+                    found = function(*arguments)
+                except Exception as raised:
+                    error = raised
+                with suppress(RuntimeError):  # the loop has ended: nobody waits
+                    loop.call_soon_threadsafe(settle, found, error)
+
+            self._add(job)
+            found = await answer
+            return await found if asyncio.iscoroutine(found) else found
+
+        return ask
+
+    def drain(self, timeout: float) -> None:
+        """Wait until the callbacks so far have returned, ``timeout`` seconds at most."""
+        if self._thread is not None and not self.is_current:
+            done = threading.Event()
+            self._add(done.set)
+            done.wait(timeout)
+
+    def close(self) -> None:
+        """End the thread once the callbacks so far have returned."""
+        if self._thread is not None:
+            self._jobs.put(None)
+            self._jobs, self._thread = queue.SimpleQueue(), None
+
+    def _add(self, job: Callable[[], object]) -> None:
+        self._jobs.put(job)
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=_serve, args=(self._jobs,), name=self._name, daemon=True
+            )
+            self._thread.start()
+
+
+def _serve(jobs: "queue.SimpleQueue[Callable[[], object] | None]") -> None:
+    for job in iter(jobs.get, None):
+        try:
+            job()
+        except Exception:
+            logger.exception("a callback failed")
+
+
+def run_to_the_end(name: str, make: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+    """Run what ``make`` returns in an event loop of its own: the synchronous twin of a function.
+
+    Raises:
+        UsageError: called inside a running event loop.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(make())
+    raise UsageError(
+        f"{name}() would block the event loop that is running here",
+        cause=Cause.WRONG_MOMENT,
+        hint=f"use `await mqttws.{name}_async(...)` instead",
+    )

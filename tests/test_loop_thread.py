@@ -1,0 +1,300 @@
+"""The background thread: starting, sharing, forking, dying, and the interpreter's exit."""
+
+import asyncio
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+
+from mqttws import (
+    AsyncClient,
+    Cause,
+    Client,
+    ConnectionLost,
+    LoopThread,
+    RequestTimedOut,
+    ServiceFailed,
+    UsageError,
+)
+from tests.client.broker import Broker, broker
+
+
+@pytest.fixture
+def thread() -> Iterator[LoopThread]:
+    with LoopThread("test") as thread:
+        yield thread
+
+
+def with_broker(
+    test: Callable[[Broker], Coroutine[Any, Any, None]],
+) -> Callable[[], Coroutine[Any, Any, None]]:
+    async def run() -> None:
+        async with broker(websocket=True) as server:
+            await test(server)
+
+    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    return run
+
+
+def url_of(server: Broker) -> str:
+    return f"ws://127.0.0.1:{server.port}/mqtt"
+
+
+async def one() -> int:
+    return 1
+
+
+async def for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+def test_it_starts_with_the_first_call_and_starting_twice_is_no_harm() -> None:
+    thread = LoopThread()
+    assert thread.call(one) == 1
+    thread.start()
+    thread.start()
+    assert thread.call(one) == 1
+    thread.close()
+    thread.close()
+
+
+def test_after_its_end_each_call_is_an_error_at_once(thread: LoopThread) -> None:
+    assert thread.call(one) == 1
+    thread.close()
+    with pytest.raises(ServiceFailed) as caught:
+        thread.call(one)
+    assert caught.value.cause is Cause.THREAD_ENDED
+    with pytest.raises(ServiceFailed):
+        thread.start()
+    assert not thread.post(lambda: None)
+
+
+def test_who_waits_as_it_closes_gets_an_error(thread: LoopThread) -> None:
+    found: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            thread.call(for_ever)
+        except ConnectionLost as error:
+            found.append(error)
+
+    thread.start()
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    while not thread.call(count_tasks):
+        pass
+    thread.close()
+    waiting.join(10)
+    assert len(found) == 1
+
+
+async def count_tasks() -> int:
+    return len(asyncio.all_tasks()) - 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_loop_that_dies_is_an_error_for_who_waits_and_for_who_comes(thread: LoopThread) -> None:
+    def die() -> None:
+        raise SystemExit(3)
+
+    async def wait() -> None:
+        asyncio.get_running_loop().call_soon(die)
+        await asyncio.Event().wait()
+
+    with pytest.raises(ConnectionLost):
+        thread.call(wait)
+    with pytest.raises(ServiceFailed):
+        thread.call(one)
+
+
+def test_a_time_limit_cancels_what_was_asked_for(thread: LoopThread) -> None:
+    ended = threading.Event()
+
+    async def wait() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    with pytest.raises(RequestTimedOut) as caught:
+        thread.call(wait, 0.05)
+    assert caught.value.cause is Cause.OUT_OF_TIME
+    assert ended.wait(10)
+
+
+def test_an_error_of_the_work_that_is_a_time_out_comes_out_as_it_is(thread: LoopThread) -> None:
+    async def late() -> None:
+        raise TimeoutError("its own")
+
+    with pytest.raises(TimeoutError, match="its own"):
+        thread.call(late, 30)
+
+
+def test_a_call_from_inside_is_refused(thread: LoopThread) -> None:
+    async def inside() -> None:
+        thread.call(one)
+
+    with pytest.raises(UsageError, match="never end"):
+        thread.call(inside)
+
+
+def test_ctrl_c_while_a_call_waits_cancels_it(thread: LoopThread) -> None:
+    ended = threading.Event()
+
+    async def wait() -> None:
+        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGINT)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        thread.call(wait)
+    assert ended.wait(10)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@with_broker
+async def test_a_forked_child_gets_a_clear_error_at_once(server: Broker) -> None:
+    def use() -> bytes:
+        with Client(url_of(server)) as client:
+            reader, writer = os.pipe()
+            child = os.fork()
+            if child == 0:
+                found = b""
+                for call in (
+                    lambda: client.publish("t", b"x", qos=1),
+                    lambda: client.publish("t", b"x"),
+                    lambda: client.subscribe("t"),
+                    client.disconnect,
+                ):
+                    try:
+                        call()
+                    except UsageError as error:
+                        found += error.cause.name.encode() + b" "
+                os.write(writer, found)
+                os._exit(0)
+            os.close(writer)
+            with os.fdopen(reader, "rb") as pipe:
+                told = pipe.read()
+            os.waitpid(child, 0)
+            client.publish("t", b"still here", qos=1)
+            return told
+
+    assert await asyncio.to_thread(use) == b"FORKED " * 4
+
+
+@with_broker
+async def test_clients_share_a_thread_and_one_s_blocking_callback_costs_the_others_nothing(
+    server: Broker,
+) -> None:
+    release = threading.Event()
+    threads: set[str] = set()
+
+    def slow(*_: object) -> None:
+        threads.add(threading.current_thread().name)
+        release.wait(20)
+
+    def use() -> None:
+        with LoopThread("shared") as thread:
+            quick = Client(url_of(server), thread=thread, keep_alive=1)
+            quick.connect()
+            blocked = Client(url_of(server), thread=thread, on_packet=slow)
+            connecting = threading.Thread(target=blocked.connect)
+            connecting.start()
+            began = time.monotonic()
+            while time.monotonic() - began < 2.5:  # longer than the keep-alive allows
+                quick.publish("t", b"x", qos=1)
+                time.sleep(0.2)
+            assert quick.connected
+            release.set()
+            connecting.join(20)
+            blocked.disconnect()
+            quick.publish("t", b"the thread goes on", qos=1)
+            quick.disconnect()
+            assert thread.call(one) == 1
+
+    await asyncio.to_thread(use)
+    assert threads == {"mqttws-callbacks"}
+
+
+@with_broker
+async def test_a_password_s_function_runs_beside_the_loop_and_may_be_async(server: Broker) -> None:
+    found: list[str] = []
+
+    def plain() -> str:
+        found.append(threading.current_thread().name)
+        return "secret"
+
+    async def asynchronous() -> str:
+        found.append(threading.current_thread().name)
+        return "secret"
+
+    def use() -> None:
+        for password in (plain, asynchronous):
+            with pytest.warns(UserWarning, match="in the clear"):
+                client = Client(url_of(server), username="me", password=password)
+            with client:
+                client.publish("t", qos=1)
+
+    await asyncio.to_thread(use)
+    assert found == ["mqttws-callbacks", "mqttws-client"]
+
+
+@with_broker
+async def test_a_dropped_client_warns_and_leaves_the_server(server: Broker) -> None:
+    def use() -> None:
+        client = Client(url_of(server))
+        client.connect()
+        with pytest.warns(ResourceWarning, match="dropped without disconnect"):  # noqa: PT031
+            del client
+            gc.collect()
+
+    await asyncio.to_thread(use)
+    client = AsyncClient(url_of(server))
+    await client.connect()
+    with pytest.warns(ResourceWarning, match="dropped without disconnect"):  # noqa: PT031
+        del client
+        gc.collect()
+    async with asyncio.timeout(10):
+        while len(server.closed) < 2:
+            await asyncio.sleep(0.01)
+
+
+AT_EXIT = """
+import sys, threading, mqttws
+client = mqttws.Client(sys.argv[1])
+client.connect()
+stream = client.messages()
+def wait():
+    try:
+        stream.next()
+    except mqttws.MqttwsError as error:
+        print("told", error.cause.name, flush=True)
+threading.Thread(target=wait, daemon=True).start()
+print("leaving", flush=True)
+"""
+
+
+@with_broker
+async def test_an_interpreter_that_exits_with_a_connected_client_does_so_at_once(
+    server: Broker,
+) -> None:
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", AT_EXIT, url_of(server)],
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith("leaving")
+    assert done.stderr == ""
