@@ -237,10 +237,13 @@ class Client:
                 finally:
                     self._end(timeout)
 
-    def __del__(self) -> None:
-        # The AsyncClient in it is dropped next, warns, and leaves.
-        if getattr(self, "_open", False) and self._owns_thread:
-            self._thread.close(0.0)
+    def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
+        if getattr(self, "_open", False) and not self._thread.forked:
+            warn(f"a client was dropped without disconnect(): {self!r}", ResourceWarning, 2, self)
+            with suppress(MqttwsError):  # the AsyncClient lives until it has left
+                self._thread.post(partial(_abandon, self._client))
+            if self._owns_thread:
+                self._thread.close(0.0)
 
     def __enter__(self) -> Self:
         """Connect."""
@@ -455,3 +458,7 @@ class SyncMessageStream(Iterator[ReceivedMessage]):
         # With a store, one at a time: each hand-over is written before the next.
         while len(batch) < BATCH and self._stream.more and not self._stream.stored:
             batch.append(await anext(self._stream))
+
+
+def _abandon(client: AsyncClient) -> None:
+    client._engine.abandon()
