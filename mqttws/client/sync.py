@@ -6,8 +6,10 @@ way through a network is written once. Knows threads; does not know MQTT.
 
 import asyncio
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
