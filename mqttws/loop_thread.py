@@ -137,11 +137,11 @@ class LoopThread:
                 "a call from inside the background thread would never end",
                 cause=Cause.WRONG_MOMENT,
             )
-        with self._gate:
-            loop = self._start()
-            call = _Call(work, loop)
-            loop.call_soon_threadsafe(call.start)
-        try:
+        call = _Call(work)
+        try:  # from here on, wherever Ctrl-C comes, what was begun is cancelled
+            with self._gate:
+                call.loop = self._start()
+                call.loop.call_soon_threadsafe(call.start)
             return call.result.result(timeout)
         except CancelledError:
             raise ConnectionLost(
@@ -236,25 +236,25 @@ class _Call(Generic[_T]):
 
     Attributes:
         result: its end, for the thread.
+        loop: where it runs; None before it was handed over.
     """
 
-    def __init__(
-        self, work: Callable[[], Coroutine[Any, Any, _T]], loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> None:
         self.result: Future[_T] = Future()
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._work = work
-        self._loop = loop
         self._task: asyncio.Task[_T] | None = None
 
     def start(self) -> None:
         """Begin; called on the loop."""
-        self._task = self._loop.create_task(self._work())
+        self._task = asyncio.get_running_loop().create_task(self._work())
         self._task.add_done_callback(self._on_done)
 
     def cancel(self) -> None:
         """Do without its end; called by the thread."""
-        with suppress(RuntimeError):  # the loop is closed: it has ended
-            self._loop.call_soon_threadsafe(self._cancel)
+        if self.loop is not None:
+            with suppress(RuntimeError):  # the loop is closed: it has ended
+                self.loop.call_soon_threadsafe(self._cancel)
 
     def _cancel(self) -> None:
         if self._task is not None:
