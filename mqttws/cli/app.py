@@ -18,6 +18,7 @@ from .common import EXIT_CODES, FAILED, USAGE, print_error, print_json
 from .demo import demo
 from .doctor import doctor
 from .fleet import provision_fleet_command
+from .hub import hub
 from .provision import provision
 from .publish import publish
 from .serve import serve
@@ -69,6 +70,7 @@ app.add_command(subscribe)
 app.add_command(enroll)
 app.add_command(fault)
 app.add_command(derive_key)
+app.add_command(hub)
 
 
 def run(arguments: Sequence[str]) -> int:

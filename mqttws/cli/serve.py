@@ -12,11 +12,13 @@ import shutil
 import signal
 import sys
 from base64 import b64encode
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -51,7 +53,8 @@ _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a clien
 logger = logging.getLogger("mqttws.local")
 
 
-def _default_state() -> str:
+def default_state() -> str:
+    """Return the state folder where none is named."""
     home = os.environ.get("XDG_STATE_HOME") or str(Path("~/.local/state").expanduser())
     return str(Path(home) / "mqttws")
 
@@ -86,6 +89,7 @@ DPS service API; a record's keys are base64, 16 to 64 bytes:
 With --json, the first and only line of standard output:
   {"status": "serving", "host", "wss_port", "mqtts_port", "id_scope",
    "ca_file", "admin": URL or null,
+   "hub": {"names", "connection_file", "connection_strings"} or null,
    "example": {"registration_id", "key_file", "command"} or null}
 
 \b
@@ -127,7 +131,7 @@ Exit codes:
 )
 @click.option(
     "--state",
-    default=_default_state,
+    default=default_state,
     metavar="DIR",
     help="Folder for CA, certificate and example key; made if need be, and reused."
     "  [default: ~/.local/state/mqttws]",
@@ -151,6 +155,23 @@ Exit codes:
     multiple=True,
     metavar="NAME",
     help="A linked IoT hub; can be repeated.  [default: local-hub.azure-devices.net]",
+)
+@click.option(
+    "--with-hub",
+    is_flag=True,
+    help="Serve the hubs too, on the same ports, with their service API: see 'mqttws hub'.",
+)
+@click.option(
+    "--hub-ca",
+    "hub_cas",
+    multiple=True,
+    metavar="FILE",
+    help="CA whose certificates devices of the hub may show; can be repeated.",
+)
+@click.option(
+    "--telemetry",
+    metavar="FILE",
+    help="Append what devices send to the hubs, JSON Lines; - for standard output.",
 )
 @click.option(
     "--retry-after",
@@ -209,6 +230,9 @@ def serve(
     id_scope: str,
     enrollments: str | None,
     hubs: tuple[str, ...],
+    with_hub: bool,
+    hub_cas: tuple[str, ...],
+    telemetry: str | None,
     retry_after: int,
     records: str | None,
     admin_port: int | None,
@@ -229,12 +253,19 @@ def serve(
     that are there win over --enrollments FILE, of which only ids are added that they
     have never held. Several processes may share them.
 
+    With --with-hub it serves the hubs too: devices go on to them at the same ports,
+    with the credential and the initial twin of their enrollment, and 'mqttws hub',
+    or any program with the printed connection string, is the service's side.
+
     Ports below 1024 may need rights: as an ordinary user, choose others, or 0.
     The official SDKs know no other ports than 443 and 8883.
 
     Standard output tells where it listens, once it does; standard error has one
     line for each thing that happens, without secrets.
     """
+    if not with_hub and (hub_cas or telemetry is not None):
+        raise UsageError("--hub-ca and --telemetry are the hub's; allowed: with --with-hub")
+    names = hubs or ("local-hub.azure-devices.net",)
     admin = None if admin_port is None else _Admin(admin_host, admin_port, admin_token_file)
     enrolled = []
     if enrollments is not None:
@@ -256,15 +287,22 @@ def serve(
         enrollments=enrolled,
         first_enrollments=example,
         records=records,
-        hubs=hubs or ("local-hub.azure-devices.net",),
+        hubs=names,
         retry_after=retry_after,
         registers_per_minute=registers_per_minute,
         polls_per_10s=polls_per_10s,
     )
+    hub_server = None
+    if with_hub:
+        from .hub_serving import serve_hubs
+
+        hub_server = partial(
+            serve_hubs, dps=dps, names=names, folder=folder, telemetry=telemetry, cas=hub_cas
+        )
     log_to_stderr(logger, logging.INFO)
     _steady_logs()
     limit_tls_buffers()
-    asyncio.run(_serve(dps, key_file, admin, as_json=as_json))
+    asyncio.run(_serve(dps, key_file, admin, hub_server, as_json=as_json))
 
 
 def _steady_logs() -> None:
@@ -280,7 +318,12 @@ def _steady_logs() -> None:
 
 
 async def _serve(
-    dps: mqttws.AsyncLocalDps, key_file: Path | None, admin: "_Admin | None", *, as_json: bool
+    dps: mqttws.AsyncLocalDps,
+    key_file: Path | None,
+    admin: "_Admin | None",
+    with_hub: Callable[[AsyncExitStack], Awaitable[dict[str, Any]]] | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Serve until a signal comes."""
     loop = asyncio.get_running_loop()
@@ -300,8 +343,9 @@ async def _serve(
         admin_url = None
         if admin is not None:
             admin_url = (await stack.enter_async_context(admin.api(dps))).url
+        served = None if with_hub is None else await with_hub(stack)
         example = await dps.directory.individual(EXAMPLE)
-        place = _Place(dps, None if example is None else key_file, admin_url)
+        place = _Place(dps, None if example is None else key_file, admin_url, served)
         if as_json:
             print_json(place.to_json())
         else:
@@ -335,6 +379,7 @@ class _Place:
     dps: mqttws.AsyncLocalDps
     key_file: Path | None
     admin_url: str | None
+    hub: Mapping[str, Any] | None = None
 
     @property
     def command(self) -> str:
@@ -359,6 +404,7 @@ class _Place:
             "id_scope": self.dps.id_scope,
             "ca_file": str(self.dps.ca_file),
             "admin": self.admin_url,
+            "hub": self.hub,
             "example": None
             if self.key_file is None
             else {
@@ -377,6 +423,10 @@ class _Place:
         print_line(f"  trust     {self.dps.ca_file}")
         if self.admin_url is not None:
             print_line(f"  admin     {self.admin_url}")
+        if self.hub is not None:
+            for name, text in self.hub["connection_strings"].items():
+                print_line(f"  hub       {name}, its service API on the wss port:")
+                print_line(f"            {text}")
         if self.key_file is not None:
             print_line(f"  device    {EXAMPLE}, its key in {self.key_file}")
             print_line()

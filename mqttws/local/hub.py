@@ -236,6 +236,7 @@ class AsyncLocalHub:
             hubs = self.dps.hub = Hubs(self.dps)
         if self._owns_dps:
             await self.dps.start()
+        self.core.trust = self._trust
         await hubs.join(self)
         await self.core.start()
 
@@ -294,9 +295,8 @@ class AsyncLocalHub:
         credentials = Credentials("sas", () if key is None else (base64.b64decode(key),))
         if certificate is not None:
             der = read_certificate(certificate)
-            self._trust(der)
             thumbprint = hashlib.sha256(der).hexdigest()
-            credentials = Credentials("selfSigned", thumbprints=(thumbprint,))
+            credentials = Credentials("selfSigned", (), (thumbprint,), (der,))
         elif ca_signed:
             credentials = Credentials("certificateAuthority")
         fault = id_fault(device_id) or (id_fault(module_id) if module_id else None)

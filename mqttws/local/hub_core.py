@@ -111,6 +111,7 @@ class Hub:
         feedback: about messages to devices.
         faults: what shall go wrong.
         connections: live ones, by device id and module id.
+        trust: lets TLS know a device's certificate, DER.
         seen: Unix time in seconds at which a device last connected or disconnected.
     """
 
@@ -131,6 +132,7 @@ class Hub:
         self.feedback = FeedbackBox()
         self.faults = HubFaults(random.Random(fault_seed).random)  # noqa: S311 - no secret
         self.connections: dict[tuple[str, str], Connection] = {}
+        self.trust: Callable[[bytes], None] = lambda der: None
         self.seen: dict[tuple[str, str], float] = {}
         limits = self.settings.limits
         self.connects = Throttle(limits.connects)
@@ -201,6 +203,8 @@ class Hub:
                 another hub has kept it.
             replace_any: create or change, whichever it is.
         """
+        for der in new.credentials.certificates:
+            self.trust(der)
         now = time.time()
         twin = initial_twin if isinstance(initial_twin, Twin) else new_twin(initial_twin, now)
         if isinstance(twin, Fault):
@@ -467,7 +471,10 @@ class Hub:
         after = ("", "")
         while found := await self.store.list(self.name, after=after):
             for record in found:
-                self._watch_expiry(self.key(record.identity.device_id), record)
+                for der in record.identity.credentials.certificates:
+                    self.trust(der)
+                identity = record.identity
+                self._watch_expiry(self.key(identity.device_id, identity.module_id), record)
             after = (found[-1].identity.device_id, found[-1].identity.module_id)
 
     async def stop(self) -> None:

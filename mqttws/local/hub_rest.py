@@ -11,6 +11,8 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -27,8 +29,10 @@ from ..hub.service.queue import CloudMessage
 from ..hub.service.records import Key, Record
 from ..hub.service.twin import service_view
 from ..net.stream import ByteStream
+from ..text import short_line
 from .hub_core import Hub, tracking_id
-from .hub_events import json_line
+from .hub_events import EventStream, json_line
+from .x509 import read_certificate
 
 try:
     from aiohttp import web
@@ -103,7 +107,7 @@ class HubRest:
         app = web.Application(client_max_size=MAX_BODY)
         app.router.add_route("*", "/{path:.*}", self._serve)
         self._runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, shutdown_timeout=1.0
+            app, access_log=None, handle_signals=False, shutdown_timeout=1.0, logger=_http_logger()
         )
         await self._runner.setup()
 
@@ -186,6 +190,21 @@ class HubRest:
                     return hub
                 reason = fault
         raise _Refused(Fault(Code.IotHubUnauthorizedAccess, f"Unauthorized: {reason}"))
+
+
+def _http_logger() -> logging.Logger:
+    """Return aiohttp's logger: one line for each request that cannot be read, no traceback."""
+    quiet = logging.getLogger("mqttws.local.hub.http")
+
+    def in_one_line(record: logging.LogRecord) -> bool:
+        if record.exc_info and record.exc_info[1] is not None:
+            record.msg = f"a request failed: {short_line(str(record.exc_info[1]))}"
+            record.args, record.exc_info = (), None
+        return True
+
+    if not quiet.filters:
+        quiet.addFilter(in_one_line)
+    return quiet
 
 
 class Route(NamedTuple):
@@ -272,8 +291,19 @@ async def get_device(asked: Asked) -> Answer:
 
 
 async def put_device(asked: Asked) -> Answer:
-    """Create an identity, or change the one whose etag is given."""
+    """Create an identity, or change the one whose etag is given.
+
+    ``authentication.x509Certificate``, PEM, is an addition: TLS here lets only such certificates
+    through as it knows, or as a CA that it knows has signed.
+    """
     new = _granted(read_identity(asked.body, asked.key.device_id, asked.key.module_id))
+    authentication = asked.body.get("authentication") or {}
+    if isinstance(authentication.get("x509Certificate"), str):
+        try:
+            der = read_certificate(authentication["x509Certificate"])
+        except UsageError as error:
+            raise _Refused(Fault(Code.ArgumentInvalid, str(error))) from None
+        new = replace(new, credentials=replace(new.credentials, certificates=(der,)))
     _granted(await asked.hub.register(new, etag=asked.etag))
     return 200, device_json(asked.hub, await _record(asked))
 
@@ -512,6 +542,15 @@ async def events(asked: Asked) -> Answer:
     kind = "application/x-ndjson" if as_lines else EVENT_STREAM
     response = web.StreamResponse(headers={"Content-Type": kind, "Cache-Control": "no-store"})
     await response.prepare(request)
+    with suppress(ConnectionResetError):  # the reader has gone
+        await _stream(response, stream, sequence, as_lines=as_lines)
+    return response
+
+
+async def _stream(
+    response: web.StreamResponse, stream: EventStream, sequence: int, *, as_lines: bool
+) -> None:
+    """Write events as they come, until the reader goes."""
     await response.write(b"\n" if as_lines else b": ready\n\n")
     while True:
         try:

@@ -112,6 +112,15 @@ def read_certificate(data: bytes | str) -> bytes:
     raise UsageError("a certificate cannot be read: it is no X.509 in PEM or DER form")
 
 
+def fingerprint_of(data: bytes | str) -> str:
+    """Return the SHA-256 thumbprint of a certificate in PEM or DER form, in hexadecimal.
+
+    Raises:
+        UsageError: it is none.
+    """
+    return hashlib.sha256(read_certificate(data)).hexdigest()
+
+
 def _issuer(
     certificate: x509.Certificate, candidates: Sequence[x509.Certificate]
 ) -> x509.Certificate | None:

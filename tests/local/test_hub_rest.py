@@ -217,6 +217,28 @@ async def next_event(answer: aiohttp.ClientResponse) -> Any:
     raise AssertionError
 
 
+async def test_a_reader_that_leaves_and_a_request_that_is_none_leave_no_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with AsyncLocalHub() as hub:
+        key = await hub.create_device("dev")
+        url = f"https://{hub.host}:{hub.wss_port}/messages/events"
+        headers = {"Authorization": authorization(hub)}
+        async with client(hub, key) as device:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(url, headers=headers, ssl=tls_of(hub)) as answer,
+            ):
+                await answer.content.readline()
+            for _ in range(20):
+                await device.publish(telemetry_topic("dev"), b"x" * 1000, qos=1)
+        reader, writer = await asyncio.open_connection(hub.host, hub.wss_port, ssl=tls_of(hub))
+        writer.write(b"GET / HTTP/1.1\r\nbad header\r\n\r\n")
+        assert b" 400 " in await reader.readline()
+        writer.close()
+    assert "Traceback" not in caplog.text
+
+
 async def test_queries_come_in_pages() -> None:
     async with AsyncLocalHub() as hub:
         for number in range(5):

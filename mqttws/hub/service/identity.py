@@ -46,11 +46,13 @@ class Credentials:
             name, below a trusted CA), or ``none`` (nothing lets it in).
         keys: primary and secondary, decoded; both are valid at any time.
         thumbprints: SHA-1 or SHA-256 of the device's certificate, lower-case hexadecimal.
+        certificates: DER, for TLS, which must know the certificates that it lets through.
     """
 
     kind: AuthenticationType = "none"
     keys: tuple[bytes, ...] = field(default=(), repr=False)
     thumbprints: tuple[str, ...] = ()
+    certificates: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

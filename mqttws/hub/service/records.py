@@ -80,7 +80,8 @@ def part_to_json(record: Record, part: str) -> dict[str, Any]:
     if part == "identity":
         identity = asdict(record.identity)
         credentials = identity["credentials"]
-        credentials["keys"] = [_encode(key) for key in credentials["keys"]]
+        for name in ("keys", "certificates"):
+            credentials[name] = [_encode(data) for data in credentials[name]]
         return identity
     if part == "queue":
         messages = [asdict(message) for message in record.queue.messages]
@@ -103,6 +104,7 @@ def record_from_json(parts: Mapping[str, Mapping[str, Any]], version: int) -> Re
                 credentials["kind"],
                 tuple(base64.b64decode(key) for key in credentials["keys"]),
                 tuple(credentials["thumbprints"]),
+                tuple(base64.b64decode(der) for der in credentials["certificates"]),
             ),
         ),
         Twin(**twin | {name: Section(**twin[name]) for name in ("desired", "reported")}),

@@ -1,0 +1,154 @@
+"""``mqttws serve --with-hub`` and ``mqttws hub``: the service's side in a shell."""
+
+import json
+import stat
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mqttws
+from mqttws.hub.topics import (
+    DESIRED_FILTER,
+    METHODS_FILTER,
+    devicebound_filter,
+    method_response_topic,
+    parse_method_topic,
+    telemetry_topic,
+)
+
+from .shell import KEY, Running, individual, only_line, run, run_inside
+
+FREE = ("--wss-port", "0", "--mqtts-port", "0")
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A running service with a hub, and an enrolled device: its state folder and its place."""
+    folder = tmp_path_factory.mktemp("hub")
+    enrollments = folder / "enrollments.json"
+    twin = {"properties": {"desired": {"interval": 5}}}
+    record = individual("enrolled") | {"initialTwin": twin}
+    enrollments.write_text(json.dumps([record]))
+    running = Running(
+        "serve", *FREE, "--with-hub", "--json", "--retry-after", "0", "--state", folder / "state",
+        "--enrollments", enrollments, "--telemetry", folder / "telemetry.jsonl",
+    )  # fmt: skip
+    try:
+        place = json.loads(running.wait_for('"serving"'))
+        yield folder, place
+    finally:
+        assert running.end() == 0
+    log = "".join(running.stderr)
+    for text in place["hub"]["connection_strings"].values():
+        assert text.rpartition("SharedAccessKey=")[2] not in log
+    assert "Traceback" not in log, log[log.index("Traceback") - 300 :][:4000].replace("\\n", "\n")
+
+
+def hub(state: Any, *arguments: str) -> Any:
+    folder, _ = state
+    file = folder / "state" / "hub-connection.json"
+    return run_inside("hub", "--connection-file", file, *arguments)
+
+
+def test_the_connection_file_is_the_owners_alone(state: Any) -> None:
+    folder, place = state
+    for name in ("hub-connection.json", "hub-policies.json"):
+        assert stat.S_IMODE((folder / "state" / name).stat().st_mode) == 0o600
+    assert place["hub"]["names"] == ["local-hub.azure-devices.net"]
+
+
+def test_a_device_goes_from_the_enrollment_to_the_hub_and_the_shell_is_its_service(
+    state: Any,
+) -> None:
+    folder, place = state
+    tls = mqttws.TlsConfig(ca=place["ca_file"], only_ca=True)
+    credential = mqttws.SymmetricKey("enrolled", KEY)
+    where = {"host": place["host"], "port": place["wss_port"], "tls": tls}
+    assignment = mqttws.provision(place["id_scope"], credential, **where)
+    found = json.loads(hub(state, "twin", "enrolled").stdout)
+    assert found["properties"]["desired"]["interval"] == 5
+    with mqttws.Client(**assignment.connect_options(credential, **where)) as device:
+        for topic_filter in (DESIRED_FILTER, METHODS_FILTER, devicebound_filter("enrolled")):
+            device.subscribe(topic_filter, qos=1)
+        messages = device.messages()
+        device.publish(telemetry_topic("enrolled", {"a": "b"}), b'{"t":1}', qos=1)
+        seen = hub(state, "watch", "--after", "0", "--count", "1", "--device", "enrolled")
+        assert json.loads(only_line(seen.stdout))["body"] == '{"t":1}'
+        assert hub(state, "twin", "enrolled", "--desired", '{"interval":9}').returncode == 0
+        assert json.loads(next(messages).payload)["interval"] == 9
+        sent = hub(state, "send", "enrolled", "hello", "--property", "room=a b", "--ack", "full")
+        assert sent.returncode == 0
+        assert next(messages).payload == b"hello"
+        answers: list[Any] = []
+        caller = threading.Thread(
+            target=lambda: answers.append(
+                run("hub", "--connection-file", place["hub"]["connection_file"],
+                    "invoke", "enrolled", "reboot", '{"delay":5}')
+            )
+        )  # fmt: skip
+        caller.start()
+        call = parse_method_topic(next(messages).topic)
+        assert call is not None
+        device.publish(method_response_topic(200, call.request_id), b'{"ok":true}', qos=1)
+        caller.join()
+    assert json.loads(answers[0].stdout) == {"status": 200, "payload": {"ok": True}}
+    lines = (folder / "telemetry.jsonl").read_text().splitlines()
+    assert json.loads(lines[0])["properties"] == {"a": "b"}
+
+
+def test_devices_are_created_listed_and_deleted(state: Any) -> None:
+    made = hub(state, "create-device", "made")
+    assert made.returncode == 0, made.stderr
+    assert len(only_line(made.stdout)) > 40
+    again = hub(state, "create-device", "made")
+    assert again.returncode != 0
+    assert "409" in only_line(again.stderr)
+    module = hub(state, "create-device", "made", "--module", "mod")
+    assert module.returncode == 0
+    listed = hub(state, "devices", "--query", "SELECT * FROM devices WHERE deviceId = 'made'")
+    assert json.loads(only_line(listed.stdout))["deviceId"] == "made"
+    assert made.stdout.strip() not in listed.stdout
+    assert hub(state, "create-device", "made", "--delete").returncode == 0
+    assert "404" in hub(state, "twin", "made").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("invoke", "nobody", "m"), 1, "404"),
+        (("invoke", "nobody", "m", "{"), 2, "not JSON"),
+        (("twin", "nobody", "--desired", "["), 2, "not JSON"),
+        (("send", "nobody", "x"), 1, "404"),
+        (("send", "nobody", "x", "--property", "a"), 2, "NAME=VALUE"),
+        (("devices", "--query", "nonsense"), 1, "400"),
+        (("watch", "--timeout", "0.1"), 1, "0.1 s"),
+        (("create-device", "a", "--certificate", "/nonexistent"), 2, "/nonexistent"),
+    ],
+)
+def test_each_refusal_is_one_line(
+    state: Any, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    done = hub(state, *arguments)
+    assert done.returncode in (code, *((3, 4, 5, 14) if code == 1 else ())), done.stderr
+    assert said in only_line(done.stderr)
+
+
+def test_without_a_hub_the_way_to_one_is_said(tmp_path: Path) -> None:
+    done = run_inside("hub", "--connection-file", tmp_path / "none", "devices")
+    assert done.returncode == 2
+    assert "serve --with-hub" in only_line(done.stderr)
+    closed = "HostName=127.0.0.1:1;SharedAccessKeyName=iothubowner;SharedAccessKey=" + KEY
+    done = run_inside("hub", "devices", MQTTWS_HUB_CONNECTION=closed)
+    assert done.returncode != 0
+    assert KEY not in only_line(done.stderr)
+    done = run_inside("hub", "devices", MQTTWS_HUB_CONNECTION="HostName=x;SharedAccessKey=secret")
+    assert done.returncode == 2
+    assert "secret" not in done.stderr
+
+
+def test_options_of_the_hub_need_the_hub(tmp_path: Path) -> None:
+    done = run("serve", *FREE, "--state", tmp_path, "--telemetry", "x")
+    assert done.returncode == 2
+    assert "--with-hub" in only_line(done.stderr)
