@@ -6,7 +6,7 @@ attempts and random numbers come in, seconds come out: there is no clock and no 
 
 from dataclasses import dataclass
 
-from .errors import MqttwsError, UsageError
+from .errors import ConnectFailed, MqttwsError, UsageError
 from .hops import Cause
 
 LONGEST_WAIT = 3600.0
@@ -146,4 +146,7 @@ def reconnect_wait(
         return refused_login_retry
     if is_forbidden(error):
         return Backoff(backoff.first, max(FORBIDDEN_WAIT, backoff.first)).wait(attempt, spread)
-    return backoff.wait(attempt, spread) if error.retryable else None
+    if not error.retryable:
+        return None
+    wanted = error.retry_after if isinstance(error, ConnectFailed) else None
+    return max(backoff.wait(attempt, spread), min(wanted or 0.0, LONGEST_WAIT))

@@ -18,8 +18,6 @@ TEAMS = {
     Party.SERVER: "the server's operator",
 }
 
-TOO_MANY_REQUESTS = 429
-
 WHAT_WOULD_TELL = {
     (Party.NETWORK, Party.SERVER): "the same command from another network (a phone's hotspot) tells"
     " which: where it passes there, the network is at fault",
@@ -66,8 +64,6 @@ def advise(error: MqttwsError, verdict: Verdict, seen: Evidence) -> tuple[str, .
         advice = [*because, *ways]
     else:
         advice = [*because, *ways, *hint]
-    if seen.steps and seen.steps[-1].status == TOO_MANY_REQUESTS:
-        advice.insert(0, "DPS is throttled (429): too many devices ask it at once; try again later")
     if verdict.also is not None:
         pair = (verdict.party, verdict.also)
         advice.append(WHAT_WOULD_TELL.get(pair, "the other party's log tells which"))

@@ -92,6 +92,8 @@ class Verdict:
     because: str = ""
 
 
+TOO_MANY_REQUESTS = 429
+
 _BEFORE_MQTT = frozenset({Hop.TCP, Hop.TLS, Hop.UPGRADE})
 
 _BLOCKED = frozenset(
@@ -131,7 +133,14 @@ def judge(error: MqttwsError, hop: Hop | None, seen: Evidence) -> Verdict:
     """
     party = error.party or usual_party(error.cause, hop) or Party.SERVER
     usual = Verdict(error.cause, party, _other_party(error, hop, party, seen))
-    for rule in (_by_clock, _by_other_ways, _by_names, _by_inspection, _by_public_service):
+    for rule in (
+        _by_clock,
+        _by_throttling,
+        _by_other_ways,
+        _by_names,
+        _by_inspection,
+        _by_public_service,
+    ):
         verdict = rule(error, hop, seen)
         if verdict is not None:
             return verdict
@@ -148,6 +157,15 @@ def _by_clock(error: MqttwsError, hop: Hop | None, seen: Evidence) -> Verdict | 
         because="set this host's clock, which is wrong (timedatectl set-ntp true, or date -s):"
         " tokens and certificates are judged by the time",
     )
+
+
+def _by_throttling(error: MqttwsError, hop: Hop | None, seen: Evidence) -> Verdict | None:
+    if error.cause is not Cause.OUT_OF_TIME or not seen.steps:
+        return None
+    if seen.steps[-1].status != TOO_MANY_REQUESTS:
+        return None
+    because = "DPS is throttled (429): too many devices ask it at once; try again later"
+    return Verdict(Cause.THROTTLED, Party.SERVER, because=because)
 
 
 def _by_other_ways(error: MqttwsError, hop: Hop | None, seen: Evidence) -> Verdict | None:
@@ -258,6 +276,16 @@ def _by_public_service(error: MqttwsError, hop: Hop | None, seen: Evidence) -> V
     return None
 
 
+_RULES = (
+    _by_clock,
+    _by_throttling,
+    _by_other_ways,
+    _by_names,
+    _by_inspection,
+    _by_public_service,
+)
+"""The first one that applies decides."""
+
 _TWO_SIDED: dict[tuple[Cause, Hop | None], Party] = {
     (Cause.REFUSED, Hop.TCP): Party.NETWORK,
     (Cause.SILENT, Hop.TCP): Party.SERVER,
@@ -281,6 +309,8 @@ def _other_party(error: MqttwsError, hop: Hop | None, party: Party, seen: Eviden
         return None
     if error.cause is Cause.INTERCEPTED and names_inspector(seen.issuer):
         return None  # it has the name of a product that inspects TLS
+    if any(step.error is error and step.silence is not None for step in seen.steps):
+        return None  # the kernel's counters have told
     if error.cause is Cause.SILENT and party is Party.PROXY:
         return Party.SERVER
     return other

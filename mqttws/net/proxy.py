@@ -228,6 +228,9 @@ def has_login(url: str) -> bool:
     return "@" in url
 
 
+_ESCAPES = "a password's / ? # @ : % are written %2F %3F %23 %40 %3A %25"
+
+
 def _split(url: str, source: str) -> SplitResult:
     """Take a proxy's URL apart; ``host:port`` alone is taken for an HTTP proxy, as curl does."""
     if url != url.strip():
@@ -242,7 +245,7 @@ def _split(url: str, source: str) -> SplitResult:
         )
     parts = _parts(url if "://" in url else f"http://{url}")
     if parts is None:
-        raise _unusable(source, "it is not a URL")
+        raise _unusable(source, f"it is not a URL; {_ESCAPES}")
     if parts.scheme not in DEFAULT_PORTS:
         raise _unusable(source, "it must begin with " + ", ".join(DEFAULT_PORTS))
     if not parts.hostname:
@@ -250,8 +253,7 @@ def _split(url: str, source: str) -> SplitResult:
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise _unusable(
             source,
-            "something follows the port; a password's / ? # @ : % are written"
-            " %2F %3F %23 %40 %3A %25",
+            f"something follows the port; {_ESCAPES}",
         )
     return parts
 

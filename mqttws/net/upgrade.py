@@ -72,6 +72,8 @@ async def open_websocket(
     while response is None and protocol.handshake_exc is None:
         data = await stream.read()
         begun += data[: MAX_ANSWER - len(begun)]
+        if not b"HTTP/".startswith(bytes(begun[:5])):
+            raise _not_http(bytes(begun))
         head = parse_head(begun)
         if head is not None and head.status not in (0, 101):
             raise await _refusal(stream, head, begun, host, {} if facts is None else facts)
@@ -161,6 +163,10 @@ def _upgrade_error(response: Response | None, error: Exception | None, begun: by
         return UpgradeRefused(
             f"upgrade: {reason}", reason=reason, cause=Cause.CUT_OFF, hint=CUT_OFF_HINT
         )
+    return _not_http(begun)
+
+
+def _not_http(begun: bytes) -> UpgradeRefused:
     reason = f"the answer is not HTTP: it begins with {shown(begun[:16])}"
     return UpgradeRefused(
         f"upgrade: {reason}",

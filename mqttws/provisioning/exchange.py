@@ -49,6 +49,12 @@ _REFUSALS = {
 
 _SCOPE_OR_UNAVAILABLE = 3
 
+_UNSEEN_CERTIFICATE = (
+    "the service did not accept, or did not get, this device's certificate: check that it, or its"
+    " CA, is the one that is enrolled, and this clock; a proxy that re-signs TLS cannot pass a"
+    " device's certificate on: have this host exempted there, or use a key"
+)
+
 _CERTIFICATE_HINT = (
     "the connection ended right after this device's certificate had been shown: the service does "
     "not know its issuer. Check that the whole chain is sent, that one of its certificates is "
@@ -236,10 +242,12 @@ class Exchange:
         if not self._plan.persistent or not self._is_worth_another(error):
             return None
         self._note_loss(error)
-        wait = LOST.wait(self._failures, random.random())  # noqa: S311 - spread, not secrecy
+        wanted = (error.retry_after or 0.0) if isinstance(error, ConnectFailed) else 0.0
+        spread = random.random()  # noqa: S311 - no secrecy is needed
+        wait = LOST.wait(self._failures, spread, at_least=wanted)
         self._failures += 1
         if self._registration.retry_after is None:
-            return fit(wait, 0.0, self._walk.remaining)
+            return fit(wait, wanted, self._walk.remaining)
         # Nothing can be asked before the turn that the service has named.
         turn = self._until_turn()
         return None if turn is None else fit(max(wait, turn), turn, self._walk.remaining)
@@ -291,6 +299,8 @@ class Exchange:
         elif isinstance(error, ConnectFailed) and self._plan.certified and is_cut_off(error):
             error.cause = Cause.CLIENT_CERTIFICATE_REFUSED
             hints = [_CERTIFICATE_HINT]
+        elif error.cause is Cause.WRONG_KEY and self._plan.certified:
+            hints = [_UNSEEN_CERTIFICATE]  # there is no key to be checked
         if self._evictions > 1:
             hints.append(_ANOTHER_CLIENT)
         if isinstance(error, ConnectFailed | ConnectionLost | RequestTimedOut):
