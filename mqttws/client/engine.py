@@ -168,7 +168,12 @@ class Engine:
             await self.keeper.load()
             if self.keeper.journal is not None:
                 self.inbox.settle = self.flush
-            await self._attempt(walk)
+            while True:
+                try:
+                    return await self._attempt(walk)
+                except ConnectFailed as error:
+                    if not self.keeper.note_oversized(error.__cause__):
+                        raise
         except BaseException as error:
             await self.keeper.close()
             if not self.over:  # another attempt is possible
@@ -369,6 +374,7 @@ class Engine:
             self._end(reason)
 
     def _on_failed_attempt(self, reason: MqttwsError) -> None:
+        self.keeper.note_oversized(reason.__cause__)
         if self.state is ClientState.CLOSED:
             raise asyncio.CancelledError  # it was asked for, and a password's function took it
         self.troubles.note(reason, attempt=True)

@@ -444,6 +444,7 @@ class Link:
         self.protocol.tick(now)
         self._pump()
         self._note_progress(now)  # with a PINGREQ that has just been written behind the rest
+        self._set_timer()
 
     def _note_progress(self, now: float) -> None:
         stream = self._stream

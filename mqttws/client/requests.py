@@ -118,18 +118,14 @@ class Requests:
         if self._unrenewed:
             self._renewing = link.loop.create_task(self._renew(link))
 
-    def on_lost(self, refused: bool) -> bool:
-        """Judge a lost connection; return whether subscriptions were being renewed on it."""
+    def on_lost(self, refused: bool) -> None:
+        """Judge a lost connection, if subscriptions were being renewed on it."""
         renewing = self._renewing is not None
         self._renewing = None
-        oldest = next(self._parts(), None) if renewing else None
-        if oldest is not None and self._suspect.oldest == oldest:
-            oldest = self._suspect.oldest  # equal is the same here
-        if self._suspect.note_loss(oldest, refused) and isinstance(oldest, tuple):
-            logger.error("not renewed: the server ends each connection for %s", ", ".join(oldest))
-            for name in oldest:
-                self.forget(name)
-        return renewing
+        oldest = next(iter(self._unrenewed), None) if renewing else None
+        if self._suspect.note_loss(oldest, refused) and oldest is not None:
+            logger.error("not renewed: the server ends each connection for %s", oldest)
+            self.forget(oldest)
 
     def stop(self) -> None:
         """Renew no more: the client ends."""

@@ -118,11 +118,21 @@ class SessionKeeper:
             logger.error("given up: %r: the server ends each connection for it: %s", oldest, error)
             outgoing.give_up(oldest, error)
             self._note_failed()
-        too_large = error.cause is Cause.PACKET_TOO_LARGE
-        self.oversized.note_loss("oversized" if too_large else None, refused=False)
+        self.note_oversized(error)
         if self._options.connect.clean_session:
             self._requeue(error)
         self.store_soon(None)
+
+    def note_oversized(self, error: BaseException | None) -> bool:
+        """Count a connection that a message above ``max_packet_size`` ended.
+
+        Return whether the next one may get past it: from ``LOSSES`` in a row on, such messages are
+        acknowledged unread.
+        """
+        known = self.oversized.alone
+        too_large = isinstance(error, MqttwsError) and error.cause is Cause.PACKET_TOO_LARGE
+        self.oversized.note_loss("oversized" if too_large else None, refused=False)
+        return too_large and not known
 
     def on_restarted(self, packet_id: int) -> None:
         """Log that a message is published anew, since the server has lost the session."""

@@ -44,6 +44,13 @@ PING_AFTER = 0.75
 PING_ANSWER_WITHIN = 0.5
 """PINGRESP is awaited for this part of the keep-alive: a dead link is noticed after 1.25 of it."""
 
+LOOK_EVERY = 0.125
+"""While PINGREQ is under way, ``note_acknowledged`` is due after each such part of the keep-alive.
+"""
+
+SLOWEST_READER = 20_000
+"""Bytes per second at which a peer is expected to read a message at least."""
+
 PEER_BUFFER = 256 * 1024
 """Bytes that a peer's TCP may have acknowledged and its program not read yet."""
 
@@ -92,8 +99,9 @@ class ClientProtocol(Endpoint):
         self._ping_limit = connect.keep_alive * PING_ANSWER_WITHIN
         self._acknowledged = 0  # bytes, of what the connection's TCP has sent
         self._acknowledged_at_ping = 0
-        self._ping_ends_at: int | None = None  # in the same count; None once it has got through
+        self._ping_ends_at: int | None = None  # in the same count; -1: not known yet, None: through
         self._reading = True
+        self._looked_at = 0.0  # when ``note_acknowledged`` was called last
         self._resend_at_once = resend
         self._held_back: list[int | bytes] = []
 
@@ -163,7 +171,10 @@ class ClientProtocol(Endpoint):
         if self.state is not State.CONNECTED or not keep_alive:
             return None
         if self._ping_sent_at is not None:
-            return self._ping_sent_at + self._ping_limit
+            due = self._ping_sent_at + self._ping_patience
+            if self._ping_ends_at is None or self._ping_ends_at < 0:
+                return due
+            return min(due, self._looked_at + keep_alive * LOOK_EVERY)
         if not self._reading:
             return self._last_sent + keep_alive * PING_AFTER
         # Sending alone does not show that the server lives, nor receiving that we do.
@@ -193,6 +204,7 @@ class ClientProtocol(Endpoint):
             waiting: bytes that were written and are not among them.
             now: seconds.
         """
+        self._looked_at = now
         more = total > self._acknowledged
         self._acknowledged = max(total, self._acknowledged)
         if self._ping_sent_at is None or self._ping_ends_at is None:
@@ -209,6 +221,21 @@ class ClientProtocol(Endpoint):
         if total >= self._ping_ends_at:
             self._ping_ends_at = None
 
+    @property
+    def _ping_patience(self) -> float:
+        """Seconds for PINGRESP: it stands behind the acknowledgements of what was sent before.
+
+        A peer whose TCP took all of a long message may be reading it still.
+        """
+        if self._ping_ends_at is not None:
+            return self._ping_limit
+        unanswered = sum(
+            len(packet.payload)
+            for packet in self.session.outgoing.values()
+            if isinstance(packet, Publish)
+        )
+        return max(self._ping_limit, unanswered / SLOWEST_READER)
+
     def tick(self, now: float) -> None:
         """Send PINGREQ when it is due [MQTT-3.1.2-23]; give a silent server up (U-14, U-15)."""
         deadline = self.deadline
@@ -223,6 +250,8 @@ class ClientProtocol(Endpoint):
                 )
             )
         elif self._ping_sent_at is not None:
+            if now < self._ping_sent_at + self._ping_patience:
+                return  # it was for ``note_acknowledged`` only
             self._close(
                 KeepAliveExpired(
                     f"no PINGRESP within {now - self._ping_sent_at:.1f} s",
@@ -235,6 +264,7 @@ class ClientProtocol(Endpoint):
                 self._ping_sent_at = self._ping_began = now
                 self._ping_limit = self._connect.keep_alive * PING_ANSWER_WITHIN
                 self._ping_ends_at = -1
+                self._looked_at = now
             else:
                 self._last_sent = now
 

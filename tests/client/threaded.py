@@ -32,6 +32,13 @@ class Receipt:
     def done(self) -> bool:
         return self._receipt.done
 
+    @property
+    def downgraded(self) -> bool:
+        return self._receipt.downgraded
+
+    def cancel(self) -> bool:
+        return self._receipt.cancel()
+
 
 class Stream:
     def __init__(self, stream: SyncMessageStream) -> None:
@@ -96,8 +103,8 @@ class ThreadedClient:
     def messages(self, *arguments: Any) -> Stream:
         return Stream(self.client.messages(*arguments))
 
-    async def disconnect(self) -> None:
-        await in_thread(self.client.disconnect)
+    async def disconnect(self, *arguments: Any) -> None:
+        await in_thread(self.client.disconnect, *arguments)
 
     async def __aenter__(self) -> "ThreadedClient":
         await self.connect()
