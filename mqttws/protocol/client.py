@@ -44,7 +44,7 @@ PING_AFTER = 0.75
 PING_ANSWER_WITHIN = 0.5
 """PINGRESP is awaited for this part of the keep-alive: a dead link is noticed after 1.25 of it."""
 
-LOOK_EVERY = 0.125
+LOOK_EVERY = 0.0625
 """While PINGREQ is under way, ``note_acknowledged`` is due after each such part of the keep-alive.
 """
 
