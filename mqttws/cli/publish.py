@@ -16,7 +16,7 @@ import click
 
 import mqttws
 
-from ..client.sync import SyncReceipt
+from ..client.sync_results import SyncReceipt
 from ..errors import QueueFull, UsageError
 from ..wire import Publish
 from .common import debug_option

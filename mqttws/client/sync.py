@@ -4,17 +4,16 @@ A façade: an ``AsyncClient`` on an event loop in a thread of its own does the w
 way through a network is written once. Knows threads; does not know MQTT.
 """
 
-import asyncio
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from ..errors import MqttwsError, RequestTimedOut, UsageError
+from ..errors import MqttwsError, UsageError
 from ..loop_thread import Callbacks, LoopThread
 from ..net.hops import OnStep
 from ..net.proxy import ENVIRONMENT, ProxyChoice
@@ -28,15 +27,12 @@ from .inbox import logger
 from .leaving import LEAVE_TIMEOUT
 from .message import ReceivedMessage
 from .options import ClientState, HeadersOption, OnAttemptFailed, OnState, Password, Url, Urls
-from .receipt import Delivery, late
 from .store import MemoryStore, Store
 from .streams import MessageStream
+from .sync_results import SyncMessageStream, SyncReceipt
 from .trace import OnPacket
 
 T = TypeVar("T")
-
-BATCH = 100
-"""Messages that a thread takes over from the loop at a time; each is acknowledged by itself."""
 
 MAX_JOBS = 250
 """Messages that may be on their way from other threads to the loop; the next one waits for it."""
@@ -190,9 +186,9 @@ class Client:
 
     def publish_nowait(
         self, topic: str, payload: Payload = b"", *, qos: int = 0, retain: bool = False
-    ) -> "SyncReceipt":
+    ) -> SyncReceipt:
         """Send a message and return at once; as ``AsyncClient.publish_nowait``."""
-        receipt = SyncReceipt(topic, payload_bytes(payload), qos, retain)
+        receipt = SyncReceipt(topic, payload_bytes(payload), qos, retain, self)
         engine = self._client._engine
         engine.require_usable()
         receipt.packet.encode()  # what breaks a rule is told in this thread
@@ -212,7 +208,7 @@ class Client:
         """Take wishes back; as ``AsyncClient.unsubscribe``."""
         self._call(partial(self._client.unsubscribe, *topic_filters))
 
-    def messages(self, topic_filter: str | None = None) -> "SyncMessageStream":
+    def messages(self, topic_filter: str | None = None) -> SyncMessageStream:
         """Iterate over the messages that come; as ``AsyncClient.messages``."""
         with self._gate:
             new = not self._open and self.state is ClientState.NEW
@@ -273,11 +269,16 @@ class Client:
             self._thread.close(timeout + CLOSING_SLACK)
 
     def _call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Do something on the loop and wait for its end."""
+        """Do something on the loop, behind what was handed to it before, and wait for its end."""
         if not self._open and not self._thread.forked:
             self._client._engine.require_usable()
             raise UsageError("the client has been disconnected", hint="make a new client")
-        return self._thread.call(work)
+
+        def behind_the_jobs() -> Coroutine[Any, Any, T]:
+            self._run_jobs()  # this thread's among them: its order holds [MQTT-4.6.0-1]
+            return work()
+
+        return self._thread.call(behind_the_jobs)
 
     def _soon(self, job: Callable[[], None]) -> None:
         """Do something on the loop, with all that joins it meanwhile."""
@@ -314,12 +315,12 @@ class Client:
         raw = payload_bytes(payload)
         if len(raw) > MAX_HANDED_OVER:
             return False
-        receipt = SyncReceipt(topic, raw, 0, retain)
+        receipt = SyncReceipt(topic, raw, 0, retain, self)
         receipt.packet.encode()  # what breaks a rule is told in this thread
         self._soon(partial(self._submit, receipt))
         return True
 
-    def _submit(self, receipt: "SyncReceipt") -> None:
+    def _submit(self, receipt: SyncReceipt) -> None:
         engine = self._client._engine
         try:
             engine.require_usable()
@@ -332,134 +333,6 @@ class Client:
 
     async def _open_stream(self, topic_filter: str | None) -> MessageStream:
         return self._client.messages(topic_filter)
-
-
-class SyncReceipt(Delivery):
-    """What ``Client.publish_nowait`` returns: wait for it to learn that the server has the message.
-
-    With QoS 0 it is done when the message is in the outbox.
-    """
-
-    __slots__ = ("_events",)
-
-    def __init__(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
-        super().__init__(topic, payload, qos, retain)
-        self._events: list[threading.Event] = []
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Wait for its end, ``timeout`` seconds at most; raises as ``Receipt.wait`` does."""
-        if not self._done:
-            event = threading.Event()
-            self._events.append(event)
-            try:
-                # Completing it sets _done first and then looks for events: one of us sees both.
-                if not self._done and not event.wait(timeout):
-                    raise late(self.topic, timeout or 0.0)
-            finally:
-                self._events.remove(event)
-        if self.error is not None:
-            raise self.error
-
-    def complete(self, error: MqttwsError | None = None) -> None:
-        """Wake everybody who waits."""
-        super().complete(error)
-        for event in tuple(self._events):
-            event.set()
-
-    @property
-    def awaited(self) -> bool:
-        """Whether a thread waits for its end."""
-        return bool(self._events)
-
-
-class SyncMessageStream(Iterator[ReceivedMessage]):
-    """Messages as they come: ``for message in client.messages("sensors/#")``.
-
-    Several threads may share one; ``close`` as ``MessageStream.close``.
-    """
-
-    def __init__(
-        self,
-        client: Client,
-        stream: MessageStream,
-        topic_filter: str | None,
-        batch: deque[ReceivedMessage],
-    ) -> None:
-        self._client = client
-        self._stream = stream
-        self._topic_filter = topic_filter
-        self._batch = batch
-
-    def __next__(self) -> ReceivedMessage:
-        """Wait for the next message."""
-        return self.next()
-
-    def next(self, timeout: float | None = None) -> ReceivedMessage:
-        """Wait for the next message, ``timeout`` seconds at most.
-
-        Raises:
-            StopIteration: the client was disconnected.
-            RequestTimedOut: there was none in time.
-            MqttwsError: why the client ended, if it was not asked to.
-        """
-        client = self._client
-        while True:
-            try:
-                message = self._batch.popleft()
-            except IndexError:
-                self._refill(timeout)
-                continue
-            if message._packet_id is not None and client._left_with_server:
-                continue
-            message._acknowledge = client._acknowledge
-            if not client._manual_ack:
-                message.ack()
-            return message
-
-    def close(self) -> None:
-        """Close the stream; messages that wait in it go to another that is open."""
-
-        async def close() -> None:
-            taken: list[ReceivedMessage] = []
-            if self._topic_filter is not None:
-                while self._batch:
-                    taken.append(self._batch.popleft())
-            self._stream.close(taken)
-
-        self._client._call(close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def _refill(self, timeout: float | None) -> None:
-        try:
-            self._client._call(partial(self._take, timeout))
-        except StopAsyncIteration:
-            raise StopIteration from None
-        except UsageError:
-            if self._client.state is ClientState.CLOSED:  # meanwhile, by another thread
-                raise StopIteration from None
-            raise
-
-    async def _take(self, timeout: float | None) -> None:
-        """Wait for one message, and take those that have come with it.
-
-        They go into the batch here, so that none is lost where the thread was interrupted.
-        """
-        batch = self._batch
-        try:
-            async with asyncio.timeout(timeout):
-                batch.append(await anext(self._stream))
-        except TimeoutError as error:
-            if isinstance(error, MqttwsError):
-                raise
-            raise RequestTimedOut(f"no message within {timeout:g} s") from None
-        # With a store, one at a time: each hand-over is written before the next.
-        while len(batch) < BATCH and self._stream.more and not self._stream.stored:
-            batch.append(await anext(self._stream))
 
 
 def _abandon(client: AsyncClient) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from mqttws import Client, ReceivedMessage
 from mqttws.client.client import AsyncClient
-from mqttws.client.sync import SyncMessageStream, SyncReceipt
+from mqttws.client.sync_results import SyncMessageStream, SyncReceipt
 
 
 async def in_thread(call: Any, *arguments: Any, **options: Any) -> Any:
