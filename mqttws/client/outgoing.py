@@ -141,7 +141,12 @@ class Outgoing:
             UsageError: it breaks a rule; nothing was sent or queued.
         """
         link = self.free_link
-        if link is not None and not link.blocked and self._window_open(delivery.qos):
+        # With QoS 0 the caller has seen to the outbox's room; it is done when it is in there.
+        if (
+            link is not None
+            and (not link.blocked or not delivery.qos)
+            and self._window_open(delivery.qos)
+        ):
             self._send(link, delivery)
         else:
             delivery.packet.encode()  # what breaks a rule is refused now, not when it is sent
