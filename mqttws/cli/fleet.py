@@ -1,49 +1,43 @@
-"""``mqttws provision-fleet``: many devices from a CSV file, and what became of each in another.
+"""``mqttws provision-fleet``: many devices from a CSV file, and the result of each in another.
 
-Knows the two files. The work is ``provisioning.fleet``'s.
+Knows the options, and how a run ends. The files are ``fleet_file``'s and ``fleet_results``'; the
+work is ``provisioning.fleet``'s.
 """
 
 import asyncio
-import csv
-import io
+import shlex
+import signal
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import mqttws
 
-from ..dps.json_text import build_json, parse_json
 from ..errors import UsageError
 from ..provisioning.credentials import Credential
-from ..provisioning.fleet import FleetResult, provision_fleet_async
-from ..text import one_line
+from ..provisioning.fleet import provision_fleet_async
+from ..provisioning.plan import Transport
+from . import INTERRUPTED
 from .common import (
     FAILED,
     Command,
     check_host,
     debug_option,
+    json_option,
+    print_error,
+    print_json,
     print_line,
-    read_certificate,
     read_file,
     read_key_password,
 )
-from .network import trust_options
+from .fleet_file import FleetFile, read_fleet
+from .fleet_results import Results, assigned_in
+from .network import proxy_options, trust_options
 
-_COLUMNS = ("registration_id", "key", "chain_file", "key_file", "payload")
-_RESULT_COLUMNS = (
-    *("registration_id", "status", "assigned_hub", "device_id", "substatus", "payload"),
-    "error",
-)
-
-MAX_LINE = 1024 * 1024
-"""Characters of a result's line: a payload of 96 KiB fits, however it is escaped."""
+MAX_TOLD = 100
+"""Faults of a file that are printed; a fleet of thousands may have one in each line."""
 
 _EPILOG = """\b
 Examples:
@@ -56,20 +50,31 @@ Examples:
 \b
 FILE: CSV with a header line; columns registration_id, and key (base64), or
 chain_file and key_file (PEM), or neither with --group-key-file; and payload,
-as JSON, for devices that send one to the enrollment's custom allocation:
+as JSON, for devices that send one to the enrollment's custom allocation. Other
+columns are named and not used:
   registration_id,key,payload
   device-1,AAECAwQ...,"{""model"": 7}"
 
 \b
 Environment:
   MQTTWS_KEY_PASSWORD  of the private keys, if they are encrypted: one for all
+  MQTTWS_PROXY         a proxy's URL, with its login
 
 \b
 Results: a line is added for each device as soon as it is done; columns
 registration_id, status (assigned or error), assigned_hub, device_id,
 substatus, payload (what the service sent, as JSON), error. Devices that stand
 there as assigned are passed over: after Ctrl-C, or after failures, the same
-command line goes on with the rest.
+command line goes on with the rest. A second run on the same results file is
+refused while the first one runs.
+
+\b
+With --json, one object a line on standard output:
+  for each device  registration_id, status "assigned" with assigned_hub,
+                   device_id, substatus, payload; or "error" with error (its
+                   class), message, hint, cause, retryable
+  at the end       status "done": assigned, failed, skipped, before (assigned
+                   by an earlier run)
 
 \b
 Exit codes:
@@ -101,10 +106,23 @@ Exit codes:
     metavar="FILE",
     help="File with the enrollment group's key: each device's key is derived from it.",
 )
+@click.option(
+    "--skip-bad", is_flag=True, help="Register the good rows of a file that has bad ones."
+)
 @click.option("--host", metavar="NAME", callback=check_host, help="DPS endpoint.")
 @click.option("--port", type=click.IntRange(1, 65535), metavar="N", help="TCP port.")
-@click.option("--transport", type=click.Choice(["wss", "mqtts"]), default="wss", show_default=True)
+@click.option(
+    "--transport",
+    type=click.Choice(["wss", "mqtts", "auto"]),
+    default="wss",
+    show_default=True,
+    help="MQTT over WebSocket and TLS, MQTT over TLS alone, or whichever is open.",
+)
+@proxy_options
 @trust_options
+@click.option(
+    "--cache", metavar="DIR", help="Folder that keeps a file with each device's assignment."
+)
 @click.option(
     "--timeout",
     type=click.IntRange(1, 86_400),
@@ -114,6 +132,15 @@ Exit codes:
     help="Time for each device.",
 )
 @click.option(
+    "--total-timeout",
+    type=click.IntRange(1, 30 * 86_400),
+    metavar="SECONDS",
+    help="Time for all of them.  [default: no limit]",
+)
+@click.option(
+    "--wait", is_flag=True, help="Wait for the network, if it is not up yet, within --timeout."
+)
+@click.option(
     "--jitter",
     type=click.FloatRange(0, 3600),
     default=1.0,
@@ -121,6 +148,7 @@ Exit codes:
     metavar="SECONDS",
     help="Up to so much is added to each wait.",
 )
+@json_option("Print a JSON object for each device, and one at the end.")
 @debug_option
 def provision_fleet_command(
     *,
@@ -129,192 +157,113 @@ def provision_fleet_command(
     results: str | None,
     concurrency: int,
     group_key_file: str | None,
+    skip_bad: bool,
     host: str | None,
     port: int | None,
-    transport: Literal["wss", "mqtts"],
+    transport: Transport,
+    proxy: str | None,
     tls: mqttws.TlsConfig,
+    cache: str | None,
     timeout: int,
+    total_timeout: int | None,
+    wait: bool,
     jitter: float,
+    as_json: bool,
 ) -> int:
-    """Register the devices of a CSV file, and write down what became of each.
+    """Register the devices of a CSV file, and write down the result of each.
 
-    When DPS answers one device 429 (too many requests), no other begins before the
-    time that it names has passed.
+    All faults of the file are told at once, and then nothing is sent, unless
+    --skip-bad is given. When DPS answers one device 429 (too many requests), no
+    other begins before the time that it names has passed.
     """
     group_key = None if group_key_file is None else read_file(group_key_file, "group key file")
-    rows = list(_read_rows(file))
-    password = read_key_password(None)
+    fleet = read_fleet(file, group_key, read_key_password(None))
+    _tell_faults(file, fleet, skip_bad=skip_bad)
     results = results or f"{file}.results.csv"
-    csv.field_size_limit(MAX_LINE)
-    done = _assigned(results)
-    waiting = [(line, row) for line, row in rows if row["registration_id"].lower() not in done]
-    credentials = [_credential(row, line, file, group_key, password) for line, row in waiting]
-    payloads = {row["registration_id"]: _payload(row, line, file) for line, row in waiting}
+    assigned_in(results)  # of another kind, it is left alone
     options: dict[str, Any] = {"host": host} if host else {}
-    options |= {"port": port, "transport": transport, "tls": tls}
-    with _Results(results, len(credentials)) as told:
-        asyncio.run(
-            provision_fleet_async(
-                id_scope,
-                credentials,
-                told.add,
-                concurrency=concurrency,
-                jitter=jitter,
-                payloads=payloads,
-                timeout=timeout,
-                **options,
-            )
+    with Results(results, as_json=as_json) as told:
+        done = assigned_in(results)
+        waiting = [pair for name, pair in fleet.devices.items() if name not in done]
+        told.begin(len(waiting))
+        interrupted = _run(
+            id_scope,
+            [credential for credential, _ in waiting],
+            told,
+            concurrency=concurrency,
+            jitter=jitter,
+            payloads={credential.registration_id: sent for credential, sent in waiting},
+            timeout=float(timeout),
+            total_timeout=total_timeout,
+            port=port,
+            transport=transport,
+            proxy=proxy or "environment",
+            tls=tls,
+            cache=cache,
+            wait_for_network=wait,
+            **options,
         )
-    passed = len(rows) - len(credentials)
-    print_line(f"{told.assigned} assigned, {told.failed} failed, {passed} were assigned already")
-    return FAILED if told.failed else 0
-
-
-def _read_rows(file: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield line number and columns of each device; names the line that is wrong."""
-    reader = csv.DictReader(io.StringIO(read_file(file, "fleet file"), newline=""), strict=True)
-    names = reader.fieldnames or []
-    if "registration_id" not in names or not set(names) <= set(_COLUMNS):
-        raise UsageError(f"{file}: line 1: expected columns among {', '.join(_COLUMNS)}")
-    seen: set[str] = set()
-    try:
-        for row in reader:
-            name = row["registration_id"]
-            if None in row or None in row.values():
-                raise UsageError(f"{file}: line {reader.line_num}: expected {len(names)} values")
-            if name.lower() in seen:
-                raise UsageError(f"{file}: line {reader.line_num}: {name!a} is there twice")
-            seen.add(name.lower())
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise UsageError(f"{file}: line {reader.line_num}: not CSV: {error}") from None
-
-
-def _payload(row: dict[str, str], line: int, file: str) -> object:
-    """Return what the device sends to its custom allocation; None for nothing."""
-    text = row.get("payload", "")
-    if not text:
-        return None
-    try:
-        return parse_json(text)
-    except ValueError:
-        pass
-    raise UsageError(f"{file}: line {line}: payload: not JSON")
-
-
-def _credential(
-    row: dict[str, str], line: int, file: str, group_key: str | None, password: str | None
-) -> Credential:
-    name = row["registration_id"]
-    try:
-        if row.get("chain_file"):
-            return read_certificate(row["chain_file"], row.get("key_file"), name, password)
-        if group_key is not None:
-            return mqttws.SymmetricKey.from_group_key(name, group_key)
-        return mqttws.SymmetricKey(name, row.get("key") or "")
-    except UsageError as error:
-        fault, hint = str(error), error.hint
-    raise UsageError(f"{file}: line {line}: {fault}", hint=hint)
-
-
-def _assigned(results: str) -> set[str]:
-    """Return who stands in the results as assigned; a line that was cut off does not count.
-
-    The file is as long as the fleet is large, so it is read line by line. Each result is one line,
-    and is read by itself: a quote that was cut off must not swallow the lines below it.
-    """
-    path = Path(results)
-    if not path.exists():
-        return set()
-    if not path.is_file():
-        raise UsageError(f"results {results}: not a regular file")
-    found = set()
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace") as lines:
-            head = lines.readline(MAX_LINE).rstrip("\n")
-            if head not in ("", ",".join(_RESULT_COLUMNS)):
-                raise UsageError(
-                    f"{results}: line 1: expected columns {', '.join(_RESULT_COLUMNS)}",
-                    hint="it is not this command's: name another file with --results",
-                )
-            while line := lines.readline(MAX_LINE):
-                values = next(csv.reader([line]))
-                if len(values) == len(_RESULT_COLUMNS) and values[1] == "assigned":
-                    found.add(values[0].lower())
-    except OSError as error:
-        raise UsageError(f"results {results}: {error.strerror}") from None
-    return found
-
-
-class _Results:
-    """Writes each result down as it comes, and shows how far it is.
-
-    Args:
-        file: is added to.
-        total: how many are to come.
-    """
-
-    def __init__(self, file: str, total: int) -> None:
-        self.assigned = 0
-        self.failed = 0
-        self._name = file
-        self._bar = Progress(
-            TextColumn("{task.completed} done"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
+    before = len(fleet.devices) - len(waiting)
+    summary = {"assigned": told.assigned, "failed": told.failed, "before": before}
+    if interrupted:
+        left = len(waiting) - told.assigned - told.failed
+        print_error(
+            f"interrupted: {told.assigned} assigned, {told.failed} failed, {left} not done;"
+            f" results in {results}",
+            f"go on with: mqttws {shlex.join(sys.argv[1:])}",
         )
-        self._task = self._bar.add_task("fleet", total=total)
+        return INTERRUPTED
+    if as_json:
+        print_json({"status": "done", **summary, "skipped": len(fleet.faults)})
+    else:
+        print_line(
+            f"{told.assigned} assigned, {told.failed} failed, {before} were assigned already"
+        )
+    return FAILED if told.failed or fleet.faults else 0
 
-    def __enter__(self) -> Self:
-        try:
-            self._file = Path(self._name).open("a+b")
-        except OSError as error:
-            raise UsageError(f"results {self._name}: {error.strerror}") from None
-        if self._file.tell() == 0:
-            self._write(_RESULT_COLUMNS)
-        else:
-            self._file.seek(-1, 2)
-            if self._file.read(1) != b"\n":  # an earlier run was cut off within a line
-                self._file.write(b"\n")
-        self._bar.start()
-        return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
-        with suppress(OSError):  # what could not be written has been told of
-            self._file.close()
+def _tell_faults(file: str, fleet: FleetFile, *, skip_bad: bool) -> None:
+    """Print all that is wrong with a file.
 
-    def add(self, result: FleetResult) -> None:
-        """Write one result down.
+    Raises:
+        UsageError: something is, and bad rows are not to be skipped.
+    """
+    if fleet.unused:
+        print_line(f"mqttws: {file}: columns not used: {', '.join(fleet.unused)}", err=True)
+    faults = fleet.faults
+    if len(faults) == 1 and not skip_bad:
+        raise faults[0]
+    for fault in faults[:MAX_TOLD]:
+        print_error(str(fault), fault.hint)
+    if faults and not skip_bad:
+        more = f", {MAX_TOLD} of them above" if len(faults) > MAX_TOLD else ""
+        raise UsageError(
+            f"{file}: {len(faults)} faults{more}; nothing was sent",
+            hint="correct them, or register the other rows with --skip-bad",
+        )
 
-        Raises:
-            UsageError: it cannot be written, as on a disk that is full.
-        """
-        assignment, error = result.assignment, result.error
-        if assignment is not None:
-            self.assigned += 1
-            found = ("assigned", assignment.assigned_hub, assignment.device_id)
-            sent = assignment.payload
-            payload = "" if sent is None else build_json(sent).decode()
-            self._write((result.registration_id, *found, assignment.substatus, payload, ""))
-        else:
-            self.failed += 1
-            self._write((result.registration_id, "error", "", "", "", "", one_line(str(error))))
-        self._bar.advance(self._task)
 
-    def _write(self, values: tuple[str, ...]) -> None:
-        line = io.StringIO()
-        csv.writer(line, lineterminator="\n").writerow(values)
-        try:
-            self._file.write(line.getvalue().encode())
-            self._file.flush()
-        except OSError as error:
-            raise UsageError(f"results {self._name}: {error.strerror}") from None
+def _run(id_scope: str, credentials: list[Credential], told: Results, **options: Any) -> bool:
+    """Register the devices; return whether that was interrupted with Ctrl-C."""
+    interrupted = False
+
+    async def run() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+
+        def interrupt() -> None:  # once: the end of it is bounded, and is not to be cut off
+            nonlocal interrupted
+            if not interrupted:
+                interrupted = True
+                task.cancel()
+
+        with suppress(NotImplementedError):  # Windows
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
+        await provision_fleet_async(id_scope, credentials, told.add, **options)
+
+    try:
+        asyncio.run(run())
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left to be printed is short
+        return True
+    return False

@@ -135,7 +135,15 @@ Environment:
     default=120,
     show_default=True,
     metavar="SECONDS",
-    help="Time for all of it; a single hop or answer gets 30 at most.",
+    help="Time for all of it, which is used as long as a failure can pass.",
+)
+@click.option(
+    "--wait", is_flag=True, help="Wait for the network, if it is not up yet, within --timeout."
+)
+@click.option(
+    "--pipelined",
+    type=click.Choice(["subscribe", "register"]),
+    help="Send SUBSCRIBE, or the register request too, before CONNACK: 1 or 2 round trips less.",
 )
 @json_option("Print one JSON object, also if it fails.")
 @click.option(
@@ -164,6 +172,8 @@ def provision(
     tls: mqttws.TlsConfig,
     payload: str | None,
     timeout: int,
+    wait: bool,
+    pipelined: Literal["subscribe", "register"] | None,
     as_json: bool,
     steps: bool | None,
     trace: bool,
@@ -206,6 +216,8 @@ def provision(
             tls=tls,
             proxy=proxy or "environment",
             timeout=timeout,
+            wait_for_network=wait,
+            pipelined=pipelined,
             on_step=progress.on_step,
             on_packet=progress.on_packet if trace else None,
             **{name: value for name, value in options.items() if value is not None},

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -11,12 +12,18 @@ from typing import Any
 import pytest
 
 from mqttws import AsyncLocalDps, RegistrationRejected, SymmetricKey, TlsConfig, UsageError
+from mqttws.errors import ProxyRefused, RequestTimedOut
+from mqttws.hops import Cause
 from mqttws.local.x509 import DeviceAuthority
 from mqttws.provisioning.fleet import FleetResult, provision_fleet_async
 
 from ..cli.shell import interruptible
 from ..local import x509_world
 from ..local.test_webhook import HUB, ok, webhook
+from ..net.rogue import listening
+
+GOOD = "AAECAwQFBgcICQoLDA0ODw=="
+"""A key that is none of the enrolled ones."""
 
 
 async def run_fleet(
@@ -254,7 +261,10 @@ async def test_results_of_another_kind_are_left_alone(
         ("registration_id,key\nd-1\n", "line 2"),
         ("registration_id,key\nd-1,AAAA\n", "line 2"),
         ("registration_id,key\nd!,AAECAwQFBgcICQoLDA0ODw==\n", "line 2"),
-        ("registration_id\nd-1\nD-1\n", "line 3"),
+        (
+            "registration_id,key\nd-1,AAECAwQFBgcICQoLDA0ODw==\nD-1,AAECAwQFBgcICQoLDA0ODw==\n",
+            "line 3",
+        ),
         ("registration_id,chain_file\nd-1,/no/such\n", "line 2"),
         ("registration_id,key,payload\nd-1,AAECAwQFBgcICQoLDA0ODw==,{AAAA\n", "payload: not JSON"),
     ],
@@ -271,3 +281,148 @@ async def test_a_wrong_line_is_named_and_nothing_is_sent(
     assert told in err.decode()
     assert err.count(b"\n") == 1
     assert b"AAAA" not in err
+
+
+async def test_all_faults_of_a_file_are_told_in_one_run(
+    local_dps: AsyncLocalDps, tmp_path: Path
+) -> None:
+    file = tmp_path / "fleet.csv"
+    bad = ["d!,AAAA", f"d-1,{GOOD}", f"D-1,{GOOD}", "d-2", "d-3,AAAA", f"d-4,{GOOD}"]
+    file.write_text("registration_id,key\n" + "\n".join(bad) + "\n")
+    async with local_dps as dps:
+        process = await shell(dps, file)
+        out, err = await process.communicate()
+    assert (process.returncode, out) == (2, b"")
+    lines = err.decode().splitlines()
+    assert len(lines) == 5
+    assert [f"line {n}:" in line for n, line in zip((2, 4, 5, 6), lines, strict=False)] == [
+        True
+    ] * 4
+    assert "4 faults; nothing was sent" in lines[-1]
+    assert "--skip-bad" in lines[-1]
+    assert "AAAA" not in err.decode()
+    assert not (tmp_path / "fleet.csv.results.csv").exists()
+
+
+async def test_bad_rows_can_be_skipped_and_each_result_is_a_line_of_json(
+    local_dps: AsyncLocalDps, tmp_path: Path
+) -> None:
+    file = tmp_path / "fleet.csv"
+    async with local_dps as dps:
+        rows = [f"d-{n}, {await dps.enroll_device(f'd-{n}')}, hall {n}" for n in range(3)]
+        text = "Registration_ID, Key,site\n" + "\n".join([*rows, "d-9,AAAA,x", "d-8"]) + "\n"
+        file.write_text(text)
+        await dps.fault("answer", "d-1", status=401)
+        process = await shell(dps, file, "--skip-bad", "--json", "--concurrency", "1")
+        out, err = await process.communicate()
+    assert process.returncode == 1
+    assert b"columns not used: site" in err
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [one["status"] for one in found] == ["assigned", "error", "assigned", "done"]
+    assert found[0]["assigned_hub"] == "local-hub.azure-devices.net"
+    assert found[1]["error"] == "RegistrationRejected"
+    assert (found[1]["cause"], found[1]["retryable"]) == ("wrong-key", False)
+    assert found[3] == {"status": "done", "assigned": 2, "failed": 1, "before": 0, "skipped": 2}
+
+
+async def test_two_runs_on_one_results_file_are_refused(
+    local_dps: AsyncLocalDps, tmp_path: Path
+) -> None:
+    file = tmp_path / "fleet.csv"
+    results = tmp_path / "fleet.csv.results.csv"
+    async with local_dps as dps:
+        await write_fleet(file, dps, 2)
+        await dps.fault("silence", times=None)
+        first = await shell(dps, file)
+        while not results.exists() or not results.read_text():
+            await asyncio.sleep(0.05)  # another process's file has no way to tell
+        second = await shell(dps, file)
+        out, err = await second.communicate()
+        first.send_signal(signal.SIGINT)
+        await first.communicate()
+    assert (second.returncode, out) == (1, b"")
+    assert b"another run writes to this file" in err
+    assert err.count(b"\n") == 1
+
+
+async def test_ctrl_c_twice_names_the_results_and_the_command_that_goes_on(
+    local_dps: AsyncLocalDps, tmp_path: Path
+) -> None:
+    file, results = tmp_path / "fleet.csv", tmp_path / "fleet.csv.results.csv"
+    async with local_dps as dps:
+        await write_fleet(file, dps, 4)
+        await dps.fault("silence", "d-2", times=None)
+        process = await shell(dps, file, "--concurrency", "1")
+        while not results.exists() or len(read_results(results)) < 2:
+            await asyncio.sleep(0.05)  # another process's file has no way to tell
+        for _ in range(3):
+            process.send_signal(signal.SIGINT)
+        out, err = await process.communicate()
+    assert (process.returncode, out) == (130, b"")
+    told = err.decode()
+    assert told.count("\n") == 1
+    assert "interrupted: 2 assigned, 0 failed, 2 not done" in told
+    assert str(results) in told
+    assert f"go on with: mqttws provision-fleet {file}" in told
+
+
+async def test_a_refused_proxy_login_is_sent_once_and_ends_the_fleet(
+    local_dps: AsyncLocalDps,
+) -> None:
+    asked: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n")
+
+    async with listening(refuse) as port, local_dps as dps:
+        results: list[FleetResult] = []
+        with pytest.raises(ProxyRefused) as caught:
+            await provision_fleet_async(
+                dps.id_scope,
+                await enrolled(dps, 12),
+                results.append,
+                host=dps.host,
+                port=dps.wss_port,
+                proxy=f"http://user:wrong@127.0.0.1:{port}",
+            )
+    assert caught.value.cause is Cause.PROXY_LOGIN_REFUSED
+    assert len(asked) == 1
+    assert results == []
+
+
+async def test_a_fleet_has_a_time_limit_for_all(local_dps: AsyncLocalDps) -> None:
+    async with local_dps as dps:
+        credentials = await enrolled(dps, 4)
+        await dps.fault("silence", "d-1", times=None)
+        results: dict[str, FleetResult] = {}
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(RequestTimedOut, match="the fleet was not done"):
+            await provision_fleet_async(
+                dps.id_scope,
+                credentials,
+                lambda result: results.update({result.registration_id: result}),
+                concurrency=1,
+                total_timeout=2.0,
+                host=dps.host,
+                port=dps.wss_port,
+                tls=TlsConfig(ca=dps.ca_file, only_ca=True),
+                jitter=0,
+            )
+        assert asyncio.get_running_loop().time() - began < 5
+    assert results["d-0"].assignment is not None
+    assert isinstance(results["d-1"].error, RequestTimedOut)
+    assert set(results) == {"d-0", "d-1"}
+
+
+async def test_a_fleets_cache_keeps_a_file_for_each_device(
+    local_dps: AsyncLocalDps, tmp_path: Path
+) -> None:
+    async with local_dps as dps:
+        credentials = await enrolled(dps, 3)
+        first = await run_fleet(dps, credentials, cache=tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ["d-0.json", "d-1.json", "d-2.json"]
+    again = await run_fleet(dps, credentials, cache=tmp_path)  # the service is gone
+    assert {name: one.assignment for name, one in again.items()} == {
+        name: one.assignment for name, one in first.items()
+    }
