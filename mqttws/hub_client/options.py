@@ -6,6 +6,7 @@ from ..client.options import OnState
 from ..client.store import MemoryStore, Store
 from ..client.trace import OnPacket
 from ..hub.device.telemetry import TelemetryMessage
+from ..loop_thread import LoopThread
 from ..net.hops import OnStep
 from ..net.proxy import ProxyChoice
 from ..net.tls import Tls
@@ -41,3 +42,9 @@ class HubClientOptions(TypedDict, total=False):
     on_step: OnStep | None
     on_packet: OnPacket | None
     on_state: OnState | None
+
+
+class SyncHubClientOptions(HubClientOptions, total=False):
+    """The keyword arguments of ``HubClient``."""
+
+    thread: LoopThread | None

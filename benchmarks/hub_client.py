@@ -1,0 +1,278 @@
+"""What does a device program cost beside azure-iot-device? ``python -m benchmarks.hub_client``.
+
+The same device program twice, on ``mqttws.HubClient`` and on the official SDK's synchronous client:
+it serves a method, takes messages and desired properties, and sends telemetry, over MQTT and TLS on
+port 8883, as the SDK knows no other. The programs run in turns, each in a process of its own,
+against one local hub, in a network namespace (Linux). Asked is: CPU for a telemetry message that is
+waited for, CPU of a reconnect, resident memory of the idle program, and the time from the process's
+start until the hub has confirmed its first message. Writes hub_client.json and hub_client.md.
+"""
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import platform
+import resource
+import ssl
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "hub_client.json"
+REPORT = HERE / "hub_client.md"
+
+PROGRAMS = ("mqttws", "azure-iot-device")
+DEVICE = "device-1"
+MESSAGES = 1000
+RECONNECTS = 10
+ROUNDS = 5
+
+ROWS = {
+    "telemetry": ("CPU per telemetry message", "µs", 0.3),
+    "reconnect": ("CPU of a reconnect", "ms", 0.6),
+    "resident": ("resident memory, idle", "MiB", 0.9),
+    "start": ("start to first message", "ms", 0.8),
+}
+"""By name: what is measured, its unit, and the goal as a part of azure-iot-device's."""
+
+
+# The device's process: it answers a line with another.
+
+
+def cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def resident() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGESIZE") / 2**20
+
+
+def say(value: object) -> None:
+    print(json.dumps(value), flush=True)
+
+
+class Ours:
+    """The device program on ``mqttws.HubClient``."""
+
+    def __init__(self, connection_string: str, ca: str) -> None:
+        import threading
+
+        from mqttws import HubClient, TlsConfig
+
+        self.back = threading.Event()
+        client = self.client = HubClient.from_connection_string(
+            connection_string,
+            transport="mqtts",
+            tls=TlsConfig(ca=ca, only_ca=True),
+            on_state=lambda state, _: self.back.set() if state.value == "connected" else None,
+        )
+        client.on_method("reboot", lambda request: {"done": True})
+        self.messages = client.messages()
+        self.changes = client.desired_changes()
+        client.connect()
+        threading.Thread(target=lambda: list(self.messages), daemon=True).start()
+        threading.Thread(target=lambda: list(self.changes), daemon=True).start()
+
+    def send(self, body: bytes) -> None:
+        self.client.send_telemetry(body, content_type="application/json", content_encoding="utf-8")
+
+    def end(self) -> None:
+        self.client.disconnect()
+
+
+class Theirs:
+    """The device program on azure-iot-device."""
+
+    def __init__(self, connection_string: str, ca: str) -> None:
+        import threading
+
+        from azure.iot.device import IoTHubDeviceClient, Message, MethodResponse
+
+        self.back = threading.Event()
+        self.message = Message
+        client = self.client = IoTHubDeviceClient.create_from_connection_string(
+            connection_string, server_verification_cert=Path(ca).read_text()
+        )
+
+        def on_method(request: Any) -> None:
+            client.send_method_response(
+                MethodResponse.create_from_method_request(request, 200, {"done": True})
+            )
+
+        def on_state() -> None:
+            if client.connected:
+                self.back.set()
+
+        client.on_connection_state_change = on_state
+        client.connect()
+        client.on_method_request_received = on_method
+        client.on_message_received = lambda message: None
+        client.on_twin_desired_properties_patch_received = lambda patch: None
+        client.get_twin()
+
+    def send(self, body: bytes) -> None:
+        message = self.message(body)
+        message.content_type = "application/json"
+        message.content_encoding = "utf-8"
+        self.client.send_message(message)
+
+    def end(self) -> None:
+        self.client.shutdown()
+
+
+def device(program: str) -> None:
+    """Be the device: send a first message, then do what the lines say."""
+    place = json.loads(sys.stdin.readline())
+    made = (Ours if program == "mqttws" else Theirs)(place["connection_string"], place["ca"])
+    made.send(b'{"first":true}')
+    say("first")
+    for line in sys.stdin:
+        match json.loads(line):
+            case ["telemetry", count]:
+                before = cpu()
+                for number in range(count):
+                    made.send(b'{"n":%d}' % number)
+                say((cpu() - before) / count * 1e6)
+            case ["reconnect", count]:
+                before = cpu()
+                for _ in range(count):
+                    made.back.clear()
+                    say("cut")
+                    if not made.back.wait(30):
+                        raise TimeoutError("no reconnect within 30 s")
+                    made.send(b'{"back":true}')
+                say((cpu() - before) / count * 1e3)
+            case ["resident"]:
+                gc.collect()
+                time.sleep(1.0)
+                say(resident())
+    made.end()
+
+
+# The orchestrator's process: the hub, and one device after the other
+
+
+async def measure(program: str, hub: Any, place: dict[str, str]) -> dict[str, float]:
+    """Run one device program and return its row."""
+    began = time.perf_counter()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "benchmarks.hub_client", "--device", program,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=HERE.parent,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+
+    async def answer(question: object) -> Any:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(question).encode() + b"\n")
+        while (line := json.loads(await process.stdout.readline())) == "cut":
+            hub.drop(DEVICE)
+        return line
+
+    async with asyncio.timeout(300):
+        assert await answer(place) == "first"
+        found = {"start": (time.perf_counter() - began) * 1e3}
+        await answer(["telemetry", MESSAGES // 10])  # warm
+        found["telemetry"] = await answer(["telemetry", MESSAGES])
+        found["resident"] = await answer(["resident"])
+        found["reconnect"] = await answer(["reconnect", RECONNECTS])
+        process.stdin.close()
+        await process.wait()
+    return found
+
+
+async def run(rounds: int) -> dict[str, Any]:
+    """Run the programs in turns and return every figure."""
+    from mqttws import AsyncLocalHub
+
+    runs: dict[str, list[dict[str, float]]] = {program: [] for program in PROGRAMS}
+    async with AsyncLocalHub(host="localhost", wss_port=443, mqtts_port=8883) as hub:
+        await hub.create_device(DEVICE)
+        place = {
+            "connection_string": await hub.connection_string(DEVICE),
+            "ca": str(hub.dps.ca_file),
+        }
+        for _ in range(rounds):
+            for program in PROGRAMS:
+                runs[program].append(await measure(program, hub, place))
+    return {
+        "runs": runs,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python "
+        f"{platform.python_version()}, {ssl.OPENSSL_VERSION}",
+        "versions": {program: version(program) for program in PROGRAMS},
+        "messages": MESSAGES,
+        "reconnects": RECONNECTS,
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def render(kept: dict[str, Any]) -> str:
+    """Return the report of what was measured."""
+    ours, theirs = (kept["runs"][program] for program in PROGRAMS)
+    lines = [
+        "# A device program beside azure-iot-device",
+        "",
+        "The same device program (a method, messages, desired properties, telemetry) on",
+        "`mqttws.HubClient` and on the official SDK's synchronous client, MQTT over TLS on port",
+        f"8883 against one local hub. {len(ours)} rounds in turns, each in its own process; the",
+        "smallest figure of each, the median in brackets. CPU is that of the device's process.",
+        "",
+        "| | mqttws | azure-iot-device | ratio | goal | |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, (title, unit, goal) in ROWS.items():
+        mine, other = [row[name] for row in ours], [row[name] for row in theirs]
+        ratio = min(mine) / min(other)
+        lines.append(
+            f"| {title} | {min(mine):.1f} ({median(mine):.1f}) {unit}"
+            f" | {min(other):.1f} ({median(other):.1f}) {unit} | {ratio:.2f} | {goal} |"
+            f" {'reached' if ratio <= goal else 'not reached'} |"
+        )
+    versions = ", ".join(f"{name} {found}" for name, found in kept["versions"].items())
+    lines += [
+        "",
+        "A telemetry message is confirmed by the hub before the next one is sent;",
+        f"{kept['messages']} of them are averaged. A reconnect follows a cut by the hub and ends",
+        f"with a confirmed message; {kept['reconnects']} are averaged. mqttws speaks TLS 1.3 here,",
+        "azure-iot-device TLS 1.2, its only one.",
+        "",
+        f"Command for every row: `python -m benchmarks.hub_client`. {kept['date']}, {versions},",
+        f"{kept['machine']}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Be what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", choices=PROGRAMS, help=argparse.SUPPRESS)
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    given = parser.parse_args()
+    if given.device:
+        device(given.device)
+    elif given.inside:
+        kept = asyncio.run(run(given.rounds))
+        RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+        REPORT.write_text(render(kept))
+        print(REPORT.read_text())
+    else:
+        from tests.namespace import in_namespace
+
+        own = [sys.executable, "-m", "benchmarks.hub_client", "--inside", "--rounds"]
+        sys.exit(subprocess.run(in_namespace([*own, str(given.rounds)]), check=False).returncode)
+
+
+if __name__ == "__main__":
+    main()
