@@ -75,7 +75,7 @@ async def try_ways(ways: Sequence[_Try], timeout: float) -> tuple[Alternative, .
 
 
 async def _try(other: _Try, timeout: float) -> Alternative:
-    walk = Walk(timeout=max(0.001, timeout), hop_timeout=max(0.001, timeout))
+    walk = Walk(timeout=max(0.001, timeout), hop_timeout=max(0.001, timeout), described=True)
     try:
         stream = await dial(
             other.target,

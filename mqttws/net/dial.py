@@ -196,6 +196,6 @@ async def _secure(
             raise
         session = stream.info("ssl_object")
         chain = proved_chain(session)
-        step.facts.update(describe_session(session, chain))
+        step.facts.update(describe_session(session, chain if walk.described else []))
         step.certificates = tuple(chain)
         step.detail = f"{step.facts['version']}, {step.facts['cipher']}"

@@ -99,9 +99,12 @@ class Walk:
         request_timeout: seconds for each answer of a peer that is connected; None for
             ``hop_timeout``.
         on_step: told of each step when it begins and when it has ended.
+        described: whether certificates are read for the steps' facts, which takes time and
+            memory; None for only if ``on_step`` is there to be told of them.
 
     Attributes:
         steps: what was walked.
+        described: as above.
         certified: whether the client shows a certificate of its own, as far as is known; a server
             that then leaves without a word has probably refused it.
         timeout: seconds for the whole walk.
@@ -116,11 +119,13 @@ class Walk:
         hop_timeout: float,
         request_timeout: float | None = None,
         on_step: OnStep | None = None,
+        described: bool | None = None,
     ) -> None:
         for name, seconds in (("timeout", timeout), ("hop_timeout", hop_timeout)):
             if not isinstance(seconds, int | float) or not 0 < seconds < 1e9:
                 raise UsageError(f"{name} {seconds!r}; allowed: more than 0 seconds")
         self.steps: list[Step] = []
+        self.described = on_step is not None if described is None else described
         self.certified = False
         self.timeout = timeout
         self.failures: Counter[str] = Counter()
@@ -135,7 +140,8 @@ class Walk:
         For a second look at something, or for one of several ways that are tried at once.
         """
         left = max(0.001, min(timeout, self.remaining))
-        walk = Walk(timeout=left, hop_timeout=min(self._hop_timeout, left))
+        hop_timeout = min(self._hop_timeout, left)
+        walk = Walk(timeout=left, hop_timeout=hop_timeout, described=self.described)
         walk.certified, walk.failures = self.certified, self.failures
         return walk
 
