@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from .hub.device.twin import DesiredChange, Twin
     from .hub_client.client import AsyncHubClient
     from .hub_client.messages import CloudMessageStream
+    from .hub_client.sync import HubClient, SyncStream, TelemetryReceipt
     from .hub_client.twins import DesiredChanges
     from .local.dps import AsyncLocalDps
     from .local.hub import AsyncLocalHub
@@ -130,6 +131,7 @@ _HOMES = {
     "hub.device.twin": ("DesiredChange", "Twin"),
     "hub_client.client": ("AsyncHubClient",),
     "hub_client.messages": ("CloudMessageStream",),
+    "hub_client.sync": ("HubClient", "SyncStream", "TelemetryReceipt"),
     "hub_client.twins": ("DesiredChanges",),
     "doctor.examination": ("diagnose", "diagnose_async"),
     "doctor.report": ("Report",),
@@ -175,6 +177,9 @@ __all__ = [
     "Tpm",
     "Assignment",
     "AsyncHubClient",
+    "HubClient",
+    "SyncStream",
+    "TelemetryReceipt",
     "TelemetryMessage",
     "CloudMessage",
     "CloudMessageStream",

@@ -542,6 +542,8 @@ HUB_CLIENT = Table(
     **CLIENT.only("on_step", "on_packet", "on_state"),
 )
 
+SYNC_HUB_CLIENT = Table(HUB_CLIENT, SYNC_CLIENT.only("thread"))
+
 _LISTENING = Table(
     wss_port=Option(
         _or_none(_whole(0, 65535)), _A_LISTENING_PORT, "Port for MQTT over WebSocket.", 0

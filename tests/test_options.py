@@ -16,6 +16,7 @@ from mqttws.options import (
     PROVISION,
     REQUIRED,
     SYNC_CLIENT,
+    SYNC_HUB_CLIENT,
     Table,
 )
 
@@ -31,6 +32,7 @@ CALLS: dict[Callable[..., Any], Table] = {
     mqttws.diagnose_async: DIAGNOSE,
     mqttws.AsyncLocalDps: LOCAL_DPS,
     mqttws.AsyncHubClient: HUB_CLIENT,
+    mqttws.HubClient: SYNC_HUB_CLIENT,
 }
 
 

@@ -8,9 +8,11 @@ import threading
 import warnings
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar, Unpack
 
+from ..client.client import abandon
 from ..client.options import ClientState, OnState
 from ..client.receipt import Receipt
 from ..client.store import MemoryStore, Store
@@ -211,6 +213,9 @@ class HubClient:
                 f"{self!r} was not disconnected", ResourceWarning, stacklevel=2, source=self
             )
             self._open = False
+            inner = self._client._client
+            inner._loop = None  # one warning says it
+            self._post(partial(abandon, inner._engine))
             if self._owns_thread:
                 self._thread.close(0.0)
 
