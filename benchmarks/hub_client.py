@@ -1,11 +1,12 @@
 """What does a device program cost beside azure-iot-device? ``python -m benchmarks.hub_client``.
 
-The same device program twice, on ``mqttws.HubClient`` and on the official SDK's synchronous client:
-it serves a method, takes messages and desired properties, and sends telemetry, over MQTT and TLS on
-port 8883, as the SDK knows no other. The programs run in turns, each in a process of its own,
-against one local hub, in a network namespace (Linux). Asked is: CPU for a telemetry message that is
-waited for, CPU of a reconnect, resident memory of the idle program, and the time from the process's
-start until the hub has confirmed its first message. Writes hub_client.json and hub_client.md.
+The same device program on ``mqttws`` and on the official SDK, each with its asyncio client and with
+its synchronous one: it serves a method, takes messages and desired properties, and sends telemetry,
+over MQTT and TLS on port 8883, as the SDK knows no other. The programs run in turns, each in a
+process of its own, against one local hub, in a network namespace (Linux). Asked is: CPU for a
+telemetry message that is waited for, CPU of a reconnect, resident memory of the idle program, and
+the time from the process's start until the hub has confirmed its first message. Writes
+hub_client.json and hub_client.md.
 """
 
 import argparse
@@ -28,7 +29,8 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "hub_client.json"
 REPORT = HERE / "hub_client.md"
 
-PROGRAMS = ("mqttws", "azure-iot-device")
+LIBRARIES = ("mqttws", "azure-iot-device")
+PROGRAMS = tuple((library, style) for style in ("asyncio", "sync") for library in LIBRARIES)
 DEVICE = "device-1"
 MESSAGES = 1000
 RECONNECTS = 10
@@ -40,7 +42,9 @@ ROWS = {
     "resident": ("resident memory, idle", "MiB", 0.9),
     "start": ("start to first message", "ms", 0.8),
 }
-"""By name: what is measured, its unit, and the goal as a part of azure-iot-device's."""
+"""By name: the figure, its unit, and the goal as a part of azure-iot-device's."""
+
+PARTS = {"content_type": "application/json", "content_encoding": "utf-8"}
 
 
 # The device's process: it answers a line with another.
@@ -66,24 +70,28 @@ class Ours:
     def __init__(self, connection_string: str, ca: str) -> None:
         import threading
 
-        from mqttws import HubClient, TlsConfig
+        from mqttws import Backoff, HubClient, TlsConfig
 
         self.back = threading.Event()
         client = self.client = HubClient.from_connection_string(
             connection_string,
             transport="mqtts",
             tls=TlsConfig(ca=ca, only_ca=True),
+            reconnect=Backoff(0.01, 0.01),  # as fast as the SDK
             on_state=lambda state, _: self.back.set() if state.value == "connected" else None,
         )
         client.on_method("reboot", lambda request: {"done": True})
-        self.messages = client.messages()
-        self.changes = client.desired_changes()
+        messages, changes = client.messages(), client.desired_changes()
         client.connect()
-        threading.Thread(target=lambda: list(self.messages), daemon=True).start()
-        threading.Thread(target=lambda: list(self.changes), daemon=True).start()
+        threading.Thread(target=lambda: list(messages), daemon=True).start()
+        threading.Thread(target=lambda: list(changes), daemon=True).start()
 
     def send(self, body: bytes) -> None:
-        self.client.send_telemetry(body, content_type="application/json", content_encoding="utf-8")
+        self.client.send_telemetry(body, **PARTS)
+
+    def wait(self) -> None:
+        if not self.back.wait(30):
+            raise TimeoutError("no reconnect within 30 s")
 
     def end(self) -> None:
         self.client.disconnect()
@@ -108,11 +116,7 @@ class Theirs:
                 MethodResponse.create_from_method_request(request, 200, {"done": True})
             )
 
-        def on_state() -> None:
-            if client.connected:
-                self.back.set()
-
-        client.on_connection_state_change = on_state
+        client.on_connection_state_change = lambda: self.back.set() if client.connected else None
         client.connect()
         client.on_method_request_received = on_method
         client.on_message_received = lambda message: None
@@ -120,19 +124,103 @@ class Theirs:
         client.get_twin()
 
     def send(self, body: bytes) -> None:
-        message = self.message(body)
-        message.content_type = "application/json"
-        message.content_encoding = "utf-8"
-        self.client.send_message(message)
+        self.client.send_message(with_parts(self.message(body)))
+
+    def wait(self) -> None:
+        if not self.back.wait(30):
+            raise TimeoutError("no reconnect within 30 s")
 
     def end(self) -> None:
         self.client.shutdown()
 
 
-def device(program: str) -> None:
-    """Be the device: send a first message, then do what the lines say."""
+def with_parts(message: Any) -> Any:
+    message.content_type, message.content_encoding = PARTS.values()
+    return message
+
+
+class AsyncOurs:
+    """The device program on ``mqttws.AsyncHubClient``."""
+
+    async def start(self, connection_string: str, ca: str) -> None:
+        from mqttws import AsyncHubClient, Backoff, TlsConfig
+
+        self.back = asyncio.Event()
+        client = self.client = AsyncHubClient.from_connection_string(
+            connection_string,
+            transport="mqtts",
+            tls=TlsConfig(ca=ca, only_ca=True),
+            reconnect=Backoff(0.01, 0.01),
+            on_state=lambda state, _: self.back.set() if state.value == "connected" else None,
+        )
+        client.on_method("reboot", self.reboot)
+        self.readers = [
+            asyncio.create_task(self.read(stream))
+            for stream in (client.messages(), client.desired_changes())
+        ]
+        await client.connect()
+
+    async def reboot(self, request: Any) -> Any:
+        return {"done": True}
+
+    async def read(self, stream: Any) -> None:
+        while not self.client.connected:
+            await asyncio.sleep(0.001)
+        async for _ in stream:
+            pass
+
+    async def send(self, body: bytes) -> None:
+        await self.client.send_telemetry(body, **PARTS)
+
+    async def end(self) -> None:
+        await self.client.disconnect()
+        await asyncio.gather(*self.readers)
+
+
+class AsyncTheirs:
+    """The device program on azure-iot-device's asyncio client."""
+
+    async def start(self, connection_string: str, ca: str) -> None:
+        from azure.iot.device import Message, MethodResponse
+        from azure.iot.device.aio import IoTHubDeviceClient
+
+        self.back = asyncio.Event()
+        self.message = Message
+        trusted = Path(ca).read_text()  # noqa: ASYNC240 - at the start, as programs do
+        client = self.client = IoTHubDeviceClient.create_from_connection_string(
+            connection_string, server_verification_cert=trusted
+        )
+
+        async def on_method(request: Any) -> None:
+            await client.send_method_response(
+                MethodResponse.create_from_method_request(request, 200, {"done": True})
+            )
+
+        async def ignore(message: Any) -> None:
+            pass
+
+        async def on_state() -> None:
+            if client.connected:
+                self.back.set()
+
+        client.on_connection_state_change = on_state
+        await client.connect()
+        client.on_method_request_received = on_method
+        client.on_message_received = ignore
+        client.on_twin_desired_properties_patch_received = ignore
+        await client.get_twin()
+
+    async def send(self, body: bytes) -> None:
+        await self.client.send_message(with_parts(self.message(body)))
+
+    async def end(self) -> None:
+        await self.client.shutdown()
+
+
+def device(library: str) -> None:
+    """Be the synchronous device: send a first message, then do what the lines say."""
     place = json.loads(sys.stdin.readline())
-    made = (Ours if program == "mqttws" else Theirs)(place["connection_string"], place["ca"])
+    made = (Ours if library == "mqttws" else Theirs)(place["connection_string"], place["ca"])
     made.send(b'{"first":true}')
     say("first")
     for line in sys.stdin:
@@ -147,8 +235,7 @@ def device(program: str) -> None:
                 for _ in range(count):
                     made.back.clear()
                     say("cut")
-                    if not made.back.wait(30):
-                        raise TimeoutError("no reconnect within 30 s")
+                    made.wait()
                     made.send(b'{"back":true}')
                 say((cpu() - before) / count * 1e3)
             case ["resident"]:
@@ -158,14 +245,49 @@ def device(program: str) -> None:
     made.end()
 
 
+async def async_device(library: str) -> None:
+    """Be the asyncio device."""
+
+    async def heard() -> Any:
+        line = await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+        return json.loads(line) if line else None
+
+    place = json.loads(sys.stdin.readline())
+    made = AsyncOurs() if library == "mqttws" else AsyncTheirs()
+    await made.start(place["connection_string"], place["ca"])
+    await made.send(b'{"first":true}')
+    say("first")
+    while (asked := await heard()) is not None:
+        match asked:
+            case ["telemetry", count]:
+                before = cpu()
+                for number in range(count):
+                    await made.send(b'{"n":%d}' % number)
+                say((cpu() - before) / count * 1e6)
+            case ["reconnect", count]:
+                before = cpu()
+                for _ in range(count):
+                    made.back.clear()
+                    say("cut")
+                    async with asyncio.timeout(30):
+                        await made.back.wait()
+                    await made.send(b'{"back":true}')
+                say((cpu() - before) / count * 1e3)
+            case ["resident"]:
+                gc.collect()
+                await asyncio.sleep(1.0)
+                say(resident())
+    await made.end()
+
+
 # The orchestrator's process: the hub, and one device after the other
 
 
-async def measure(program: str, hub: Any, place: dict[str, str]) -> dict[str, float]:
+async def measure(library: str, style: str, hub: Any, place: dict[str, str]) -> dict[str, float]:
     """Run one device program and return its row."""
     began = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "benchmarks.hub_client", "--device", program,
+        sys.executable, "-m", "benchmarks.hub_client", "--device", library, "--style", style,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=HERE.parent,
     )  # fmt: skip
     assert process.stdin is not None
@@ -195,7 +317,7 @@ async def run(rounds: int) -> dict[str, Any]:
     """Run the programs in turns and return every figure."""
     from mqttws import AsyncLocalHub
 
-    runs: dict[str, list[dict[str, float]]] = {program: [] for program in PROGRAMS}
+    runs: dict[str, list[dict[str, float]]] = {" ".join(program): [] for program in PROGRAMS}
     async with AsyncLocalHub(host="localhost", wss_port=443, mqtts_port=8883) as hub:
         await hub.create_device(DEVICE)
         place = {
@@ -203,13 +325,13 @@ async def run(rounds: int) -> dict[str, Any]:
             "ca": str(hub.dps.ca_file),
         }
         for _ in range(rounds):
-            for program in PROGRAMS:
-                runs[program].append(await measure(program, hub, place))
+            for library, style in PROGRAMS:
+                runs[f"{library} {style}"].append(await measure(library, style, hub, place))
     return {
         "runs": runs,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, {ssl.OPENSSL_VERSION}",
-        "versions": {program: version(program) for program in PROGRAMS},
+        "versions": {library: version(library) for library in LIBRARIES},
         "messages": MESSAGES,
         "reconnects": RECONNECTS,
         "date": time.strftime("%Y-%m-%d"),
@@ -218,26 +340,30 @@ async def run(rounds: int) -> dict[str, Any]:
 
 def render(kept: dict[str, Any]) -> str:
     """Return the report of what was measured."""
-    ours, theirs = (kept["runs"][program] for program in PROGRAMS)
+    rounds = len(next(iter(kept["runs"].values())))
     lines = [
         "# A device program beside azure-iot-device",
         "",
-        "The same device program (a method, messages, desired properties, telemetry) on",
-        "`mqttws.HubClient` and on the official SDK's synchronous client, MQTT over TLS on port",
-        f"8883 against one local hub. {len(ours)} rounds in turns, each in its own process; the",
+        "The same device program (a method, messages, desired properties, telemetry) on mqttws and",
+        "on the official SDK, MQTT over TLS on port 8883 against one local hub, each with its",
+        f"asyncio and its synchronous client. {rounds} rounds in turns, each in its own process; the",
         "smallest figure of each, the median in brackets. CPU is that of the device's process.",
-        "",
-        "| | mqttws | azure-iot-device | ratio | goal | |",
-        "| --- | --- | --- | --- | --- | --- |",
     ]
-    for name, (title, unit, goal) in ROWS.items():
-        mine, other = [row[name] for row in ours], [row[name] for row in theirs]
-        ratio = min(mine) / min(other)
-        lines.append(
-            f"| {title} | {min(mine):.1f} ({median(mine):.1f}) {unit}"
-            f" | {min(other):.1f} ({median(other):.1f}) {unit} | {ratio:.2f} | {goal} |"
-            f" {'reached' if ratio <= goal else 'not reached'} |"
-        )
+    for style in ("asyncio", "sync"):
+        ours, theirs = (kept["runs"][f"{library} {style}"] for library in LIBRARIES)
+        lines += [
+            "",
+            f"| {style} | mqttws | azure-iot-device | ratio | goal | |",
+            "| --- | --- | --- | --- | --- | --- |",
+        ]
+        for name, (title, unit, goal) in ROWS.items():
+            mine, other = [row[name] for row in ours], [row[name] for row in theirs]
+            ratio = min(mine) / min(other)
+            lines.append(
+                f"| {title} | {min(mine):.1f} ({median(mine):.1f}) {unit}"
+                f" | {min(other):.1f} ({median(other):.1f}) {unit} | {ratio:.2f} | {goal} |"
+                f" {'reached' if ratio <= goal else 'not reached'} |"
+            )
     versions = ", ".join(f"{name} {found}" for name, found in kept["versions"].items())
     lines += [
         "",
@@ -256,11 +382,14 @@ def render(kept: dict[str, Any]) -> str:
 def main() -> None:
     """Be what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", choices=PROGRAMS, help=argparse.SUPPRESS)
+    parser.add_argument("--device", choices=LIBRARIES, help=argparse.SUPPRESS)
+    parser.add_argument("--style", choices=("asyncio", "sync"), help=argparse.SUPPRESS)
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     given = parser.parse_args()
-    if given.device:
+    if given.device and given.style == "asyncio":
+        asyncio.run(async_device(given.device))
+    elif given.device:
         device(given.device)
     elif given.inside:
         kept = asyncio.run(run(given.rounds))
