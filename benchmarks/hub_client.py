@@ -346,7 +346,7 @@ def render(kept: dict[str, Any]) -> str:
         "",
         "The same device program (a method, messages, desired properties, telemetry) on mqttws and",
         "on the official SDK, MQTT over TLS on port 8883 against one local hub, each with its",
-        f"asyncio and its synchronous client. {rounds} rounds in turns, each in its own process; the",
+        f"asyncio and its synchronous client. {rounds} rounds in turns, each in a new process; the",
         "smallest figure of each, the median in brackets. CPU is that of the device's process.",
     ]
     for style in ("asyncio", "sync"):

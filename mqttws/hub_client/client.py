@@ -147,7 +147,8 @@ class AsyncHubClient(HubDevice):
         self._methods = MethodServer(self._upkeep)
         self._requests = TwinRequests(self._upkeep, self._client.publish_nowait, request_timeout)
         self._desired = DesiredChanges(self._upkeep, self._requests)
-        self._cloud: MessageStream | None = None
+        # Open before the connection: a kept session's messages come behind CONNACK.
+        self._cloud = self._client.messages(identity.message_filter)
 
     @classmethod
     def from_connection_string(
@@ -182,16 +183,13 @@ class AsyncHubClient(HubDevice):
             UsageError: the client is connected, or was.
         """
         await self._upkeep.connect()
-        # All streams are opened before the loop turns: a message behind CONNACK finds its own.
-        client, upkeep = self._client, self._upkeep
-        self._cloud = client.messages(self._identity.message_filter)
         for topic_filter, take in (
             (METHODS_FILTER, self._methods.on_message),
             (TWIN_RESPONSE_FILTER, self._requests.on_message),
             (DESIRED_FILTER, self._desired.on_message),
         ):
-            upkeep.start(_pump(client.messages(topic_filter), take))
-        await upkeep.ready()
+            self._upkeep.start(_pump(self._client.messages(topic_filter), take))
+        await self._upkeep.ready()
 
     async def disconnect(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Leave: send what waits, then DISCONNECT, and close. Never raises for a dead link.
@@ -227,13 +225,7 @@ class AsyncHubClient(HubDevice):
         Called before ``connect`` it is subscribed with the connection; later at once.
         """
         self._upkeep.want_soon(self._identity.message_filter, 1)
-        return CloudMessageStream(self._cloud_stream, self._manual_ack)
-
-    def _cloud_stream(self) -> MessageStream:
-        if self._cloud is None:
-            self._upkeep.require_open()
-        assert self._cloud is not None, "connect opens it"
-        return self._cloud
+        return CloudMessageStream(self._cloud, self._manual_ack)
 
     # Methods
 

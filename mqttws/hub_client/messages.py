@@ -1,7 +1,7 @@
 """Messages from the cloud as a stream, acknowledged when a reader has taken them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 from ..client.streams import MessageStream
 from ..errors import RequestTimedOut
@@ -18,7 +18,7 @@ class CloudMessageStream(AsyncIterator[CloudMessage]):
     connection, so a message may come twice, and none is lost. Several readers share the messages.
     """
 
-    def __init__(self, stream: Callable[[], MessageStream], manual_ack: bool) -> None:
+    def __init__(self, stream: MessageStream, manual_ack: bool) -> None:
         self._stream = stream
         self._manual_ack = manual_ack
 
@@ -29,7 +29,7 @@ class CloudMessageStream(AsyncIterator[CloudMessage]):
             MqttwsError: why the client ended, if it was not asked to.
         """
         while True:
-            received = await anext(self._stream())
+            received = await anext(self._stream)
             message = parse_cloud_message(received.topic, received.payload, repeated=received.dup)
             if message is not None:
                 if self._manual_ack:

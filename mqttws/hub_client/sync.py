@@ -4,6 +4,7 @@ A façade: an ``AsyncHubClient`` on an event loop in a background thread does th
 threads; does not know hubs.
 """
 
+import asyncio
 import threading
 import warnings
 from collections.abc import Callable, Coroutine, Iterable, Iterator
@@ -12,7 +13,6 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar, Unpack
 
-from ..client.client import abandon
 from ..client.options import ClientState, OnState
 from ..client.receipt import Receipt
 from ..client.store import MemoryStore, Store
@@ -207,15 +207,10 @@ class HubClient:
         """Disconnect."""
         self.disconnect()
 
-    def __del__(self) -> None:
+    def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
         if getattr(self, "_open", False) and not self._thread.forked:
-            warnings.warn(
-                f"{self!r} was not disconnected", ResourceWarning, stacklevel=2, source=self
-            )
-            self._open = False
-            inner = self._client._client
-            inner._loop = None  # one warning says it
-            self._post(partial(abandon, inner._engine))
+            warn(f"a client was dropped without disconnect(): {self!r}", ResourceWarning, 2, self)
+            self._post(partial(_abandon, self._client))
             if self._owns_thread:
                 self._thread.close(0.0)
 
@@ -396,3 +391,14 @@ async def _next_or_end(stream: AsyncStream[T], timeout: float | None) -> T | Non
         return await stream.next(timeout)
     except StopAsyncIteration:
         return None
+
+
+def _abandon(client: AsyncHubClient) -> None:
+    """Leave without waiting; called on the loop."""
+    leaving = asyncio.get_running_loop().create_task(client.disconnect(0.0))
+    _leaving.add(leaving)
+    leaving.add_done_callback(_leaving.discard)
+
+
+_leaving: set["asyncio.Task[None]"] = set()
+"""A task that nothing refers to could be collected too early."""

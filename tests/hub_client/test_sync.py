@@ -191,7 +191,7 @@ async def test_a_forgotten_client_warns(certificates: Certificates) -> None:
             tls=TlsConfig(ca=certificates.ca_file, only_ca=True),
         )  # fmt: skip
         other.connect()
-        with pytest.warns(ResourceWarning, match="was not disconnected"):
+        with pytest.warns(ResourceWarning, match="without disconnect"):
             del other
 
     await with_client(certificates, program)
