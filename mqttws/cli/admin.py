@@ -6,10 +6,12 @@ service's side.
 
 import http.client
 import json
+import secrets
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from email.message import Message
 from typing import Any, TypeVar, get_args
 from urllib.parse import quote, urlsplit
 
@@ -17,6 +19,7 @@ import click
 
 from ..dps.enrollment_json import parse_enrollments
 from ..dps.faults import Kind
+from ..dps.json_text import parse_json
 from ..dps.names import check_registration_id
 from ..dps.sas import decode_key, derive_device_key
 from ..errors import MqttwsError, UsageError
@@ -62,16 +65,34 @@ class AdminClient:
         # No proxy stands between this machine and itself, whatever the environment says.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _StayHere())
 
-    def ask(self, method: str, path: str, body: object = None) -> Any:
+    def ask(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> Any:
         """Send one request; return the answer's JSON, None where it has none.
 
         Raises:
-            MqttwsError: the service said no, or there is none.
+            Answered: the service said no.
+            MqttwsError: there is none, or its answer cannot be read.
         """
+        return self._ask(method, path, body, headers or {})[0]
+
+    def pages(self, path: str, body: object) -> Iterator[Any]:
+        """Send a query; yield each page of its answer, to the last."""
+        headers: dict[str, str] = {}
+        while True:
+            page, found = self._ask("POST", path, body, headers)
+            yield page
+            if "x-ms-continuation" not in found:
+                return
+            headers["x-ms-continuation"] = found["x-ms-continuation"]
+
+    def _ask(
+        self, method: str, path: str, body: object, headers: Mapping[str, str]
+    ) -> tuple[Any, Message]:
         request = urllib.request.Request(  # noqa: S310 - the scheme has been checked
             self._url + path,
             None if body is None else json.dumps(body).encode(),
-            {"Content-Type": "application/json"},
+            {"Content-Type": "application/json", **headers},
             method=method,
         )
         if self._token:
@@ -79,8 +100,11 @@ class AdminClient:
         try:
             with self._opener.open(request, timeout=HTTP_TIMEOUT) as response:
                 text = response.read(MAX_ANSWER + 1)
+                found = response.headers
         except urllib.error.HTTPError as error:
-            raise MqttwsError(f"the service answered {error.code}: {_message(error)}") from None
+            raise Answered(
+                f"the service answered {error.code}: {_message(error)}", error.code
+            ) from None
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise MqttwsError(
@@ -89,7 +113,24 @@ class AdminClient:
             ) from None
         if len(text) > MAX_ANSWER:
             raise MqttwsError(f"the service's answer is longer than {MAX_ANSWER} bytes")
-        return json.loads(text) if text else None
+        try:
+            return (parse_json(text) if text else None), found
+        except ValueError:
+            raise MqttwsError(
+                f"{self._url} answers with something that is not JSON: no admin API listens there"
+            ) from None
+
+
+class Answered(MqttwsError):
+    """The service said no.
+
+    Attributes:
+        status: of its answer, as in HTTP.
+    """
+
+    def __init__(self, message: str = "", status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class _StayHere(urllib.request.HTTPRedirectHandler):
@@ -160,28 +201,49 @@ def enroll(ctx: click.Context, *, admin: str, token_file: str | None) -> None:
 @click.argument("file")
 @click.pass_obj
 def put(client: AdminClient, file: str) -> None:
-    """Enroll everyone in FILE, a JSON list; - for standard input.
+    """Enroll everyone in FILE, a JSON list or one object; - for standard input.
 
     An enrollment with the same id is replaced.
     """
     text = read_file(file, "enrollments")
     source = "standard input" if file == "-" else file
     parse_enrollments(text, source)  # all of it, before any of it is sent
-    for record in json.loads(text):
+    given = json.loads(text)
+    for record in given if isinstance(given, list) else given.get("value") or [given]:
         group = "registrationId" not in record
         kind, member = _KINDS[group]
-        client.ask("PUT", f"/{kind}/{quote(record[member], safe='')}", record)
+        path = f"/{kind}/{quote(record[member], safe='')}"
+        client.ask("PUT", path, record, {"If-Match": "*"})
         print_line(f"enrolled {record[member]}")
 
 
 @enroll.command("device", cls=Command)
 @click.argument("registration_id")
+@click.option("--new-key", is_flag=True, help="Replace the keys of a device that is enrolled.")
 @click.pass_obj
-def device(client: AdminClient, registration_id: str) -> None:
-    """Enroll one device with fresh keys, and print its primary key."""
+def device(client: AdminClient, registration_id: str, *, new_key: bool) -> None:
+    """Enroll one device with fresh keys, and print its primary key.
+
+    For a device that is enrolled already, print its key and change nothing.
+    """
     path = f"/enrollments/{quote(registration_id, safe='')}"
-    client.ask("PUT", path, {"attestation": {"type": "symmetricKey"}})
+    attestation: dict[str, Any] = {"type": "symmetricKey"}
+    try:
+        if new_key:
+            names = ("primaryKey", "secondaryKey")
+            keys = {name: b64encode(secrets.token_bytes(64)).decode() for name in names}
+            known = client.ask("GET", path) | {"attestation": attestation | {"symmetricKey": keys}}
+            client.ask("PUT", path, known, {"If-Match": known["etag"]})
+        else:
+            client.ask("PUT", path, {"attestation": attestation}, {"If-None-Match": "*"})
+    except Answered as error:
+        if error.status not in (404, 412):
+            raise
+        if error.status == 404:  # --new-key for one that is not enrolled yet
+            client.ask("PUT", path, {"attestation": attestation}, {"If-None-Match": "*"})
     found = client.ask("POST", f"{path}/attestationmechanism")
+    if found["type"] != "symmetricKey":
+        raise UsageError(f"{registration_id} is enrolled with a certificate, and has no key")
     click.echo(found["symmetricKey"]["primaryKey"])
 
 
@@ -191,8 +253,9 @@ def device(client: AdminClient, registration_id: str) -> None:
 def list_(client: AdminClient, *, groups: bool) -> None:
     """Print who is enrolled, one JSON object in a line for each, without keys."""
     query = {"query": "SELECT * FROM enrollments"}
-    for record in client.ask("POST", f"/{_KINDS[groups][0]}/query", query):
-        print_json(record)
+    for page in client.pages(f"/{_KINDS[groups][0]}/query", query):
+        for record in page:
+            print_json(record)
 
 
 @enroll.command("delete", cls=Command)

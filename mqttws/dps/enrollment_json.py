@@ -26,6 +26,10 @@ from .sas import decode_key
 def parse_enrollments(text: str, source: str) -> list[IndividualEnrollment | EnrollmentGroup]:
     """Return the records of a JSON list, each in the shape of the DPS service API.
 
+    One object is taken for a list of one; an object with ``value`` for a page of a query. Members
+    that are null count as missing. Members that are not known are kept, and returned as they came:
+    the service API grows.
+
     Args:
         text: JSON.
         source: where it comes from, such as a file's name; every error begins with it.
@@ -34,10 +38,9 @@ def parse_enrollments(text: str, source: str) -> list[IndividualEnrollment | Enr
         UsageError: names the source, the place in it (line and column, or a path such as
             ``[2].attestation.symmetricKey.primaryKey``) and what was expected; never shows a key.
     """
-    records = JsonValue(parse_text(text, source), "", source).items("a list of enrollments")
     enrollments = []
     seen: set[tuple[str, str]] = set()
-    for record in records:
+    for record in _records(JsonValue(parse_text(text, source), "", source)):
         enrollment = _read_enrollment(record)
         name = "registrationId" if isinstance(enrollment, IndividualEnrollment) else _GROUP_ID
         member = record.member(name)
@@ -47,6 +50,13 @@ def parse_enrollments(text: str, source: str) -> list[IndividualEnrollment | Enr
         seen.add(identity)
         enrollments.append(enrollment)
     return enrollments
+
+
+def _records(whole: JsonValue) -> list[JsonValue]:
+    if isinstance(whole.value, dict):
+        listed = whole.member("value")
+        return [whole] if listed.missing else listed.items("a list of enrollments")
+    return whole.items("a list of enrollments")
 
 
 _GROUP_ID = "enrollmentGroupId"
@@ -69,8 +79,8 @@ _SHARED = frozenset(
 )
 
 _INDIVIDUAL = _SHARED | frozenset(
-    # The last two are the service's to write and of no use here.
-    ("registrationId", "deviceId", "registrationState", "optionalDeviceInformation")
+    # The last one is the service's to write.
+    ("registrationId", "deviceId", "registrationState")
 )
 
 _GROUP = _SHARED | frozenset((_GROUP_ID,))
@@ -83,8 +93,16 @@ def _read_enrollment(record: JsonValue) -> IndividualEnrollment | EnrollmentGrou
     individual = not record.member("registrationId").missing
     if individual != record.member(_GROUP_ID).missing:
         raise record.fault("expected either registrationId or enrollmentGroupId")
-    record.object_of(_INDIVIDUAL if individual else _GROUP, "an enrollment")
+    known = _INDIVIDUAL if individual else _GROUP
+    lower = {name.lower() for name in known}
+    misspelt = {name for name in record.value if name not in known and name.lower() in lower}
+    record.object_of(frozenset(record.value) - misspelt | known, "an enrollment")
     shared = _read_shared(record)
+    shared["other"] = {
+        name: value
+        for name, value in record.value.items()
+        if name not in known and value is not None
+    }
     if not individual:
         return EnrollmentGroup(_read_id(record.member(_GROUP_ID)), **shared)
     return IndividualEnrollment(
@@ -139,6 +157,8 @@ def _read_attestation(record: JsonValue) -> dict[str, bytes]:
     if kind.value != "symmetricKey":
         raise kind.wrong("the string symmetricKey or x509")
     keys = attestation.member("symmetricKey")
+    if keys.missing:
+        raise keys.fault("missing: an export has the keys only where they were asked for")
     keys.object_of(frozenset(("primaryKey", "secondaryKey")), "an object with primaryKey")
     secondary = keys.member("secondaryKey")
     return {
@@ -149,6 +169,10 @@ def _read_attestation(record: JsonValue) -> dict[str, bytes]:
 
 def _read_certificates(x509: JsonValue, name: str) -> dict[str, bytes]:
     """Return the certificates that stand under ``name``, as the service API has them."""
+    if isinstance(x509.value, dict) and not x509.member("caReferences").missing:
+        raise x509.member("caReferences").fault(
+            f"no CA certificates can be uploaded here; give the CA itself in {name}"
+        )
     x509.object_of(frozenset((name,)), f"an object with {name}")
     certificates = x509.member(name)
     certificates.object_of(frozenset(("primary", "secondary")), "an object with primary")
@@ -162,13 +186,15 @@ def _read_certificates(x509: JsonValue, name: str) -> dict[str, bytes]:
 def _read_certificate(holder: JsonValue) -> bytes:
     holder.object_of(frozenset(("certificate", "info")), "an object with certificate")
     member = holder.member("certificate")
-    expected = "one certificate in PEM form"
-    _, begin, rest = member.text(expected).partition("-----BEGIN CERTIFICATE-----")
+    expected = "one certificate in PEM form, or the base64 of its DER form"
+    text = member.text(expected)
+    before, begin, rest = text.partition("-----BEGIN CERTIFICATE-----")
     body, end, rest = rest.partition("-----END CERTIFICATE-----")
-    if not begin or not end or rest.strip():
+    if begin and not (end and not rest.strip()):
         raise member.wrong(expected)
     try:
-        return base64.b64decode("".join(body.split()), validate=True)
+        # Text may stand before it, as OpenSSL writes it; without PEM's lines it is base64 alone.
+        return base64.b64decode("".join((body if begin else before).split()), validate=True)
     except ValueError:
         pass
     raise member.wrong(expected)
@@ -304,6 +330,7 @@ def enrollment_to_json(enrollment: IndividualEnrollment | EnrollmentGroup) -> di
         "createdDateTimeUtc": enrollment.created or None,
         "lastUpdatedDateTimeUtc": enrollment.last_updated or None,
     }
+    record = enrollment.other | record
     return {name: value for name, value in record.items() if value is not None}
 
 

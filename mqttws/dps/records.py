@@ -51,6 +51,7 @@ class Enrollment:
         etag: the record's version.
         created: ISO 8601.
         last_updated: ISO 8601.
+        other: members of the service API that mean nothing here, kept as they came.
     """
 
     primary_key: bytes = field(default=b"", repr=False)
@@ -69,6 +70,7 @@ class Enrollment:
     etag: str = ""
     created: str = ""
     last_updated: str = ""
+    other: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def keys(self) -> tuple[bytes, ...]:

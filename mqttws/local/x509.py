@@ -96,6 +96,11 @@ def parse_certificate(der: bytes) -> x509.Certificate:
         raise UsageError("an enrolled certificate cannot be read: it is not X.509") from None
 
 
+def certificate_info(pem: str) -> dict[str, str | int]:
+    """Return what stands in a certificate, as the service API's ``info`` has it."""
+    return _describe(x509.load_pem_x509_certificate(pem.encode())).to_json()
+
+
 def read_certificate(data: bytes | str) -> bytes:
     """Return a certificate's DER from its PEM or DER form.
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mqttws.dps.enrollment_json import enrollment_to_json, parse_enrollments
+from mqttws.dps.enrollment_json import enrollment_to_json, parse_enrollments, pem_certificate
 from mqttws.dps.records import (
     EnrollmentGroup,
     IndividualEnrollment,
@@ -195,8 +195,48 @@ def test_a_record_without_an_id_is_refused():
 
 def test_records_that_are_no_objects_are_refused():
     assert "[0]: found a number; expected an enrollment" in refusal(5)
-    with pytest.raises(UsageError, match=r"^f: found an object; expected a list of enrollments$"):
+    with pytest.raises(UsageError, match=r"^f: expected either registrationId or "):
         parse_enrollments("{}", "f")
+
+
+def test_a_list_an_object_and_a_page_of_a_query_are_read_alike():
+    one = json.dumps(SMALL)
+    for text in (f"[{one}]", one, f'{{"value": [{one}]}}'):
+        assert parse_enrollments(text, "f") == parse(SMALL)
+
+
+def test_members_that_are_null_count_as_missing_and_unknown_ones_are_kept():
+    newer = {"credentialPolicyName": "p", "optionalDeviceInformation": {"a": [1]}}
+    (read,) = parse(SMALL | newer | {"later": None})
+    assert read.other == newer
+    written = enrollment_to_json(read)
+    assert {name: written[name] for name in newer} == newer
+    assert "later" not in written
+    assert parse(written) == [read]
+
+
+def test_a_certificate_may_be_base64_of_der_or_have_text_before_it():
+    pem = pem_certificate(b"any bytes" * 30)
+    bare = "".join(pem.split("\n")[1:-2])
+    for text in (pem, bare, "Bag Attributes\n    x: 1\n" + pem, pem.replace("\n", "\r\n")):
+        record = SMALL | {
+            "attestation": {
+                "type": "x509",
+                "x509": {
+                    "clientCertificates": {"primary": {"certificate": text, "info": {}}},
+                    "signingCertificates": None,
+                    "caReferences": None,
+                },
+            }
+        }
+        (read,) = parse(record)
+        assert read.certificates == (b"any bytes" * 30,)
+
+
+def test_a_reference_to_a_ca_says_what_to_give_instead():
+    x509 = {"caReferences": {"primary": "root"}}
+    told = refusal(SMALL | {"attestation": {"type": "x509", "x509": x509}})
+    assert "give the CA itself in clientCertificates" in told
 
 
 def test_an_id_that_is_there_twice_is_refused_whatever_its_case():

@@ -22,6 +22,7 @@ try:
     import aiohttp
 
     from mqttws.local import admin as admin_module
+    from mqttws.local import service_api
     from mqttws.local.admin import AdminApi
 except (ImportError, UsageError):
     if os.environ.get("CI") == "true":
@@ -83,8 +84,11 @@ async def test_a_script_enrolls_a_device_as_in_the_cloud(local_dps: AsyncLocalDp
         assert put.status == 200
         assert put.body["registrationId"] == "Dev-1"
         assert put.body["createdDateTimeUtc"] == put.body["lastUpdatedDateTimeUtc"]
-        assert "symmetricKey" not in put.body["attestation"]
+        shown = await it.ask("GET", "/enrollments/dev-1")
+        assert shown.body["attestation"] == {"type": "symmetricKey"}
+        assert shown.headers["ETag"] == f'"{put.body["etag"]}"'
         keys = await it.ask("POST", "/enrollments/dev-1/attestationmechanism")
+        assert keys.body == put.body["attestation"]
         key = keys.body["symmetricKey"]["primaryKey"]
         assert len(decode_key(key)) == 64
         assert (await it.register("dev-1", key)).device_id == "One"
@@ -125,6 +129,88 @@ async def test_a_query_comes_in_pages(local_dps: AsyncLocalDps) -> None:
         assert names == [f"dev-{number}" for number in range(5)]
 
 
+async def test_a_change_that_names_no_keys_keeps_them(local_dps: AsyncLocalDps) -> None:
+    async with script(local_dps) as it:
+        made = (await it.ask("PUT", "/enrollments/d", KEYED)).body
+        got = (await it.ask("GET", "/enrollments/d")).body
+        changes: list[dict[str, Any]] = [
+            got | {"deviceId": "other"},
+            got | {"attestation": {"type": "symmetricKey", "symmetricKey": None, "tpm": None}},
+            got | {"attestation": {"type": "symmetricKey",
+                                   "symmetricKey": {"primaryKey": "", "secondaryKey": None}}},
+        ]  # fmt: skip
+        for change in changes:
+            put = await it.ask("PUT", "/enrollments/d", change, {"If-Match": "*"})
+            assert put.body["attestation"] == made["attestation"]
+        key = made["attestation"]["symmetricKey"]["primaryKey"]
+        assert (await it.register("d", key)).device_id == "d"
+
+
+async def test_certificates_come_with_what_stands_in_them_and_stay_without_their_text(
+    local_dps: AsyncLocalDps,
+) -> None:
+    async with script(local_dps) as it:
+        group = x509_world.group("fleet", DeviceAuthority.root())
+        put = (await it.ask("PUT", "/enrollmentGroups/fleet", group)).body
+        primary = put["attestation"]["x509"]["signingCertificates"]["primary"]
+        assert len(primary["info"]["sha256Thumbprint"]) == 64
+        assert primary["info"]["subjectName"].startswith("CN=")
+        primary["certificate"] = None
+        again = await it.ask("PUT", "/enrollmentGroups/fleet", put, {"If-Match": put["etag"]})
+        kept = again.body["attestation"]["x509"]["signingCertificates"]["primary"]
+        assert kept["certificate"].startswith("-----BEGIN")
+        assert kept["info"] == primary["info"]
+
+
+@pytest.mark.parametrize("query", ["*", "SELECT *", "select * from enrollments"])
+async def test_a_query_and_a_path_may_be_written_as_service_sdks_write_them(
+    local_dps: AsyncLocalDps, query: str
+) -> None:
+    async with script(local_dps) as it:
+        await it.ask("PUT", "/enrollmentgroups/Fleet", KEYED)
+        listed = await it.ask("POST", "/ENROLLMENTGROUPS/QUERY", {"query": query})
+        assert [group["enrollmentGroupId"] for group in listed.body] == ["Fleet"]
+        keys = await it.ask("POST", "/enrollmentgroups/fleet/AttestationMechanism")
+        assert keys.body["type"] == "symmetricKey"
+
+
+async def test_many_are_changed_at_once_and_what_failed_is_listed(local_dps: AsyncLocalDps) -> None:
+    async with script(local_dps) as it:
+        some = [{"registrationId": name, **KEYED} for name in ("a", "b!", "c")]
+
+        async def bulk(mode: str, records: list[dict[str, Any]]) -> Any:
+            return (
+                await it.ask("POST", "/enrollments", {"mode": mode, "enrollments": records})
+            ).body
+
+        made = await bulk("create", some)
+        assert not made["isSuccessful"]
+        assert [(e["registrationId"], e["errorCode"]) for e in made["errors"]] == [("b!", 400004)]
+        again = await bulk("create", some[:1])
+        assert [e["errorCode"] for e in again["errors"]] == [409001]
+        assert (await bulk("update", [some[0] | {"deviceId": "A"}]))["isSuccessful"]
+        got = (await it.ask("GET", "/enrollments/a")).body
+        assert got["deviceId"] == "A"
+        stale = await bulk("updateIfMatchETag", [got | {"etag": "other"}])
+        assert [e["errorCode"] for e in stale["errors"]] == [412000]
+        assert (await bulk("updateIfMatchETag", [got]))["isSuccessful"]
+        gone = await bulk("delete", [some[0], some[2], {"registrationId": "none"}])
+        assert [e["errorCode"] for e in gone["errors"]] == [404201]
+        assert (await it.ask("POST", "/enrollments/query", {"query": "*"})).body == []
+
+
+async def test_an_enrollment_is_replaced_only_by_a_request_that_names_it(
+    local_dps: AsyncLocalDps,
+) -> None:
+    async with script(local_dps) as it:
+        for headers, status in (
+            ({"If-Match": "x"}, 404), ({"If-None-Match": "*"}, 200), ({}, 409),
+            ({"If-None-Match": "*"}, 412), ({"If-Match": "x"}, 412), ({"If-Match": "*"}, 200),
+        ):  # fmt: skip
+            put = await it.ask("PUT", "/enrollments/d", KEYED, headers)
+            assert put.status == status, headers
+
+
 async def test_an_etag_guards_against_overwriting(local_dps: AsyncLocalDps) -> None:
     async with script(local_dps) as it:
         etag = (await it.ask("PUT", "/enrollments/d", KEYED)).body["etag"]
@@ -149,7 +235,10 @@ async def test_an_etag_guards_against_overwriting(local_dps: AsyncLocalDps) -> N
         ("GET", "/nothing", None, 404, "Not Found"),
         ("PATCH", "/enrollments/d", None, 405, "Method Not Allowed"),
         ("PUT", "/enrollments/d", b"{}", 415, "application/json"),
-        ("POST", "/enrollments", {"mode": "create"}, 404, "Not Found"),  # bulk: not served
+        ("POST", "/enrollments", {"mode": "rain"}, 400, "mode"),
+        ("POST", "/enrollments", {"mode": "create"}, 400, "a list of 1 to 10"),
+        ("POST", "/enrollments", {"mode": "create", "enrollments": [1]}, 400, "registrationId"),
+        ("GET", "/enrollments", None, 405, "Method Not Allowed"),
         ("PUT", "/enrollments/a%2Fb", KEYED, 400, "registration id"),
         ("PUT", "/enrollments/d%C3%A9v", KEYED, 400, "registration id"),
         ("PUT", "/enrollments/" + "d" * 129, KEYED, 400, "at most 128"),
@@ -311,6 +400,24 @@ async def test_the_shell_enrolls_and_orders_faults(
         assert (fault.status, fault.device, fault.times) == (429, "x", None)
         assert (await shell("fault", *admin, "none"))[0] == 0
         assert await it.dps.faults.orders() == {}
+
+
+async def test_the_shell_keeps_the_key_of_a_device_and_lists_all_pages(
+    local_dps: AsyncLocalDps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_api, "DEFAULT_PAGE", 2)
+    async with script(local_dps) as it:
+        admin = ("--admin", it.admin.url)
+        for number in range(4):
+            await it.dps.enroll_device(f"other-{number}")
+        first = await shell("enroll", *admin, "device", "mine")
+        assert await shell("enroll", *admin, "device", "mine") == first
+        renewed = await shell("enroll", *admin, "device", "mine", "--new-key")
+        assert renewed[0] == 0
+        assert renewed[1] != first[1]
+        assert (await it.register("mine", renewed[1].strip())).device_id == "mine"
+        listed = await shell("enroll", *admin, "list")
+        assert len(listed[1].splitlines()) == 5
 
 
 async def test_the_shell_says_when_nobody_is_there() -> None:
