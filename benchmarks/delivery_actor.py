@@ -3,17 +3,16 @@
 ``python -m benchmarks.delivery_actor JSON``: publishes numbered messages from many tasks or threads
 through one client, receives them through another, and writes what happens to each into a log, line
 by line, before anything else can happen. Commands come as lines on standard input: ``leave p``,
-``leave r``, ``stop`` (publish no more than the least), ``quit``.
+``leave r``, ``stop`` (publish no more than the least), ``count`` (tasks and threads), ``quit``.
 
 The log's lines: ``a ID SIZE`` publish begins, ``d ID`` it returned, ``e ID ERROR`` it failed,
 ``r ID`` received, ``T ID`` a call that did not end in time, ``X WORDS`` an error that may not be,
-``s WHO STATE REASON``, ``x WORDS`` for the rest.
+``s WHO STATE REASON``, ``n TASKS THREADS``, ``x WORDS`` for the rest.
 """
 
 import asyncio
 import json
 import logging
-import math
 import os
 import random
 import sys
@@ -21,111 +20,31 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mqttws import AsyncClient, Backoff, Client, MqttwsError, SqliteStore, TlsConfig
 
-LARGEST = 16 * 1024
-LARGEST_SELDOM = 1024 * 1024
-LONGEST_REST = 1.5
-"""Seconds: of many tasks each is busy again soon, so that a cut finds exchanges unfinished."""
-NUMBERED = 24
-"""Bytes from which a payload holds its message's number; below, the topic does."""
+from .delivery_world import Log, World, Writer, number_of
 
 
-@dataclass
-class World:
-    """What one life of the actor is given.
-
-    Attributes:
-        url: of the publisher's way and of the receiver's.
-        life: 0, 1, … counts the process's starts.
-        messages: to publish at least, over all lives.
-        rate: messages per second that all tasks together aim at.
-        limit: seconds within which every call must have ended.
-    """
-
-    kind: str
-    urls: dict[str, str]
-    ca: str
-    username: str | None
-    qos: int
-    session: str
-    name: str
-    folder: str
-    log: str
-    life: int
-    seed: int
-    tasks: int
-    messages: int
-    rate: float
-    keep_alive: int
-    request_timeout: float
-    limit: float
-
-    def options(self, who: str, log: "Log") -> dict[str, Any]:
-        store = SqliteStore(Path(self.folder) / f"{who}.db") if self.session == "stored" else None
-        return {
-            "client_id": f"{who}-{self.name}",
-            "username": self.username,
-            "clean_session": self.session == "clean",
-            "keep_alive": self.keep_alive,
-            "tls": TlsConfig(ca=self.ca, only_ca=True),
-            "connect_timeout": 10.0,
-            "hop_timeout": 5.0,
-            "request_timeout": self.request_timeout,
-            "reconnect": Backoff(0.02, 0.2),
-            "store": store,
-            "proxy": None,
-            "on_state": lambda state, reason: log("s", who, state.value, repr(reason)),
-        }
-
-
-class Log:
-    """Lines in a file, each written at once, so that a killed process loses none."""
-
-    def __init__(self, path: str) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-
-    def __call__(self, *words: object) -> None:
-        line = " ".join(map(str, words)).replace("\n", " ")
-        os.write(self._file, f"{line}\n".encode())
-
-
-class Writer:
-    """One task's messages: their numbers, sizes and moments."""
-
-    def __init__(self, world: World, task: int) -> None:
-        self.chance = random.Random(f"{world.seed}.{world.life}.{task}")
-        self._world = world
-        self._task = task
-        self._count = 0
-
-    def message(self) -> tuple[str, str, bytes]:
-        """Return the next message's number, topic and payload."""
-        ident = f"{self._world.life}-{self._task}-{self._count}"  # RabbitMQ makes "/" of "."
-        self._count += 1
-        largest = LARGEST_SELDOM if self.chance.random() < 1 / 500 else LARGEST
-        size = int(math.exp(self.chance.uniform(0, math.log(largest + 1)))) - 1
-        topic = f"d/{self._world.name}/{self._task}"
-        if size < NUMBERED:
-            return ident, f"{topic}/{ident}", bytes(size)
-        return ident, topic, ident.encode().ljust(NUMBERED) + bytes(size - NUMBERED)
-
-    def burst(self) -> tuple[int, float]:
-        """Return how many messages come at once, and the seconds of rest behind them."""
-        count = int(math.exp(self.chance.uniform(0, math.log(max(1.1, 60 / self._world.tasks)))))
-        rest = count * self._world.tasks / self._world.rate * self.chance.uniform(0, 2)
-        return count, min(rest, LONGEST_REST)
-
-
-def number_of(topic: str, payload: bytes) -> str:
-    """Return a message's number."""
-    if len(payload) < NUMBERED:
-        return topic.rsplit("/", 1)[-1]
-    return payload[:NUMBERED].decode("ascii", "replace").strip()
+def options(world: World, who: str, log: Log) -> dict[str, Any]:
+    """Return a client's arguments."""
+    store = SqliteStore(Path(world.folder) / f"{who}.db") if world.session == "stored" else None
+    return {
+        "client_id": f"{who}-{world.name}",
+        "username": world.username,
+        "clean_session": world.session == "clean",
+        "keep_alive": world.keep_alive,
+        "tls": TlsConfig(ca=world.ca, only_ca=True),
+        "connect_timeout": 10.0,
+        "hop_timeout": 5.0,
+        "request_timeout": world.request_timeout,
+        "reconnect": Backoff(0.02, 0.2),
+        "store": store,
+        "proxy": None,
+        "on_state": lambda state, reason: log("s", who, state.value, repr(reason)),
+    }
 
 
 class Actor:
@@ -157,7 +76,7 @@ class AsyncActor(Actor):
 
     async def joined(self, who: str, ready: Callable[[AsyncClient], Awaitable[Any]]) -> AsyncClient:
         while True:
-            client = AsyncClient(self.world.urls[who], **self.world.options(who, self.log))
+            client = AsyncClient(self.world.urls[who], **options(self.world, who, self.log))
             try:
                 await client.connect()
                 await ready(client)
@@ -286,6 +205,8 @@ class AsyncActor(Actor):
                 await self.leave(who)
             case ["stop"]:
                 self.enough = True
+            case ["count"]:
+                self.log("n", len(asyncio.all_tasks()), threading.active_count())
             case ["quit"]:
                 self.quitting = True
 
@@ -300,7 +221,7 @@ class SyncActor(Actor):
 
     def joined(self, who: str, ready: Callable[[Client], Any]) -> Client:
         while True:
-            client = Client(self.world.urls[who], **self.world.options(who, self.log))
+            client = Client(self.world.urls[who], **options(self.world, who, self.log))
             try:
                 client.connect()
                 ready(client)
@@ -425,6 +346,8 @@ class SyncActor(Actor):
                     self.leave(who)
                 case ["stop"]:
                     self.enough = True
+                case ["count"]:
+                    self.log("n", 0, threading.active_count())
                 case ["quit"]:
                     self.quitting = True
                     break

@@ -13,8 +13,8 @@ from typing import Any
 from tests.chaos import UP, Connection
 from tests.chaos_tap import Seen
 
-from .delivery_actor import NUMBERED, number_of
 from .delivery_cells import Cell, judged_qos
+from .delivery_world import NUMBERED, number_of
 
 
 class Ledger:
@@ -105,7 +105,8 @@ class Told:
     Attributes:
         received: number and epoch of each message received; an epoch ends when the receiver leaves
             or its process is killed.
-        lives: epochs at which a process began.
+        counts: tasks and threads of the process, when last asked for.
+        killed: epochs at which a process began.
     """
 
     accepted: dict[str, int] = field(default_factory=dict)
@@ -116,6 +117,7 @@ class Told:
     received: list[tuple[str, int]] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     marks: set[str] = field(default_factory=set)
+    counts: tuple[int, ...] = (0, 0)
     epoch: int = 0
     killed: set[int] = field(default_factory=set)
 
@@ -141,6 +143,8 @@ class Told:
                 who, state, reason = rest.split(" ", 2)
                 if reason != "None":
                     self.reasons[f"{who} {state}: {reason}"] += 1
+            case "n":
+                self.counts = tuple(map(int, rest.split()))
             case "x":
                 self.marks.add(rest)
                 if rest == "leaves r":
@@ -229,7 +233,7 @@ def judge(
             note(faults, "handed out twice", twice)
     note(faults, "sent out of order", sorted(sent.disordered))
     note(faults, "identifier used twice", sent.faults)
-    note(broker, "identifier used twice", got.faults)
+    note(broker, "sent again under other identifiers", got.faults)
     late = first_arrivals(witness, told.accepted)
     note(broker, "delivered out of order", sorted(late - sent.disordered))
     late_here = first_arrivals(received, told.accepted)

@@ -140,7 +140,7 @@ def page(run: Run) -> str:
     if breaches:
         parts += ["## Promises that a client broke", "\n".join(breaches)]
     brokers = [
-        f"- {Cell(*row['cell']).name}{after(row)}: {'; '.join(row['broker'])}"
+        f"- {Cell(*row['cell']).name}{after(row)}: {'; '.join(row['broker'])}{control(row)}"
         for row in run.rows
         if row["broker"]
     ]
@@ -152,6 +152,11 @@ def page(run: Run) -> str:
 def after(row: dict[str, Any]) -> str:
     """Return how the row's broker was restarted."""
     return f" (restarted with {row['restart']})" if row.get("restart") else ""
+
+
+def control(row: dict[str, Any]) -> str:
+    """Return what the broker did to another client in such a place."""
+    return f" (control: {'; '.join(row['control'])})" if row.get("control") else ""
 
 
 def chaos(run: Run) -> str:

@@ -1,0 +1,308 @@
+"""One cell: two clients, a relay for each, an undisturbed subscriber, and what is done to them."""
+
+import asyncio
+import math
+import random
+import signal
+import ssl
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mqttws import AsyncClient, Backoff, MqttwsError
+from tests.chaos import DOWN, UP, Connection, Effect, Fate, Relay, relay
+from tests.net.rogue import Certificates
+
+from .delivery_cells import Cell
+from .delivery_fates import (
+    ALWAYS,
+    KEEP_ALIVE,
+    NOTICED_WITHIN,
+    PUBLISHER,
+    RECEIVER,
+    SUBSCRIBING,
+    Fates,
+    kind_of,
+)
+from .delivery_judge import Ledger, judge
+from .delivery_process import Process
+from .delivery_world import World, number_of
+
+REQUEST_TIMEOUT = 20.0
+LIMIT = 30.0
+"""Seconds within which every call must have ended."""
+QUIET = 5.0
+"""Seconds without a message after which nothing more is expected."""
+
+ENDLESS = 40.0
+"""Seconds after which messages may no longer come."""
+
+
+@dataclass
+class Place:
+    """What the cells of one broker share.
+
+    Attributes:
+        broker: a started one, of ``tests/client/broker_programs.py``.
+        folder: for files.
+        certificates: with whose CA the relays speak TLS.
+        tree: the project whose clients are tried.
+        messages, cuts: for each cell.
+    """
+
+    broker: Any
+    folder: Path
+    certificates: Certificates
+    tree: Path
+    seed: int
+    messages: int
+    cuts: int
+
+
+class Trial:
+    """One cell."""
+
+    def __init__(self, place: Place, cell: Cell, restart: str) -> None:
+        self.place = place
+        self.cell = cell
+        self.chance = random.Random(f"{place.seed}.{cell.name}")
+        self.restart = restart
+        self.sent, self.got = Ledger(UP), Ledger(DOWN)
+        self.relays: list[Relay] = []
+        self.witness: list[str] = []
+        self.hits = 0
+        self.leaves = 0
+        self.restarting = False
+        self.notices: list[float] = []
+        self.struck: Counter[str] = Counter()
+
+    async def run(self, stack: AsyncExitStack) -> dict[str, Any]:
+        place, cell = self.place, self.cell
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=place.folder)))
+        secure = cell.scheme in ("wss", "mqtts")
+        urls = {}
+        packets = {"p": PUBLISHER[cell.qos], "r": RECEIVER[cell.qos] + SUBSCRIBING}
+        for who, ledger in (("p", self.sent), ("r", self.got)):
+            carrier = await stack.enter_async_context(
+                relay(
+                    getattr(place.broker, cell.scheme),
+                    tls=place.certificates.server() if secure else None,
+                    tls_behind=self.behind() if secure else None,
+                )
+            )
+            carrier.watch = ledger.watch
+            carrier.fates = self.fates([*ALWAYS, *packets[who]])
+            carrier.on_struck = self.on_struck
+            self.relays.append(carrier)
+            urls[who] = f"{cell.scheme}://127.0.0.1:{carrier.port}/mqtt"
+        world = World(
+            kind=cell.client,
+            urls=urls,
+            ca=str(place.certificates.ca_file),
+            username="somebody" if cell.broker == "amqtt" else None,
+            qos=cell.qos,
+            session=cell.session,
+            name=cell.name,
+            folder=str(folder),
+            log=str(folder / "log"),
+            life=0,
+            seed=self.chance.randrange(1 << 30),
+            tasks=self.tasks(),
+            messages=self.least(),
+            rate=self.rate(),
+            keep_alive=KEEP_ALIVE,
+            request_timeout=REQUEST_TIMEOUT,
+            limit=LIMIT,
+        )
+        watching = await self.watch_undisturbed(stack, world)
+        actor = Process(world, place.tree)
+        problems: list[str] = []
+        await actor.start()
+        try:
+            if not await actor.until("ready", 60):
+                problems.append("the clients did not connect within 60 s")
+            await self.disturb(actor)
+            problems += await self.finish(actor)
+        finally:
+            await actor.end(0)
+        await watching()
+        killed = actor.killed if cell.session == "stored" else 0
+        row = judge(cell, actor.told, self.witness, (self.sent, self.got), killed)
+        row["faults"] += problems
+        if not row["accepted"]:
+            row["faults"].append((folder / "stderr").read_text()[-2000:])
+        return {**row, **self.links(row), "killed": killed, "tasks": world.tasks}
+
+    def tasks(self) -> int:
+        """Return how many tasks or threads publish: 1 to 1000, as often few as many."""
+        some = int(math.exp(self.chance.uniform(0, math.log(1001))))
+        return max(1, min(some, self.place.messages // 2))
+
+    def least(self) -> int:
+        """Return how many messages are published at least."""
+        return self.place.messages
+
+    def rate(self) -> float:
+        """Return the messages per second to aim at: so many that cuts find some under way."""
+        return self.place.messages / (self.place.cuts * 0.8)
+
+    def behind(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.place.certificates.ca_file))
+
+    # The undisturbed subscriber
+
+    async def watch_undisturbed(self, stack: AsyncExitStack, world: World) -> Callable[[], Any]:
+        client = AsyncClient(
+            f"mqtt://127.0.0.1:{self.place.broker.mqtt}",
+            client_id=f"w-{world.name}",
+            username=world.username,
+            clean_session=False,
+            reconnect=Backoff(0.02, 0.2),
+            max_queued=100_000,
+            proxy=None,
+        )
+        await client.connect()
+        await client.subscribe(f"d/{world.name}/#", max(1, self.cell.qos))
+        messages = client.messages()
+
+        async def read() -> None:
+            async for message in messages:
+                self.witness.append(number_of(message.topic, message.payload))
+
+        reading = asyncio.ensure_future(read())
+
+        async def stop() -> None:
+            with suppress(MqttwsError):
+                await client.disconnect()
+            await reading
+
+        stack.callback(reading.cancel)
+        return stop
+
+    # Chaos
+
+    def on_struck(self, link: Connection) -> None:
+        fate = link.fate
+        assert fate is not None
+        name = fate.effect.value if link.missed else kind_of(fate)
+        self.struck[name] += 1
+        if link.hit and fate.effect is not Effect.PAUSE:
+            self.hits += 1
+
+    def fates(self, packets: list[tuple[str, str]]) -> Callable[[], Fate]:
+        return Fates(packets, self.chance)
+
+    async def disturb(self, actor: Process) -> None:
+        """Cut, leave, kill and restart until enough cuts have hit."""
+        goal, chance = self.place.cuts, self.chance
+        kills = [goal * (n + 1) // 4 for n in range(3)] if self.cell.session == "stored" else []
+        restart_at = goal // 2 if self.restart else None
+        ends = time.monotonic() + 30 + goal * 3
+        next_leave = time.monotonic() + chance.uniform(0.5, 4)
+        while self.hits < goal and time.monotonic() < ends:
+            await asyncio.sleep(0.05)
+            if kills and self.hits >= kills[0]:
+                kills.pop(0)
+                await self.kill(actor)
+            elif restart_at is not None and self.hits >= restart_at:
+                restart_at = None
+                await self.restart_broker()
+            elif time.monotonic() > next_leave:
+                next_leave = time.monotonic() + chance.uniform(1, 5)
+                self.leave(actor, chance.choice("pr"))
+            for who, carrier in zip("pr", self.relays, strict=True):
+                waits_for_leave = any(
+                    link.fate and link.fate.packet == "DISCONNECT" and link.client_id
+                    for link in carrier.history[-1:]
+                    if not link.ended and not link.struck.is_set()
+                )
+                if waits_for_leave and chance.random() < 0.05:
+                    self.leave(actor, who)
+
+    def leave(self, actor: Process, who: str) -> None:
+        self.leaves += 1
+        if self.cell.session == "persistent":  # the next client does not know of the old exchanges
+            (self.sent if who == "p" else self.got).new_client_next()
+        actor.say(f"leave {who}")
+
+    async def kill(self, actor: Process) -> None:
+        for carrier in self.relays:
+            for link in carrier.history:
+                link.ended = link.ended or "killed"
+        await actor.kill()
+        await actor.start()
+        await actor.until("ready", 60)
+
+    async def restart_broker(self) -> None:
+        self.restarting = True
+        for carrier in self.relays:
+            for link in carrier.history:
+                link.ended = link.ended or "restart"
+        number = signal.SIGTERM if self.restart == "SIGTERM" else signal.SIGKILL
+        await self.place.broker.stop(number)
+        await self.place.broker.start()
+        await asyncio.sleep(1.0)
+        self.restarting = False
+
+    async def finish(self, actor: Process) -> list[str]:
+        """Calm down, and wait until every call has ended and everything has come."""
+        problems = []
+        for carrier in self.relays:
+            carrier.calm()
+        actor.say("stop")
+        if not await actor.until("published", LIMIT * 2 + 20):
+            problems.append(f"publishing did not end within {LIMIT * 2 + 20:.0f} s")
+        newest, count, ends = time.monotonic(), -1, time.monotonic() + ENDLESS
+        while True:
+            told = actor.look()
+            expected = told.done if self.cell.qos else set()
+            here = {ident for ident, _ in told.received}
+            owed = (expected | set(self.witness)) - here if self.cell.session != "clean" else set()
+            if not owed and not (expected - set(self.witness)) and self.cell.qos:
+                break
+            if (now := len(told.received) + len(self.witness)) != count:
+                newest, count = time.monotonic(), now
+            if time.monotonic() - newest > (QUIET if self.cell.qos else 1.0):
+                break
+            if time.monotonic() > ends:
+                problems.append(f"messages still came {ENDLESS:.0f} s after the last publish")
+                break
+            await asyncio.sleep(0.1)
+        actor.say("quit")
+        if (code := await actor.end(LIMIT + 10)) != 0:
+            problems.append(f"the process did not end in order: {code}")
+        return problems
+
+    def links(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return the figures of the connections, and what of them nothing explains."""
+        history = [link for carrier in self.relays for link in carrier.history]
+        for link in history:
+            if link.ended in ("client", "server") and (link.struck.is_set() or not link.greeted):
+                link.ended = "pause" if link.struck.is_set() else "opening"
+        ends = Counter(link.ended for link in history)
+        notices = []
+        for carrier in self.relays:
+            for link, after in zip(carrier.history, carrier.history[1:], strict=False):
+                if link.struck.is_set() and link.ended in ("silence", "half-open"):
+                    notices.append(after.opened - link.struck_at)
+        late = [one for one in notices if one > (NOTICED_WITHIN + 0.5) * KEEP_ALIVE + 1.0]
+        if late:
+            row["faults"].append(f"dead links noticed after {max(late):.1f} s")
+        if ends["client"]:
+            row["faults"].append(f"connections closed by the client, unasked: {ends['client']}")
+        if ends["server"]:
+            row["broker"].append(f"connections closed by the broker: {ends['server']}")
+        return {
+            "connections": len(history),
+            "ends": dict(ends),
+            "hits": self.hits,
+            "leaves": self.leaves,
+            "restart": self.restart,
+            "kinds": dict(self.struck),
+            "noticed": round(max(notices, default=0.0), 2),
+        }
