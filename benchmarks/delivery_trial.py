@@ -16,6 +16,7 @@ from typing import Any
 
 from mqttws import AsyncClient, Backoff, MqttwsError
 from tests.chaos import DOWN, UP, Connection, Effect, Fate, Relay, relay
+from tests.chaos_tap import Seen
 from tests.net.rogue import Certificates
 
 from .delivery_cells import Cell
@@ -75,6 +76,7 @@ class Trial:
         self.sent, self.got = Ledger(UP), Ledger(DOWN)
         self.relays: list[Relay] = []
         self.witness: list[str] = []
+        self.unanswered: set[Connection] = set()  # a PINGREQ that the broker has not answered
         self.hits = 0
         self.leaves = 0
         self.restarting = False
@@ -95,7 +97,7 @@ class Trial:
                     tls_behind=self.behind() if secure else None,
                 )
             )
-            carrier.watch = ledger.watch
+            carrier.watch = self.watcher(ledger)
             carrier.fates = self.fates([*ALWAYS, *packets[who]])
             carrier.on_struck = self.on_struck
             self.relays.append(carrier)
@@ -185,6 +187,16 @@ class Trial:
         return stop
 
     # Chaos
+
+    def watcher(self, ledger: Ledger) -> Callable[[Connection, str, Seen, bool], None]:
+        def watch(link: Connection, way: str, seen: Seen, passed: bool) -> None:
+            if seen.kind == "PINGREQ":
+                self.unanswered.add(link)
+            elif seen.kind == "PINGRESP":
+                self.unanswered.discard(link)
+            ledger.watch(link, way, seen, passed)
+
+        return watch
 
     def on_struck(self, link: Connection) -> None:
         fate = link.fate
@@ -284,6 +296,8 @@ class Trial:
         for link in history:
             if link.ended in ("client", "server") and (link.struck.is_set() or not link.greeted):
                 link.ended = "pause" if link.struck.is_set() else "opening"
+            elif link.ended == "client" and link in self.unanswered:
+                link.ended = "no PINGRESP"
         ends = Counter(link.ended for link in history)
         notices = []
         for carrier in self.relays:
@@ -295,6 +309,8 @@ class Trial:
             row["faults"].append(f"dead links noticed after {max(late):.1f} s")
         if ends["client"]:
             row["faults"].append(f"connections closed by the client, unasked: {ends['client']}")
+        if ends["no PINGRESP"]:
+            row["broker"].append(f"PINGRESP came too late: {ends['no PINGRESP']}")
         if ends["server"]:
             row["broker"].append(f"connections closed by the broker: {ends['server']}")
         return {
