@@ -27,6 +27,10 @@ from mqttws import AsyncClient, Backoff, Client, MqttwsError, SqliteStore, TlsCo
 
 from .delivery_world import Log, World, Writer, number_of
 
+PAUSES, LONGEST_PAUSE = 1 / 60, 0.6
+"""How often the receiver rests after a message, and for how many seconds at most: messages wait
+unread when it leaves or is killed."""
+
 
 def options(world: World, who: str, log: Log) -> dict[str, Any]:
     """Return a client's arguments."""
@@ -143,8 +147,8 @@ class AsyncActor(Actor):
             try:
                 async for message in client.messages():
                     self.log("r", number_of(message.topic, message.payload))
-                    if self.chance.random() < 0.03:
-                        await asyncio.sleep(self.chance.uniform(0, 0.05))
+                    if self.chance.random() < PAUSES:
+                        await asyncio.sleep(self.chance.uniform(0, LONGEST_PAUSE))
             except MqttwsError as error:
                 self.log("x", "receive", repr(error))
             except Exception as error:
@@ -292,8 +296,8 @@ class SyncActor(Actor):
             try:
                 for message in client.messages():
                     self.log("r", number_of(message.topic, message.payload))
-                    if self.chance.random() < 0.03:
-                        time.sleep(self.chance.uniform(0, 0.05))
+                    if self.chance.random() < PAUSES:
+                        time.sleep(self.chance.uniform(0, LONGEST_PAUSE))
             except MqttwsError as error:
                 self.log("x", "receive", repr(error))
             except Exception as error:

@@ -96,7 +96,7 @@ FAULTS = {
     "PUBACK before the message was handed over": Fault(
         "mqttws/protocol/endpoint.py",
         ACKNOWLEDGES_AT_ONCE,
-        [Cell("async", 1, "persistent", "mosquitto", "ws")],
+        [Cell("async", 1, "stored", "mosquitto", "ws")],
         ("acknowledged, never handed out",),
     ),
     "done at PUBREC": Fault(
