@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mqttws import AsyncClient, Backoff, Client, MqttwsError, SqliteStore, TlsConfig
+from mqttws import AsyncClient, Backoff, Client, MqttwsError, Receipt, SqliteStore, TlsConfig
 
 from .delivery_world import Log, World, Writer, number_of
 
@@ -110,7 +110,7 @@ class AsyncActor(Actor):
 
     async def publish(self, task: int) -> None:
         writer = Writer(self.world, task)
-        waiting: list[tuple[str, Awaitable[None]]] = []
+        waiting: list[tuple[str, Receipt]] = []
         while self.goes_on():
             count, rest = writer.burst()
             for _ in range(count):
@@ -129,10 +129,14 @@ class AsyncActor(Actor):
                 else:
                     await self.ended(ident, client.publish(topic, payload, qos=self.world.qos))
                 if len(waiting) > 20:
-                    await self.ended(*waiting.pop(0))
+                    await self.settle(*waiting.pop(0))
             await asyncio.sleep(rest)
         for one in waiting:
-            await self.ended(*one)
+            await self.settle(*one)
+
+    async def settle(self, ident: str, receipt: Receipt) -> None:
+        """Wait for a receipt; its message may be under way for as long as the broker is silent."""
+        await self.ended(ident, receipt.wait(self.world.request_timeout))
 
     async def receive(self) -> None:
         wish = f"d/{self.world.name}/#"
@@ -285,7 +289,7 @@ class SyncActor(Actor):
             self.settle(*one)
 
     def settle(self, ident: str, receipt: Any) -> None:
-        self.ended(ident, lambda: receipt.wait(self.world.limit - 1))
+        self.ended(ident, lambda: receipt.wait(self.world.request_timeout))
 
     def receive(self) -> None:
         wish = f"d/{self.world.name}/#"

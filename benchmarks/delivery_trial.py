@@ -30,7 +30,7 @@ from .delivery_fates import (
     Fates,
     kind_of,
 )
-from .delivery_judge import Ledger, judge
+from .delivery_judge import Ledger, judge, note
 from .delivery_process import Process
 from .delivery_world import World, number_of
 
@@ -290,6 +290,12 @@ class Trial:
             problems.append(f"the process did not end in order: {code}")
         return problems
 
+    @staticmethod
+    def described(link: Connection) -> str:
+        kind = kind_of(link.fate) if link.fate else "spared"
+        up, down = link.carried[UP], link.carried[DOWN]
+        return f"{link.client_id} no. {link.number}: {kind}, {up} bytes up, {down} down"
+
     def links(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return the figures of the connections, and what of them nothing explains."""
         history = [link for carrier in self.relays for link in carrier.history]
@@ -307,8 +313,8 @@ class Trial:
         late = [one for one in notices if one > (NOTICED_WITHIN + 0.5) * KEEP_ALIVE + 1.0]
         if late:
             row["faults"].append(f"dead links noticed after {max(late):.1f} s")
-        if ends["client"]:
-            row["faults"].append(f"connections closed by the client, unasked: {ends['client']}")
+        odd = [self.described(link) for link in history if link.ended == "client"]
+        note(row["faults"], "connections closed by the client, unasked", odd)
         if ends["no PINGRESP"]:
             row["broker"].append(f"PINGRESP came too late: {ends['no PINGRESP']}")
         if ends["server"]:
