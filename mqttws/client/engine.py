@@ -75,6 +75,7 @@ class Engine:
         self._leaving = Leaving()
         self._links = 0
         self._opening: Link | None = None
+        self._left: Link | None = None  # what disconnect() closes
         self._reconnecting: asyncio.Task[None] | None = None
         self._endings: set[asyncio.Task[None]] = set()
         self._unmatched_timer: asyncio.TimerHandle | None = None
@@ -260,6 +261,7 @@ class Engine:
                 await self._leaving.finish(self.outgoing, self.state, timeout)
                 link = self.link or self._opening
             if self.state is not ClientState.CLOSED:
+                self._left = link
                 self._end(None)
                 await self._stop_reconnecting(until)
                 if link is not None:
@@ -390,12 +392,18 @@ class Engine:
                 step.detail = "CONNACK 0, accepted"
             self._take(link, session_present)
         except BaseException:
-            stream.abort()
-            if self._opening is not None:
-                self._opening.abort()
+            # One that the server has accepted is left with DISCONNECT, or the will is published.
+            if self._opening is None or not self._leaves(self._opening):
+                stream.abort()
+                if self._opening is not None:
+                    self._opening.abort()
             raise
         finally:
             self._opening = None
+
+    def _leaves(self, link: Link) -> bool:
+        """Return whether ``disconnect`` closes this connection in order."""
+        return link is self._left and link.protocol.state is State.CONNECTED
 
     def _new_link(self, connect: Connect) -> Link:
         options = self._options
