@@ -13,6 +13,7 @@ import fnmatch
 import json
 import os
 import platform
+import random
 import sys
 import time
 from collections.abc import Callable
@@ -29,9 +30,12 @@ HERE = Path(__file__).parent
 
 
 async def lane(
-    cells: list[Cell], options: dict[str, Any], took: Callable[[dict[str, Any]], None]
+    cells: list[Cell],
+    options: dict[str, Any],
+    took: Callable[[dict[str, Any]], None],
+    until: float | None,
 ) -> None:
-    """Run the cells of one broker in a process of their own."""
+    """Run the cells of one broker in a process of their own, as many as time allows."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -43,18 +47,30 @@ async def lane(
     )
     assert process.stdout is not None
     try:
-        async for line in process.stdout:
-            took(json.loads(line))
+        async with asyncio.timeout_at(until):
+            async for line in process.stdout:
+                took(json.loads(line))
         if await process.wait():
             raise SystemExit(f"the lane of {cells[0].broker} ended with {process.returncode}")
+    except TimeoutError:
+        print(f"{cells[0].broker}: the time is over", file=sys.stderr)
     finally:
         if process.returncode is None:
             process.terminate()
             await process.wait()
 
 
-async def run(cells: list[Cell], options: dict[str, Any], state: Path | None) -> list[Any]:
-    """Run cells, the brokers beside each other; return all rows, those of the state file too."""
+async def run(
+    cells: list[Cell],
+    options: dict[str, Any],
+    state: Path | None,
+    minutes: float | None = None,
+) -> list[Any]:
+    """Run cells, the brokers beside each other; return all rows, those of the state file too.
+
+    After so many ``minutes`` no cell is finished any more.
+    """
+    until = None if minutes is None else asyncio.get_running_loop().time() + minutes * 60
     key = {name: options[name] for name in ("seed", "messages", "cuts")}
     rows: dict[Cell, dict[str, Any]] = {}
     for line in state.read_text().splitlines() if state and state.exists() else ():  # noqa: ASYNC240
@@ -81,14 +97,17 @@ async def run(cells: list[Cell], options: dict[str, Any], state: Path | None) ->
         async with asyncio.TaskGroup() as group:
             for broker in BROKERS:
                 mine = [cell for cell in cells if cell.broker == broker]
+                random.Random(options["seed"]).shuffle(mine)  # a part of a run says something too
                 if not mine:
                     continue
                 left = [cell for cell in mine if cell not in rows]
                 task = bar.add_task(broker, total=len(mine), shown="")
                 bar.update(task, completed=len(mine) - len(left))
                 if left:
-                    group.create_task(lane(left, options, lambda row, task=task: took(task, row)))
-    return [rows[cell] for cell in cells]
+                    group.create_task(
+                        lane(left, options, lambda row, task=task: took(task, row), until)
+                    )
+    return [rows[cell] for cell in cells if cell in rows]
 
 
 def main() -> None:
@@ -99,6 +118,7 @@ def main() -> None:
     options.add_argument("--cuts", type=int, help="that hit unfinished exchanges, a cell; 10")
     options.add_argument("--seed", type=int, default=int(time.time()))
     options.add_argument("--cells", default="*", help="a pattern, such as 'sync-2-*-aedes-*'")
+    options.add_argument("--minutes", type=float, help="after which no cell is finished any more")
     options.add_argument("--state", type=Path, help="the file of rows by which a run is resumed")
     options.add_argument("--tree", type=Path, default=HERE.parent, help="whose clients are tried")
     options.add_argument("--write", action="store_true", help="write delivery.md")
@@ -114,7 +134,7 @@ def main() -> None:
         "seed": given.seed, "messages": messages, "cuts": cuts, "tree": str(given.tree.resolve())
     }  # fmt: skip
     print(f"seed {given.seed}, {len(cells)} cells", file=sys.stderr)
-    rows = asyncio.run(run(cells, lanes, given.state))
+    rows = asyncio.run(run(cells, lanes, given.state, given.minutes))
     result = Run(
         seed=given.seed,
         messages=messages,

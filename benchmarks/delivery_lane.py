@@ -6,10 +6,11 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,9 @@ def broker_of(name: str, folder: Path, pem: Path) -> Any:
 
 async def run(cells: list[Cell], options: dict[str, Any]) -> None:
     """Run cells of one broker and print their rows."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with tempfile.TemporaryDirectory(prefix="delivery-") as home:
         folder = Path(home)
         certificates = Certificates(folder)
@@ -109,7 +113,8 @@ def main() -> None:
     given = json.loads(sys.argv[1])
     cells = [Cell(*one) for one in given.pop("cells")]
     given["tree"] = Path(given["tree"])
-    asyncio.run(run(cells, given))
+    with suppress(asyncio.CancelledError):
+        asyncio.run(run(cells, given))
 
 
 if __name__ == "__main__":
