@@ -277,6 +277,10 @@ class Outgoing:
         elif delivery.number:
             self.queue.remove(delivery)
             self.record(Unqueued(delivery.number))
+        self._fail(delivery, error)
+
+    def _fail(self, delivery: Delivery, error: MqttwsError) -> None:
+        """End a message with an error; one without a waiting caller is kept in the failed list."""
         if not delivery.awaited:
             self._failed += 1
             self._new_failed[self._failed] = (delivery.packet, str(error))
@@ -355,8 +359,7 @@ class Outgoing:
             if not isinstance(session.outgoing[packet_id], Publish):
                 if not republish:
                     why = "its connection was lost between PUBREC and PUBCOMP, without a session"
-                    delivery.complete(_unknown(delivery, why, reason))
-                    self._leave(delivery)
+                    self._fail(delivery, _unknown(delivery, why, reason))
                     continue
                 again += 1
             self._first -= 1

@@ -142,6 +142,7 @@ class SessionKeeper:
     def _requeue(self, error: MqttwsError | None) -> None:
         republish = self._options.after_pubrec == "republish"
         again = self.outgoing.requeue(republish, error)
+        self._note_failed()
         if again:
             logger.warning("%d QoS 2 messages are published anew after their PUBREC", again)
 

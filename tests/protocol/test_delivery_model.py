@@ -88,6 +88,7 @@ class Client:
         self.outgoing.recording = True
         self.outgoing.load(stored)
         self.session = self.outgoing.session
+        self.failed = {int(packet.payload) for packet, _ in stored.failed.values()}
         self.unsaved, self.protocol, self.deliveries = set(), None, {}
         self.inbox.clear()
 
@@ -464,6 +465,8 @@ class Deliveries(RuleBasedStateMachine):
         self.once_where_once_is_promised()
         self.first_arrivals_are_in_order()
         self.only_what_is_unknown_ends_in_an_error()
+        failed = [packet for packet, _ in self.client.outgoing.take_failed().values()]
+        self.given_up |= self.client.failed | {int(packet.payload) for packet in failed}
         owed = {n for n, qos in self.levels.items() if qos} - self.forgotten - self.given_up
         assert owed <= set(self.arrived), f"never arrived: {owed - set(self.arrived)}"
         assert not self.client.in_flight - self.given_up, "calls that do not end"
