@@ -77,9 +77,9 @@ class Trial:
         self.relays: list[Relay] = []
         self.witness: list[str] = []
         self.unanswered: set[Connection] = set()  # a PINGREQ that the broker has not answered
+        self.used: set[Connection] = set()  # the client has sent more than CONNECT
         self.hits = 0
         self.leaves = 0
-        self.restarting = False
         self.notices: list[float] = []
         self.struck: Counter[str] = Counter()
 
@@ -190,6 +190,8 @@ class Trial:
 
     def watcher(self, ledger: Ledger) -> Callable[[Connection, str, Seen, bool], None]:
         def watch(link: Connection, way: str, seen: Seen, passed: bool) -> None:
+            if way == UP and seen.kind != "CONNECT":
+                self.used.add(link)
             if seen.kind == "PINGREQ":
                 self.unanswered.add(link)
             elif seen.kind == "PINGRESP":
@@ -243,23 +245,23 @@ class Trial:
         actor.say(f"leave {who}")
 
     async def kill(self, actor: Process) -> None:
-        for carrier in self.relays:
-            for link in carrier.history:
-                link.ended = link.ended or "killed"
+        self.mark_open("killed")
         await actor.kill()
+        self.mark_open("killed")  # one that had only begun
         await actor.start()
         await actor.until("ready", 60)
 
-    async def restart_broker(self) -> None:
-        self.restarting = True
+    def mark_open(self, reason: str) -> None:
+        """Note why the connections that are open now end."""
         for carrier in self.relays:
             for link in carrier.history:
-                link.ended = link.ended or "restart"
+                link.ended = link.ended or reason
+
+    async def restart_broker(self) -> None:
+        self.mark_open("restart")
         number = signal.SIGTERM if self.restart == "SIGTERM" else signal.SIGKILL
         await self.place.broker.stop(number)
         await self.place.broker.start()
-        await asyncio.sleep(1.0)
-        self.restarting = False
 
     async def finish(self, actor: Process) -> list[str]:
         """Calm down, and wait until every call has ended and everything has come."""
@@ -300,7 +302,8 @@ class Trial:
         """Return the figures of the connections, and what of them nothing explains."""
         history = [link for carrier in self.relays for link in carrier.history]
         for link in history:
-            if link.ended in ("client", "server") and (link.struck.is_set() or not link.greeted):
+            begun = link.greeted and link in self.used
+            if link.ended in ("client", "server") and (link.struck.is_set() or not begun):
                 link.ended = "pause" if link.struck.is_set() else "opening"
             elif link.ended == "client" and link in self.unanswered:
                 link.ended = "no PINGRESP"
