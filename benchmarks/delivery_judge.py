@@ -201,7 +201,9 @@ def judge(
     unfinished = told.unfinished(killed)
     note(faults, "calls that did not end", [*told.hung, *unfinished])
     note(faults, "errors of the wrong kind", told.wrong)
-    note(faults, "messages that nobody sent", sorted(seen_by_witness - told.accepted.keys()))
+    strange = seen_by_witness - told.accepted.keys()
+    note(faults, "sent what nobody published", sorted(strange & sent.exchanges.keys()))
+    note(broker, "delivered what was never sent", sorted(strange - sent.exchanges.keys()))
 
     # What is reported as done is done
     if qos:
