@@ -62,12 +62,19 @@ def advise(error: MqttwsError, verdict: Verdict, seen: Evidence) -> tuple[str, .
         advice = [*hint, *because, *ways]
     elif verdict.cause is not error.cause or _says_otherwise(error, verdict):
         advice = [*because, *ways]
+    elif error.cause in _OF_THE_CERTIFICATE:
+        advice = [*because, *hint]  # another way looks open until the certificate is asked for
     else:
         advice = [*because, *ways, *hint]
     if verdict.also is not None:
         pair = (verdict.party, verdict.also)
         advice.append(WHAT_WOULD_TELL.get(pair, "the other party's log tells which"))
     return tuple(dict.fromkeys(advice))
+
+
+_OF_THE_CERTIFICATE = frozenset(
+    {Cause.CLIENT_CERTIFICATE_MISSING, Cause.CLIENT_CERTIFICATE_REFUSED}
+)
 
 
 def _says_otherwise(error: MqttwsError, verdict: Verdict) -> bool:
@@ -101,10 +108,25 @@ def _to_network(verdict: Verdict, where: str, hop: Hop | None, seen: Evidence) -
     if hop in (Hop.NAME, Hop.PROXY_NAME):
         servers = "; ".join(map(str, seen.name_servers))
         return f"the name {seen.host} cannot be resolved here" + (f" ({servers})" * bool(servers))
-    if verdict.cause in (Cause.INTERCEPTED, Cause.BLOCKED_BY_POLICY):
+    if verdict.cause is Cause.INTERCEPTED:
         return (
-            f"please exempt {seen.host} from TLS inspection and filtering: its certificate is"
-            f" replaced by one from {seen.issuer or 'another issuer'}, or its WebSocket is refused"
+            f"please exempt {seen.host} from TLS inspection: its certificate is replaced by one"
+            f" from {seen.issuer or 'another issuer'}"
+        )
+    if verdict.cause is Cause.BLOCKED_BY_POLICY:
+        return (
+            f"please exempt {seen.host} from filtering and TLS inspection: a WebSocket to it is"
+            " refused by a device on the way"
+        )
+    if verdict.cause is Cause.UPGRADE_SWALLOWED:
+        return (
+            f"a proxy or middlebox before {where} does not pass the headers Upgrade and Connection:"
+            " please let WebSocket through"
+        )
+    if verdict.cause is Cause.PROXY_LOGIN_MISSING:
+        return (
+            f"a transparent proxy before {where} answers 407: please let this device pass without"
+            " a login, or give it one"
         )
     if verdict.cause is Cause.CAPTIVE_PORTAL:
         return f"please let this device pass the login page without a browser, to {where}"

@@ -28,7 +28,11 @@ def judge_alert(reason: str, hop: Hop) -> tuple[Cause, str]:
             f"the other end broke off TLS itself (alert: {reason.partition('alert ')[2]}): its log"
             " says why",
         )
-    return Cause.TLS_ALERT, "the server or a device on the way broke off TLS"
+    return (
+        Cause.TLS_ALERT,
+        "the server, or a device on the way that answers for it, broke off TLS itself: the server's"
+        " log says why",
+    )
 
 
 def _not_tls(hop: Hop) -> str:

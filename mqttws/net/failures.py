@@ -70,7 +70,9 @@ def translate(error: OSError, hop: Hop, where: str = "") -> MqttwsError:
         reason = error.verify_message or "verification failed"
         return CertificateRejected(f"{found}certificate rejected: {reason}", hop=hop, reason=reason)
     if isinstance(error, ssl.SSLError):
-        reason = (error.reason or "failed").replace("_", " ").lower()
+        # Python has no name for newer alerts, such as no_application_protocol.
+        unnamed = "the other end broke off the handshake, by an alert without a name here"
+        reason = (error.reason or unnamed).replace("_", " ").lower()
         cause, hint = judge_alert(reason, hop)
         return TlsFailed(found + reason, hop=hop, cause=cause, hint=hint)
     if hop in (Hop.NAME, Hop.TCP, Hop.PROXY_NAME, Hop.PROXY_TCP):

@@ -306,6 +306,8 @@ ROWS = [
         "alert no_application_protocol",
         at_443(alert(120)),
         *(Hop.TLS, Cause.TLS_ALERT, Party.SERVER),
+        says=("broke off", "log says why"),
+        never=("tls: dps.test: failed",),
     ),
     Row(
         "alert insufficient_security",

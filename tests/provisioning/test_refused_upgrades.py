@@ -78,7 +78,7 @@ async def test_a_retry_after_beyond_the_deadline_ends_it_at_once(
         with pytest.raises(UpgradeRefused) as caught:
             await provision_async(
                 "0ne00000000",
-                SymmetricKey("d", "A" * 88),
+                SymmetricKey("d", "A" * 43 + "="),
                 host="127.0.0.1",
                 port=port,
                 tls=TlsConfig(ca=dps_state / "ca.pem"),
