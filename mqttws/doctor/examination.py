@@ -127,7 +127,6 @@ async def diagnose_async(
     error = await patient.walk(walked)
     if error is not None and isinstance(error, UsageError):
         raise error
-    hop = hop_of(error, walked.steps)
     now = time.time()
     skew = clock_skew(walked.steps, walked.date_seen or now)
     warnings = (*slow_steps(walked.steps), *expiry_warnings(walked.steps, now))
@@ -138,19 +137,12 @@ async def diagnose_async(
     if error is None:
         return report
     left = min(ALTERNATIVE_TIMEOUT, timeout - (time.monotonic() - began))
-    ways = other_ways(hop, error.cause, target, proxy, tls)
-    alternatives, answered = await asyncio.gather(
-        try_ways(ways, left), patient.ask_name_servers(hop, left)
-    )
-    seen = Evidence(
-        target.host,
-        walked.steps,
-        alternatives,
-        skew,
-        answered,
-        certified=credential is not None and not isinstance(credential, SymmetricKey),
-        proxied=patient.proxied,
-    )
+    return await patient.explain(error, report, left)
+
+
+def _judged(error: MqttwsError, report: Report, seen: Evidence) -> Report:
+    """Return a report with the verdict about a failure, and advice."""
+    hop = hop_of(error, report.steps)
     verdict = judge(error, hop, seen)
     return replace(
         report,
@@ -160,8 +152,8 @@ async def diagnose_async(
         party=verdict.party,
         also=verdict.also,
         advice=advise(error, verdict, seen),
-        message_to_team=message_to_team(error, hop, verdict, target.url, seen),
-        alternatives=alternatives,
+        message_to_team=message_to_team(error, hop, verdict, report.target, seen),
+        alternatives=tuple(seen.alternatives),
     )
 
 
@@ -267,6 +259,25 @@ class _Patient:
             await client.connect()
         finally:
             await client.disconnect()
+
+    async def explain(self, error: MqttwsError, report: Report, timeout: float) -> Report:
+        """Try other ways and ask the name servers, within ``timeout`` seconds; then judge."""
+        hop = hop_of(error, report.steps)
+        ways = other_ways(hop, error.cause, self.target, self.proxy, self.tls)
+        alternatives, answered = await asyncio.gather(
+            try_ways(ways, timeout), self.ask_name_servers(hop, timeout)
+        )
+        certified = self.credential is not None and not isinstance(self.credential, SymmetricKey)
+        seen = Evidence(
+            self.target.host,
+            report.steps,
+            alternatives,
+            report.clock_skew,
+            answered,
+            certified=certified,
+            proxied=self.proxied,
+        )
+        return _judged(error, report, seen)
 
     @property
     def proxied(self) -> bool:

@@ -5,9 +5,7 @@ while a hop is walked, and pushes into a receiver once one is attached.
 """
 
 import asyncio
-import socket
 import ssl
-import sys
 from asyncio import sslproto
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +14,7 @@ from typing import Any, Protocol, cast
 from ..errors import ConnectionLost, MqttwsError
 from ..hops import Cause
 from .failures import reason_of
+from .transports import acknowledged_bytes, bytes_in_kernel, close_tls
 
 CLOSE_TIMEOUT = 2.0
 """Seconds that a peer is given, unless told otherwise, to take the last bytes and to close too."""
@@ -37,53 +36,6 @@ def limit_tls_buffers(size: int = TLS_RECORD) -> None:
     """
     if isinstance(getattr(sslproto.SSLProtocol, "max_size", None), int):
         sslproto.SSLProtocol.max_size = size
-
-
-def _acknowledged(connection: Any) -> int | None:
-    """Return how many bytes the peer's TCP has acknowledged; None where that cannot be read.
-
-    Linux counts them in struct tcp_info (bytes_acked, since 4.1).
-    """
-    if sys.platform != "linux" or connection is None:
-        return None
-    try:
-        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128)
-    except OSError:
-        return None
-    return int.from_bytes(info[120:128], sys.byteorder) if len(info) == 128 else None
-
-
-def _in_kernel(connection: Any) -> int:
-    """Return how many bytes the kernel holds that the peer's TCP has not acknowledged."""
-    try:
-        import fcntl
-        import termios
-
-        raw = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
-    except (ImportError, AttributeError, OSError, ValueError):  # another system, or closed
-        return 0
-    return int.from_bytes(raw, sys.byteorder)
-
-
-def _close_tls(transport: asyncio.Transport) -> bool:
-    """Send TLS's close_notify and go on reading; return False where that cannot be done.
-
-    asyncio's own ``close`` refuses what the peer sends from then on, and resets the connection
-    for it. The second place that reaches into asyncio; where that has changed, nothing is done.
-    """
-    protocol = getattr(transport, "_ssl_protocol", None)
-    session = getattr(protocol, "_sslobj", None)
-    send = getattr(protocol, "_process_outgoing", None)
-    if session is None or send is None or getattr(protocol, "_write_backlog", None):
-        return False
-    try:
-        session.unwrap()
-    except ssl.SSLError:  # the peer's own close_notify is still to come
-        pass
-    except (OSError, ValueError):
-        return False
-    send()
-    return True
 
 
 class Receiver(Protocol):
@@ -339,7 +291,7 @@ class ByteStream(asyncio.Protocol):
     @property
     def acknowledged(self) -> int:
         """How many bytes the peer's TCP has acknowledged, as far as the kernel says."""
-        found = _acknowledged(self.info("socket"))
+        found = acknowledged_bytes(self.info("socket"))
         if found is None:  # elsewhere, what the kernel took: ``prepare`` keeps its buffer small
             return self._written - self.transport.get_write_buffer_size()
         return found
@@ -349,7 +301,7 @@ class ByteStream(asyncio.Protocol):
         """About how many bytes were written and are not acknowledged."""
         if self._left is not None:
             return self._left
-        return self.transport.get_write_buffer_size() + _in_kernel(self.info("socket"))
+        return self.transport.get_write_buffer_size() + bytes_in_kernel(self.info("socket"))
 
     async def close(self, error: MqttwsError | None = None, timeout: float = CLOSE_TIMEOUT) -> None:
         """Send what waits, shut the sending half, read the other to its end, and close.
@@ -373,7 +325,7 @@ class ByteStream(asyncio.Protocol):
 
     def _shut_sending(self) -> bool:
         if not self.transport.can_write_eof():
-            return _close_tls(self.transport)
+            return close_tls(self.transport)
         try:
             self.transport.write_eof()
         except OSError:  # the peer has reset the connection

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import random
 import time
+from dataclasses import replace
 
 from ..dps.registration import Registration
 from ..dps.topics import RESPONSE_FILTER, Message
@@ -18,6 +19,7 @@ from ..net.failures import is_cut_off
 from ..net.hops import Step, Walk
 from ..net.stream import CLOSE_TIMEOUT
 from ..net.target import Target
+from ..net.tls import tls_at_most_1_2
 from ..net.ways import dial_first
 from ..retry import LOST, fit
 from .assignment import Assignment
@@ -95,6 +97,7 @@ class Exchange:
 
     def __init__(self, plan: Plan, registration: Registration, walk: Walk) -> None:
         self._plan = plan
+        self._asked = plan
         self._registration = registration
         self._walk = walk
         walk.certified = plan.certified
@@ -117,6 +120,7 @@ class Exchange:
             try:
                 return await self._attempt()
             except MqttwsError as error:
+                self._change_tls(error)
                 wait = self._wait_after(error)
                 if wait is None:
                     self._explain(error)
@@ -236,6 +240,23 @@ class Exchange:
         return fit(wait, at_least, self._walk.remaining)
 
     # Between two connections
+
+    def _change_tls(self, error: MqttwsError) -> None:
+        """Offer TLS 1.2 at most where a hello of TLS 1.3 was cut off or not answered, and back.
+
+        Some firewalls cannot stand such a hello. The minimum stays TLS 1.2, and the certificate is
+        checked all the same.
+        """
+        if error.hop is not Hop.TLS or error.cause not in (Cause.CUT_OFF, Cause.SILENT):
+            return
+        capped = tls_at_most_1_2(self._asked.tls)
+        if capped is None or not self._plan.persistent:
+            return
+        if self._plan is not self._asked:
+            self._plan = self._asked
+            return
+        logger.warning("TLS was not answered: the next attempt offers TLS 1.2 at most")
+        self._plan = replace(self._asked, tls=capped)
 
     def _wait_after(self, error: MqttwsError) -> float | None:
         """Return the seconds before the next connection; None where there is none."""

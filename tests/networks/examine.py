@@ -146,7 +146,7 @@ async def run_row(world: World, row: Row, *, sdk: bool) -> Found:
     world.reset()
     async with row.network(world) as device:
         found = await asyncio.to_thread(examine, world, device)
-        if not found.refused and (row.through or sdk):
+        if not found.refused and (row.through or row.registers or sdk):
             await asyncio.to_thread(register, world, device, found)
         if sdk and row.sdk and not found.refused:
             found.sdk = await run_sdk(world, device)

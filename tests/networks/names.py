@@ -194,7 +194,7 @@ ROWS = [
     ),
     Row(
         "the name server answers ::",
-        answering(Name(v6=("::",))),
+        answering(Name(v6=("::",)), good=False),
         *(Hop.NAME, Cause.NAME_BLOCKED, Party.NETWORK),
         says=("blocks this name",),
     ),

@@ -22,7 +22,7 @@ class Device:
         environ: variables that are set.
         hop_timeout: seconds for each hop.
         timeout: seconds for all of it.
-        proxy_url: the proxy for the official SDK, as host, port, user, password.
+        tls: trust; None for trust in the DPS's CA.
     """
 
     host: str = "dps.test"
@@ -31,7 +31,6 @@ class Device:
     hop_timeout: float = 1.5
     timeout: float = 5.0
     tls: TlsConfig | None = None
-    registers: bool = False
 
 
 Network = Callable[["World"], AbstractAsyncContextManager[Device]]
@@ -50,6 +49,7 @@ class Row:
         says: words that the output must hold.
         never: words that it must not hold.
         refused: whether the arguments are refused before anything is sent.
+        registers: whether ``provision`` finds a way by itself, though the first one fails.
         sdk: whether the official SDK is run beside us.
     """
 
@@ -61,6 +61,7 @@ class Row:
     says: tuple[str, ...] = ()
     never: tuple[str, ...] = ()
     refused: bool = False
+    registers: bool = False
     sdk: bool = True
 
     @property
@@ -87,7 +88,7 @@ class Row:
             faults.append("writes control characters")
         if found.late > 1.0:
             faults.append(f"{found.late:.1f} s later than its deadline")
-        if self.through and not found.assigned:
+        if (self.through or self.registers) and not found.assigned:
             faults.append(f"provision fails: {found.provision}")
         return faults
 

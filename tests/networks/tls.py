@@ -185,6 +185,7 @@ ROWS = [
         *(Hop.TLS, Cause.TLS_1_3_INTOLERANT, Party.NETWORK),
         says=("--tls-max 1.2", "cannot stand a TLS 1.3 hello"),
         never=("speaks no TLS 1.2",),
+        registers=True,
     ),
     Row(
         "a firewall swallows hellos of TLS 1.3",
@@ -192,12 +193,14 @@ ROWS = [
         *(Hop.TLS, Cause.TLS_1_3_INTOLERANT, Party.NETWORK),
         says=("--tls-max 1.2",),
         never=("speaks no TLS 1.2",),
+        registers=True,
     ),
     Row(
         "a firewall closes on hellos of TLS 1.3",
         intolerant(hang_up),
         *(Hop.TLS, Cause.TLS_1_3_INTOLERANT, Party.NETWORK),
         says=("--tls-max 1.2",),
+        registers=True,
     ),
     Row(
         "TLS is not answered",

@@ -1,0 +1,54 @@
+"""What asyncio's transports and the kernel know of a connection, and do not say by themselves."""
+
+import asyncio
+import socket
+import ssl
+import sys
+from typing import Any
+
+
+def acknowledged_bytes(connection: Any) -> int | None:
+    """Return how many bytes the peer's TCP has acknowledged; None where that cannot be read.
+
+    Linux counts them in struct tcp_info (bytes_acked, since 4.1).
+    """
+    if sys.platform != "linux" or connection is None:
+        return None
+    try:
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128)
+    except OSError:
+        return None
+    return int.from_bytes(info[120:128], sys.byteorder) if len(info) == 128 else None
+
+
+def bytes_in_kernel(connection: Any) -> int:
+    """Return how many bytes the kernel holds that the peer's TCP has not acknowledged."""
+    try:
+        import fcntl
+        import termios
+
+        raw = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
+    except (ImportError, AttributeError, OSError, ValueError):  # another system, or closed
+        return 0
+    return int.from_bytes(raw, sys.byteorder)
+
+
+def close_tls(transport: asyncio.Transport) -> bool:
+    """Send TLS's close_notify and go on reading; return False where that cannot be done.
+
+    asyncio's own ``close`` refuses what the peer sends from then on, and resets the connection
+    for it. The second place that reaches into asyncio; where that has changed, nothing is done.
+    """
+    protocol = getattr(transport, "_ssl_protocol", None)
+    session = getattr(protocol, "_sslobj", None)
+    send = getattr(protocol, "_process_outgoing", None)
+    if session is None or send is None or getattr(protocol, "_write_backlog", None):
+        return False
+    try:
+        session.unwrap()
+    except ssl.SSLError:  # the peer's own close_notify is still to come
+        pass
+    except (OSError, ValueError):
+        return False
+    send()
+    return True
