@@ -54,8 +54,24 @@ class Hop(Enum):
 
     @property
     def exit_code(self) -> int:
-        """Exit code of a program whose walk failed on this leg: 10 for the first, and so on."""
-        return 10 + list(Hop).index(self)
+        """Exit code of a command that failed on this leg; fixed, 10 to 29."""
+        return _EXIT_CODES[self]
+
+
+_EXIT_CODES = {
+    Hop.PROXY_NAME: 10,
+    Hop.PROXY_TCP: 11,
+    Hop.PROXY_TLS: 12,
+    Hop.NAME: 13,
+    Hop.TCP: 14,
+    Hop.PROXY: 15,
+    Hop.TLS: 16,
+    Hop.UPGRADE: 17,
+    Hop.CONNECT: 18,
+    Hop.SUBSCRIBE: 19,
+    Hop.REGISTER: 20,
+    Hop.POLL: 21,
+}
 
 
 class Cause(Enum):

@@ -367,12 +367,18 @@ def run_to_the_end(name: str, make: Callable[[], Coroutine[Any, Any, _T]]) -> _T
     Raises:
         UsageError: called inside a running event loop.
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not _loop_is_running():
         return asyncio.run(make())
     raise UsageError(
         f"{name}() would block the event loop that is running here",
         cause=Cause.WRONG_MOMENT,
         hint=f"use `await mqttws.{name}_async(...)` instead",
     )
+
+
+def _loop_is_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

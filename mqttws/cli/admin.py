@@ -24,15 +24,9 @@ from ..dps.names import check_registration_id
 from ..dps.sas import decode_key, derive_device_key
 from ..errors import MqttwsError, UsageError
 from ..text import one_line
-from .common import (
-    EXIT_CODES,
-    Command,
-    debug_option,
-    print_json,
-    print_line,
-    read_file,
-    read_key,
-)
+from .common import debug_option, read_file, read_key
+from .exits import EXIT_CODES, Command
+from .output import print_json, print_line
 
 MAX_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer of the admin API that are read: all enrollments of a large service."""
@@ -255,7 +249,7 @@ def list_(client: AdminClient, *, groups: bool) -> None:
     query = {"query": "SELECT * FROM enrollments"}
     for page in client.pages(f"/{_KINDS[groups][0]}/query", query):
         for record in page:
-            print_json(record)
+            print_json(record, schema=None)
 
 
 @enroll.command("delete", cls=Command)

@@ -12,13 +12,15 @@ import click
 
 from .. import __version__
 from ..errors import MqttwsError, UsageError
+from ..errors.base import USAGE
 from . import INTERRUPTED
 from .admin import derive_key, enroll, fault
-from .common import EXIT_CODES, FAILED, USAGE, print_error, print_json
 from .demo import demo
 from .doctor import doctor
+from .exits import EXIT_CODES
 from .fleet import provision_fleet_command
 from .hub import hub
+from .output import failure, is_printed, print_error, print_json
 from .provision import provision
 from .publish import publish
 from .serve import serve
@@ -82,9 +84,11 @@ def run(arguments: Sequence[str]) -> int:
         found = app.main(list(arguments) or ["--help"], prog_name="mqttws", standalone_mode=False)
     except MqttwsError as error:
         logger.debug("the command failed", exc_info=error)
-        with suppress(MqttwsError):  # there may be no standard error to write to
+        with suppress(MqttwsError):  # there may be nothing to write to
             print_error(str(error), error.hint)
-        return USAGE if isinstance(error, UsageError) else FAILED
+            if "--json" in arguments and not is_printed(error):
+                print_json(failure(error))
+        return error.exit_code
     except click.ClickException as error:
         return _refuse(error, as_json="--json" in arguments)
     except click.Abort:  # Ctrl-C while the arguments were read
@@ -98,6 +102,6 @@ def _refuse(error: click.ClickException, *, as_json: bool) -> int:
     hint = f"see '{context.command_path if context else 'mqttws'} --help'"
     message = error.format_message().rstrip(".")
     if as_json:
-        print_json({"status": "error", "error": "UsageError", "message": message, "hint": hint})
+        print_json(failure(UsageError(message, hint=hint)))
     print_error(message, hint)
     return USAGE

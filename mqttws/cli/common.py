@@ -8,41 +8,18 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from getpass import getpass
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
-from rich.console import Console
-from rich.text import Text
 
-from ..client.trace import describe
-from ..dps.assignment import Assignment
 from ..dps.json_text import parse_json
-from ..errors import MqttwsError, UsageError
-from ..hops import Hop
-from ..net.hops import Step
+from ..errors import UsageError
 from ..provisioning.symmetric_key import SymmetricKey
 from ..provisioning.x509 import X509Certificate
 from ..text import one_line
-from ..wire import Packet
-from . import INTERRUPTED
-
-FAILED = 1
-"""Exit code: it was tried, and did not come about."""
-
-USAGE = 2
-"""Exit code: an option, a key, a file or a port cannot be right."""
-
-EXIT_CODES = """\b
-Exit codes:
-  0    done
-  1    tried and failed; the line on standard error says why and what to do
-  2    an option, a key, a file or a port cannot be right; nothing was sent
-  130  interrupted with Ctrl-C
-"""
 
 KEY_VARIABLE = "MQTTWS_KEY"
 """The environment variable that can hold a key."""
@@ -53,33 +30,7 @@ KEY_PASSWORD_VARIABLE = "MQTTWS_KEY_PASSWORD"  # noqa: S105 - a name
 MAX_FILE_SIZE = 4 * 1024 * 1024
 """Bytes of the largest file that is read; nothing that we are given is longer."""
 
-_LABELS = {
-    Hop.PROXY_NAME: "proxy name",
-    Hop.PROXY_TCP: "proxy TCP",
-    Hop.PROXY_TLS: "proxy TLS",
-    Hop.NAME: "name",
-    Hop.TCP: "TCP",
-    Hop.PROXY: "proxy",
-    Hop.TLS: "TLS",
-    Hop.UPGRADE: "upgrade",
-    Hop.CONNECT: "CONNECT",
-    Hop.SUBSCRIBE: "SUBSCRIBE",
-    Hop.REGISTER: "register",
-    Hop.POLL: "poll",
-}
-
 _F = TypeVar("_F", bound=Callable[..., Any])
-
-
-class Command(click.Command):
-    """A command that ends quietly on Ctrl-C."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            ctx.exit(INTERRUPTED)
 
 
 # Options
@@ -297,152 +248,3 @@ def read_file(file: str, what: str) -> str:
     except ValueError:  # a name with a NUL in it
         fault = "not a file's name"
     raise UsageError(f"{what} {file}: {fault}")
-
-
-# Output
-
-
-def print_json(value: Mapping[str, object]) -> None:
-    """Print one JSON object in one line on standard output."""
-    with writing(sys.stdout):
-        click.echo(json.dumps(value))
-
-
-def print_error(message: str, hint: str = "") -> None:
-    """Print an error in one line on standard error."""
-    if hint:
-        message = message.rstrip(".")
-    line = Text("mqttws: ", "bold red").append(one_line(message), "not bold default")
-    if hint:
-        line.append("; ").append(one_line(hint), "not bold cyan")
-    _print(Console(stderr=True), line)
-
-
-def print_line(text: str = "", style: str = "", *, err: bool = False) -> None:
-    """Print one line, in a style where there is a terminal."""
-    _print(Console(stderr=err), Text(one_line(text), style))
-
-
-def print_assignment(assignment: Assignment) -> None:
-    """Print what came of it on standard output."""
-    for name, value in (
-        ("assigned hub", assignment.assigned_hub),
-        ("device id", assignment.device_id),
-        ("substatus", assignment.substatus or "none given"),
-    ):
-        _print(Console(), Text(f"{name:<14}").append(one_line(value), "bold green"))
-
-
-def _print(console: Console, line: Text) -> None:
-    # Never wrapped: a line of ours is one line for whoever reads it, human or program.
-    with writing(console.file):
-        console.print(line, soft_wrap=True, highlight=False)
-
-
-@contextmanager
-def writing(stream: IO[str]) -> Iterator[None]:
-    """Turn what can go wrong with our output into an error of ours; a broken pipe is click's."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        # What waits in the stream is lost; Python would try it again at the end, and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        raise MqttwsError(
-            f"the output cannot be written: {error.strerror}", hint="see where it is sent to"
-        ) from error
-
-
-class Progress:
-    """Collects the steps of a walk, and prints each as soon as it has ended.
-
-    Args:
-        shown: whether steps are printed.
-        err: whether to standard error.
-    """
-
-    def __init__(self, *, shown: bool, err: bool) -> None:
-        self.steps: list[Step] = []
-        self._shown = shown
-        self._err = err
-
-    def on_step(self, step: Step) -> None:
-        """Take a step that begins or has ended."""
-        if step.ended is None:
-            self.steps.append(step)
-        elif self._shown:
-            _print(Console(stderr=self._err), _step_line(step))
-
-    def on_packet(self, direction: str, packet: Packet) -> None:
-        """Print a packet that was sent or received, without what is secret in it."""
-        style = "cyan" if direction == ">" else "magenta"
-        print_line(f"{direction} {describe(packet)}", style, err=True)
-
-    @property
-    def hop(self) -> str | None:
-        """The last hop that was begun."""
-        return self.steps[-1].name if self.steps else None
-
-    def to_json(self) -> list[dict[str, str | float]]:
-        """Return the steps as JSON has them."""
-        return [step.to_json() for step in self.steps]
-
-
-STEP_HEADER = "       at      took  step"
-
-
-def _step_line(step: Step) -> Text:
-    ended = step.ended or 0.0
-    took = step.seconds * 1000
-    line = Text(f"{ended:7.3f} s {took:6.0f} ms  ", "dim")
-    line.append(f"{_LABELS[step.hop]:<11}", "not dim bold red" if step.error else "not dim bold")
-    detail = f"{step.outcome} ({step.detail})" if step.error else step.detail
-    line.append(one_line(detail), "not dim")
-    return line
-
-
-@contextmanager
-def reported(progress: Progress, *, as_json: bool) -> Iterator[None]:
-    """With ``as_json``, print an error raised inside as a JSON object, and let it pass on."""
-    try:
-        yield
-    except MqttwsError as error:
-        if as_json:
-            print_json(_failure(error, progress))
-        raise
-
-
-_FACTS = ("status", "reason", "return_code", "error_code", "tracking_id", "state", "close_code")
-"""What errors know besides their sentence, under the names of their attributes."""
-
-
-def _failure(error: MqttwsError, progress: Progress) -> dict[str, object]:
-    facts = {name: getattr(error, name) for name in _FACTS if hasattr(error, name)}
-    hop = getattr(error, "hop", None)
-    return {
-        "status": "error",
-        "error": type(error).__name__,
-        "message": str(error),
-        "hint": error.hint,
-        "hop": hop.value if isinstance(hop, Hop) else progress.hop,
-        "facts": facts,
-        "steps": progress.to_json(),
-    }
-
-
-def success(assignment: Assignment, progress: Progress) -> dict[str, object]:
-    """Return an assignment as JSON has it."""
-    return {
-        "status": "assigned",
-        "assigned_hub": assignment.assigned_hub,
-        "device_id": assignment.device_id,
-        "substatus": assignment.substatus,
-        "registration_id": assignment.registration_id,
-        "operation_id": assignment.operation_id,
-        "payload": assignment.payload,
-        "created": assignment.created,
-        "last_updated": assignment.last_updated,
-        "etag": assignment.etag,
-        "steps": progress.to_json(),
-    }

@@ -3,7 +3,6 @@
 Knows a client's arguments under the names that a shell has for them. Does not know what is sent.
 """
 
-import logging
 import os
 import sys
 import warnings
@@ -16,11 +15,13 @@ import click
 
 import mqttws
 
-from ..errors import ConnectFailed, MqttwsError, SubscribeRefused, UsageError
+from ..errors import MqttwsError, UsageError
 from ..hops import Hop
 from ..net.proxy import ENVIRONMENT, has_login
-from .common import Command, Progress, print_error, print_line, read_file
+from .common import read_file
+from .exits import describe_exit_codes
 from .network import proxy_options, trust_options
+from .output import Progress, print_line
 
 PASSWORD_VARIABLE = "MQTTWS_PASSWORD"  # noqa: S105 - a variable's name
 """The environment variable that can hold a password."""
@@ -33,20 +34,7 @@ of processes. With --username it comes from
   MQTTWS_PASSWORD       the environment, if there is no --password-file
 """
 
-EXIT_CODES = "\b\nExit codes:\n" + "\n".join(
-    [
-        "  0    done",
-        "  1    tried and failed; the line on stderr says why and what to do",
-        "  2    an option or a file cannot be right; nothing was sent",
-        "  130  interrupted with Ctrl-C",
-        "  else the hop that failed:",
-        *(
-            f"  {hop.exit_code:<4} {hop.value}"
-            for hop in Hop
-            if hop not in (Hop.REGISTER, Hop.POLL)
-        ),
-    ]
-)
+EXIT_CODES = describe_exit_codes(*(hop for hop in Hop if hop not in (Hop.REGISTER, Hop.POLL)))
 
 ENVIRONMENT_VARIABLES = """\b
 Environment:
@@ -57,23 +45,7 @@ Environment:
   NO_COLOR         if set, nothing is coloured
 """
 
-logger = logging.getLogger("mqttws.cli")
-
 _F = TypeVar("_F", bound=Callable[..., Any])
-
-
-class ClientCommand(Command):
-    """A command that ends with the code of the hop that failed."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except (ConnectFailed, SubscribeRefused) as error:
-            logger.debug("the command failed", exc_info=error)
-            print_error(str(error), error.hint)
-            hop = error.hop if isinstance(error, ConnectFailed) else Hop.SUBSCRIBE
-            ctx.exit(hop.exit_code)
 
 
 def _check_url(ctx: click.Context, parameter: click.Parameter, value: str) -> str:

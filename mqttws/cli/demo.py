@@ -13,12 +13,11 @@ import mqttws
 
 from ..hub.topics import devicebound_filter, telemetry_topic
 from ..provisioning.assignment import Assignment
-from .common import (
+from .common import debug_option, json_option
+from .exits import EXIT_CODES, Command
+from .output import (
     STEP_HEADER,
-    Command,
     Progress,
-    debug_option,
-    json_option,
     print_assignment,
     print_json,
     print_line,
@@ -29,7 +28,7 @@ from .common import (
 DEVICE = "demo-device"
 
 
-_EPILOG = """\b
+_EPILOG = f"""\b
 Examples:
   mqttws demo
   mqttws demo --json
@@ -42,14 +41,9 @@ With --json, one object on standard output:
   substatus     how it came to be assigned, such as initialAssignment
   telemetry     what the device published to its hub
   received      what the hub sent the device
-  steps         list of {hop, outcome, detail, started_ms, took_ms}
+  steps         list of {{hop, outcome, detail, started_ms, took_ms}}
 
-\b
-Exit codes:
-  0    done
-  1    it failed; the line on standard error says why
-  130  interrupted with Ctrl-C
-"""
+{EXIT_CODES}"""
 
 
 @click.command(

@@ -17,22 +17,12 @@ from ..doctor.settings import describe_settings
 from ..net.proxy import ENVIRONMENT
 from ..net.target import make_target
 from ..options import WEBSOCKET_PATH
-from .common import (
-    STEP_HEADER,
-    Command,
-    Progress,
-    check_host,
-    credential_options,
-    debug_option,
-    json_option,
-    print_json,
-    print_line,
-    read_credential,
-    reported,
-)
+from .common import check_host, credential_options, debug_option, json_option, read_credential
+from .exits import Command, describe_exit_codes
 from .network import proxy_options, trust_options
+from .output import STEP_HEADER, Progress, print_json, print_line, reported
 
-_CODES = "\n".join(f"  {hop.exit_code:<4} {hop.value}" for hop in mqttws.Hop)
+_EXIT_CODES = describe_exit_codes(*mqttws.Hop, code_0="the way is open")
 
 _EPILOG = f"""\b
 Examples:
@@ -49,19 +39,11 @@ Examples:
         --id-scope 0ne00ABCDEF --cert chain.pem --cert-key my.key
 
 \b
-A proxy's login comes from a file (--proxy-file), or from the environment, where
-other users cannot see it:
+A proxy's login comes from a file (--proxy-file), or from the environment,
+where other users cannot see it:
   MQTTWS_PROXY=http://user:password@proxy.example:3128
 
-\b
-Exit codes:
-  0    the way is open
-  1    a failure that belongs to no hop
-  2    an option, a key or a file cannot be right; nothing was sent
-  130  interrupted with Ctrl-C
-  else the hop that failed:
-{_CODES}
-"""
+{_EXIT_CODES}"""
 
 
 @click.command(cls=Command, epilog=_EPILOG)

@@ -20,26 +20,23 @@ from ..provisioning.credentials import Credential
 from ..provisioning.fleet import provision_fleet_async
 from ..provisioning.plan import Transport
 from . import INTERRUPTED
-from .common import (
-    FAILED,
-    Command,
-    check_host,
-    debug_option,
-    json_option,
-    print_error,
-    print_json,
-    print_line,
-    read_file,
-    read_key_password,
-)
+from .common import check_host, debug_option, json_option, read_file, read_key_password
+from .exits import SOME_FAILED, Command, describe_exit_codes
 from .fleet_file import FleetFile, read_fleet
 from .fleet_results import Results, assigned_in
 from .network import proxy_options, trust_options
+from .output import print_error, print_json, print_line
 
 MAX_TOLD = 100
 """Faults of a file that are printed; a fleet of thousands may have one in each line."""
 
-_EPILOG = """\b
+_EXIT_CODES = describe_exit_codes(
+    *mqttws.Hop,
+    code_0="all are assigned",
+    code_3="some are not; the results say why",
+)
+
+_EPILOG = f"""\b
 Examples:
   A hundred devices, each with its own key:
     mqttws provision-fleet fleet.csv --id-scope 0ne00ABCDEF --concurrency 20
@@ -53,7 +50,7 @@ chain_file and key_file (PEM), or neither with --group-key-file; and payload,
 as JSON, for devices that send one to the enrollment's custom allocation. Other
 columns are named and not used:
   registration_id,key,payload
-  device-1,AAECAwQ...,"{""model"": 7}"
+  device-1,AAECAwQ...,"{{""model"": 7}}"
 
 \b
 Environment:
@@ -72,17 +69,12 @@ refused while the first one runs.
 With --json, one object a line on standard output:
   for each device  registration_id, status "assigned" with assigned_hub,
                    device_id, substatus, payload; or "error" with error (its
-                   class), message, hint, cause, retryable
+                   class), message, hint, hop, cause, party, retryable,
+                   exit_code, facts, steps
   at the end       status "done": assigned, failed, skipped, before (assigned
-                   by an earlier run)
+                   by an earlier run), exit_code
 
-\b
-Exit codes:
-  0    all are assigned
-  1    at least one is not; its line in the results says why
-  2    an option or a file cannot be right; nothing was sent
-  130  interrupted with Ctrl-C; the results hold what was done
-"""
+{_EXIT_CODES}"""
 
 
 @click.command("provision-fleet", cls=Command, epilog=_EPILOG, short_help="Register many devices.")
@@ -213,13 +205,17 @@ def provision_fleet_command(
             f"go on with: mqttws {shlex.join(sys.argv[1:])}",
         )
         return INTERRUPTED
+    code = told.exit_code
+    if fleet.faults and code == 0:
+        code = SOME_FAILED
     if as_json:
-        print_json({"status": "done", **summary, "skipped": len(fleet.faults)})
+        skipped = len(fleet.faults)
+        print_json({"status": "done", **summary, "skipped": skipped, "exit_code": code})
     else:
         print_line(
             f"{told.assigned} assigned, {told.failed} failed, {before} were assigned already"
         )
-    return FAILED if told.failed or fleet.faults else 0
+    return code
 
 
 def _tell_faults(file: str, fleet: FleetFile, *, skip_bad: bool) -> None:

@@ -16,9 +16,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..dps.json_text import build_json
 from ..errors import StoreLocked, UsageError
+from ..hops import Hop
 from ..provisioning.fleet import FleetResult
 from ..text import one_line
-from .common import print_json
+from .exits import SOME_FAILED
+from .output import failure, print_json
 
 try:
     import fcntl
@@ -75,6 +77,8 @@ class Results:
     def __init__(self, file: str, *, as_json: bool) -> None:
         self.assigned = 0
         self.failed = 0
+        self._codes: set[int] = set()
+        self._hops: set[Hop | None] = set()
         self._name = file
         self._as_json = as_json
         self._file: BinaryIO
@@ -134,6 +138,15 @@ class Results:
         self._bar.update(self._task, total=total)
         self._bar.start()
 
+    @property
+    def exit_code(self) -> int:
+        """Exit code: 0, the hop's where none was assigned and all failed there, or 3."""
+        if not self.failed:
+            return 0
+        if self.assigned or len(self._hops) > 1:
+            return SOME_FAILED
+        return min(self._codes)  # one that may pass counts before one that will not
+
     def add(self, result: FleetResult) -> None:
         """Write one result down.
 
@@ -149,6 +162,9 @@ class Results:
             self._write((result.registration_id, *found, assignment.substatus, payload, ""))
         else:
             self.failed += 1
+            assert error is not None
+            self._codes.add(error.exit_code)
+            self._hops.add(error.hop)
             self._write((result.registration_id, "error", "", "", "", "", one_line(str(error))))
         if self._as_json:
             print_json(_as_json(result))
@@ -177,12 +193,4 @@ def _as_json(result: FleetResult) -> dict[str, object]:
             "payload": assignment.payload,
         }
     assert error is not None
-    return {
-        "registration_id": result.registration_id,
-        "status": "error",
-        "error": type(error).__name__,
-        "message": str(error),
-        "hint": error.hint,
-        "cause": error.cause.value,
-        "retryable": error.retryable,
-    }
+    return {"registration_id": result.registration_id, **failure(error)}

@@ -16,8 +16,10 @@ from ..dps.json_text import parse_json
 from ..errors import UsageError
 from ..hub.service.queue import ACKS
 from ..local.x509 import fingerprint_of
-from .common import EXIT_CODES, Command, debug_option, print_json, print_line, read_file
+from .common import debug_option, read_file
+from .exits import EXIT_CODES, Command
 from .hub_service import CONNECTION_FILE, VARIABLE, HubService, find_service
+from .output import print_json, print_line
 from .serve import default_state
 
 _F = TypeVar("_F", bound=Callable[..., Any])

@@ -12,7 +12,8 @@ import click
 from ..errors import UsageError
 from ..net.proxy import has_login
 from ..net.tls import TlsConfig
-from .common import print_line, read_file
+from .common import read_file
+from .output import print_line
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 

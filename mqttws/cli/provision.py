@@ -11,22 +11,24 @@ import click
 import mqttws
 
 from .common import (
-    STEP_HEADER,
-    Command,
-    Progress,
     check_host,
     credential_options,
     debug_option,
     json_option,
+    read_credential,
+    read_json,
+)
+from .exits import Command, describe_exit_codes
+from .network import proxy_options, trust_options
+from .output import (
+    STEP_HEADER,
+    Progress,
     print_assignment,
     print_json,
     print_line,
-    read_credential,
-    read_json,
     reported,
     success,
 )
-from .network import proxy_options, trust_options
 
 
 def _check_path(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -38,7 +40,7 @@ def _check_path(ctx: click.Context, parameter: click.Parameter, value: str | Non
     return value
 
 
-_EPILOG = """\b
+_EPILOG = f"""\b
 Secrets: no option takes a key, for other users could see it in the list of
 processes. The key comes from
   --key-file FILE   a file that only its owner can read
@@ -68,16 +70,11 @@ Examples:
 With --json, one object on standard output:
   status  "assigned": assigned_hub, device_id, substatus, registration_id,
             operation_id, payload, created, last_updated, etag, steps
-          "error": error (its class), message, hint, hop, facts, steps
-  steps   list of {hop, outcome, detail, started_ms, took_ms, error}
+          "error": error (its class), message, hint, hop, cause, party,
+            retryable, exit_code, facts, steps
+  steps   list of {{hop, outcome, detail, started_ms, took_ms, error}}
 
-\b
-Exit codes:
-  0    assigned
-  1    tried and failed: no connection, or DPS said no
-  2    an option, a key or a file cannot be right; nothing was sent
-  130  interrupted with Ctrl-C
-
+{describe_exit_codes(*mqttws.Hop, code_0="assigned")}
 \b
 Environment:
   MQTTWS_KEY     the key, if there is no --key-file

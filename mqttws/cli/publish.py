@@ -19,18 +19,19 @@ import mqttws
 from ..client.sync_results import SyncReceipt
 from ..errors import QueueFull, UsageError
 from ..wire import Publish
-from .common import debug_option
+from .common import debug_option, json_option
 from .connecting import (
     ENVIRONMENT_VARIABLES,
     EXIT_CODES,
     SECRETS,
-    ClientCommand,
     connection_options,
     make_client,
     make_progress,
     qos_option,
     takes_stdin,
 )
+from .exits import Command
+from .output import print_json, reported
 
 MAX_PAYLOAD = 268_435_455
 """Bytes of the largest packet that MQTT has (section 2.2.3); more is not read."""
@@ -55,7 +56,7 @@ Examples:
 {ENVIRONMENT_VARIABLES}"""
 
 
-@click.command(cls=ClientCommand, epilog=_EPILOG)
+@click.command(cls=Command, epilog=_EPILOG)
 @connection_options
 @click.argument("topic")
 @click.option("--payload", metavar="TEXT", help="The message, as UTF-8.")
@@ -71,6 +72,7 @@ Examples:
     metavar="SECONDS",
     help="Time for connecting, and for the answer to each message.",
 )
+@json_option("Print the outcome as one JSON object: status, steps; or an error.")
 @debug_option
 def publish(
     *,
@@ -82,6 +84,7 @@ def publish(
     qos: int,
     retain: bool,
     timeout: int,
+    as_json: bool,
     **connection: Any,
 ) -> None:
     """Publish to TOPIC at the MQTT 3.1.1 server with this URL.
@@ -101,7 +104,7 @@ def publish(
             "no message", hint="give --payload, --file or --lines, or send it to standard input"
         )
     progress = make_progress(**connection)
-    with ExitStack() as opened:
+    with reported(progress, as_json=as_json), ExitStack() as opened:
         source = None if payload is not None else _open(file, opened)
         message = payload.encode() if payload is not None else b""
         if source is not None and not lines:
@@ -117,6 +120,9 @@ def publish(
             _publish_lines(send, source, timeout)
         else:
             client.publish(topic, message, qos=qos, retain=retain)
+
+    if as_json:
+        print_json({"status": "ok", "steps": progress.to_json()})
 
 
 def _open(file: str | None, opened: ExitStack) -> IO[bytes]:

@@ -30,16 +30,9 @@ from ..dps.sas import decode_key
 from ..errors import StoreDamaged, UsageError, store_failed
 from ..local.logs import SteadyHandler
 from ..net.stream import limit_tls_buffers
-from .common import (
-    Command,
-    check_host,
-    debug_option,
-    json_option,
-    log_to_stderr,
-    print_json,
-    print_line,
-    read_file,
-)
+from .common import check_host, debug_option, json_option, log_to_stderr, read_file
+from .exits import Command, describe_exit_codes
+from .output import print_json, print_line
 
 if TYPE_CHECKING:
     from ..local.admin import AdminApi
@@ -65,7 +58,7 @@ def _check_id_scope(ctx: click.Context, parameter: click.Parameter, value: str) 
     return value
 
 
-_EPILOG = """\b
+_EPILOG = f"""\b
 Examples:
   Free ports, and one example device whose key is made in DIR; prints the
   command line that provisions it:
@@ -76,32 +69,33 @@ Examples:
 \b
 Enrollments: a JSON list of individual and group records, in the shape of the
 DPS service API; a record's keys are base64, 16 to 64 bytes:
-  [{"registrationId": "my-device",
-    "attestation": {"type": "symmetricKey",
-                    "symmetricKey": {"primaryKey": "...",
-                                     "secondaryKey": "..."}}},
-   {"enrollmentGroupId": "my-group",
-    "attestation": {...},
+  [{{
+    "registrationId": "my-device",
+    "attestation": {{
+        "type": "symmetricKey",
+                    "symmetricKey": {{
+            "primaryKey": "...",
+                                     "secondaryKey": "..."}}}}}},
+   {{
+    "enrollmentGroupId": "my-group",
+    "attestation": {{...}},
     "provisioningStatus": "enabled",
-    "iotHubs": ["hub-a.azure-devices.net"]}]
+    "iotHubs": ["hub-a.azure-devices.net"]}}]
 
 \b
 With --json, the first and only line of standard output:
-  {"status": "serving", "host", "wss_port", "mqtts_port", "id_scope",
+  {{
+    "status": "serving", "host", "wss_port", "mqtts_port", "id_scope",
    "ca_file", "admin": URL or null,
-   "hub": {"names", "connection_file", "connection_strings"} or null,
-   "example": {"registration_id", "key_file", "command"} or null}
+   "hub": {{"names", "connection_file", "connection_strings"}} or null,
+   "example": {{"registration_id", "key_file", "command"}} or null}}
 
 \b
 Environment:
   XDG_STATE_HOME  where the default --state DIR is, if set
   NO_COLOR        if set, nothing is coloured
 
-\b
-Exit codes:
-  0    ended by a signal, or Ctrl-C
-  2    an option, a file or a port cannot be right; it did not start
-"""
+{describe_exit_codes(code_0="ended by a signal, or by Ctrl-C")}"""
 
 
 @click.command(cls=Command, epilog=_EPILOG, short_help="Run a local DPS, with no cloud account.")

@@ -16,24 +16,18 @@ import mqttws
 from ..errors import MqttwsError, RequestTimedOut, UsageError
 from ..text import one_line
 from ..wire import Subscribe, Subscription
-from .common import (
-    debug_option,
-    json_option,
-    print_json,
-    print_line,
-    reported,
-    writing,
-)
+from .common import debug_option, json_option
 from .connecting import (
     ENVIRONMENT_VARIABLES,
     EXIT_CODES,
     SECRETS,
-    ClientCommand,
     connection_options,
     make_client,
     make_progress,
     qos_option,
 )
+from .exits import Command
+from .output import print_json, print_line, reported, writing
 
 _EPILOG = f"""\b
 Examples:
@@ -58,7 +52,7 @@ With --json, an object a line on standard output:
 {ENVIRONMENT_VARIABLES}"""
 
 
-@click.command(cls=ClientCommand, epilog=_EPILOG)
+@click.command(cls=Command, epilog=_EPILOG)
 @connection_options
 @click.argument("filters", metavar="FILTER...", nargs=-1, required=True)
 @qos_option("The highest QoS that messages are to be sent with.")

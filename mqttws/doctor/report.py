@@ -8,11 +8,9 @@ from enum import Enum
 from typing import Any
 
 from ..errors import MqttwsError
+from ..errors.base import FAILED, NEVER
 from ..hops import Cause, Hop, Party
 from ..net.hops import Step
-
-UNKNOWN_HOP_EXIT_CODE = 1
-"""What a program ends with where a failure belongs to no hop."""
 
 
 class Way(Enum):
@@ -83,10 +81,11 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """What a program ends with: 0, or the failing hop's ``exit_code``."""
-        if self.ok:
+        """Exit code of a command: 0, or the error's, as for every command."""
+        if self.error is None:
             return 0
-        return UNKNOWN_HOP_EXIT_CODE if self.hop is None else self.hop.exit_code
+        code = FAILED if self.hop is None else self.hop.exit_code
+        return code if self.error.retryable else code + NEVER
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON members, all of them always there.
@@ -96,15 +95,17 @@ class Report:
         ``outcome``, ``detail``, ``started_ms``, ``took_ms``, and where there are any, ``error`` and
         ``facts``; ``alternatives`` have ``name``, ``works`` and ``detail``. The rest are sentences.
         """
+        error = MqttwsError() if self.error is None else self.error
         return {
+            "schema": 1,
             "status": "ok" if self.ok else "error",
+            **(error.to_json() if self.error else dict.fromkeys(error.to_json())),
+            "exit_code": self.exit_code,
             "target": self.target,
             "hop": self.hop.value if self.hop is not None else None,
             "cause": self.cause.value if self.cause is not None else None,
             "party": self.party.value if self.party is not None else None,
             "also": self.also.value if self.also is not None else None,
-            "error": type(self.error).__name__ if self.error is not None else None,
-            "message": str(self.error) if self.error is not None else "",
             "advice": list(self.advice),
             "message_to_team": self.message_to_team,
             "warnings": list(self.warnings),

@@ -1,8 +1,20 @@
 """The root of the tree, and the caller's own mistakes."""
 
-from typing import ClassVar, TypedDict, Unpack
+from typing import Any, ClassVar, Final, TypedDict, Unpack
 
 from ..hops import Cause, Hop, Party, usual_party
+
+FAILED: Final = 1
+"""Exit code: failed, and not on a hop."""
+
+USAGE: Final = 2
+"""Exit code: an option, a key or a file cannot be right; nothing was sent."""
+
+NEVER: Final = 40
+"""Added to an exit code where the same command cannot succeed later, unchanged."""
+
+
+_FACTS = ("status", "reason", "return_code", "error_code", "tracking_id", "state", "close_code")
 
 
 class Fields(TypedDict, total=False):
@@ -46,6 +58,33 @@ class MqttwsError(Exception):
         self._party = party
         self._retryable = retryable
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the error as JSON members: the same for every class, all always there.
+
+        ``error`` is the class; ``hop``, ``cause`` and ``party`` are the values of their enums, null
+        where there is none; ``facts`` holds what the class knows besides, such as ``status``.
+        """
+        return {
+            "error": type(self).__name__,
+            "message": str(self),
+            "hint": self.hint,
+            "hop": None if self.hop is None else self.hop.value,
+            "cause": self.cause.value,
+            "party": None if self.party is None else self.party.value,
+            "retryable": self.retryable,
+            "exit_code": self.exit_code,
+            "facts": {name: getattr(self, name) for name in _FACTS if hasattr(self, name)},
+        }
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of a command that this error ends.
+
+        10 to 29 for the hop, 1 where there is none; 40 more where ``retryable`` is false.
+        """
+        code = FAILED if self.hop is None else self.hop.exit_code
+        return code if self.retryable else code + NEVER
+
     @property
     def party(self) -> Party | None:
         """The party that is probably responsible; None if unknown."""
@@ -79,6 +118,11 @@ class UsageError(MqttwsError, ValueError):
     """
 
     usual_cause = Cause.ARGUMENT
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of a command that this error ends: 2."""
+        return USAGE
 
     def __init__(self, message: str = "", *, rule: str = "", **fields: Unpack[Fields]) -> None:
         super().__init__(message, **fields)

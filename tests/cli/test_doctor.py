@@ -91,11 +91,12 @@ def test_a_failure_says_hop_party_and_advice(service: Service) -> None:
 
 def test_json_is_one_object(service: Service) -> None:
     done = run("doctor", *to_reach(service), "--path", "/wrong", "--json")
-    assert done.returncode == Hop.UPGRADE.exit_code
+    assert done.returncode == Hop.UPGRADE.exit_code + 40
     report = json.loads(done.stdout)
     assert list(report) == [
-        *("status", "target", "hop", "cause", "party", "also", "error", "message", "advice"),
-        *("message_to_team", "warnings", "settings", "clock_skew_s", "steps", "alternatives"),
+        *("schema", "status", "error", "message", "hint", "hop", "cause", "party", "retryable"),
+        *("exit_code", "facts", "target", "also", "advice", "message_to_team", "warnings"),
+        *("settings", "clock_skew_s", "steps", "alternatives"),
     ]
     assert list(report["steps"][0]) == ["hop", "outcome", "detail", "started_ms", "took_ms"]
     assert list(report["alternatives"][0]) == ["name", "works", "detail"]
@@ -117,7 +118,7 @@ def test_a_proxys_login_is_refused_as_an_option_and_never_shown() -> None:
 
 def test_nothing_shows_a_proxys_login_with_all_logs_on(service: Service) -> None:
     with programs.squid(login=True) as squid:
-        for password, code in ((WORD, 0), (f"x{WORD}", Hop.PROXY.exit_code)):
+        for password, code in ((WORD, 0), (f"x{WORD}", Hop.PROXY.exit_code + 40)):
             url = f"http://{USER}:{password}@127.0.0.1:{squid.port}"
             done = run(
                 *("doctor", *to_reach(service), *credentials(service), "--debug"),

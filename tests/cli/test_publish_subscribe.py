@@ -140,8 +140,9 @@ def test_json_has_one_object_a_line_and_bytes_as_base64(server: Server) -> None:
     objects = {member["topic"]: member for member in map(json.loads, found.stdout.splitlines())}
     common = {"qos": 1, "retain": True, "dup": False}
     assert objects == {
-        "json/text": {"topic": "json/text", **common, "payload": "naïve"},
+        "json/text": {"schema": 1, "topic": "json/text", **common, "payload": "naïve"},
         "json/bytes": {
+            "schema": 1,
             "topic": "json/bytes",
             **common,
             "payload_base64": base64.b64encode(b"\xff\x00").decode(),
@@ -278,7 +279,7 @@ def test_the_exit_code_names_the_hop_that_failed(
     for url, options, code in (
         ("wss://host.invalid/mqtt", (), 13),
         ("mqtt://127.0.0.1:1", (), 14),
-        (server.mqtts, ("--ca", other), 16),
+        (server.mqtts, ("--ca", other), 56),
         (server.mqtt.replace("mqtt:", "ws:"), (), 17),
     ):
         done = run_inside(command, url, "topic", *message, *options)
@@ -292,7 +293,7 @@ def test_a_wrong_password_is_the_hop_connect(tmp_path: Path) -> None:
     login = ("--username", "someone", "--password-file", tmp_path / "password")
     with peer(lambda connect: b"\x20\x02\0\x04" if b"\0\x07guessed" in connect else b"") as port:
         done = run("publish", f"mqtt://127.0.0.1:{port}", "a", "--payload", "p", *login)
-    assert done.returncode == 18
+    assert done.returncode == 58
     assert "CONNACK 4" in done.stderr
     assert "guessed" not in done.stderr
 

@@ -134,7 +134,8 @@ def test_no_secret_is_seen_anywhere(tmp_path: Path) -> None:
     def provision(*words: str | Path, stdin: str = "", code: int = 0, **variables: str) -> None:
         loud = ("--trace", "--debug", "--timeout", "15")
         done = run("provision", *words, *loud, stdin=stdin, **variables, **LOUD)
-        assert done.returncode == code, done.stderr
+        # 1 stands for any failure: on a hop it has the hop's own code.
+        assert done.returncode == code or (code == 1 and done.returncode >= 10), done.stderr
         seen.append((done.stdout + done.stderr).encode())
 
     with processes.watched():

@@ -96,7 +96,7 @@ def test_throttles_reach_the_service(tmp_path: Path) -> None:
         assert run(*common, "--registration-id", "a", MQTTWS_KEY=KEY).returncode == 0
         throttled = (*common, "--registration-id", "b", "--timeout", "5")
         done = run(*throttled, MQTTWS_KEY=KEY)
-        assert done.returncode == 1
+        assert done.returncode == 20
         assert "429001" in service.running.wait_for("429")
         assert "give it more time" in done.stderr
 
@@ -135,7 +135,7 @@ def test_each_event_is_one_line_whatever_a_client_sends(tmp_path: Path) -> None:
             service.running.wait_for("tls")
         bad = ("--registration-id", "d", "--id-scope", "0ne00\x7e[red]")
         done = run("provision", *service.to_reach, *bad, MQTTWS_KEY="A" * 24)
-        assert done.returncode == 1
+        assert done.returncode == 18
         assert "[red]" in service.running.wait_for("unknown id scope")
     for line in service.running.stderr:
         assert re.match(r"\d\d:\d\d:\d\d \S", line), line
@@ -151,13 +151,13 @@ def refused(*arguments: str | Path, code: int = 2) -> str:
 def test_a_port_that_is_taken(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        line = refused("--wss-port", port, "--mqtts-port", "0", "--state", tmp_path, code=1)
+        line = refused("--wss-port", port, "--mqtts-port", "0", "--state", tmp_path, code=41)
     assert f"cannot listen on 127.0.0.1 port {port}" in line
     assert "choose another port" in line
 
 
 def test_a_host_that_is_not_here(tmp_path: Path) -> None:
-    line = refused(*FREE, "--state", tmp_path, "--host", "host.invalid", code=1)
+    line = refused(*FREE, "--state", tmp_path, "--host", "host.invalid", code=41)
     assert "cannot listen on host.invalid" in line
 
 
@@ -165,14 +165,14 @@ def test_a_state_folder_that_cannot_be_used(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
     for folder in (file, file / "below"):
-        line = refused(*FREE, "--state", folder, code=1)
+        line = refused(*FREE, "--state", folder, code=41)
         assert "the state folder cannot be used" in line
         assert "--state" in line
 
 
 def test_an_example_key_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "example-device.key").write_text("not a key, and yet not to be shown")
-    line = refused(*FREE, "--state", tmp_path, code=1)
+    line = refused(*FREE, "--state", tmp_path, code=41)
     assert "example-device.key: the key is not base64" in line
     assert "not to be shown" not in line
 
