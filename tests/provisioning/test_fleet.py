@@ -315,7 +315,7 @@ async def test_bad_rows_can_be_skipped_and_each_result_is_a_line_of_json(
         await dps.fault("answer", "d-1", status=401)
         process = await shell(dps, file, "--skip-bad", "--json", "--concurrency", "1")
         out, err = await process.communicate()
-    assert process.returncode == 1
+    assert process.returncode == 3
     assert b"columns not used: site" in err
     found = [json.loads(line) for line in out.splitlines()]
     assert [one["status"] for one in found] == ["assigned", "error", "assigned", "done"]
