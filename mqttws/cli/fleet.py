@@ -47,8 +47,8 @@ Examples:
 \b
 FILE: CSV with a header line; columns registration_id, and key (base64), or
 chain_file and key_file (PEM), or neither with --group-key-file; and payload,
-as JSON, for devices that send one to the enrollment's custom allocation. Any
-columns are named and not used:
+as JSON, for devices that send one to the enrollment's custom allocation.
+Other columns are named and not used:
   registration_id,key,payload
   device-1,AAECAwQ...,"{{""model"": 7}}"
 
