@@ -586,6 +586,7 @@ LOCAL_DPS = Table(
     polls_per_10s=Option(
         _or_none(_whole(1, _MANY)), "1 or more, or None", "Limit for each device.", None
     ),
+    lenient=Option(_is_bool, "True or False", "Serve what the real service refuses.", False),
     fault_seed=Option(
         _or_none(_whole(-(2**63), 2**63)), "an int, or None", "Seed of the random faults.", None
     ),

@@ -208,6 +208,11 @@ Environment:
     help="Answer 429 to more, of all devices together; the cloud: 1000.  [default: none]",
 )
 @click.option(
+    "--lenient",
+    is_flag=True,
+    help="Serve bodies and api-versions that the cloud refuses.",
+)
+@click.option(
     "--polls-per-10s",
     type=click.IntRange(1, 10**9),
     metavar="N",
@@ -233,6 +238,7 @@ def serve(
     admin_host: str,
     admin_token_file: str | None,
     registers_per_minute: int | None,
+    lenient: bool,
     polls_per_10s: int | None,
     as_json: bool,
 ) -> None:
@@ -284,6 +290,7 @@ def serve(
         hubs=names,
         retry_after=retry_after,
         registers_per_minute=registers_per_minute,
+        lenient=lenient,
         polls_per_10s=polls_per_10s,
     )
     hub_server = None

@@ -8,6 +8,7 @@ behaviour is not published, the comment says what is taken for it.
 - The id scope is judged at CONNECT, credentials at each request, as the real service does.
 """
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -32,6 +33,7 @@ from .certificates import Chain
 from .codes import (
     BAD_REQUEST,
     IDENTIFIER_REJECTED,
+    MALFORMED_BODY,
     NOT_AUTHORIZED,
     OPERATION_NOT_FOUND,
     SERVER_UNAVAILABLE,
@@ -146,8 +148,10 @@ def decide(  # noqa: PLR0917 - all that a decision depends on
     proof = None
     try:
         custom = None
+        if not settings.lenient:
+            check_api_version(device.api_version)
         if isinstance(request, Register):
-            custom = read_register_body(payload, device.registration_id)
+            custom = read_register_body(payload, device.registration_id, settings.lenient)
         proof = authenticate(settings, snapshot, device)
         if proof.enrollment.provisioning_status == "disabled":
             answer = disabled(request, device.registration_id, snapshot.now)
@@ -237,10 +241,27 @@ def allocated(
     return assign(settings, snapshot, request.device, operation, answer)
 
 
-def read_register_body(payload: bytes, registration_id: str) -> Any:
+OLDEST_API_VERSION = "2017-08-31"
+"""The first of the device API; a date later than all that are known is served as the newest."""
+
+_API_VERSION = re.compile(r"\d{4}-\d\d-\d\d(-preview)?")
+
+_BODY_MEMBERS = frozenset(("registrationId", "payload", "tpm", "csr", "clientCertificateCsr"))
+"""Of a DeviceRegistration, in all published versions of the device API."""
+
+
+def check_api_version(api_version: str) -> None:
+    """Refuse an api-version that is no date, or older than the API (iotedge issue 4112)."""
+    if not _API_VERSION.fullmatch(api_version) or api_version < OLDEST_API_VERSION:
+        raise _bad_request(f"The api-version {shown(api_version)} is not supported.")
+
+
+def read_register_body(payload: bytes, registration_id: str, lenient: bool = False) -> Any:
     """Return the body's payload; refuse a body that is wrong.
 
-    An empty one is not, and neither is one without an id.
+    An empty one is not, and neither is one without an id. An unknown member is refused
+    (azure-docs issue 66740), and a payload that is no object (azure-docs issues 51275, 81864);
+    not so where ``lenient``.
     """
     if not payload.strip():
         return None
@@ -250,6 +271,12 @@ def read_register_body(payload: bytes, registration_id: str) -> Any:
         body = None
     if not isinstance(body, dict):
         raise _bad_request("The body is not a JSON object.")
+    custom = body.get("payload")
+    unknown = sorted(name for name in body if name not in _BODY_MEMBERS)
+    if unknown and not lenient:
+        raise _malformed(f"unknown member {shown(unknown[0])}")
+    if not (custom is None or isinstance(custom, dict) or lenient):
+        raise _malformed("payload is no JSON object")
     if body.get("tpm") is not None:
         raise _bad_request("TPM attestation is not available over MQTT; use HTTP or AMQP.")
     named = body.get("registrationId")
@@ -257,7 +284,11 @@ def read_register_body(payload: bytes, registration_id: str) -> Any:
         raise _bad_request("registrationId is not a string.")
     if named is not None and named.lower() != registration_id.lower():
         raise _bad_request("registrationId differs from the one in the user name.")
-    return body.get("payload")
+    return custom
+
+
+def _malformed(reason: str) -> Rejection:
+    return Rejection(MALFORMED_BODY, "Deserialization error.", reason)
 
 
 def _bad_request(message: str) -> Rejection:

@@ -14,6 +14,7 @@ MAX_CODE = 999_999
 """Error codes have six digits; a longer number is none."""
 
 HINTS_BY_CODE = {
+    400012: "the payload must be a JSON object",
     400207: "the custom allocation webhook of the enrollment failed; look at its log",
     400208: "no IoT hub is linked or allowed for this enrollment; link one to the DPS instance",
     400209: "the device is blocked or not authorized; look at its enrollment",

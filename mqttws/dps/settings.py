@@ -23,6 +23,7 @@ class Settings:
             The real service takes 1000 (``iot-dps-limits.md``).
         polls_per_10s: of each device; more are answered 429; None for no limit. The real service
             takes 5.
+        lenient: whether bodies and api-versions that the real service refuses are served.
 
     Raises:
         UsageError: names the member and what is allowed.
@@ -36,6 +37,7 @@ class Settings:
     leeway: float = 0
     registers_per_minute: int | None = None
     polls_per_10s: int | None = None
+    lenient: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.retry_after, int) or self.retry_after < 0:

@@ -111,6 +111,7 @@ class AsyncLocalDps:
         assigning_polls: how many polls are answered 202 before the final 200.
         registers_per_minute: of all devices together; more are answered 429; None for no limit.
         polls_per_10s: of each device; likewise.
+        lenient: whether bodies and api-versions that the real service refuses are served.
         fault_seed: for the faults that strike at random; the same seed strikes the same requests.
 
     Attributes:
@@ -138,6 +139,7 @@ class AsyncLocalDps:
         assigning_polls: int = 0,
         registers_per_minute: int | None = None,
         polls_per_10s: int | None = None,
+        lenient: bool = False,
         fault_seed: int | None = None,
     ) -> None:
         LOCAL_DPS.check(locals())
@@ -152,6 +154,7 @@ class AsyncLocalDps:
             assigning_polls=assigning_polls,
             registers_per_minute=registers_per_minute,
             polls_per_10s=polls_per_10s,
+            lenient=lenient,
         )
         self.store = open_store(records)
         self.directory = Directory(self.store)

@@ -179,6 +179,38 @@ def test_a_wrong_register_body_is_answered_400(body, told):
     assert provision(service)["substatus"] == "initialAssignment"
 
 
+@pytest.mark.parametrize(
+    ("body", "logged"),
+    [(b'{"modelId": "dtmi:x;1"}', "unknown member 'modelId'"),
+     (b'{"payload": "text"}', "payload is no JSON object"), (b'{"payload": [1]}', "payload is no"),
+     (b'{"payload": 0}', "payload is no JSON object")],
+)  # fmt: skip
+def test_a_body_that_the_cloud_does_not_read_is_answered_400012_unless_lenient(body, logged):
+    service = make_service(individual())
+    answer = register(service, connect(service), body)
+    check_error(answer, 400012)
+    assert answer[1]["message"] == "Deserialization error."
+    lenient = make_service(individual(), lenient=True)
+    assert register(lenient, connect(lenient), body)[1]["status"] == "assigning"
+
+
+@pytest.mark.parametrize("version", ["1999-01-01", "garbage", "2021-06", "2021-06-01-final"])
+def test_an_api_version_that_never_was_is_answered_400_unless_lenient(version):
+    service = make_service(individual())
+    answer = register(service, connect(service, api_version=version))
+    check_error(answer, 400004)
+    assert "api-version" in answer[1]["message"]
+    lenient = make_service(individual(), lenient=True)
+    assert register(lenient, connect(lenient, api_version=version))[1]["status"] == "assigning"
+
+
+@pytest.mark.parametrize("version", ["2017-08-31-preview", "2019-03-31", "2999-01-01"])
+def test_an_api_version_that_is_known_or_newer_is_served(version):
+    service = make_service(individual())
+    answer = register(service, connect(service, api_version=version))
+    assert answer[1]["status"] == "assigning"
+
+
 @pytest.mark.parametrize("body", [b"", b" ", b"oops", b"\xff\x00", b'{"registrationId":"x"}'])
 def test_a_poll_may_have_any_body(body):
     """Row 19."""
