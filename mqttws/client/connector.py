@@ -45,11 +45,13 @@ class Connector:
     def walk(self) -> Walk:
         """Return a walk with the client's time limits."""
         options = self._options
-        return Walk(
+        walk = Walk(
             timeout=options.connect_timeout,
             hop_timeout=options.hop_timeout,
             on_step=options.on_step,
         )
+        walk.resume = True
+        return walk
 
     async def dial(self, walk: Walk, *, whole: bool = False) -> Stream:
         """Return a stream to a server, on which MQTT has not begun.

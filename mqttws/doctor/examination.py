@@ -14,7 +14,7 @@ from ..errors import ConnectRefused, MqttwsError, UsageError
 from ..hops import Hop
 from ..loop_thread import run_to_the_end
 from ..net.certificate import describe_chain
-from ..net.hops import OnStep, Step
+from ..net.hops import OnStep, Step, Walk
 from ..net.proxy import ENVIRONMENT, ProxyChoice, choose_proxy
 from ..net.target import Target, make_target
 from ..net.tls import Tls
@@ -253,10 +253,11 @@ class _Patient:
             hop_timeout=self.hop_timeout,
             request_timeout=self.request_timeout,
             reconnect=None,
-            on_step=walked.on_step,
         )
+        # A walk of its own makes a full handshake: a resumed one skips the certificate check.
+        walk = Walk(timeout=self.timeout, hop_timeout=self.hop_timeout, on_step=walked.on_step)
         try:
-            await client.connect()
+            await client._connect_along(walk)
         finally:
             await client.disconnect()
 

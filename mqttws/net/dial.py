@@ -7,6 +7,7 @@ know what is said to a proxy (``tunnel``) and which one it is (``proxy``).
 import asyncio
 import ssl
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import (
@@ -25,6 +26,7 @@ from .hops import Walk
 from .http_page import PAGE_PATIENCE
 from .proxy import ENVIRONMENT, Proxy, ProxyChoice, choose_proxy
 from .proxy_advice import blame_proxy, explain_proxy
+from .sessions import Key, keep_session, key_of, take_session
 from .stream import ByteStream, Stream
 from .target import Target
 from .tcp import connect, resolve
@@ -72,8 +74,9 @@ async def dial(
         raise
     try:
         if context is not None:
+            key = key_of(context, target, chosen) if walk.resume else None
             try:
-                await _secure(stream, context, target.server_name, walk, Hop.TLS)
+                await _secure(stream, context, target.server_name, walk, Hop.TLS, key=key)
             except (TlsFailed, HopTimedOut) as error:
                 blame_proxy(error, chosen)
                 raise
@@ -92,8 +95,9 @@ async def dial(
                 step.heard = stream.received - before
             step.detail = f"101, subprotocol {websocket.subprotocol}"
             return websocket
-    except BaseException:
-        walk.failures[stream.address] += 1
+    except BaseException as error:
+        if isinstance(error, Exception):
+            walk.failures[stream.address] += 1
         stream.abort()
         raise
 
@@ -177,10 +181,16 @@ async def _talk(stream: ByteStream, tunnel: "Tunnel") -> None:
 
 
 async def _secure(
-    stream: ByteStream, context: ssl.SSLContext, host: str, walk: Walk, hop: Hop
+    stream: ByteStream,
+    context: ssl.SSLContext,
+    host: str,
+    walk: Walk,
+    hop: Hop,
+    *,
+    key: Key | None = None,
 ) -> None:
     """Go on in TLS; a certificate that is rejected is described from this very handshake."""
-    handshake = Handshake(context)
+    handshake = Handshake(context, take_session(key) if key is not None else None)
     async with walk.hop(hop, host) as step:
         try:
             await stream.start_tls(handshake, host, max(0.001, walk.remaining))
@@ -199,3 +209,7 @@ async def _secure(
         step.facts.update(describe_session(session, chain if walk.described else []))
         step.certificates = tuple(chain)
         step.detail = f"{step.facts['version']}, {step.facts['cipher']}"
+        if session.session_reused:
+            step.detail += ", resumed"
+    if key is not None:
+        stream.on_session = partial(keep_session, key)

@@ -107,6 +107,8 @@ class Walk:
         described: as above.
         certified: whether the client shows a certificate of its own, as far as is known; a server
             that then leaves without a word has probably refused it.
+        resume: whether a TLS session of this process may be resumed, which skips the certificate
+            check: not where the way is what is examined.
         timeout: seconds for the whole walk.
         failures: by address of a server or proxy, how often a connection to it has failed after
             TCP: the next one prefers another address.
@@ -127,6 +129,7 @@ class Walk:
         self.steps: list[Step] = []
         self.described = on_step is not None if described is None else described
         self.certified = False
+        self.resume = False
         self.timeout = timeout
         self.failures: Counter[str] = Counter()
         self._hop_timeout = hop_timeout
@@ -142,7 +145,8 @@ class Walk:
         left = max(0.001, min(timeout, self.remaining))
         hop_timeout = min(self._hop_timeout, left)
         walk = Walk(timeout=left, hop_timeout=hop_timeout, described=self.described)
-        walk.certified, walk.failures = self.certified, self.failures
+        walk.certified, walk.resume = self.certified, self.resume
+        walk.failures = self.failures
         return walk
 
     @property

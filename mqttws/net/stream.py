@@ -110,6 +110,8 @@ class ByteStream(asyncio.Protocol):
 
     Attributes:
         received: bytes that came before a receiver was attached.
+        on_session: called once with the TLS session, when the connection ends: with TLS 1.3 it can
+            only be resumed once the server's tickets have come, behind the handshake.
     """
 
     def __init__(self, on_connected: Callable[["ByteStream"], None] | None = None) -> None:
@@ -126,6 +128,7 @@ class ByteStream(asyncio.Protocol):
         self._closing = False
         self._written = 0  # bytes; counted where the kernel does not
         self._left: int | None = None  # bytes unacknowledged when the peer's end came
+        self.on_session: Callable[[ssl.SSLSession], None] | None = None
 
     # Called by asyncio
 
@@ -154,6 +157,7 @@ class ByteStream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Learn that the transport has closed."""
+        self._report_session()
         reason = f": {reason_of(exc)}" if isinstance(exc, OSError) else ""
         self._cause = ConnectionLost(
             f"the connection was closed by the peer{reason}",
@@ -310,6 +314,7 @@ class ByteStream(asyncio.Protocol):
         has not read yet. A peer that does not close in its turn is cut off after ``timeout``.
         """
         self._receiver = None
+        self._report_session()
         self._closing = True
         self._unread.clear()
         until = asyncio.get_running_loop().time() + timeout
@@ -343,6 +348,7 @@ class ByteStream(asyncio.Protocol):
     async def finish(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Send what waits, shut the sending half, and close; the peer's end is not awaited."""
         self._receiver = None
+        self._report_session()
         below = self._socket
         try:
             async with asyncio.timeout(timeout):
@@ -363,8 +369,15 @@ class ByteStream(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once; what waits is lost."""
+        self._report_session()
         if self._cause is None:  # a transport that has ended has let go of its loop
             self.transport.abort()
+
+    def _report_session(self) -> None:
+        report, self.on_session = self.on_session, None
+        made = self.info("ssl_object") if report is not None else None
+        if report is not None and made is not None and made.session is not None:
+            report(made.session)
 
     def _wake(self) -> None:
         if self._changed is not None and not self._changed.done():

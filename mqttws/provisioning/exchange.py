@@ -100,7 +100,7 @@ class Exchange:
         self._asked = plan
         self._registration = registration
         self._walk = walk
-        walk.certified = plan.certified
+        walk.certified, walk.resume = plan.certified, plan.resume
         self._targets = plan.targets()
         self._tried: set[str] = set()  # schemes over which no CONNACK came
         self._in_turn = False  # whether pipelining has failed

@@ -37,13 +37,21 @@ class X509Certificate:
             together, or the common name is not the registration id.
     """
 
-    __slots__ = ("_certificate", "_chain", "_chain_pem", "_key", "_registration_id")
+    __slots__ = (
+        "_certificate",
+        "_chain",
+        "_chain_pem",
+        "_contexts",
+        "_key",
+        "_registration_id",
+    )
 
     _certificate: "x509.Certificate"
     _chain_pem: bytes
     _chain: tuple[bytes, ...]
     _key: tuple[bytes, bytes]
     _registration_id: str
+    _contexts: dict[ssl.SSLContext, ssl.SSLContext]  # by whom they trust
 
     def __init__(
         self,
@@ -71,6 +79,7 @@ class X509Certificate:
             ("_chain", tuple(_der(certificate) for certificate in certificates)),
             ("_key", sealed),
             ("_registration_id", registration_id),
+            ("_contexts", {}),
         ):
             object.__setattr__(self, slot, value)
 
@@ -123,8 +132,13 @@ class X509Certificate:
                 hint="give tls=TlsConfig(ca=...); if the context shows the certificate already, use"
                 " ExternalKey",
             )
-        context = (tls or TlsConfig()).new_context()
-        load_client_certificate(context, self._chain_pem, *self._key)
+        trust = (tls or TlsConfig()).context()  # the same one for the same content
+        context = self._contexts.get(trust)
+        if context is None:
+            context = (tls or TlsConfig()).new_context()
+            load_client_certificate(context, self._chain_pem, *self._key)
+            self._contexts.clear()  # a process rarely trusts two CAs in turn
+            self._contexts[trust] = context
         return context
 
     def __repr__(self) -> str:

@@ -1,0 +1,55 @@
+"""TLS sessions of this process, to be resumed when it connects again.
+
+A resumed session skips the certificate check, and with TLS 1.2 a round trip: it is only offered
+where host, port, proxy, trust and client certificate are those of the handshake that was checked.
+Trust and certificate are told by the context, of which there is one for each content. Whoever looks
+for a fault makes full handshakes.
+"""
+
+import ssl
+import time
+from collections import OrderedDict
+
+from .proxy import Proxy
+from .target import Target
+
+MAX_SESSIONS = 64
+"""Sessions that are kept; one has a few KiB."""
+
+LONGEST = 3600.0
+"""Seconds for which a session is kept at most: a certificate that was revoked or renewed counts
+after that, however long the server would resume."""
+
+Key = tuple[ssl.SSLContext, str, int, str]
+
+_sessions: OrderedDict[Key, tuple[ssl.SSLSession, float]] = OrderedDict()
+
+
+def key_of(context: ssl.SSLContext, target: Target, proxy: Proxy | None) -> Key:
+    """Return what must be the same for a session to be resumed."""
+    return context, target.server_name.lower(), target.port, "" if proxy is None else proxy.url
+
+
+def take_session(key: Key) -> ssl.SSLSession | None:
+    """Return a session to be offered once; None for a full handshake.
+
+    It is kept again after a good handshake: one that a server chokes on is not offered twice.
+    """
+    session, until = _sessions.pop(key, (None, 0.0))
+    return session if time.monotonic() < until else None
+
+
+def keep_session(key: Key, session: ssl.SSLSession) -> None:
+    """Keep a session for the next connection."""
+    if not session.has_ticket and not session.id:
+        return
+    left = session.time + session.timeout - time.time()
+    _sessions[key] = (session, time.monotonic() + min(left, LONGEST))
+    _sessions.move_to_end(key)
+    while len(_sessions) > MAX_SESSIONS:
+        _sessions.popitem(last=False)
+
+
+def forget_sessions() -> None:
+    """Make full handshakes from now on, until there are new sessions."""
+    _sessions.clear()
