@@ -1,0 +1,234 @@
+"""kill -9 at random points, under devices and admin clients: nothing acknowledged may be lost.
+
+``python -m tests.local.kills RECORDS COUNT [SEED]``, with a file's path, ``postgresql://…``, or
+``postgres`` for a cluster of its own: runs ``mqttws serve``, kills it ``COUNT`` times, and compares
+what was answered with what is there.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from base64 import b64encode
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from mqttws import MqttwsError, SymmetricKey, TlsConfig, provision_async
+from tests.ports import free_port
+
+from .stores.cluster import cluster
+
+DEVICES = 6
+ADMINS = 3
+DEADLINE = 90.0
+"""Seconds within which a device must be assigned, whatever happens to the service."""
+
+
+@dataclass
+class Ledger:
+    """What was answered.
+
+    Attributes:
+        etags: of enrollments whose PUT was answered 200, and nothing was asked since.
+        deleted: ids whose DELETE was answered 204, and nothing was asked since.
+        hubs: by device, the hub that it was assigned to.
+        faults: what must not be.
+    """
+
+    etags: dict[str, str] = field(default_factory=dict)
+    deleted: set[str] = field(default_factory=set)
+    hubs: dict[str, str] = field(default_factory=dict)
+    puts: int = 0
+    deletes: int = 0
+    assignments: int = 0
+    slowest: float = 0.0
+    faults: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.puts} PUT and {self.deletes} DELETE acknowledged, {self.assignments} devices"
+            f" assigned (slowest {self.slowest:.1f} s); {len(self.faults)} faults {self.faults[:5]}"
+        )
+
+
+class Served:
+    """``mqttws serve`` on fixed ports, which can be killed and started again."""
+
+    def __init__(self, folder: Path, records: str, hubs: tuple[str, ...]) -> None:
+        self.mqtts, self.wss, self.admin = free_port(), free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.admin}"
+        self.ca = folder / "ca.pem"
+        self._words = [
+            *(sys.executable, "-m", "mqttws", "serve", "--json", "--retry-after", "0"),
+            *("--mqtts-port", str(self.mqtts), "--wss-port", str(self.wss)),
+            *("--admin-port", str(self.admin), "--state", str(folder), "--records", records),
+            *(word for hub in hubs for word in ("--hub", hub)),
+        ]
+        self._log = folder / "log"
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        with open(self._log, "ab") as log:  # noqa: ASYNC230 - opened once for each start
+            self._process = await asyncio.create_subprocess_exec(
+                *self._words, stdout=asyncio.subprocess.PIPE, stderr=log
+            )
+        assert self._process.stdout is not None
+        async with asyncio.timeout(60):
+            line = await self._process.stdout.readline()
+        if b'"serving"' not in line:
+            raise RuntimeError(self._log.read_text()[-2000:])
+
+    async def end(self, number: int = signal.SIGKILL) -> int:
+        assert self._process is not None
+        self._process.send_signal(number)
+        async with asyncio.timeout(30):
+            return await self._process.wait()
+
+
+async def be_admin(
+    name: str, served: Served, ledger: Ledger, chance: random.Random, over: asyncio.Event
+) -> None:
+    """Create, replace and delete enrollments."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20)) as session:
+        while not over.is_set():
+            device = f"{name}-{chance.randrange(200)}"
+            path = f"{served.url}/enrollments/{device}"
+            ledger.etags.pop(device, None)
+            ledger.deleted.discard(device)
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
+                if chance.random() < 0.7:
+                    body = {"attestation": {"type": "symmetricKey"}}
+                    async with session.put(path, json=body) as answer:
+                        if answer.status == 200:
+                            ledger.etags[device] = (await answer.json())["etag"]
+                            ledger.puts += 1
+                else:
+                    async with session.delete(path) as answer:
+                        if answer.status in (204, 404):
+                            ledger.deleted.add(device)
+                            ledger.deletes += answer.status == 204
+                continue
+            await asyncio.sleep(0.05)
+
+
+async def be_device(
+    name: str, served: Served, ledger: Ledger, chance: random.Random, over: asyncio.Event
+) -> None:
+    """Register new devices, and old ones again."""
+    keys: dict[str, str] = {}
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20)) as session:
+        while not over.is_set():
+            device = f"{name}-{chance.randrange(1000)}"
+            if device not in keys:
+                key = b64encode(chance.randbytes(32)).decode()
+                keys_of = {"type": "symmetricKey", "symmetricKey": {"primaryKey": key}}
+                path = f"{served.url}/enrollments/{device}"
+                try:
+                    async with session.put(path, json={"attestation": keys_of}) as answer:
+                        if answer.status != 200:
+                            continue
+                except (aiohttp.ClientError, TimeoutError, OSError):
+                    await asyncio.sleep(0.05)
+                    continue
+                keys[device] = key
+            began = time.monotonic()
+            found = None
+            while found is None and time.monotonic() < began + DEADLINE:
+                try:
+                    found = await provision_async(
+                        "0ne00LOCAL",
+                        SymmetricKey(device, keys[device]),
+                        host="127.0.0.1",
+                        port=served.mqtts,
+                        transport="mqtts",
+                        tls=TlsConfig(ca=served.ca, only_ca=True),
+                        timeout=DEADLINE,
+                    )
+                except MqttwsError as error:
+                    if not error.retryable:
+                        ledger.faults.append(f"{device}: {type(error).__name__}: {error}")
+                        break
+                    await asyncio.sleep(0.1)  # the service is not there yet
+            if found is None:
+                ledger.faults.append(f"{device}: not assigned within {DEADLINE:g} s")
+                continue
+            ledger.assignments += 1
+            ledger.slowest = max(ledger.slowest, time.monotonic() - began)
+            known = ledger.hubs.setdefault(device, found.assigned_hub)
+            if known != found.assigned_hub:
+                ledger.faults.append(f"{device}: at {known}, then at {found.assigned_hub}")
+
+
+async def read_all(served: Served, session: aiohttp.ClientSession) -> dict[str, str]:
+    """Return the etags of all enrollments."""
+    found: dict[str, str] = {}
+    headers: dict[str, str] = {}
+    while True:
+        url, body = f"{served.url}/enrollments/query", {"query": "SELECT * FROM enrollments"}
+        async with session.post(url, json=body, headers=headers) as answer:
+            found |= {one["registrationId"]: one.get("etag", "") for one in await answer.json()}
+            if "x-ms-continuation" not in answer.headers:
+                return found
+            headers = {"x-ms-continuation": answer.headers["x-ms-continuation"]}
+
+
+async def compare(served: Served, ledger: Ledger) -> None:
+    """Compare what was answered with what is there."""
+    async with aiohttp.ClientSession() as session:
+        there = await read_all(served, session)
+        for device, etag in ledger.etags.items():
+            if there.get(device) != etag:
+                ledger.faults.append(f"{device}: PUT acknowledged, {there.get(device)} is there")
+        for device in ledger.deleted & there.keys():
+            ledger.faults.append(f"{device}: DELETE acknowledged, and it is there")
+        for device, hub in ledger.hubs.items():
+            async with session.get(f"{served.url}/registrations/{device}") as answer:
+                body: Any = await answer.json()
+            if body.get("assignedHub") != hub:
+                ledger.faults.append(f"{device}: assigned to {hub}, the records say {body}")
+
+
+async def run(records: str, count: int, seed: int = 1) -> Ledger:
+    """Kill the service ``count`` times; return what was answered and what was wrong."""
+    chance = random.Random(seed)
+    ledger, over = Ledger(), asyncio.Event()
+    with tempfile.TemporaryDirectory(prefix="mqttws-kills-") as folder:
+        served = Served(Path(folder), records, tuple(f"hub-{n}.example" for n in range(3)))
+        await served.start()
+        work = [
+            asyncio.create_task(be_device(f"dev{n}", served, ledger, random.Random(n), over))
+            for n in range(DEVICES)
+        ]
+        work += [
+            asyncio.create_task(be_admin(f"adm{n}", served, ledger, random.Random(-n), over))
+            for n in range(ADMINS)
+        ]
+        for number in range(count):
+            await asyncio.sleep(chance.uniform(0.05, 0.8))
+            await served.end()
+            await served.start()
+            if (number + 1) % 20 == 0:
+                print(f"{number + 1} kills: {ledger}", flush=True)
+        over.set()
+        await asyncio.gather(*work)
+        await compare(served, ledger)
+        if await served.end(signal.SIGTERM) != 0:
+            ledger.faults.append("SIGTERM did not end it with 0")
+    return ledger
+
+
+if __name__ == "__main__":
+    where, *numbers = sys.argv[1:]
+    with contextlib.ExitStack() as stack:
+        if where == "postgres":
+            where = stack.enter_context(cluster()).url
+        done = asyncio.run(run(where, *map(int, numbers)))
+    print(f"after {numbers[0]} kills: {done}")
+    sys.exit(bool(done.faults) or os.EX_OK)

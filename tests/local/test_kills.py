@@ -1,0 +1,22 @@
+"""A few of the kills of ``tests.local.kills``, which runs as many as it is told."""
+
+from pathlib import Path
+
+import pytest
+
+from .kills import run
+from .stores.cluster import cluster
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("records", ["sqlite", "postgres"])
+async def test_nothing_acknowledged_is_lost_by_kills(tmp_path: Path, records: str) -> None:
+    if records == "sqlite":
+        ledger = await run(str(tmp_path / "records.sqlite"), 15)
+    else:
+        with cluster() as running:
+            ledger = await run(running.url, 15)
+    assert ledger.faults == []
+    assert ledger.puts > 50
+    assert ledger.assignments > 15
