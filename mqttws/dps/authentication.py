@@ -108,6 +108,8 @@ def _authenticate_chain(snapshot: Snapshot, device: Device) -> Proof:
 
     Where it is disabled the device is refused, however a wider group may stand.
     """
+    if device.chain[0].fault:
+        raise _invalid_certificate(device.chain[0].fault)
     found: IndividualEnrollment | EnrollmentGroup | None = snapshot.individual
     if found is None:
         groups = [group for group in snapshot.groups.groups if group.certificates]

@@ -9,7 +9,7 @@ behaviour is not published, the comment says what is taken for it.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..text import shown
@@ -58,8 +58,7 @@ class Ids(NamedTuple):
     tracking_id: str
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """What is to be done about a request.
 
     Attributes:

@@ -7,7 +7,7 @@ judged by them. Keys are bytes here, in no ``repr`` and in no message.
 import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 AllocationPolicy = Literal["hashed", "geoLatency", "static", "custom"]
 """How a hub is chosen (``how-to-use-allocation-policies.md``)."""
@@ -226,8 +226,7 @@ class Groups:
         return None
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """What concerns one device, at one moment.
 
     Attributes:

@@ -45,8 +45,7 @@ class Counts:
     store_failures: int = 0
 
 
-@dataclass(frozen=True)
-class _Loaded:
+class _Loaded(NamedTuple):
     """A snapshot, and the versions of what it holds."""
 
     snapshot: Snapshot
@@ -195,30 +194,29 @@ class Service:
 
     async def _load(self, registration_id: str) -> _Loaded:
         key = registration_id.lower()
-        loaded = await self._store.load((DEVICES, key), (INDIVIDUALS, key), (MARKS, GROUPS_MARK))
-        device, individual, mark = loaded.rows
-        groups = self._groups
-        if groups.version != mark.version:
-            groups = await self._load_groups(mark.version)
-        snapshot = Snapshot(device.value or DeviceRecord(), individual.value, groups, loaded.now)
-        return _Loaded(snapshot, device.version, individual.version)
+        for _ in range(MAX_ATTEMPTS):
+            loaded = await self._store.load(
+                (DEVICES, key), (INDIVIDUALS, key), (MARKS, GROUPS_MARK)
+            )
+            device, individual, mark = loaded.rows
+            groups = self._groups
+            if groups.version == mark.version:
+                record = device.value or DeviceRecord()
+                snapshot = Snapshot(record, individual.value, groups, loaded.now)
+                return _Loaded(snapshot, device.version, individual.version)
+            await self._load_groups(mark.version)  # and once more: all shall be of one moment
+        raise StoreFailed("the enrollment groups change faster than they can be read")
 
-    async def _load_groups(self, version: int) -> Groups:
-        """Return all groups as they are at one version, and keep them."""
-        while True:
-            rows: list[tuple[str, Row]] = []
-            more, after = True, ""
-            while more:
-                page, more = await self._store.page(GROUPS, after)
-                rows += page
-                after = page[-1][0] if page else ""
-            mark = (await self._store.load((MARKS, GROUPS_MARK))).rows[0]
-            if mark.version == version:
-                break
-            version = mark.version
+    async def _load_groups(self, version: int) -> None:
+        """Keep all groups. They are of this version only if the next load finds it again."""
+        rows: list[tuple[str, Row]] = []
+        more, after = True, ""
+        while more:
+            page, more = await self._store.page(GROUPS, after)
+            rows += page
+            after = page[-1][0] if page else ""
         values = tuple(row.value for _, row in rows)
         self._groups = Groups(version, values, {key: row.version for key, row in rows})
-        return self._groups
 
     async def _commit(self, registration_id: str, loaded: _Loaded, decision: Decision) -> bool:
         """Write what a decision changes, if nothing that it was decided by has moved."""

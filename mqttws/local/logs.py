@@ -1,15 +1,14 @@
 """Log lines to standard error that never block the service, and never flood.
 
-A thread writes them. A reader that has stopped loses lines, which are counted; lines that are alike
-(equal but for numbers) are summed up where there are too many of them.
+A thread writes them, some at a time. A reader that has stopped loses lines, which are counted;
+lines that are alike (equal but for numbers) are summed up where there are too many of them.
 """
 
 import logging
-import queue
-import re
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import TextIO
 
@@ -22,8 +21,12 @@ MAX_ALIKE = 100
 WINDOW = 5.0
 """Seconds."""
 
+CLOSE_TIMEOUT = 0.5
+"""Seconds that the reader is given to take the last lines."""
+
+_GATHERING = 0.02  # seconds in which lines gather before they are written together
 _MAX_KINDS = 500
-_NUMBERS = re.compile(r"[0-9a-f]*[0-9][0-9a-f]*")
+_NO_DIGITS = str.maketrans("", "", "0123456789abcdef")
 
 
 class SteadyHandler(logging.Handler):
@@ -32,6 +35,9 @@ class SteadyHandler(logging.Handler):
     Args:
         stream: is written to; None for standard error.
         clock: returns seconds that only grow.
+
+    Attributes:
+        dropped: lines that nothing has read, since that was last written.
     """
 
     def __init__(
@@ -40,10 +46,12 @@ class SteadyHandler(logging.Handler):
         super().__init__()
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
-        self._lines: queue.Queue[str | None] = queue.Queue(MAX_WAITING)
-        self._alike: dict[str, int] = {}
+        self._lines: deque[str] = deque()
+        self._alike: dict[str, tuple[int, str]] = {}
         self._window_ends = 0.0
         self.dropped = 0
+        self._there = threading.Event()  # lines wait
+        self._ending = threading.Event()
         self._thread = threading.Thread(target=self._write, name="mqttws-log", daemon=True)
         self._thread.start()
 
@@ -58,48 +66,52 @@ class SteadyHandler(logging.Handler):
         if now >= self._window_ends:
             self._sum_up()
             self._window_ends = now + WINDOW
-        kind = _NUMBERS.sub("#", line[:300])
-        if len(self._alike) >= _MAX_KINDS:
-            kind = ""
-        count = self._alike[kind] = self._alike.get(kind, 0) + 1
-        if count <= MAX_ALIKE:
+        kind = line[:300].translate(_NO_DIGITS) if len(self._alike) < _MAX_KINDS else ""
+        count, first = self._alike.get(kind, (0, line))
+        self._alike[kind] = (count + 1, first)
+        if count < MAX_ALIKE:
             self._put(line)
 
     def _sum_up(self) -> None:
         """Say how many lines of each kind have been left out."""
-        for kind, count in self._alike.items():
+        for count, first in self._alike.values():
             if count > MAX_ALIKE:
-                self._put(f"{count - MAX_ALIKE} more lines like: {kind or 'other lines'}")
+                self._put(f"{count - MAX_ALIKE} more lines like: {first}")
         self._alike.clear()
 
     def _put(self, line: str) -> None:
-        try:
-            if self.dropped:
-                self._lines.put_nowait(f"{self.dropped} lines are lost: nothing reads them")
-                self.dropped = 0
-            self._lines.put_nowait(line)
-        except queue.Full:
+        if len(self._lines) >= MAX_WAITING:
             self.dropped += 1
+            return
+        if self.dropped:
+            self._lines.append(f"{self.dropped} lines are lost: nothing has read them")
+            self.dropped = 0
+        self._lines.append(line)
+        if not self._there.is_set():
+            self._there.set()
 
     def _write(self) -> None:
-        while (line := self._lines.get()) is not None:
+        while True:
+            self._there.wait()
+            self._ending.wait(_GATHERING)
+            self._there.clear()
+            lines = [self._lines.popleft() for _ in range(len(self._lines))]
             try:
-                self._stream.write(line + "\n")
-                if self._lines.empty():
-                    self._stream.flush()
+                self._stream.write("".join(f"{line}\n" for line in lines))
+                self._stream.flush()
             except (OSError, ValueError):  # the reader has gone
-                self.dropped += 1
+                self.dropped += len(lines)
+            if self._ending.is_set() and not self._lines:
+                return
 
     def close(self) -> None:
-        """Write what waits, as far as its reader takes it within half a second."""
+        """Write what waits, as far as its reader takes it within ``CLOSE_TIMEOUT``."""
         self.acquire()
         try:
             self._sum_up()
-            try:
-                self._lines.put_nowait(None)
-            except queue.Full:
-                return
         finally:
             self.release()
-        self._thread.join(0.5)
+        self._ending.set()
+        self._there.set()
+        self._thread.join(CLOSE_TIMEOUT)
         super().close()
