@@ -12,7 +12,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from ..errors import MqttwsError, RequestTimedOut, SubscribeRefused, UsageError
+from ..errors import MqttwsError, RequestTimedOut, SubscribeRefused
 from ..net.hops import OnStep, Walk
 from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.stream import CLOSE_TIMEOUT
@@ -20,22 +20,15 @@ from ..net.tls import Tls
 from ..options import CLIENT
 from ..protocol import ClientProtocol
 from ..retry import Backoff
-from ..wire import (
-    DEFAULT_MAX_PACKET_SIZE,
-    REFUSED,
-    Connect,
-    Publish,
-    Subscribe,
-    Subscription,
-    Unsubscribe,
-    Will,
-)
+from ..wire import DEFAULT_MAX_PACKET_SIZE, Connect, Unsubscribe, Will
+from .arguments import Payload, payload_bytes, subscriptions_of
 from .connector import checked_headers, targets_of
 from .engine import Engine
+from .facts import Facts
 from .leaving import LEAVE_TIMEOUT
 from .link import Link
-from .message import ReceivedMessage
 from .options import (
+    PASSED_ON,
     ClientState,
     HeadersOption,
     OnAttemptFailed,
@@ -51,13 +44,8 @@ from .store import MemoryStore, Store
 from .streams import MessageStream
 from .trace import OnPacket
 
-__all__ = ["AsyncClient", "ReceivedMessage"]
 
-Payload = bytes | bytearray | memoryview | str
-"""What can be published; text goes as UTF-8."""
-
-
-class AsyncClient:
+class AsyncClient(Facts):
     """An MQTT 3.1.1 client for asyncio.
 
     >>> async with AsyncClient("wss://broker.example/mqtt") as client:
@@ -72,17 +60,14 @@ class AsyncClient:
 
     Args:
         url: ``wss://host[:443]/path``, ``mqtts://host[:8883]``; ``ws://`` and ``mqtt://`` without
-            TLS. Several are tried with a short head start each; the one that worked is tried
-            first when this client connects again. Or a function, plain or async, that returns one
-            or several for each connection, such as a presigned URL.
+            TLS. Several are tried with a short head start each, the one that worked first. Or a
+            function, plain or async, that returns them for each connection (presigned URLs).
         client_id: at most 65535 bytes of UTF-8; empty lets the server choose one.
         username: None for none.
         password: bytes or text, or a function, plain or async, that returns a fresh one for each
-            connection (a plain one holds up the loop while it runs); None for none; needs a
-            username. Shown nowhere.
+            connection (a plain one holds up the loop meanwhile); needs a username. Shown nowhere.
         clean_session: whether server and client forget what was before and after each connection.
-            QoS 2 is exactly once across connections only with ``False``; with True, a message whose
-            connection is lost after its PUBREC ends in ``DeliveryUnknown``.
+            QoS 2 is exactly once across connections only with ``False``; see ``after_pubrec``.
         keep_alive: seconds, 0 to 65535, within which a dead link is noticed; 0 for never.
         will: what the server publishes when this client is lost.
         tls: whom to trust: a ``TlsConfig``, or an ``ssl.SSLContext`` that is used as it is.
@@ -94,14 +79,14 @@ class AsyncClient:
         request_timeout: seconds for the answer to a publish, subscribe or unsubscribe, the time
             without a connection included.
         max_packet_size: bytes of the largest packet that the server may send.
-        max_queued: messages that may wait for ``messages()``, in all streams together; above it the
-            socket is left unread, which holds the server back.
+        max_queued: messages that may wait unread, in all streams together; above it the socket is
+            left unread, which holds the server back.
         max_outgoing: publishes that may be unfinished, in flight or in the queue; 1 to 60000.
         max_outgoing_bytes: bytes that they may take together.
         max_in_flight: publishes of QoS 1 and 2 that may wait for their acknowledgement; the rest
             waits in the queue, in the order of the calls, and QoS 0 behind it too.
-        max_in_flight_qos2: those of QoS 2 among them. Servers hold a limited number (mosquitto 20)
-            and drop what is above it, though they acknowledge it.
+        max_in_flight_qos2: those of QoS 2 among them. A server drops what is above its own limit
+            (mosquitto's is 20), though it acknowledges it.
         after_pubrec: what becomes of a QoS 2 message whose connection is lost after PUBREC with
             ``clean_session=True``: ``unknown`` ends it in ``DeliveryUnknown``, ``republish`` sends
             it again, so that it arrives at least once.
@@ -110,8 +95,8 @@ class AsyncClient:
             opened later, the newest ``max_queued`` of them. None acknowledges none unread.
         strict: whether an acknowledgement that fits nothing, or DUP with QoS 0, ends the
             connection; otherwise it is counted in ``ignored``, and logged once.
-        headers: HTTP headers for the WebSocket upgrade, or a function, plain or async, that returns
-            them for each connection. Their values are shown nowhere.
+        headers: HTTP headers for the WebSocket upgrade, or a function that returns them for each
+            connection. Their values are shown nowhere.
         reconnect: how long to wait between attempts; None does not reconnect: a lost connection
             ends the client.
         store: where the session lives: a ``SqliteStore`` keeps it across a crash, a
@@ -158,7 +143,7 @@ class AsyncClient:
         on_state: OnState | None = None,
         on_attempt_failed: OnAttemptFailed | None = None,
     ) -> None:
-        CLIENT.check(locals())
+        given = CLIENT.check(locals())
         if not callable(headers):
             checked_headers(headers)
         targets = [] if callable(url) else targets_of(url)
@@ -178,30 +163,8 @@ class AsyncClient:
             Options(
                 targets=targets,
                 make_url=url if callable(url) else None,
-                headers=headers,
-                max_outgoing_bytes=max_outgoing_bytes,
-                max_in_flight=max_in_flight,
-                max_in_flight_qos2=max_in_flight_qos2,
-                after_pubrec=after_pubrec,
-                unmatched_wait=unmatched_wait,
-                strict=strict,
                 connect=connect,
-                password=password,
-                tls=tls,
-                proxy=proxy,
-                connect_timeout=connect_timeout,
-                hop_timeout=hop_timeout,
-                request_timeout=request_timeout,
-                max_packet_size=max_packet_size,
-                max_queued=max_queued,
-                max_outgoing=max_outgoing,
-                manual_ack=manual_ack,
-                reconnect=reconnect,
-                store=store,
-                on_step=on_step,
-                on_packet=on_packet,
-                on_state=on_state,
-                on_attempt_failed=on_attempt_failed,
+                **{name: given[name] for name in PASSED_ON},
             )
         )
         self._outgoing = self._engine.outgoing
@@ -216,47 +179,6 @@ class AsyncClient:
 
     def __repr__(self) -> str:
         return f"<AsyncClient {self.url} {self._client_id!r} {self.state.value}>"
-
-    @property
-    def url(self) -> str:
-        """The URL that is tried first: of several, the one that worked; without its query."""
-        targets = self._engine.connector.targets
-        return targets[0].url.partition("?")[0] if targets else "a URL made for each connection"
-
-    @property
-    def state(self) -> ClientState:
-        """Where the client stands."""
-        return self._engine.state
-
-    @property
-    def connected(self) -> bool:
-        """Whether messages can be sent now."""
-        return self._engine.link is not None
-
-    @property
-    def session_present(self) -> bool:
-        """Whether the server had kept an earlier session when it last accepted a connection."""
-        return self._engine.session_present
-
-    @property
-    def unmatched(self) -> int:
-        """How many messages were acknowledged, or of QoS 0, and fitted no open stream."""
-        return self._engine.inbox.unmatched
-
-    @property
-    def ignored(self) -> int:
-        """How many acknowledgements of the server fitted nothing, and were ignored."""
-        return self._engine.ignored
-
-    def failed(self, *, forget: bool = False) -> list[tuple[Publish, str]]:
-        """Return the messages that were given up while no caller waited for them, and why.
-
-        The server ended each connection for them. With a store they are kept there.
-
-        Args:
-            forget: whether the list is emptied.
-        """
-        return self._engine.keeper.failed(forget)
 
     async def connect(self) -> None:
         """Open the connection.
@@ -341,7 +263,7 @@ class AsyncClient:
         engine = self._engine
         engine.require_usable()
         engine.require_loop()
-        engine.require_room(receipt)
+        engine.outgoing.require_room(receipt)
         engine.outgoing.submit(receipt)
         return receipt
 
@@ -368,20 +290,14 @@ class AsyncClient:
         engine = self._engine
         engine.require_usable()
         engine.require_loop()
-        pairs = [(topic_filter, qos)] if isinstance(topic_filter, str) else _pairs(topic_filter)
-        wishes = [Subscription(*pair) for pair in pairs]
-        Subscribe(1, wishes).encode()  # what breaks a rule is told before it is waited for
+        wishes = subscriptions_of(topic_filter, qos)
 
         def send(protocol: ClientProtocol) -> int:
             return protocol.subscribe(wishes)
 
-        granted: list[int] = await self._request(send, f"subscribe to {pairs[0][0]!r}")
-        refused = ""
-        for (name, wanted), code in zip(pairs, granted, strict=True):
-            if code != REFUSED:
-                engine.requests.note(name, wanted, len(pairs))
-            else:
-                refused = refused or name
+        what = f"subscribe to {wishes[0].topic_filter!r}"
+        granted: list[int] = await self._request(send, what)
+        refused = engine.requests.note(wishes, granted)
         if refused:
             raise SubscribeRefused(
                 f"subscribe: the server refused topic filter {refused!r}",
@@ -482,22 +398,3 @@ class AsyncClient:
     ) -> None:
         """Disconnect."""
         await self.disconnect()
-
-
-def _pairs(wishes: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
-    try:
-        return [(topic_filter, qos) for topic_filter, qos in wishes]
-    except (TypeError, ValueError):
-        raise UsageError("topic filters: allowed: one str, or (filter, QoS) pairs") from None
-
-
-def payload_bytes(payload: object) -> bytes:
-    """Return a payload's bytes; text is sent as UTF-8."""
-    if isinstance(payload, str):
-        try:
-            return payload.encode()
-        except UnicodeEncodeError:
-            raise UsageError("payload: text with a lone surrogate has no UTF-8") from None
-    if isinstance(payload, bytes | bytearray | memoryview):
-        return bytes(payload)
-    raise UsageError(f"payload: found {type(payload).__name__}; allowed: bytes or str")

@@ -7,14 +7,12 @@ an application's calls look like, nor how a connection is come by.
 
 import asyncio
 
-from ..errors import ConnectFailed, ConnectionLost, MqttwsError, QueueFull, StoreFailed, UsageError
+from ..errors import ConnectFailed, ConnectionLost, MqttwsError, StoreFailed, UsageError
 from ..hops import Cause, Hop
 from ..net.hops import Walk
 from ..protocol import (
-    AnswerIgnored,
     ClientProtocol,
     Event,
-    MessageDiscarded,
     MessageReceived,
     PublishCompleted,
     PublishRestarted,
@@ -23,7 +21,7 @@ from ..protocol import (
 from ..wire import Connect
 from . import clock
 from .connector import Connector
-from .inbox import Inbox, logger
+from .inbox import Inbox
 from .leaving import Leaving
 from .link import Link
 from .message import ReceivedMessage
@@ -32,45 +30,39 @@ from .reading import Reading
 from .receipt import Delivery
 from .requests import Requests
 from .session_keeper import SessionKeeper
+from .standing import Standing
 from .store import Step
 from .streams import MessageStream
 from .trace import tracer_for
 from .trouble import Troubles
 
 
-class Engine:
+class Engine(Standing):
     """A client's inside; it owns its links.
 
     Attributes:
-        state: where the client stands.
-        error: the reason for the client's end; None before, and if that was asked for.
         link: the connection over which messages can be sent now; None without one.
         session_present: whether the server had kept the session when it was last connected.
-        loop: the event loop that the client lives in; None before ``connect``.
         keeper: the session.
         outgoing: publishes that have not ended.
         inbox: messages that wait for the application.
         connector: opens the connections.
         requests: subscriptions.
         troubles: the reasons for lost connections and failed attempts.
-        ignored: how many acknowledgements fitted nothing.
     """
 
     def __init__(self, options: Options) -> None:
-        self.state = ClientState.NEW
-        self.error: MqttwsError | None = None
+        super().__init__(options.on_state)
         self.link: Link | None = None
         self.session_present = False
-        self.loop: asyncio.AbstractEventLoop | None = None
         self.connector = Connector(options)
         self.keeper = SessionKeeper(options, self._on_store_failure)
         self.outgoing = self.keeper.outgoing
-        self.outgoing.on_queued = self._store_soon
+        self.outgoing.on_queued = lambda: self.keeper.store_soon(self.link)
         self.inbox = Inbox(self._on_taken, self.acknowledge, options.max_queued)
         self.reading = Reading(self.inbox, options.max_queued, options.request_timeout)
         self.requests = Requests(self.reading, options.request_timeout)
         self.troubles = Troubles()
-        self.ignored = 0
         self._options = options
         self._leaving = Leaving()
         self._links = 0
@@ -78,81 +70,7 @@ class Engine:
         self._left: Link | None = None  # what disconnect() closes
         self._reconnecting: asyncio.Task[None] | None = None
         self._endings: set[asyncio.Task[None]] = set()
-        self._unmatched_timer: asyncio.TimerHandle | None = None
         self._on_message_ack = self.acknowledge if options.manual_ack else None
-
-    @property
-    def over(self) -> bool:
-        """Whether the client has ended."""
-        return self.state is ClientState.CLOSED
-
-    # Refusals
-
-    def require_usable(self) -> None:
-        """Refuse a call before connecting and after the end.
-
-        Raises:
-            UsageError: the client is not connected, or is being left.
-            MqttwsError: the reason for its end.
-        """
-        if self.state is ClientState.CLOSED or self._leaving.begun:
-            if self.error is not None:
-                raise self.error.with_traceback(None)
-            raise UsageError(
-                "the client has been disconnected",
-                cause=Cause.WRONG_MOMENT,
-                hint="make a new client",
-            )
-        if self.state in (ClientState.NEW, ClientState.CONNECTING):
-            raise UsageError(
-                "the client is not connected",
-                cause=Cause.WRONG_MOMENT,
-                hint="await client.connect() first",
-            )
-
-    def require_loop(self) -> None:
-        """Refuse a call from another event loop than the client's own, or from none.
-
-        Raises:
-            UsageError: says so.
-        """
-        try:
-            running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:
-            running = None
-        if running is None:
-            raise UsageError(
-                "no asyncio event loop runs here",
-                cause=Cause.WRONG_MOMENT,
-                hint="use AsyncClient within asyncio, or Client in a program without an event loop",
-            )
-        if self.loop is not None and running is not self.loop:
-            raise UsageError(
-                "the client lives in another event loop, the one in which it was connected",
-                cause=Cause.WRONG_MOMENT,
-                hint="use a client within one asyncio.run() and one thread, or make one for each",
-            )
-
-    def ended(self) -> bool:
-        """Tell whether no message will come any more; raise the reason if it was not asked for."""
-        if self.state is ClientState.NEW:
-            self.require_usable()
-        if self.state is not ClientState.CLOSED:
-            return False
-        if self.error is not None:
-            raise self.error.with_traceback(None)
-        return True
-
-    def require_room(self, delivery: Delivery, more: int = 0) -> None:
-        """Refuse what would have to wait, beside ``more`` that are on their way here.
-
-        Raises:
-            QueueFull: nothing was sent.
-        """
-        self.outgoing.require_room(more)
-        link = self.link  # read once: other threads ask too
-        if not delivery.qos and link is not None and link.blocked:
-            raise QueueFull("the outbox is full: the server takes bytes too slowly")
 
     # Calls of the application
 
@@ -195,10 +113,10 @@ class Engine:
         self.require_usable()
         self.require_loop()
         outgoing = self.outgoing
-        if outgoing.full:
+        if outgoing.room.full:
             delivery.packet.encode()
             async with asyncio.timeout(self._options.request_timeout):
-                await outgoing.room()
+                await outgoing.room.wait()
             self.require_usable()  # the client may have ended since there was room
         outgoing.submit(delivery)
         if delivery.qos:
@@ -258,6 +176,7 @@ class Engine:
         link = self.link or self._opening
         try:
             if self.state is not ClientState.CLOSED:
+                self.leaving = True
                 await self._leaving.finish(self.outgoing, self.state, timeout)
                 link = self.link or self._opening
             if self.state is not ClientState.CLOSED:
@@ -310,29 +229,20 @@ class Engine:
     def on_completed(self, event: PublishCompleted) -> None:
         """End a publish."""
         delivery = self.outgoing.complete(event.packet_id, event.downgraded)
-        if event.downgraded and self.troubles.first("downgraded"):
-            logger.warning("the server answers QoS 2 with PUBACK: at least once: %r", delivery)
+        if event.downgraded:
+            self.troubles.note_downgrade(delivery)
+
+    def on_oddity(self, link: Link, event: Event) -> None:
+        """Count and log what changes nothing."""
+        if isinstance(event, PublishRestarted):
+            self.keeper.on_restarted(event.packet_id)
+        else:
+            self.troubles.note_oddity(event, self._options.max_packet_size)
 
     def on_ready(self, link: Link) -> None:
         """Go on with the queue."""
         if link is self.link:
             self.outgoing.drain()
-
-    def on_oddity(self, link: Link, event: Event) -> None:
-        """Count and log what changes nothing."""
-        if isinstance(event, AnswerIgnored):
-            self.ignored += 1
-            if self.troubles.first("ignored"):
-                logger.warning("ignored: %s (further ones are only counted)", event.error)
-        elif isinstance(event, PublishRestarted):
-            self.keeper.on_restarted(event.packet_id)
-        elif isinstance(event, MessageDiscarded):
-            logger.error(
-                "acknowledged unread: a message of %d bytes to %r; max_packet_size is %d",
-                event.size,
-                event.topic,
-                self._options.max_packet_size,
-            )
 
     def take_steps(self) -> list[Step]:
         """Return what the store must know before anything more is sent."""
@@ -447,44 +357,20 @@ class Engine:
         link.flush_soon()
         self.reading.regulate()
         self.requests.wake()
-        self._wait_for_streams(link)
-
-    def _wait_for_streams(self, link: Link) -> None:
-        """Leave messages without a stream unacknowledged for a while."""
-        self.inbox.begin_waiting()
-        wait = self._options.unmatched_wait
-        if wait is not None:
-            self._unmatched_timer = link.loop.call_later(wait, self._give_up_waiting)
-
-    def _give_up_waiting(self) -> None:
-        self._unmatched_timer = None
-        self.inbox.give_up_waiting()
-        self.reading.regulate()
+        self.inbox.begin_waiting(link.loop, self._options.unmatched_wait, self.reading.regulate)
 
     def _detach(self) -> None:
         """Do without the present connection."""
         self.link = self.reading.link = None
         self.outgoing.detach()
-        if self._unmatched_timer is not None:
-            self._unmatched_timer.cancel()
-            self._unmatched_timer = None
+        self.inbox.stop_timer()
 
     # Inside: the end
 
     def abandon(self) -> None:
-        """Close at once: the client was dropped."""
-        if self.state is not ClientState.CLOSED:
-            link = self.link or self._opening
-            self._end(None)
-            if self._reconnecting is not None:
-                self._reconnecting.cancel()
-            if link is not None:
-                link.abort()
-            if self.keeper.journal is not None and self.loop is not None:
-                self._keep(self.loop.create_task(self.keeper.close()))
-
-    def _store_soon(self) -> None:
-        self.keeper.store_soon(self.link)
+        """Leave at once: the client was dropped."""
+        if self.loop is not None:
+            self._keep(self.loop.create_task(self.disconnect(0.0)))
 
     def _on_store_failure(self, error: StoreFailed) -> None:
         """Give up: what is not stored must not be sent."""
@@ -512,16 +398,6 @@ class Engine:
     def _keep(self, task: "asyncio.Task[None]") -> None:
         self._endings.add(task)
         task.add_done_callback(self._endings.discard)
-
-    def _set_state(self, state: ClientState, reason: MqttwsError | None) -> None:
-        self.state = state
-        if state is not ClientState.CONNECTED and reason is not None:
-            logger.info("%s: %s", state.value, reason)
-        if self._options.on_state is not None:
-            try:
-                self._options.on_state(state, reason)
-            except Exception:
-                logger.exception("on_state failed")
 
     def _on_taken(self, message: ReceivedMessage) -> None:
         """Acknowledge what has been handed over, and see whether more may come."""

@@ -56,9 +56,9 @@ class Inbox:
     """Sorts messages into streams.
 
     A message goes to exactly one stream: the first opened whose filter matches, else the one
-    without a filter. A message that fits no open stream waits for one that is opened later, at
-    first unacknowledged. ``give_up_waiting`` ends that: such messages are acknowledged from then
-    on, and kept, the newest ``max_kept`` of them.
+    without a filter. A message that fits no open stream waits for one that is opened later: first
+    unacknowledged, for as long as ``begin_waiting`` says; then acknowledged and kept, the newest
+    ``max_kept`` of them.
 
     Args:
         on_taken: called with each message that is handed out.
@@ -94,6 +94,7 @@ class Inbox:
         self._kept: deque[ReceivedMessage] = deque()  # those that were given up
         self._kept_size = 0
         self._waiting_allowed = True
+        self._timer: asyncio.TimerHandle | None = None
 
     def put(self, message: ReceivedMessage) -> None:
         """Take a message in."""
@@ -159,18 +160,32 @@ class Inbox:
             self.size -= _cost(message)
             self.put(message)
 
-    def begin_waiting(self) -> None:
-        """Leave messages without a stream unacknowledged from now on."""
-        self._waiting_allowed = True
+    def begin_waiting(
+        self, loop: asyncio.AbstractEventLoop, wait: float | None, then: Callable[[], None]
+    ) -> None:
+        """Leave messages without a stream unacknowledged for ``wait`` seconds; None: for ever.
 
-    def give_up_waiting(self) -> None:
-        """Acknowledge the messages without a stream, those that wait and those that come."""
+        From then on they are acknowledged, those that wait and those that come; ``then`` is called.
+        """
+        self._waiting_allowed = True
+        if wait is not None:
+            self._timer = loop.call_later(wait, self._give_up_waiting, then)
+
+    def stop_timer(self) -> None:
+        """Leave no timer behind: the connection has ended."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _give_up_waiting(self, then: Callable[[], None]) -> None:
+        self._timer = None
         self._waiting_allowed = False
         waiting, self._unmatched = self._unmatched, deque()
         for message in waiting:
             self.count -= 1
             self.size -= _cost(message)
             self._keep(message)
+        then()
 
     def drop(self, unwanted: Callable[[ReceivedMessage], bool]) -> None:
         """Forget the waiting messages that are ``unwanted``; they are not handed out."""

@@ -13,14 +13,7 @@ for the server to close its half of the connection."""
 
 
 class Leaving:
-    """One client's way out.
-
-    Attributes:
-        begun: whether it is being left: no call is taken any more.
-    """
-
-    def __init__(self) -> None:
-        self.begun = False
+    """One client's way out."""
 
     async def finish(self, outgoing: Outgoing, state: ClientState, timeout: float) -> None:
         """Wait until everything that was accepted has ended, ``timeout`` seconds at most.
@@ -28,13 +21,12 @@ class Leaving:
         Without a connection nothing is waited for. One that is lost meanwhile may be renewed in
         time.
         """
-        self.begun = True
         if state is not ClientState.CONNECTED:
             return
         # A rest of the time is for saying goodbye.
         try:
             async with asyncio.timeout(timeout * 0.8):
-                await outgoing.settled()
+                await outgoing.room.settled()
         except TimeoutError:
             pass
 

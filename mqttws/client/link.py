@@ -8,12 +8,11 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import (
     ConnectFailed,
     ConnectionLost,
-    ConnectRefused,
     MqttwsError,
     ProtocolError,
     StoreFailed,
@@ -34,45 +33,12 @@ from ..protocol import (
 )
 from . import clock
 from .journal import Journal
-from .store import Step
+from .link_owner import Owner
+from .refusals import refusal
 from .trace import Tracer
 
 OUTBOX_HIGH_WATER = 64 * 1024
 """Bytes that may wait to be sent before ``publish`` waits for the peer to take some."""
-
-RETURN_CODES = {
-    1: ("the server does not speak MQTT 3.1.1", "ask its operator which versions it speaks"),
-    2: ("the server does not accept this ClientId", "use another client_id"),
-    3: ("the server says that it is unavailable", "try again later"),
-    4: ("bad user name or password", "check username and password"),
-    5: ("not authorized", "ask the server's operator what this client may do"),
-}
-"""CONNACK's refusals (MQTT 3.1.1 table 3.1) and what to do about them."""
-
-
-class Owner(Protocol):
-    """Handles what happens on a link."""
-
-    def on_connected(self, link: "Link", session_present: bool) -> None:
-        """Handle the server's acceptance of the connection."""
-
-    def on_message(self, link: "Link", event: MessageReceived) -> None:
-        """Handle a message."""
-
-    def on_completed(self, event: PublishCompleted) -> None:
-        """Handle the end of a message's handshake."""
-
-    def on_oddity(self, link: "Link", event: Event) -> None:
-        """Handle what the client reports and does not act upon."""
-
-    def on_ready(self, link: "Link") -> None:
-        """Handle that messages can be sent: the window or the socket has opened."""
-
-    def take_steps(self) -> list[Step]:
-        """Return what the store must know before anything more is sent."""
-
-    def on_end(self, link: "Link", error: MqttwsError | None) -> None:
-        """Handle the link's end; None if that was asked for. Called once."""
 
 
 class Link:
@@ -92,7 +58,6 @@ class Link:
         reading_paused: whether the server's bytes are left where they are.
         number: counts the client's connections.
         loop: the event loop that it works on.
-        usable: whether the application's messages may be sent on it.
         error: what ended it; None before, and if that was asked for.
         opened_at: when it was made, in the clock's seconds.
         closing: closes the stream after the link ended for an error; None before.
@@ -113,7 +78,6 @@ class Link:
         self.blocked = False
         self.reading_paused = False
         self.number = number
-        self.usable = False
         self.error: MqttwsError | None = None
         self.opened_at = clock.now()
         self._owner = owner
@@ -123,8 +87,7 @@ class Link:
         self._stream: Stream | None = None
         self._opened: asyncio.Future[bool] = self.loop.create_future()
         self._requests: dict[int, asyncio.Future[Any]] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._rings_at = 0.0
+        self._alarm = clock.Alarm(self.loop, self._on_timer)
         self._ended = False
         self._left_unsent: int | None = None  # bytes, when the stream ended
         self._unwritten = 0  # bytes that wait for the store
@@ -221,11 +184,6 @@ class Link:
             self.flush_soon()
         return packet_id
 
-    @property
-    def crowded(self) -> bool:
-        """Whether so much waits to be sent that a publisher must wait too."""
-        return self.blocked or (self.protocol.has_data and self.unsent >= OUTBOX_HIGH_WATER)
-
     def resend_rest(self) -> None:
         """Send again what waited for the oldest message's end."""
         self.protocol.resend_rest()
@@ -255,7 +213,7 @@ class Link:
             self._stream.resume_reading()
         else:
             self._stream.pause_reading()
-        self._set_timer()
+        self._alarm.set(self.protocol.deadline)
 
     def flush_soon(self) -> None:
         """Send at the end of this turn of the loop: what waits together goes in one message."""
@@ -271,7 +229,7 @@ class Link:
         if stream is None:
             return
         if journal is not None and (steps := self._owner.take_steps()):
-            journal.submit(steps, _nothing)
+            journal.submit(steps, lambda: None)
         protocol = self.protocol
         while not self.blocked and self._unwritten < OUTBOX_HIGH_WATER:
             data = protocol.data_to_send(clock.now(), OUTBOX_HIGH_WATER)
@@ -310,7 +268,7 @@ class Link:
 
     def abort(self) -> None:
         """Close at once."""
-        self._stop_timer()
+        self._alarm.stop()
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.abort()
@@ -373,7 +331,7 @@ class Link:
         if completed and not self.blocked:
             self._owner.on_ready(self)
         self.flush()
-        self._set_timer()
+        self._alarm.set(self.protocol.deadline)
 
     def _on_event(self, event: Event) -> None:
         match event:
@@ -388,9 +346,7 @@ class Link:
                 if not self._opened.done():
                     self._opened.set_result(session_present)
             case ConnectRejected(return_code):
-                reason, hint = RETURN_CODES[return_code]
-                told = f"connect: CONNACK {return_code}: {reason}"
-                self._end(ConnectRefused(told, return_code=return_code, hint=hint))
+                self._end(refusal(return_code))
             case ConnectionClosed(error):
                 self._end(error)
             case _:
@@ -410,7 +366,7 @@ class Link:
             return
         self._ended = True
         self.error = error
-        self._stop_timer()
+        self._alarm.stop()
         told = error or ConnectionLost("the client was disconnected while this waited")
         self.fail_requests(told)
         if not self._opened.done():
@@ -425,37 +381,15 @@ class Link:
             self.closing = self.loop.create_task(stream.close(error))
         self._owner.on_end(self, error)
 
-    def _set_timer(self) -> None:
-        """Have ``tick`` called at the deadline; a timer that rings too early is set anew then."""
-        deadline = self.protocol.deadline
-        if deadline is None:
-            self._stop_timer()
-        elif self._timer is None or self._rings_at > deadline:
-            self._stop_timer()
-            now = clock.now()
-            wait = min(max(deadline - now, 0.0), clock.MAX_TIMER)
-            self._rings_at = now + wait
-            self._timer = self.loop.call_later(wait, self._on_timer)
-
     def _on_timer(self) -> None:
-        self._timer = None
         now = clock.now()
         self._note_progress(now)
         self.protocol.tick(now)
         self._pump()
         self._note_progress(now)  # with a PINGREQ that has just been written behind the rest
-        self._set_timer()
+        self._alarm.set(self.protocol.deadline)
 
     def _note_progress(self, now: float) -> None:
         stream = self._stream
         if stream is not None:
             self.protocol.note_acknowledged(stream.acknowledged, stream.unacknowledged, now)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-
-def _nothing() -> None:
-    """Follow a write that nothing waits for."""

@@ -1,7 +1,7 @@
 """What a client can be told when it is made, and the states in which it can be."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 
 from ..errors import MqttwsError, UsageError
@@ -80,6 +80,12 @@ class Options:
     on_packet: OnPacket | None
     on_state: OnState | None
     on_attempt_failed: OnAttemptFailed | None
+
+
+PASSED_ON = [
+    one.name for one in fields(Options) if one.name not in ("targets", "make_url", "connect")
+]
+"""The options that reach the inside as they were given."""
 
 
 def password_bytes(password: object) -> bytes:

@@ -4,10 +4,8 @@ Knows their order, how many may be in flight, how many there may be in all, and 
 know of the queue. Does not know why there is a connection or none.
 """
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ..errors import (
     ConnectionLost,
@@ -22,31 +20,8 @@ from ..protocol import Session
 from ..wire import Publish
 from .link import Link
 from .receipt import Delivery
+from .room import Limits, Room
 from .store import Failed, Queued, Step, Stored, Unqueued
-
-DELIVERY_COST = 500
-"""Bytes that an unfinished publish takes beside its topic and payload."""
-
-
-def _cost(delivery: Delivery) -> int:
-    return len(delivery.payload) + len(delivery.topic) + DELIVERY_COST
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds on what is under way.
-
-    Attributes:
-        publishes: how many may be unfinished, in the queue and in flight.
-        size: how many bytes they may take together; one message alone may take more.
-        in_flight: how many of QoS 1 and 2 may wait for their acknowledgement.
-        in_flight_qos2: how many of these may be of QoS 2.
-    """
-
-    publishes: int
-    size: int
-    in_flight: int
-    in_flight_qos2: int
 
 
 class Outgoing:
@@ -57,6 +32,7 @@ class Outgoing:
 
     Attributes:
         session: the exchanges of those in flight.
+        room: how many there are, and how many there may be.
         queue: those that were never sent on this session, in order.
         in_flight: by packet identifier, those whose handshake has not ended.
         free_link: the connection on which a message can be sent at once, since none waits before
@@ -72,65 +48,26 @@ class Outgoing:
         self.free_link: Link | None = None
         self.on_queued: Callable[[], None] | None = None
         self.recording = False
-        self._limits = limits
+        self.room = Room(limits)
         self._link: Link | None = None
         self._alone: Delivery | None = None  # nothing else is sent before its end
-        self._count = 0
-        self._size = 0
         self._qos2 = 0  # of those in flight
         self._steps: list[Step] = []
-        self._room: deque[asyncio.Future[None]] = deque()
-        self._idle: list[asyncio.Future[None]] = []
         self._first = 1  # places in the queue that are taken: from _first up to _next
         self._next = 1
         self._failed = 0
         self._new_failed: dict[int, tuple[Publish, str]] = {}
 
-    # How much there is
-
-    def __len__(self) -> int:
-        return self._count
-
-    @property
-    def full(self) -> bool:
-        """Whether a limit is reached."""
-        return self._count >= self._limits.publishes or self._size >= self._limits.size
-
-    def require_room(self, more: int = 0) -> None:
-        """Refuse what would be one too many, beside ``more`` that are on their way here.
+    def require_room(self, delivery: Delivery, more: int = 0) -> None:
+        """Refuse what would have to wait, beside ``more`` that are on their way here.
 
         Raises:
-            QueueFull: nothing was queued.
+            QueueFull: nothing was sent.
         """
-        if self._count + more >= self._limits.publishes:
-            raise QueueFull(
-                f"{self._count} publishes have not ended; allowed: {self._limits.publishes}",
-                hint="wait for some of their receipts, or raise max_outgoing",
-            )
-        if self._size >= self._limits.size:
-            raise QueueFull(
-                f"unfinished publishes take {self._size} bytes; allowed: {self._limits.size}",
-                hint="wait for some of their receipts, or raise max_outgoing_bytes",
-            )
-
-    async def room(self) -> None:
-        """Wait until there is room for one more."""
-        while self.full:
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._room.append(future)
-            try:
-                await future
-            except BaseException:
-                if future.done() and not future.cancelled():
-                    self._wake_one()  # the room is for another
-                raise
-
-    async def settled(self) -> None:
-        """Wait until every publish has ended."""
-        while self._count:
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._idle.append(future)
-            await future
+        self.room.require(more)
+        link = self._link  # read once: other threads ask too
+        if not delivery.qos and link is not None and link.blocked:
+            raise QueueFull("the outbox is full: the server takes bytes too slowly")
 
     # The way out
 
@@ -158,8 +95,7 @@ class Outgoing:
             if self.on_queued is not None:
                 self.on_queued()
         if not delivery._done:
-            self._count += 1
-            self._size += _cost(delivery)
+            self.room.enter(delivery)
             delivery.on_cancel = self.cancel
         delivery.accepted = True
 
@@ -195,7 +131,7 @@ class Outgoing:
             delivery.number = 0
             self._send(link, delivery)
             if delivery._done:
-                self._leave(delivery)
+                self.room.leave(delivery)
         if not queue and self._alone is None:
             self.free_link = link
 
@@ -204,7 +140,7 @@ class Outgoing:
             return delivery is self._alone
         if not qos:
             return True
-        limits = self._limits
+        limits = self.room.limits
         return len(self.in_flight) < limits.in_flight and (
             qos != 2 or self._qos2 < limits.in_flight_qos2
         )
@@ -230,7 +166,7 @@ class Outgoing:
         delivery.downgraded = downgraded
         if not delivery._done:
             delivery.complete()
-            self._leave(delivery)
+            self.room.leave(delivery)
         if delivery is self._alone:
             self._alone = None
             if self._link is not None:
@@ -253,7 +189,7 @@ class Outgoing:
                 cause=Cause.CANCELLED,
             )
         )
-        self._leave(delivery)
+        self.room.leave(delivery)
         if delivery is self._alone and not delivery.packet_id:
             self._alone = None
             self.drain()
@@ -286,7 +222,7 @@ class Outgoing:
             self._new_failed[self._failed] = (delivery.packet, str(error))
             self.record(Failed(self._failed, delivery.packet, str(error)))
         delivery.complete(error)
-        self._leave(delivery)
+        self.room.leave(delivery)
 
     def end(self, error: MqttwsError | None) -> tuple[int, int]:
         """End everything with the client, for ``error``; return how many were not sent, and sent.
@@ -306,13 +242,8 @@ class Outgoing:
                 delivery.complete(error or ConnectionLost(text, cause=Cause.DISCONNECTED))
         self.in_flight.clear()
         self.queue.clear()
-        self._count = self._size = self._qos2 = 0
-        over = error or ConnectionLost("the client was disconnected while this waited for room")
-        for future in self._room:
-            if not future.done():
-                future.set_exception(over)
-        self._room.clear()
-        self._wake_idle()
+        self._qos2 = 0
+        self.room.end(error or ConnectionLost("the client was disconnected while this waited"))
         return len(left) - len(sent), len(sent)
 
     # Sessions
@@ -336,8 +267,7 @@ class Outgoing:
         if self.queue:
             self._first, self._next = self.queue[0].number, self.queue[-1].number + 1
         for delivery in (*self.in_flight.values(), *self.queue):
-            self._count += 1
-            self._size += _cost(delivery)
+            self.room.enter(delivery)
         self._failed = max(stored.failed, default=0)
 
     def requeue(self, republish: bool, reason: MqttwsError | None) -> int:
@@ -400,29 +330,6 @@ class Outgoing:
             if delivery.qos == 2:
                 self._qos2 -= 1
         return delivery
-
-    def _leave(self, delivery: Delivery) -> None:
-        """Count a publish out that has ended."""
-        delivery.on_cancel = None
-        self._count -= 1
-        self._size -= _cost(delivery)
-        if self._room:
-            self._wake_one()
-        if not self._count and self._idle:
-            self._wake_idle()
-
-    def _wake_one(self) -> None:
-        while self._room:
-            future = self._room.popleft()
-            if not future.done():
-                future.set_result(None)
-                return
-
-    def _wake_idle(self) -> None:
-        waiting, self._idle = self._idle, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
 
     def record(self, step: Step) -> None:
         """Have the store told of a step."""

@@ -43,11 +43,17 @@ class Requests:
         self._waiting: list[asyncio.Future[None]] = []  # for a connection
         self._renewing: asyncio.Task[None] | None = None
 
-    def note(self, name: str, qos: int, of: int) -> None:
-        """Note a subscription that was granted, in a request for ``of`` filters."""
-        self.subscriptions[name] = qos
-        self._unrenewed.pop(name, None)
-        self._largest = max(self._largest, of)
+    def note(self, asked: list[Subscription], codes: list[int]) -> str:
+        """Note what a request was granted; return the first filter that was refused, or ""."""
+        refused = ""
+        for one, code in zip(asked, codes, strict=True):
+            if code == REFUSED:
+                refused = refused or one.topic_filter
+                continue
+            self.subscriptions[one.topic_filter] = one.qos
+            self._unrenewed.pop(one.topic_filter, None)
+        self._largest = max(self._largest, len(asked))
+        return refused
 
     def forget(self, name: str) -> None:
         """Note that a subscription is not wanted any more."""

@@ -16,8 +16,9 @@ from .journal import CLOSE_TIMEOUT, Journal
 from .link import Link
 from .message import ReceivedMessage
 from .options import Options
-from .outgoing import Limits, Outgoing
+from .outgoing import Outgoing
 from .receipt import Delivery
+from .room import Limits
 from .store import FailedForgotten, MemoryStore, Step, Stored
 from .suspect import Suspect
 

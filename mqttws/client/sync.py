@@ -21,8 +21,11 @@ from ..net.stream import CLOSE_TIMEOUT
 from ..net.tls import Tls
 from ..options import SYNC_CLIENT
 from ..retry import Backoff
-from ..wire import DEFAULT_MAX_PACKET_SIZE, Publish, Will
-from .client import AsyncClient, Payload, payload_bytes
+from ..wire import DEFAULT_MAX_PACKET_SIZE, Will
+from .arguments import Payload, payload_bytes
+from .client import AsyncClient
+from .engine import Engine
+from .facts import Facts
 from .inbox import logger
 from .leaving import LEAVE_TIMEOUT
 from .message import ReceivedMessage
@@ -47,7 +50,7 @@ CLOSING_SLACK = 5.0
 """Seconds beyond the time limit of a close after which the thread is given up."""
 
 
-class Client:
+class Client(Facts):
     """An MQTT 3.1.1 client for programs without an event loop; its calls may come from any thread.
 
     >>> with Client("wss://broker.example/mqtt") as client:
@@ -126,38 +129,13 @@ class Client:
         return repr(self._client).replace("AsyncClient", "Client", 1)
 
     @property
-    def state(self) -> ClientState:
-        """Where the client stands."""
-        return self._client.state
-
-    @property
-    def connected(self) -> bool:
-        """Whether messages can be sent now."""
-        return self._client.connected
-
-    @property
-    def unmatched(self) -> int:
-        """How many messages were acknowledged, or of QoS 0, and fitted no open stream."""
-        return self._client.unmatched
-
-    @property
-    def session_present(self) -> bool:
-        """Whether the server had kept an earlier session when it last accepted a connection."""
-        return self._client.session_present
-
-    @property
-    def ignored(self) -> int:
-        """How many acknowledgements of the server fitted nothing, and were ignored."""
-        return self._client.ignored
-
-    def failed(self, *, forget: bool = False) -> list[tuple[Publish, str]]:
-        """Return the messages that were given up; as ``AsyncClient.failed``."""
-        return self._client.failed(forget=forget)
+    def _engine(self) -> Engine:  # type: ignore[override]
+        return self._client._engine
 
     @property
     def _left_with_server(self) -> bool:
         """Whether messages that were not handed out come again on the session's next connection."""
-        return self.state is ClientState.CLOSED and self._client._engine.keeper.persistent
+        return self.state is ClientState.CLOSED and self._engine.keeper.persistent
 
     def connect(self) -> None:
         """Open the connection; as ``AsyncClient.connect``."""
@@ -189,10 +167,10 @@ class Client:
     ) -> SyncReceipt:
         """Send a message and return at once; as ``AsyncClient.publish_nowait``."""
         receipt = SyncReceipt(topic, payload_bytes(payload), qos, retain, self)
-        engine = self._client._engine
+        engine = self._engine
         engine.require_usable()
         receipt.packet.encode()  # what breaks a rule is told in this thread
-        engine.require_room(receipt, len(self._jobs))
+        engine.outgoing.require_room(receipt, len(self._jobs))
         self._soon(partial(self._submit, receipt))
         return receipt
 
@@ -271,7 +249,7 @@ class Client:
     def _call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Do something on the loop, behind what was handed to it before, and wait for its end."""
         if not self._open and not self._thread.forked:
-            self._client._engine.require_usable()
+            self._engine.require_usable()
             raise UsageError("the client has been disconnected", hint="make a new client")
 
         def behind_the_jobs() -> Coroutine[Any, Any, T]:
@@ -308,7 +286,7 @@ class Client:
         Nothing is to be waited for then but another thread's turn, which costs twenty times as
         much as the message.
         """
-        engine = self._client._engine
+        engine = self._engine
         link = engine.outgoing.free_link
         if link is None or link.blocked or len(self._jobs) >= MAX_JOBS:
             return False
@@ -321,7 +299,7 @@ class Client:
         return True
 
     def _submit(self, receipt: SyncReceipt) -> None:
-        engine = self._client._engine
+        engine = self._engine
         try:
             engine.require_usable()
             engine.outgoing.submit(receipt)
@@ -329,7 +307,7 @@ class Client:
             receipt.complete(error)
 
     def _acknowledge(self, message: ReceivedMessage) -> None:
-        self._soon(partial(self._client._engine.acknowledge, message))
+        self._soon(partial(self._engine.acknowledge, message))
 
     async def _open_stream(self, topic_filter: str | None) -> MessageStream:
         return self._client.messages(topic_filter)

@@ -2,6 +2,7 @@
 
 from ..errors import ConnectionLost, MqttwsError
 from ..hops import Cause
+from ..protocol import AnswerIgnored, Event, MessageDiscarded
 from .inbox import logger
 from .receipt import Delivery
 
@@ -15,11 +16,13 @@ class Troubles:
     Attributes:
         count: how many there were; a call that began at another count met one.
         last: the newest; None before the first.
+        ignored: how many acknowledgements fitted nothing.
     """
 
     def __init__(self) -> None:
         self.count = 0
         self.last: MqttwsError | None = None
+        self.ignored = 0
         self._failed_in_a_row = 0
         self._seen: set[str] = set()
 
@@ -41,7 +44,26 @@ class Troubles:
         """Return the newest, if there was one since ``count``."""
         return self.last if self.count != count else None
 
-    def first(self, kind: str) -> bool:
+    def note_downgrade(self, delivery: Delivery | None) -> None:
+        """Log that the server ends QoS 2 with PUBACK; once."""
+        if self._first("downgraded"):
+            logger.warning("the server answers QoS 2 with PUBACK: at least once: %r", delivery)
+
+    def note_oddity(self, event: Event, max_packet_size: int) -> None:
+        """Count and log what changes nothing."""
+        if isinstance(event, AnswerIgnored):
+            self.ignored += 1
+            if self._first("ignored"):
+                logger.warning("ignored: %s (further ones are only counted)", event.error)
+        elif isinstance(event, MessageDiscarded):
+            logger.error(
+                "acknowledged unread: a message of %d bytes to %r; max_packet_size is %d",
+                event.size,
+                event.topic,
+                max_packet_size,
+            )
+
+    def _first(self, kind: str) -> bool:
         """Tell whether something of this kind is seen for the first time."""
         if kind in self._seen:
             return False

@@ -150,7 +150,7 @@ async def test_leaving_a_slow_peer_raises_nothing_and_frees_the_store(
             client = AsyncClient(
                 f"{scheme}://127.0.0.1:{port}/",
                 client_id="c",
-                store=SqliteStore(path, busy_timeout=0.1),
+                store=SqliteStore(path),
                 tls=TlsConfig(ca=certificates.ca_file, only_ca=True),
             )
             with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the application's own
