@@ -56,7 +56,7 @@ _Conn = psycopg.AsyncConnection[tuple[Any, ...]]
 _T = TypeVar("_T")
 _Commit = tuple[list[Write], list[Check]]
 
-logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())  # we say it, once
+logging.getLogger("psycopg").addHandler(logging.NullHandler())  # we say it, once
 
 
 class PostgresStore:
