@@ -16,6 +16,7 @@ from ..errors.base import USAGE
 from . import INTERRUPTED
 from .admin import derive_key, enroll, fault
 from .demo import demo
+from .device import device
 from .doctor import doctor
 from .exits import EXIT_CODES
 from .fleet import provision_fleet_command
@@ -73,6 +74,7 @@ app.add_command(enroll)
 app.add_command(fault)
 app.add_command(derive_key)
 app.add_command(hub)
+app.add_command(device)
 
 
 def run(arguments: Sequence[str]) -> int:

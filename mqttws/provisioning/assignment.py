@@ -7,13 +7,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from ..dps import assignment
 from ..errors import UsageError
 from ..hub.topics import DEFAULT_API_VERSION, build_username
 from ..net.tls import Tls
 from .credentials import Credential, SigningCredential, TlsCredential
+
+if TYPE_CHECKING:
+    from ..hub_client.access import HubCredential
+    from ..hub_client.client import AsyncHubClient
+    from ..hub_client.options import HubClientOptions, SyncHubClientOptions
+    from ..hub_client.sync import HubClient
 
 WEBSOCKET_PATH = "/$iothub/websocket"
 """Where a hub takes MQTT over WebSocket."""
@@ -40,6 +46,35 @@ class Assignment(assignment.Assignment):
 
     Attributes are those of ``dps.assignment.Assignment``.
     """
+
+    def hub_client(
+        self, credential: "HubCredential", **options: "Unpack[SyncHubClientOptions]"
+    ) -> "HubClient":
+        """Return a client of the device's hub: telemetry, messages, methods and the twin.
+
+        >>> with assignment.hub_client(credential) as client:
+        ...     client.send_telemetry({"temperature": 21.5})
+
+        Args:
+            credential: the one that the device registered with: a device's key at DPS is its key
+                at the hub too.
+            options: of ``HubClient``. ``provisioning=`` has a device that its hub refuses ask DPS
+                again.
+
+        Raises:
+            UsageError: an argument cannot be right.
+        """
+        from ..hub_client.sync import HubClient  # only where it is used: it takes a while to load
+
+        return HubClient(self.assigned_hub, self.device_id, credential, **options)
+
+    def hub_client_async(
+        self, credential: "HubCredential", **options: "Unpack[HubClientOptions]"
+    ) -> "AsyncHubClient":
+        """Return an asyncio client of the device's hub; as ``hub_client``."""
+        from ..hub_client.client import AsyncHubClient
+
+        return AsyncHubClient(self.assigned_hub, self.device_id, credential, **options)
 
     def connect_options(
         self,
