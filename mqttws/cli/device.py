@@ -212,14 +212,23 @@ async def _run(make: Make, say: Say, interval: float, count: int, body: str | No
 
         messages, changes = client.messages(), client.desired_changes()
         await stack.enter_async_context(client)
-        async with asyncio.TaskGroup() as group:
-            readers = [
-                group.create_task(_take(messages, say)),
-                group.create_task(_follow(client, changes, say)),
-            ]
-            await _send(client, say, interval, count, body)
-            for reader in readers:
-                reader.cancel()
+        works = [
+            asyncio.create_task(work)
+            for work in (
+                _send(client, say, interval, count, body),
+                _take(messages, say),
+                _follow(client, changes, say),
+            )
+        ]
+        try:
+            # Only sending ends by itself; the others end because the client did, with its error.
+            done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
+            for work in done:
+                work.result()
+        finally:
+            for work in works:
+                work.cancel()
+            await asyncio.wait(works)
 
 
 async def _send(

@@ -1,0 +1,87 @@
+"""``mqttws device run``: a device in a shell, at a local hub."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .shell import KEY, Running, only_line, run_inside
+from .test_hub import hub, state
+
+__all__ = ["state"]
+
+
+def device(place: Any, *arguments: str) -> Running:
+    return Running(
+        "device", "run", "--host", place["host"], "--port", str(place["wss_port"]),
+        "--ca", place["ca_file"], "--json", *arguments,
+    )  # fmt: skip
+
+
+def events(running: Running) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in running.stdout]
+
+
+def test_a_device_asks_dps_sends_answers_and_reports(state: Any, tmp_path: Path) -> None:
+    _, place = state
+    key = tmp_path / "key"
+    key.write_text(KEY)
+    running = device(
+        place, "--id-scope", place["id_scope"], "--registration-id", "enrolled",
+        "--key-file", str(key), "--interval", "0.2",
+    )  # fmt: skip
+    try:
+        running.wait_for('"telemetry"')
+        answer = hub(state, "invoke", "enrolled", "reboot", '{"delay": 5}')
+        assert json.loads(answer.stdout) == {"status": 200, "payload": {"delay": 5}}
+        assert hub(state, "send", "enrolled", "hello").returncode == 0
+        assert json.loads(running.wait_for('"message"'))["body"] == "hello"
+        assert hub(state, "twin", "enrolled", "--desired", '{"color":"red"}').returncode == 0
+        running.wait_for('"red"')
+    finally:
+        code = running.end(signal.SIGINT)
+    assert code == 130
+    assert json.loads(hub(state, "twin", "enrolled").stdout)["properties"]["reported"]["color"]
+    kinds = {event["event"] for event in events(running)}
+    assert kinds >= {"connected", "telemetry", "desired", "method", "message"}
+    assert running.stderr == []
+
+
+def test_a_connection_string_and_a_count(state: Any, tmp_path: Path) -> None:
+    _, place = state
+    made = hub(state, "create-device", "by-string")
+    file = tmp_path / "device.txt"
+    name = place["hub"]["names"][0]
+    file.write_text(f"HostName={name};DeviceId=by-string;SharedAccessKey={made.stdout}")
+    running = device(
+        place, "--connection-string-file", str(file), "--interval", "0.01", "--count", "3",
+        "--body", "text",
+    )  # fmt: skip
+    assert running.end(0) == 0, (running.stderr, made.stdout[:30])
+    sent = [event for event in events(running) if event["event"] == "telemetry"]
+    assert [event["body"] for event in sent] == ["text"] * 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "one of --connection-string-file, --id-scope and --hub"),
+        (("--hub", "h", "--id-scope", "s"), "one of --connection-string-file"),
+        (("--hub", "h"), "--registration-id"),
+        (("--connection-string-file", "/nonexistent"), "/nonexistent"),
+    ],
+)
+def test_each_refusal_is_one_line(arguments: tuple[str, ...], said: str) -> None:
+    done = run_inside("device", "run", *arguments)
+    assert done.returncode == 2
+    assert said in only_line(done.stderr)
+
+
+def test_a_wrong_connection_string_is_not_shown() -> None:
+    wrong = {"MQTTWS_CONNECTION_STRING": f"HostName=h;DeviceId=d;SharedAccesKey={KEY}"}
+    done = run_inside("device", "run", **wrong)
+    assert done.returncode == 2
+    assert "part 3 has no known name" in only_line(done.stderr)
+    assert KEY[:10] not in done.stderr
