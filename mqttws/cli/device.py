@@ -20,17 +20,16 @@ import mqttws
 from ..errors import MqttwsError, UsageError
 from ..hub.device.connection_string import ConnectionString, parse_connection_string
 from .common import (
-    EXIT_CODES,
-    Command,
     check_host,
     credential_options,
     debug_option,
     json_option,
-    print_line,
     read_credential,
     read_file,
 )
+from .exits import EXIT_CODES, Command
 from .network import proxy_options, trust_options
+from .output import print_line
 
 VARIABLE = "MQTTWS_CONNECTION_STRING"
 """The environment variable that can hold a device's connection string."""

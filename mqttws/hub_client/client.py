@@ -194,13 +194,13 @@ class AsyncHubClient(HubDevice):
     async def disconnect(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Leave: send what waits, then DISCONNECT, and close. Never raises for a dead link.
 
-        Open method calls are cancelled; the hub answers their callers.
+        Open method calls have a second to end; the hub answers the callers of the others.
 
         Args:
             timeout: seconds for all of it.
         """
+        await self._methods.stop(timeout)
         await self._upkeep.stop()
-        await self._methods.stop()
         await self._client.disconnect(timeout)
 
     async def __aenter__(self) -> Self:

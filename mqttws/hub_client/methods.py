@@ -34,7 +34,7 @@ MAX_CALLS = 64
 """Calls that may be open at a time; the next one is answered 429."""
 
 STOP_TIMEOUT = 1.0
-"""Seconds that cancelled handlers are given to end when the client leaves."""
+"""Seconds that open calls, and then cancelled handlers, get to end when the client leaves."""
 
 MAX_THREADS = 8
 """Plain functions that run at a time."""
@@ -59,6 +59,7 @@ class MethodServer:
         self._upkeep = upkeep
         self._calls = OpenCalls(MAX_CALLS)
         self._threads: ThreadPoolExecutor | None = None
+        self._serving: set[asyncio.Task[None]] = set()
         self._running: set[asyncio.Future[Any]] = set()
 
     def on_message(self, message: ReceivedMessage) -> None:
@@ -71,10 +72,20 @@ class MethodServer:
         call = self._calls.begin(MethodRequest(found.name, None, found.request_id))
         if call is None:
             return
-        self._upkeep.start(self._serve(call, message.payload, full))
+        serving = self._upkeep.start(self._serve(call, message.payload, full))
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
 
-    async def stop(self) -> None:
-        """Cancel the handlers that run; a plain function that does not end keeps its thread."""
+    async def stop(self, timeout: float) -> None:
+        """Let open calls be answered, then cancel the handlers that still run.
+
+        A plain function that does not end keeps its thread.
+
+        Args:
+            timeout: seconds, of which open calls get one at most.
+        """
+        if self._serving and timeout > 0:
+            await asyncio.wait(self._serving, timeout=min(timeout, STOP_TIMEOUT))
         for work in self._running:
             work.cancel()
         if self._running:

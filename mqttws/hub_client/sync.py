@@ -4,7 +4,6 @@ A façade: an ``AsyncHubClient`` on an event loop in a background thread does th
 threads; does not know hubs.
 """
 
-import asyncio
 import threading
 import warnings
 from collections.abc import Callable, Coroutine, Iterable, Iterator
@@ -395,10 +394,4 @@ async def _next_or_end(stream: AsyncStream[T], timeout: float | None) -> T | Non
 
 def _abandon(client: AsyncHubClient) -> None:
     """Leave without waiting; called on the loop."""
-    leaving = asyncio.get_running_loop().create_task(client.disconnect(0.0))
-    _leaving.add(leaving)
-    leaving.add_done_callback(_leaving.discard)
-
-
-_leaving: set["asyncio.Task[None]"] = set()
-"""A task that nothing refers to could be collected too early."""
+    client._client._engine.abandon()
