@@ -121,6 +121,7 @@ def main() -> None:
     options.add_argument("--minutes", type=float, help="after which no cell is finished any more")
     options.add_argument("--state", type=Path, help="the file of rows by which a run is resumed")
     options.add_argument("--tree", type=Path, default=HERE.parent, help="whose clients are tried")
+    options.add_argument("--keep", help="a folder for the logs of red cells")
     options.add_argument("--write", action="store_true", help="write delivery.md")
     given = options.parse_args()
     messages = given.messages or (300 if given.quick else 2000)
@@ -131,7 +132,8 @@ def main() -> None:
         raise SystemExit(f"no cell is called {given.cells}")
     began = time.monotonic()
     lanes = {
-        "seed": given.seed, "messages": messages, "cuts": cuts, "tree": str(given.tree.resolve())
+        "seed": given.seed, "messages": messages, "cuts": cuts,
+        "tree": str(given.tree.resolve()), "keep": given.keep,
     }  # fmt: skip
     print(f"seed {given.seed}, {len(cells)} cells", file=sys.stderr)
     rows = asyncio.run(run(cells, lanes, given.state, given.minutes))

@@ -28,7 +28,8 @@ class Ledger:
         taken: messages that the other end acknowledged, with PUBACK or PUBREC.
         ended: messages whose exchange ended, with PUBACK or PUBCOMP.
         sessions_lost: how often a session was asked for again and was gone.
-        faults: of the sender.
+        faults: identifiers that the sender used for two messages.
+        repeated: messages that it published again after their PUBREL.
     """
 
     def __init__(self, sender: str) -> None:
@@ -38,6 +39,8 @@ class Ledger:
         self.sessions_lost = 0
         self.faults: list[str] = []
         self.disordered: set[str] = set()
+        self.repeated: list[str] = []
+        self._released: set[int] = set()
         self._sender = sender
         self._open: dict[int, tuple[str, int]] = {}
         self._client = self._changes = 0
@@ -49,6 +52,7 @@ class Ledger:
     def forget(self) -> None:
         """Begin afresh: the client or the server has lost its session."""
         self._open.clear()
+        self._released.clear()
 
     def new_client_next(self) -> None:
         """Expect a client that does not know of the exchanges of the one before."""
@@ -72,6 +76,8 @@ class Ledger:
             self._had_session = not clean
         elif seen.kind == "PUBLISH" and way == self._sender:
             self._publish(link, seen)
+        elif seen.kind == "PUBREL" and way == self._sender:
+            self._released.add(seen.packet_id)
         elif seen.kind in ("PUBACK", "PUBREC", "PUBCOMP") and way != self._sender:
             ident, _ = self._open.get(seen.packet_id, ("", 0))
             if ident:
@@ -79,11 +85,17 @@ class Ledger:
                 if seen.kind != "PUBREC":
                     self.ended.add(ident)
                     del self._open[seen.packet_id]
+                    self._released.discard(seen.packet_id)
 
     def _publish(self, link: Connection, seen: Seen) -> None:
         ident = number_of(seen.topic, seen.payload)
         before, client = self._open.get(seen.packet_id, ("", 0))
-        if before != ident:
+        if before == ident and seen.packet_id in self._released:  # [MQTT-4.3.3-1]
+            self.exchanges[ident] += 1
+            self.repeated.append(ident)
+            self._released.discard(seen.packet_id)
+        elif before != ident:
+            self._released.discard(seen.packet_id)
             self.exchanges[ident] += 1
             if before and client == self._client:
                 self.faults.append(f"packet identifier {seen.packet_id} for {before} and {ident}")
@@ -235,6 +247,8 @@ def judge(
             note(faults, "handed out twice", twice)
     note(faults, "sent out of order", sorted(sent.disordered))
     note(faults, "identifier used twice", sent.faults)
+    note(faults, "published again after PUBREL", sent.repeated)
+    note(broker, "published again after PUBREL", got.repeated)
     note(broker, "sent again under other identifiers", got.faults)
     late = first_arrivals(witness, told.accepted)
     note(broker, "delivered out of order", sorted(late - sent.disordered))

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import random
+import shutil
 import signal
 import ssl
 import tempfile
@@ -37,6 +38,9 @@ from .delivery_world import World, number_of
 REQUEST_TIMEOUT = 20.0
 LIMIT = 30.0
 """Seconds within which every call must have ended."""
+SLACK = 3.0
+"""Seconds by which a busy machine may be late, and the wait before the next attempt."""
+LONGEST_LEAVE = 4.0
 QUIET = 5.0
 """Seconds without a message after which nothing more is expected."""
 
@@ -54,6 +58,7 @@ class Place:
         certificates: with whose CA the relays speak TLS.
         tree: the project whose clients are tried.
         messages, cuts: for each cell.
+        keep: the folder into which the logs of a red cell go; None keeps none.
     """
 
     broker: Any
@@ -63,6 +68,7 @@ class Place:
     seed: int
     messages: int
     cuts: int
+    keep: str | None = None
 
 
 class Trial:
@@ -80,7 +86,7 @@ class Trial:
         self.used: set[Connection] = set()  # the client has sent more than CONNECT
         self.hits = 0
         self.leaves = 0
-        self.notices: list[float] = []
+        self.departures: list[float] = []
         self.struck: Counter[str] = Counter()
 
     async def run(self, stack: AsyncExitStack) -> dict[str, Any]:
@@ -138,7 +144,12 @@ class Trial:
         row["faults"] += problems
         if not row["accepted"]:
             row["faults"].append((folder / "stderr").read_text()[-2000:])
-        return {**row, **self.links(row), "killed": killed, "tasks": world.tasks}
+        row = {**row, **self.links(row), "killed": killed, "tasks": world.tasks}
+        if place.keep is not None and row["faults"]:
+            kept = Path(place.keep, cell.name)
+            await asyncio.to_thread(shutil.copytree, folder, kept, dirs_exist_ok=True)
+            (kept / "witness").write_text("\n".join(self.witness))
+        return row
 
     def tasks(self) -> int:
         """Return how many tasks or threads publish: 1 to 1000, as often few as many."""
@@ -240,12 +251,14 @@ class Trial:
 
     def leave(self, actor: Process, who: str) -> None:
         self.leaves += 1
+        self.departures.append(asyncio.get_running_loop().time())
         if self.cell.session == "persistent":  # the next client does not know of the old exchanges
             (self.sent if who == "p" else self.got).new_client_next()
         actor.say(f"leave {who}")
 
     async def kill(self, actor: Process) -> None:
         self.mark_open("killed")
+        self.departures.append(asyncio.get_running_loop().time())
         await actor.kill()
         self.mark_open("killed")  # one that had only begun
         await actor.start()
@@ -311,9 +324,11 @@ class Trial:
         notices = []
         for carrier in self.relays:
             for link, after in zip(carrier.history, carrier.history[1:], strict=False):
-                if link.struck.is_set() and link.ended in ("silence", "half-open"):
+                unseen = link.struck.is_set() and link.ended in ("silence", "half-open")
+                since = link.struck_at - LONGEST_LEAVE  # a client that leaves need not notice
+                if unseen and not any(since < one < after.opened for one in self.departures):
                     notices.append(after.opened - link.struck_at)
-        late = [one for one in notices if one > (NOTICED_WITHIN + 0.5) * KEEP_ALIVE + 1.0]
+        late = [one for one in notices if one > NOTICED_WITHIN * KEEP_ALIVE + SLACK]
         if late:
             row["faults"].append(f"dead links noticed after {max(late):.1f} s")
         odd = [self.described(link) for link in history if link.ended == "client"]
