@@ -258,9 +258,13 @@ class Trial:
 
     async def kill(self, actor: Process) -> None:
         self.mark_open("killed")
-        self.departures.append(asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        self.departures.append(now)
         await actor.kill()
-        self.mark_open("killed")  # one that had only begun
+        for carrier in self.relays:  # one that waited to be accepted
+            for link in carrier.history:
+                if link.opened >= now and link.ended in ("", "client"):
+                    link.ended = "killed"
         await actor.start()
         await actor.until("ready", 60)
 
