@@ -29,6 +29,7 @@ class Ledger:
         ended: messages whose exchange ended, with PUBACK or PUBCOMP.
         sessions_lost: how often a session was asked for again and was gone.
         faults: identifiers that the sender used for two messages.
+        reused: messages that got an identifier which was in use.
         repeated: messages that it published again after their PUBREL.
     """
 
@@ -40,6 +41,7 @@ class Ledger:
         self.faults: list[str] = []
         self.disordered: set[str] = set()
         self.repeated: list[str] = []
+        self.reused: set[str] = set()
         self._released: set[int] = set()
         self._sender = sender
         self._open: dict[int, tuple[str, int]] = {}
@@ -99,6 +101,7 @@ class Ledger:
             self.exchanges[ident] += 1
             if before and client == self._client:
                 self.faults.append(f"packet identifier {seen.packet_id} for {before} and {ident}")
+                self.reused.add(ident)
         if seen.qos:
             self._open[seen.packet_id] = ident, self._client
         if len(seen.payload) < NUMBERED and self._sender != UP:
@@ -225,7 +228,9 @@ def judge(
     note(faults, "lost", sorted(lost - sent.ended))
 
     # What is received is handed out before it is acknowledged
-    note(faults, "acknowledged, never handed out", sorted(got.taken - seen_by_us))
+    unseen = got.taken - seen_by_us
+    note(faults, "acknowledged, never handed out", sorted(unseen - got.reused))
+    note(broker, "taken for a repeat: its identifier was in use", sorted(unseen & got.reused))
     lost_here: set[str] = set()
     if qos and kept:
         lost_here = seen_by_witness - seen_by_us - got.taken
@@ -262,8 +267,8 @@ def judge(
         "done": len(told.done),
         "arrived": len(seen_by_witness & told.accepted.keys()),
         "received": len(seen_by_us),
-        "lost": len(lost - sent.ended) + len(got.taken - seen_by_us),
-        "broker_lost": len(lost & sent.ended) + len(lost_here),
+        "lost": len(lost - sent.ended) + len(unseen - got.reused),
+        "broker_lost": len(lost & sent.ended) + len(lost_here) + len(unseen & got.reused),
         "doubled": doubled + doubled_here,
         "disordered": len(sent.disordered) + len(late) + len(late_here),
         "unknown": names.pop("DeliveryUnknown", 0),

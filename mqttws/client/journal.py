@@ -80,6 +80,8 @@ class Journal:
         except (TimeoutError, StoreFailed):
             pass
         finally:
+            if self._failure is None:  # what is not written now is not written any more
+                self._failure = StoreFailed("the session store was closed")
             self._thread.submit(self._store.close)
             # An idle thread ends at once; one that hangs in a write is not waited for.
             self._thread.shutdown(wait=not self._writing)

@@ -239,7 +239,7 @@ class Endpoint:
                 # Seen before: not handed out again [MQTT-4.3.3-2], and answered in its turn, once
                 # the first has been handed over.
                 done = packet_id not in self.session.unread
-                self._arrivals.add(packet_id, 2, done=done)
+                self._arrivals.add(packet_id, 2, repeat=True, done=done)
                 self._answer_arrivals()
                 return
             self._arrivals.add(packet_id, packet.qos)

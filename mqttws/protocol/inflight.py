@@ -261,9 +261,16 @@ class Arrivals:
         self._waiting: deque[_Arrival] = deque()
         self._by_id: dict[int, list[_Arrival]] = {}  # not acknowledged yet, the oldest first
 
-    def add(self, packet_id: int, qos: int, *, done: bool = False) -> None:
-        """Take a message in; ``done`` if it was acknowledged before and only needs its answer."""
-        arrival = _Arrival(packet_id, qos, done)
+    def add(self, packet_id: int, qos: int, *, repeat: bool = False, done: bool = False) -> None:
+        """Take a message in.
+
+        Args:
+            packet_id: its identifier.
+            qos: 1 or 2.
+            repeat: whether it repeats one of QoS 2 that came before; it is acknowledged with it.
+            done: whether that was acknowledged before, so that only the answer is due.
+        """
+        arrival = _Arrival(packet_id, qos, repeat, done)
         self._waiting.append(arrival)
         if done:
             return
@@ -273,7 +280,7 @@ class Arrivals:
             self._by_id[packet_id] = [arrival]
 
     def acknowledge(self, packet_id: int) -> int:
-        """Mark the oldest message with this identifier, and of QoS 2 its repeats; return its QoS.
+        """Mark the oldest message with this identifier, and its repeats; return its QoS.
 
         Raises:
             UsageError: no such message waits.
@@ -282,27 +289,21 @@ class Arrivals:
         if not same:
             raise UsageError(f"no message with packet identifier {packet_id} waits for an answer")
         arrival = same[0]
-        if arrival.qos == 2:
-            self.acknowledge_repeats(packet_id)
+        arrival.done = True
+        if len(same) == 1:
+            del self._by_id[packet_id]
         else:
-            arrival.done = True
-            if len(same) == 1:
-                del self._by_id[packet_id]
-            else:
-                del same[0]
+            del same[0]
+            self.acknowledge_repeats(packet_id)
         return arrival.qos
 
     def acknowledge_repeats(self, packet_id: int) -> None:
-        """Mark every QoS 2 message with this identifier: they are all the same one."""
-        same = self._by_id.pop(packet_id, ())
-        left = []
-        for arrival in same:
-            if arrival.qos == 2:
-                arrival.done = True
-            else:
-                left.append(arrival)
-        if left:
-            self._by_id[packet_id] = left
+        """Mark the repeats of a message, up to the next message with this identifier."""
+        same = self._by_id.get(packet_id, [])
+        while same and same[0].repeat:
+            same.pop(0).done = True
+        if not same:
+            self._by_id.pop(packet_id, None)
 
     def due(self) -> Iterator["_Arrival"]:
         """Take out those whose answer is due now."""
@@ -311,9 +312,10 @@ class Arrivals:
 
 
 class _Arrival:
-    __slots__ = ("done", "packet_id", "qos")
+    __slots__ = ("done", "packet_id", "qos", "repeat")
 
-    def __init__(self, packet_id: int, qos: int, done: bool) -> None:
+    def __init__(self, packet_id: int, qos: int, repeat: bool, done: bool) -> None:
         self.packet_id = packet_id
         self.qos = qos
+        self.repeat = repeat
         self.done = done
