@@ -108,7 +108,7 @@ class Ledger:
             return  # a topic of its own has no order with the others
         task, _, count = ident.rpartition("-")
         newest = self._newest.get((link.number, task), -1)
-        if int(count) < newest and self.exchanges[ident] == 1:
+        if int(count) < newest and ident not in self.taken:
             self.disordered.add(ident)
         self._newest[link.number, task] = max(newest, int(count))
 

@@ -40,6 +40,8 @@ LIMIT = 30.0
 """Seconds within which every call must have ended."""
 SLACK = 3.0
 """Seconds by which a busy machine may be late, and the wait before the next attempt."""
+MUTE = 5
+"""Connections without PINGRESP, though PINGREQ had passed, after which a broker counts as stuck."""
 LONGEST_LEAVE = 4.0
 QUIET = 5.0
 """Seconds without a message after which nothing more is expected."""
@@ -141,10 +143,12 @@ class Trial:
         await watching()
         killed = actor.killed if cell.session == "stored" else 0
         row = judge(cell, actor.told, self.witness, (self.sent, self.got), killed)
-        row["faults"] += problems
         if not row["accepted"]:
             row["faults"].append((folder / "stderr").read_text()[-2000:])
         row = {**row, **self.links(row), "killed": killed, "tasks": world.tasks}
+        # A broker that lets connection after connection starve keeps its clients from ending.
+        mute = row["ends"].get("no PINGRESP", 0) >= MUTE
+        row["broker" if mute else "faults"] += problems
         if place.keep is not None and row["faults"]:
             kept = Path(place.keep, cell.name)
             await asyncio.to_thread(shutil.copytree, folder, kept, dirs_exist_ok=True)

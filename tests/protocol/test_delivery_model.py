@@ -478,7 +478,8 @@ class Deliveries(RuleBasedStateMachine):
     def progress(self) -> tuple[object, ...]:
         client = self.client.protocol
         return (
-            len(self.arrived), len(self.seen), len(self.completed), len(self.client.in_flight), len(self.client.outgoing.queue),
+            len(self.arrived), len(self.seen), len(self.completed), len(self.client.in_flight),
+            len(self.client.outgoing.queue),
             len(self.up), len(self.down), client and client.has_data,
             self.server and self.server.has_data, len(self.server_session.outgoing),
         )  # fmt: skip
