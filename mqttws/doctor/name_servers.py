@@ -57,13 +57,13 @@ def name_servers(path: Path = RESOLV_CONF) -> list[str]:
     return found[:MAX_SERVERS]
 
 
-async def ask_all(host: str, servers: list[str]) -> list[Answered]:
+async def ask_all(host: str, servers: list[str], timeout: float = ASK_TIMEOUT) -> list[Answered]:
     """Ask each server for a host's IPv4 address; none is asked for what can be no name."""
     try:
         _build_question(host, 0)
     except (UnicodeError, ValueError):
         return []
-    return list(await asyncio.gather(*(_ask(host, server) for server in servers)))
+    return list(await asyncio.gather(*(_ask(host, server, timeout) for server in servers)))
 
 
 class _Question(asyncio.DatagramProtocol):
@@ -81,7 +81,7 @@ class _Question(asyncio.DatagramProtocol):
             self.answer.set_exception(exc)
 
 
-async def _ask(host: str, server: str) -> Answered:
+async def _ask(host: str, server: str, timeout: float) -> Answered:
     number = secrets.randbits(16)
     question = _build_question(host, number)
     try:
@@ -92,7 +92,7 @@ async def _ask(host: str, server: str) -> Answered:
         return Answered(server, "closed")
     try:
         transport.sendto(question)
-        async with asyncio.timeout(ASK_TIMEOUT):
+        async with asyncio.timeout(timeout):
             data = await asked.answer
     except TimeoutError:
         return Answered(server, "silent")

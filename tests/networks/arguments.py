@@ -30,6 +30,12 @@ ROWS = [
     ),
     Row("no_proxy with a star", given(https_proxy="http://127.0.0.1:9", NO_PROXY="*"), sdk=False),
     Row("only http_proxy, and the way is open", given(http_proxy="http://127.0.0.1:9"), sdk=False),
+    Row(
+        "a CA file for other programs",
+        given(REQUESTS_CA_BUNDLE="/etc/ca.pem"),
+        says=("REQUESTS_CA_BUNDLE", "counts for other programs"),
+        sdk=False,
+    ),
     refused(
         "socks:// of a desktop",
         given(all_proxy="socks://127.0.0.1:1080/"),

@@ -7,7 +7,7 @@ from mqttws.hops import Cause, Hop, Party
 
 from .dns import AAAA, NOERROR, REFUSED, SERVFAIL, A, Name
 from .row import Device, Network, Row
-from .world import HOST, PUBLIC, UMLAUT, World, serving
+from .world import HOST, NAME_SERVER, PUBLIC, UMLAUT, World, serving
 
 
 def answering(name: Name, *, host: str = HOST, good: bool = True, **device: object) -> Network:
@@ -41,6 +41,21 @@ def servers(*addresses: str) -> Network:
 async def silent_server(world: World) -> AsyncIterator[Device]:
     world.names[HOST] = Name(silent=frozenset({A, AAAA}))
     yield Device(hop_timeout=3.0, timeout=10.0)
+
+
+@asynccontextmanager
+async def slow_server(world: World) -> AsyncIterator[Device]:
+    world.resolv(NAME_SERVER, options="timeout:9 attempts:1")
+    world.names[HOST] = Name(("127.0.0.1",), delay=5.5)
+    async with world.good():
+        yield Device(hop_timeout=4.0, timeout=20.0)
+
+
+@asynccontextmanager
+async def silent_server_and_little_time(world: World) -> AsyncIterator[Device]:
+    world.resolv(NAME_SERVER, options="timeout:5 attempts:2")
+    world.names[HOST] = Name(silent=frozenset({A, AAAA}))
+    yield Device(hop_timeout=10.0, timeout=3.0)
 
 
 @asynccontextmanager
@@ -122,10 +137,7 @@ ROWS = [
     Row("AAAA questions are swallowed", answering(Name(("127.0.0.1",), silent=frozenset({AAAA})))),
     Row("AAAA is answered SERVFAIL", answering(Name(("127.0.0.1",), code6=SERVFAIL))),
     Row("AAAA is answered NXDOMAIN", answering(Name(("127.0.0.1",), code6=3))),
-    Row(
-        "the name server takes 4 s",
-        answering(Name(("127.0.0.1",), delay=0.9), hop_timeout=1.5, timeout=10.0),
-    ),
+    Row("the name server takes longer than a hop", slow_server, says=("the name server is slow",)),
     Row("the first address is dead", dead_address_first),
     Row("six addresses are dead", many_dead_addresses),
     Row("IPv6 only, and it works", ipv6_only),
@@ -171,6 +183,12 @@ ROWS = [
         *(Hop.NAME, BROKEN, Party.NETWORK),
         says=("127.0.0.53 does not answer", "/etc/resolv.conf", "MQTTWS_PROXY"),
         never=("check the host's spelling",),
+    ),
+    Row(
+        "the name server is silent, and the doctor has 3 s",
+        silent_server_and_little_time,
+        *(Hop.NAME, BROKEN, Party.NETWORK),
+        says=("127.0.0.53",),
     ),
     Row(
         "no name server runs there",

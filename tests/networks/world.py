@@ -103,10 +103,10 @@ class World:
         self._hosts.write_text("127.0.0.1 localhost\n")
         self.firewall()
 
-    def resolv(self, *servers: str) -> None:
+    def resolv(self, *servers: str, options: str = "timeout:1 attempts:1") -> None:
         """Write the resolver's file."""
         lines = [f"nameserver {server}" for server in servers]
-        self._resolv.write_text("\n".join([*lines, "options timeout:1 attempts:1", ""]))
+        self._resolv.write_text("\n".join([*lines, f"options {options}", ""]))
 
     def firewall(self, *rules: str, hook: str = "output") -> None:
         """Set the rules for packets; on loopback each leaves (``output``) and arrives (``input``).
