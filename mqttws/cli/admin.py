@@ -238,7 +238,7 @@ def device(client: AdminClient, registration_id: str, *, new_key: bool) -> None:
     found = client.ask("POST", f"{path}/attestationmechanism")
     if found["type"] != "symmetricKey":
         raise UsageError(f"{registration_id} is enrolled with a certificate, and has no key")
-    click.echo(found["symmetricKey"]["primaryKey"])
+    click.echo(one_line(str(found["symmetricKey"]["primaryKey"])))
 
 
 @enroll.command("list", cls=Command)

@@ -101,6 +101,10 @@ async def open_websocket(
 
 def _request(protocol: ClientProtocol, headers: Sequence[tuple[str, str]]) -> Request:
     request = protocol.connect()
+    # RFC 6455 section 4.1 leaves it to clients that are no browsers. Some gateways demand it, as
+    # browsers and the official SDKs send it; the server's own is the one that is always allowed.
+    scheme = "https" if protocol.uri.secure else "http"
+    request.headers["Origin"] = f"{scheme}://{request.headers['Host']}"
     for name, value in headers:
         request.headers.pop(name, None)
         request.headers[name] = value

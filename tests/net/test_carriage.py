@@ -224,6 +224,8 @@ async def test_the_opening_request_asks_for_mqtt_and_for_nothing_else() -> None:
     assert lines["Sec-WebSocket-Version"] == "13"
     assert lines["Sec-WebSocket-Protocol"] == "mqtt"
     assert "Sec-WebSocket-Extensions" not in lines
+    assert lines["Origin"] == "https://host"
+    assert (await opening("ws://host:8080/"))["Origin"] == "http://host:8080"
     assert (await opening("wss://host:8443/"))["Host"] == "host:8443"
     assert (await opening("ws://host:80/"))["Host"] == "host"
 

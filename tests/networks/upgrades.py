@@ -126,6 +126,10 @@ ROWS = [
     Row("haproxy in front", gateway("haproxy", HAPROXY)),
     Row("stunnel in front", gateway("stunnel", STUNNEL)),
     Row(
+        "a gateway wants an Origin",
+        nginx('if ($http_origin = "") { return 403; } ' + PASS + UPGRADES),
+    ),
+    Row(
         "nginx swallows the header Upgrade",
         nginx(PASS),
         *(UP, SWALLOWED, Party.NETWORK),
