@@ -16,7 +16,7 @@ from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from logging import getLogger
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, NoReturn, Self, TypeVar
 
 from .errors import ConnectionLost, RequestTimedOut, ServiceFailed, UsageError
 from .hops import Cause
@@ -359,6 +359,38 @@ def _serve(jobs: "queue.SimpleQueue[Callable[[], object] | None]") -> None:
             job()
         except Exception:
             logger.exception("a callback failed")
+
+
+class SynchronousOnly:
+    """A class for ``with``: with ``async with`` its error names the asyncio twin."""
+
+    async def __aenter__(self) -> NoReturn:
+        """Refuse."""
+        name = type(self).__name__
+        raise UsageError(
+            f"async with {name}(...): {name} is synchronous; allowed: with {name}(...)",
+            cause=Cause.WRONG_MOMENT,
+            hint=f"in asyncio programs use Async{name}",
+        )
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Do nothing: it was not entered."""
+
+
+class AsyncOnly:
+    """A class for ``async with``: with ``with`` its error names the synchronous twin."""
+
+    def __enter__(self) -> NoReturn:
+        """Refuse."""
+        name = type(self).__name__
+        raise UsageError(
+            f"with {name}(...): {name} is for asyncio; allowed: async with {name}(...)",
+            cause=Cause.WRONG_MOMENT,
+            hint=f"in synchronous programs use {name.removeprefix('Async')}",
+        )
+
+    def __exit__(self, *exc: object) -> None:
+        """Do nothing: it was not entered."""
 
 
 def run_to_the_end(name: str, make: Callable[[], Coroutine[Any, Any, _T]]) -> _T:

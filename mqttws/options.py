@@ -347,8 +347,7 @@ CLIENT = Table(
     ),
 )
 
-SYNC_CLIENT = Table(
-    CLIENT,
+_THREAD = Table(
     thread=Option(
         _or_none(_instance("mqttws.loop_thread.LoopThread")),
         "a LoopThread, or None for a thread of its own",
@@ -356,6 +355,8 @@ SYNC_CLIENT = Table(
         None,
     ),
 )
+
+SYNC_CLIENT = Table(CLIENT, _THREAD)
 
 _CREDENTIAL = Option(
     _has("registration_id", "password"),
@@ -591,3 +592,5 @@ LOCAL_DPS = Table(
         _or_none(_whole(-(2**63), 2**63)), "an int, or None", "Seed of the random faults.", None
     ),
 )
+
+SYNC_LOCAL_DPS = Table(LOCAL_DPS.with_defaults(retry_after=0), _THREAD)

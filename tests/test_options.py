@@ -17,6 +17,7 @@ from mqttws.options import (
     REQUIRED,
     SYNC_CLIENT,
     SYNC_HUB_CLIENT,
+    SYNC_LOCAL_DPS,
     Table,
 )
 
@@ -31,6 +32,7 @@ CALLS: dict[Callable[..., Any], Table] = {
     mqttws.diagnose: DIAGNOSE,
     mqttws.diagnose_async: DIAGNOSE,
     mqttws.AsyncLocalDps: LOCAL_DPS,
+    mqttws.LocalDps: SYNC_LOCAL_DPS,
     mqttws.AsyncHubClient: HUB_CLIENT,
     mqttws.HubClient: SYNC_HUB_CLIENT,
 }

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..errors import MqttwsError, RequestTimedOut, SubscribeRefused
+from ..loop_thread import AsyncOnly
 from ..net.hops import OnStep, Walk
 from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.stream import CLOSE_TIMEOUT
@@ -45,7 +46,7 @@ from .streams import MessageStream
 from .trace import OnPacket
 
 
-class AsyncClient(Facts):
+class AsyncClient(Facts, AsyncOnly):
     """An MQTT 3.1.1 client for asyncio.
 
     >>> async with AsyncClient("wss://broker.example/mqtt") as client:

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from ..errors import MqttwsError, UsageError
-from ..loop_thread import Callbacks, LoopThread
+from ..loop_thread import Callbacks, LoopThread, SynchronousOnly
 from ..net.hops import OnStep
 from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.stream import CLOSE_TIMEOUT
@@ -50,7 +50,7 @@ CLOSING_SLACK = 5.0
 """Seconds beyond the time limit of a close after which the thread is given up."""
 
 
-class Client(Facts):
+class Client(Facts, SynchronousOnly):
     """An MQTT 3.1.1 client for programs without an event loop; its calls may come from any thread.
 
     >>> with Client("wss://broker.example/mqtt") as client:

@@ -37,6 +37,7 @@ from ..dps.store import Row, Store
 from ..dps.tables import MARKS, AnyEnrollment
 from ..dps.topics import Message, parse_request_topic
 from ..errors import StoreFailed, UsageError
+from ..loop_thread import AsyncOnly
 from ..net.stream import ByteStream, Stream
 from ..net.upgrade import accept_websocket
 from ..options import LOCAL_DPS
@@ -81,7 +82,7 @@ class HubSide(Protocol):
         """Serve an HTTP request; return whether there is anything that could."""
 
 
-class AsyncLocalDps:
+class AsyncLocalDps(AsyncOnly):
     """A local DPS with real TLS and real credential checks.
 
     >>> async with mqttws.AsyncLocalDps() as dps:

@@ -3,18 +3,22 @@
 Whatever is asked of it is done in the service's own event loop; every wait is bounded.
 """
 
-import asyncio
-import threading
-from collections.abc import Coroutine, Mapping
-from concurrent.futures import Future
+import os
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypedDict, TypeVar
 
 from ..dps.records import RegistrationRecord
+from ..dps.store import Store
+from ..dps.tables import AnyEnrollment
 from ..errors import UsageError
+from ..hops import Cause
+from ..loop_thread import LoopThread, SynchronousOnly
 from ..net.tls import TlsConfig
-from .dps import AsyncLocalDps
+from ..options import SYNC_LOCAL_DPS
+from .dps import DEFAULT_HUB, DEFAULT_ID_SCOPE, AsyncLocalDps
 
 TIMEOUT = 30.0
 """Seconds within which the service must have done what it is asked; a busy machine keeps it."""
@@ -22,7 +26,7 @@ TIMEOUT = 30.0
 _T = TypeVar("_T")
 
 
-class ProvisionOptions(TypedDict):
+class WayToDps(TypedDict):
     """How ``provision`` reaches the service."""
 
     host: str
@@ -30,7 +34,7 @@ class ProvisionOptions(TypedDict):
     tls: TlsConfig
 
 
-class LocalDps:
+class LocalDps(SynchronousOnly):
     """A local DPS that runs in a thread until it is stopped.
 
     >>> with LocalDps() as dps:
@@ -38,42 +42,58 @@ class LocalDps:
     ...     provision(dps.id_scope, SymmetricKey("my-device", key), **dps.options)
 
     Args:
-        **options: of ``AsyncLocalDps``; a device is told to ask again at once if they do not say.
+        thread: a ``LoopThread`` to share with others; None for one of its own.
+
+    The others are those of ``AsyncLocalDps``; ``retry_after`` is 0 where it is not given.
     """
 
-    def __init__(self, **options: Any) -> None:
-        self._dps = AsyncLocalDps(**{"retry_after": 0, **options})
-        self._loop: asyncio.AbstractEventLoop  # made with the start, closed with the end
-        self._thread = threading.Thread(target=self._run, name="mqttws-dps", daemon=True)
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-        finally:
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-            self._loop.close()
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        wss_port: int | None = 0,
+        mqtts_port: int | None = 0,
+        state: str | os.PathLike[str] | None = None,
+        id_scope: str = DEFAULT_ID_SCOPE,
+        enrollments: Sequence[AnyEnrollment] = (),
+        first_enrollments: Sequence[AnyEnrollment] = (),
+        records: str | os.PathLike[str] | Store | None = None,
+        hubs: Sequence[str] | Mapping[str, int] = (DEFAULT_HUB,),
+        retry_after: int = 0,
+        assigning_polls: int = 0,
+        registers_per_minute: int | None = None,
+        polls_per_10s: int | None = None,
+        fault_seed: int | None = None,
+        thread: LoopThread | None = None,
+    ) -> None:
+        options = SYNC_LOCAL_DPS.check(locals())
+        del options["thread"]
+        self._dps = AsyncLocalDps(**options)
+        self._given_thread = thread
+        self._thread: LoopThread | None = None  # while it runs
 
     def start(self) -> None:
         """Listen.
 
         Raises:
-            UsageError: as for ``AsyncLocalDps.start``.
+            ServiceFailed: a port is taken or may not be used.
+            StoreFailed: the state folder or the records cannot be used.
+            UsageError: it has been started already.
         """
-        self._loop = asyncio.new_event_loop()
-        self._thread.start()
+        if self._thread is not None:
+            raise UsageError("the local DPS has been started already", cause=Cause.WRONG_MOMENT)
+        self._thread = self._given_thread or LoopThread("mqttws-dps")
         try:
-            self._wait(self._dps.start())
+            self._wait(self._dps.start)
         except BaseException:
             self._end_thread()
             raise
 
     def stop(self) -> None:
         """Close every connection and stop listening."""
-        if self._thread.is_alive():
+        if self._thread is not None and not self._thread.forked:
             try:
-                self._wait(self._dps.stop())
+                self._wait(self._dps.stop)
             finally:
                 self._end_thread()
 
@@ -122,40 +142,39 @@ class LocalDps:
         return self._dps.ca_file
 
     @property
-    def options(self) -> ProvisionOptions:
+    def options(self) -> WayToDps:
         """The arguments of ``provision`` that lead here, over WebSocket; only its CA is trusted."""
         tls = TlsConfig(ca=self.ca_file, only_ca=True)
-        return ProvisionOptions(host=self.host, port=self.wss_port, tls=tls)
+        return WayToDps(host=self.host, port=self.wss_port, tls=tls)
 
     # What it is told
 
     def enroll(self, record: Mapping[str, Any], *, replace: bool = False) -> None:
         """Let a device or a group register; see ``AsyncLocalDps.enroll``."""
-        self._wait(self._dps.enroll(record, replace=replace))
+        self._wait(partial(self._dps.enroll, record, replace=replace))
 
     def enroll_device(self, registration_id: str) -> str:
         """Enroll one device with fresh keys; return its primary key, base64."""
-        return self._wait(self._dps.enroll_device(registration_id))
+        return self._wait(partial(self._dps.enroll_device, registration_id))
 
     def fault(self, kind: str, device: str | None = None, **members: Any) -> int:
         """Let something go wrong; see ``AsyncLocalDps.fault``."""
-        return self._wait(self._dps.fault(kind, device, **members))
+        return self._wait(partial(self._dps.fault, kind, device, **members))
 
     def cancel_faults(self) -> None:
         """Take every order for a fault back."""
-        self._wait(self._dps.faults.cancel())
+        self._wait(self._dps.faults.cancel)
 
     def registration(self, registration_id: str) -> RegistrationRecord | None:
         """Return what is remembered of a device; None if it has never been assigned."""
-        return self._wait(self._dps.registration(registration_id))
+        return self._wait(partial(self._dps.registration, registration_id))
 
-    def _wait(self, work: Coroutine[Any, Any, _T]) -> _T:
-        if not self._thread.is_alive():
-            work.close()
-            raise UsageError("the local DPS is not running")
-        done: Future[_T] = asyncio.run_coroutine_threadsafe(work, self._loop)
-        return done.result(TIMEOUT)
+    def _wait(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        if self._thread is None:
+            raise UsageError("the local DPS is not running", cause=Cause.WRONG_MOMENT)
+        return self._thread.call(work, TIMEOUT)
 
     def _end_thread(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(TIMEOUT)
+        thread, self._thread = self._thread, None
+        if thread is not None and thread is not self._given_thread:
+            thread.close()
