@@ -125,9 +125,11 @@ def cases() -> Iterator[Any]:
         }
         for name in [*(["url"] if "url" in required else []), *table]:
             for number, value in enumerate(WRONG.get(name, ())):
-                yield pytest.param(
-                    call, required, name, value, id=f"{call.__name__}-{name}-{number}"
-                )
+                this = (call.__name__, name)
+                if any(this == one[:2] and value is one[2] for one in ALLOWED):
+                    continue
+                place = f"{call.__name__}-{name}-{number}"
+                yield pytest.param(call, required, name, value, id=place)
 
 
 def begin(call: Callable[..., Any], arguments: dict[str, object]) -> None:
