@@ -91,6 +91,7 @@ WRONG: dict[str, tuple[object, ...]] = {
     "model_id": (None, *TEXT),
     "provisioning": FUNCTION,
     "provisioning_limit": (None, 0, *COUNT),
+    "lenient": BOOL,
     "fault_seed": ("x", 1.5, True, [], 10**30),
 }
 """By option: values of a wrong type, None, negative, zero, huge, empty, and nearly right."""
