@@ -64,7 +64,7 @@ class LocalDps(SynchronousOnly):
         registers_per_minute: int | None = None,
         polls_per_10s: int | None = None,
         fault_seed: int | None = None,
-        lenient: whether bodies and api-versions that the real service refuses are served.
+        lenient: bool = False,
         thread: LoopThread | None = None,
     ) -> None:
         options = SYNC_LOCAL_DPS.check(locals())
