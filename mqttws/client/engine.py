@@ -21,7 +21,7 @@ from ..protocol import (
 from ..wire import Connect
 from . import clock
 from .connector import Connector
-from .inbox import Inbox
+from .inbox import MAX_UNREAD_BYTES, Inbox
 from .leaving import Leaving
 from .link import Link
 from .message import ReceivedMessage
@@ -211,7 +211,8 @@ class Engine(Standing):
 
     def on_message(self, link: Link, event: MessageReceived) -> None:
         """Sort a message into its stream."""
-        self.inbox.put(
+        inbox = self.inbox
+        inbox.put(
             ReceivedMessage(
                 event.topic,
                 event.payload,
@@ -223,8 +224,9 @@ class Engine(Standing):
                 self._on_message_ack,
             )
         )
-        if self.reading.full:
-            self.reading.regulate()
+        reading = self.reading
+        if inbox.count >= reading.max_queued or inbox.size >= MAX_UNREAD_BYTES:  # hot: as its full
+            reading.regulate()
 
     def on_completed(self, event: PublishCompleted) -> None:
         """End a publish."""

@@ -58,6 +58,9 @@ class Outgoing:
         self._failed = 0
         self._new_failed: dict[int, tuple[Publish, str]] = {}
 
+    def __len__(self) -> int:
+        return len(self.room)
+
     def require_room(self, delivery: Delivery, more: int = 0) -> None:
         """Refuse what would have to wait, beside ``more`` that are on their way here.
 

@@ -96,6 +96,7 @@ class Reading:
         link: the connection that is read; None without one.
         waits: publishes that await their acknowledgement.
         answers: how many other calls await one.
+        max_queued: how many messages may wait unread.
     """
 
     def __init__(self, inbox: Inbox, max_queued: int, timeout: float) -> None:
@@ -103,13 +104,13 @@ class Reading:
         self.waits = Waits(timeout, self.regulate)
         self.answers = 0
         self._inbox = inbox
-        self._max_queued = max_queued
+        self.max_queued = max_queued
 
     @property
     def full(self) -> bool:
         """Whether so much waits unread that the server is held back."""
         inbox = self._inbox
-        return inbox.count >= self._max_queued or inbox.size >= MAX_UNREAD_BYTES
+        return inbox.count >= self.max_queued or inbox.size >= MAX_UNREAD_BYTES
 
     def begin_answer(self) -> None:
         """Count a call that awaits an answer."""

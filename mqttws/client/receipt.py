@@ -42,7 +42,7 @@ class Delivery:
         self.packet_id = 0
         self.on_cancel: Callable[[Delivery], None] | None = None
         self._done = False
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters: set[asyncio.Future[None]] | None = None  # made when there is one
 
     def __repr__(self) -> str:
         state = "done" if self._done else "under way"
@@ -67,12 +67,16 @@ class Delivery:
     def waiter(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
         """Return a future of its own for a caller that waits; ``forget`` takes it back."""
         future: asyncio.Future[None] = loop.create_future()
-        self._waiters.add(future)
+        if self._waiters is None:
+            self._waiters = {future}
+        else:
+            self._waiters.add(future)
         return future
 
     def forget(self, waiter: "asyncio.Future[None]") -> None:
         """Drop a future that is not waited for any more."""
-        self._waiters.discard(waiter)
+        if self._waiters is not None:
+            self._waiters.discard(waiter)
 
     def complete(self, error: MqttwsError | None = None) -> None:
         """Wake every caller that waits."""
@@ -80,7 +84,7 @@ class Delivery:
             return
         self._done = True
         self.error = error
-        for future in self._waiters:
+        for future in self._waiters or ():
             if not future.done():
                 if error is None:
                     future.set_result(None)

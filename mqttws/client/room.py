@@ -11,10 +11,6 @@ DELIVERY_COST = 500
 """Bytes that an unfinished publish takes beside its topic and payload."""
 
 
-def _cost(delivery: Delivery) -> int:
-    return len(delivery.payload) + len(delivery.topic) + DELIVERY_COST
-
-
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds on what is under way.
@@ -93,13 +89,13 @@ class Room:
     def enter(self, delivery: Delivery) -> None:
         """Count a publish in that has begun."""
         self._count += 1
-        self._size += _cost(delivery)
+        self._size += len(delivery.payload) + len(delivery.topic) + DELIVERY_COST
 
     def leave(self, delivery: Delivery) -> None:
         """Count a publish out that has ended."""
         delivery.on_cancel = None
         self._count -= 1
-        self._size -= _cost(delivery)
+        self._size -= len(delivery.payload) + len(delivery.topic) + DELIVERY_COST
         if self._waiting:
             self._wake_one()
         if not self._count and self._idle:

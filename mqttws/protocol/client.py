@@ -125,7 +125,11 @@ class ClientProtocol(Endpoint):
 
         With QoS 0 there is neither.
         """
-        self._require_connected("publish")
+        if self.state is not State.CONNECTED:
+            self._require_connected("publish")
+        if not qos:  # hot
+            self._outbox.append(Publish(topic, payload, qos, retain, False, None).encode())
+            return None
         return self._send_publish(topic, payload, qos, retain)
 
     def subscribe(self, subscriptions: list[Subscription]) -> int:

@@ -264,9 +264,10 @@ class Endpoint:
 
     def _on_puback(self, packet: PubAck, now: float) -> None:
         packet_id = packet.packet_id
-        waiting = self.session.outgoing.get(packet_id)
-        if self._strict and isinstance(waiting, Publish) and waiting.qos == 2:
-            raise UnexpectedPacket(f"PUBACK for QoS 2 message {packet_id}", rule="MQTT-2.3.1-6")
+        if self._strict:
+            waiting = self.session.outgoing.get(packet_id)
+            if isinstance(waiting, Publish) and waiting.qos == 2:
+                raise UnexpectedPacket(f"PUBACK for QoS 2 message {packet_id}", rule="MQTT-2.3.1-6")
         try:
             qos = self.session.puback(packet_id)
         except UnexpectedPacket as error:

@@ -180,9 +180,12 @@ class Session:
             UnexpectedPacket: no PUBLISH of QoS 1 or 2 waits; nothing has changed.
         """
         waiting = self.outgoing.get(packet_id)
-        if not isinstance(waiting, Publish):
+        if type(waiting) is not Publish:
             raise self._unexpected("PUBACK", packet_id)
-        self._close(packet_id)
+        if self.abandoned or self.changes is not None:
+            self._close(packet_id)
+        else:  # hot
+            del self.outgoing[packet_id]
         return waiting.qos
 
     def pubrec(self, packet_id: int) -> PubRel:

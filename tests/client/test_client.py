@@ -417,6 +417,7 @@ async def test_a_server_that_floods_is_bounded_in_bytes(
     certificates: Certificates, monkeypatch: pytest.MonkeyPatch, while_waiting: bool
 ) -> None:
     monkeypatch.setattr("mqttws.client.reading.MAX_UNREAD_BYTES", 100_000)
+    monkeypatch.setattr("mqttws.client.engine.MAX_UNREAD_BYTES", 100_000)
     monkeypatch.setattr("mqttws.client.reading.MAX_UNREAD_BYTES_WAITING", 1_000_000)
     flood = frame(encode(Publish("t" * 60_000)))
 
