@@ -29,7 +29,8 @@ except ImportError:
         "the admin API needs aiohttp, which is not installed", hint="pip install 'mqttws[admin]'"
     ) from None
 
-from .service_api import Refused, ServiceApi, answer, is_number, read_body, refusal_of, refuse
+from .http_answers import Refused, answer, is_number, read_body, refusal_of, refuse
+from .service_api import ServiceApi
 
 MAX_BODY = 1024 * 1024
 """Bytes of a request's body that are read."""
