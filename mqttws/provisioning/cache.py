@@ -7,12 +7,14 @@ credential; anything else, and any fault in the file, is as if there were none.
 import json
 import logging
 import os
+import stat
 from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
+from ..dps.json_text import parse_json
 from ..errors import StoreFailed, UsageError, store_failed
 from .assignment import Assignment
 from .credentials import Credential, DigestibleCredential
@@ -53,8 +55,7 @@ class AssignmentFile:
     def load(self) -> Assignment | None:
         """Return the assignment; None where there is none that is good for this device."""
         try:
-            with self._path.open("rb") as file:
-                stored = json.loads(file.read(MAX_SIZE))
+            stored = parse_json(_read_file(self._path))
             if stored["binding"] != self._binding:
                 logger.info("the stored assignment is for another device, host or key")
                 return None
@@ -112,6 +113,19 @@ def _read(members: dict[str, Any]) -> Assignment:
         isinstance(members[name], str) for name in texts
     ):
         raise ValueError("members")
-    if not members["assigned_hub"] or not members["device_id"]:
-        raise ValueError("empty")
-    return Assignment(**members)
+    assignment = Assignment(**members)
+    if assignment.fault():
+        raise ValueError("names")
+    return assignment
+
+
+def _read_file(path: Path) -> bytes:
+    # Without waiting: what is no regular file, such as a FIFO, may never have a byte.
+    with open(path, "rb", opener=_open_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("not a regular file")
+        return file.read(MAX_SIZE)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -1,6 +1,7 @@
 """An assignment that is kept in a file, and when it is no longer good."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +141,28 @@ async def test_a_device_registers_once_unless_it_is_forced(
         assert forced.operation_id != first.operation_id
         assert await provision() == forced
     assert await provision() == forced, "no service is needed"
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("assigned_hub", '"evil.com/.."'),
+        ("device_id", '"#/+"'),
+        ("payload", "1e999"),
+        ("payload", "NaN"),
+        ("payload", "[" * 200 + "]" * 200),
+    ],
+)
+def test_a_file_is_checked_as_an_answer_is(tmp_path: Path, member: str, value: str) -> None:
+    path = tmp_path / "assignment.json"
+    kept = file(path)
+    kept.store(Assignment("hub.example", "dev", "", "dev", "5.x", None))
+    stored = json.loads(path.read_text())
+    stored["assignment"][member] = "@@"
+    path.write_text(json.dumps(stored).replace('"@@"', value))
+    assert kept.load() is None
+
+
+def test_a_fifo_in_its_place_is_passed_over_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    assert file(tmp_path / "fifo").load() is None
