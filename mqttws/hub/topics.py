@@ -6,6 +6,7 @@ what travels under them. Values are percent-encoded; ``+`` is a plus sign, never
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from ..errors import UsageError
@@ -49,8 +50,18 @@ def build_properties(properties: Properties) -> str:
 def _pair(name: str, value: str | None) -> str:
     if not name:
         raise UsageError("a property without a name")
-    quoted = quote(name, safe="")
-    return quoted if value is None else f"{quoted}={quote(value, safe='')}"
+    quoted = _quoted(name)
+    return quoted if value is None else f"{quoted}={_quoted(value)}"
+
+
+def _quoted(text: str) -> str:
+    """Return text percent-encoded; short texts are remembered, as most come again and again."""
+    return _quoted_short(text) if len(text) <= 64 else quote(text, safe="")
+
+
+@lru_cache(maxsize=512)
+def _quoted_short(text: str) -> str:
+    return quote(text, safe="")
 
 
 def parse_properties(text: str) -> dict[str, str | None]:

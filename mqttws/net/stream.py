@@ -376,8 +376,10 @@ class ByteStream(asyncio.Protocol):
     def _report_session(self) -> None:
         report, self.on_session = self.on_session, None
         made = self.info("ssl_object") if report is not None else None
-        if report is not None and made is not None and made.session is not None:
-            report(made.session)
+        # Reading it once is enough: OpenSSL copies the session each time.
+        session = None if made is None else made.session
+        if report is not None and session is not None:
+            report(session)
 
     def _wake(self) -> None:
         if self._changed is not None and not self._changed.done():
