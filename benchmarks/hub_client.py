@@ -307,8 +307,9 @@ async def measure(library: str, style: str, hub: Any, place: dict[str, str]) -> 
         await answer(["telemetry", MESSAGES // 10])  # warm
         found["telemetry"] = await answer(["telemetry", MESSAGES])
         found["resident"] = await answer(["resident"])
-        found["reconnect"] = await answer(["reconnect", RECONNECTS])
-        process.stdin.close()
+        if style == "sync":  # the SDK's asyncio client does not always come through ten cuts
+            found["reconnect"] = await answer(["reconnect", RECONNECTS])
+        process.kill()  # the figures are here; how a program ends is not the question
         await process.wait()
     return found
 
@@ -316,6 +317,7 @@ async def measure(library: str, style: str, hub: Any, place: dict[str, str]) -> 
 async def run(rounds: int) -> dict[str, Any]:
     """Run the programs in turns and return every figure."""
     from mqttws import AsyncLocalHub
+    from mqttws.wire import COMPILED
 
     runs: dict[str, list[dict[str, float]]] = {" ".join(program): [] for program in PROGRAMS}
     async with AsyncLocalHub(host="localhost", wss_port=443, mqtts_port=8883) as hub:
@@ -329,8 +331,9 @@ async def run(rounds: int) -> dict[str, Any]:
                 runs[f"{library} {style}"].append(await measure(library, style, hub, place))
     return {
         "runs": runs,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python "
-        f"{platform.python_version()}, {ssl.OPENSSL_VERSION}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.0f},"
+        f" Python {platform.python_version()}, {ssl.OPENSSL_VERSION},"
+        f" {'compiled' if COMPILED else 'pure'} codec",
         "versions": {library: version(library) for library in LIBRARIES},
         "messages": MESSAGES,
         "reconnects": RECONNECTS,
@@ -357,6 +360,8 @@ def render(kept: dict[str, Any]) -> str:
             "| --- | --- | --- | --- | --- | --- |",
         ]
         for name, (title, unit, goal) in ROWS.items():
+            if name not in ours[0]:
+                continue
             mine, other = [row[name] for row in ours], [row[name] for row in theirs]
             ratio = min(mine) / min(other)
             lines.append(
@@ -370,10 +375,12 @@ def render(kept: dict[str, Any]) -> str:
         "A telemetry message is confirmed by the hub before the next one is sent;",
         f"{kept['messages']} of them are averaged. A reconnect follows a cut by the hub and ends",
         f"with a confirmed message; {kept['reconnects']} are averaged. mqttws speaks TLS 1.3 here,",
-        "azure-iot-device TLS 1.2, its only one.",
+        "azure-iot-device TLS 1.2, its only one. Reconnects are asked of the synchronous clients",
+        "alone: the SDK's asyncio client has hung after some of ten cuts.",
         "",
         f"Command for every row: `python -m benchmarks.hub_client`. {kept['date']}, {versions},",
-        f"{kept['machine']}.",
+        f"{kept['machine']}. With a load above the number of cores the times to the first message",
+        "say little.",
         "",
     ]
     return "\n".join(lines)
