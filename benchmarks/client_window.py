@@ -21,7 +21,7 @@ from benchmarks.client import await_port, free_port
 WINDOWS = (20, 100, 1000)
 ROUND_TRIPS = (0.0, 0.05, 0.3)
 PAYLOAD = b"x" * 64
-LONGEST = 4.0
+LONGEST = 1.5
 """Seconds about which each cell takes at most."""
 
 

@@ -11,7 +11,6 @@ from ..errors import ConnectFailed, ConnectionLost, MqttwsError, StoreFailed, Us
 from ..hops import Cause, Hop
 from ..net.hops import Walk
 from ..protocol import (
-    ClientProtocol,
     Event,
     MessageReceived,
     PublishCompleted,
@@ -305,32 +304,21 @@ class Engine(Standing):
             self._take(link, session_present)
         except BaseException:
             # One that the server has accepted is left with DISCONNECT, or the will is published.
-            if self._opening is None or not self._leaves(self._opening):
+            opening = self._opening
+            left = opening if opening is self._left else None
+            if left is None or left.protocol.state is not State.CONNECTED:
                 stream.abort()
-                if self._opening is not None:
-                    self._opening.abort()
+                if opening is not None:
+                    opening.abort()
             raise
         finally:
             self._opening = None
 
-    def _leaves(self, link: Link) -> bool:
-        """Return whether ``disconnect`` closes this connection in order."""
-        return link is self._left and link.protocol.state is State.CONNECTED
-
     def _new_link(self, connect: Connect) -> Link:
         options = self._options
         self._links += 1
-        resend = self.keeper.begin()
         link = self._opening = Link(
-            ClientProtocol(
-                connect,
-                session=self.keeper.session,
-                max_packet_size=options.max_packet_size,
-                answer_timeout=options.hop_timeout,
-                strict=options.strict,
-                discard_oversized=self.keeper.oversized.alone,
-                resend=resend,
-            ),
+            self.keeper.begin(connect),
             self,
             journal=self.keeper.journal,
             tracer=tracer_for(options.max_packet_size, options.on_packet),

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from ..errors import ConnectionLost, MqttwsError, StoreFailed
 from ..hops import Cause
-from ..protocol import Session, State
-from ..wire import Publish
+from ..protocol import ClientProtocol, Session, State
+from ..wire import Connect, Publish
 from .inbox import logger
 from .journal import CLOSE_TIMEOUT, Journal
 from .link import Link
@@ -90,13 +90,22 @@ class SessionKeeper:
 
     # Connections
 
-    def begin(self) -> int | None:
-        """Prepare for a new connection; return how many exchanges are sent again at once."""
+    def begin(self, connect: Connect) -> ClientProtocol:
+        """Prepare the session for a new connection, and return its protocol."""
         if self._options.connect.clean_session:
             self._requeue(None)
         else:
             self.outgoing.forget_cancelled()
-        return 1 if self._suspect.alone else None
+        options = self._options
+        return ClientProtocol(
+            connect,
+            session=self.session,
+            max_packet_size=options.max_packet_size,
+            answer_timeout=options.hop_timeout,
+            strict=options.strict,
+            discard_oversized=self.oversized.alone,
+            resend=1 if self._suspect.alone else None,
+        )
 
     def on_connected(self, link: Link, session_present: bool) -> None:
         """Note whether the server's session goes on."""
