@@ -54,14 +54,14 @@ class Engine(Standing):
         super().__init__(options.on_state)
         self.link: Link | None = None
         self.session_present = False
-        self.connector = Connector(options)
-        self.keeper = SessionKeeper(options, self._on_store_failure)
+        self.connector: Connector = Connector(options)
+        self.keeper: SessionKeeper = SessionKeeper(options, self._on_store_failure)
         self.outgoing = self.keeper.outgoing
         self.outgoing.on_queued = lambda: self.keeper.store_soon(self.link)
-        self.inbox = Inbox(self._on_taken, self.acknowledge, options.max_queued)
-        self.reading = Reading(self.inbox, options.max_queued, options.request_timeout)
-        self.requests = Requests(self.reading, options.request_timeout)
-        self.troubles = Troubles()
+        self.inbox: Inbox = Inbox(self._on_taken, self.acknowledge, options.max_queued)
+        self.reading: Reading = Reading(self.inbox, options.max_queued, options.request_timeout)
+        self.requests: Requests = Requests(self.reading, options.request_timeout)
+        self.troubles: Troubles = Troubles()
         self._options = options
         self._leaving = Leaving()
         self._links = 0

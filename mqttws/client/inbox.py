@@ -36,7 +36,7 @@ class Buffer:
     def __init__(self) -> None:
         self.messages: deque[ReceivedMessage] = deque()
         self.readers: deque[asyncio.Future[None]] = deque()
-        self.unsettled = False  # whether the last hand-over may not be in the store yet
+        self.unsettled: bool = False  # whether the last hand-over may not be in the store yet
 
     def wake(self) -> None:
         """Let one reader look."""

@@ -48,7 +48,7 @@ class Outgoing:
         self.free_link: Link | None = None
         self.on_queued: Callable[[], None] | None = None
         self.recording = False
-        self.room = Room(limits)
+        self.room: Room = Room(limits)
         self._link: Link | None = None
         self._alone: Delivery | None = None  # nothing else is sent before its end
         self._qos2 = 0  # of those in flight

@@ -30,16 +30,16 @@ class Delivery:
     )  # fmt: skip
 
     def __init__(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
-        self.topic = topic
-        self.payload = payload
-        self.qos = qos
-        self.retain = retain
+        self.topic: str = topic
+        self.payload: bytes = payload
+        self.qos: int = qos
+        self.retain: bool = retain
         self.error: MqttwsError | None = None
-        self.accepted = False
-        self.sent = False
-        self.downgraded = False
-        self.number = 0
-        self.packet_id = 0
+        self.accepted: bool = False
+        self.sent: bool = False
+        self.downgraded: bool = False
+        self.number: int = 0
+        self.packet_id: int = 0
         self.on_cancel: Callable[[Delivery], None] | None = None
         self._done = False
         self._waiters: set[asyncio.Future[None]] | None = None  # made when there is one

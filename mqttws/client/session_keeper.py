@@ -40,7 +40,7 @@ class SessionKeeper:
 
     def __init__(self, options: Options, on_store_failure: Callable[[StoreFailed], None]) -> None:
         self.session = Session()
-        self.outgoing = Outgoing(
+        self.outgoing: Outgoing = Outgoing(
             Limits(
                 options.max_outgoing,
                 options.max_outgoing_bytes,
@@ -49,7 +49,7 @@ class SessionKeeper:
             )
         )
         self.journal: Journal | None = None
-        self.oversized = Suspect()
+        self.oversized: Suspect = Suspect()
         self._options = options
         self._on_store_failure = on_store_failure
         self._suspect = Suspect()

@@ -77,4 +77,4 @@ class MemoryStore:
     """
 
     def __init__(self) -> None:
-        self.stored = Stored()
+        self.stored: Stored = Stored()

@@ -90,7 +90,7 @@ class Service:
         tracking_ids: Iterator[str],
     ) -> None:
         self.settings = settings
-        self.counts = Counts()
+        self.counts: Counts = Counts()
         self._store = store
         self._operation_ids = operation_ids
         self._tracking_ids = tracking_ids

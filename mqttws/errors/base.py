@@ -52,9 +52,9 @@ class MqttwsError(Exception):
         hint: str = "",
     ) -> None:
         super().__init__(message)
-        self.hop = hop or self.usual_hop
-        self.cause = cause or self.usual_cause
-        self.hint = hint or self.usual_hint
+        self.hop: Hop | None = hop or self.usual_hop
+        self.cause: Cause = cause or self.usual_cause
+        self.hint: str = hint or self.usual_hint
         self._party = party
         self._retryable = retryable
 

@@ -116,7 +116,7 @@ class DpsTls:
         self._folder: Path
         self._names: tuple[str, ...]
         self._certificates: ServerCertificate | None = None
-        self.anchors = TrustAnchors(self._make_context)
+        self.anchors: TrustAnchors = TrustAnchors(self._make_context)
 
     def begin(self, folder: Path, certificates: ServerCertificate, names: tuple[str, ...]) -> None:
         """Use these certificates from now on."""

@@ -158,17 +158,17 @@ class AsyncLocalDps(AsyncOnly):
             lenient=lenient,
         )
         self.store = open_store(records)
-        self.directory = Directory(self.store)
-        self.faults = FaultOrders(self.store, random.Random(fault_seed).random)  # noqa: S311 - no secret
-        self.service = Service(
+        self.directory: Directory = Directory(self.store)
+        self.faults: FaultOrders = FaultOrders(self.store, random.Random(fault_seed).random)  # noqa: S311 - no secret
+        self.service: Service = Service(
             settings, self.store, operation_ids=_operation_ids(), tracking_ids=_uuids()
         )
         self._state = state
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._ca_file: Path | None = None
-        self.tls = DpsTls(self.faults.strike_handshake)
+        self.tls: DpsTls = DpsTls(self.faults.strike_handshake)
         self.hub: HubSide | None = None
-        self.presence = Presence()
+        self.presence: Presence = Presence()
         self._listener = Listener(self.tls)
         self._tasks: set[asyncio.Task[None]] = set()
         self._webhooks: set[asyncio.Task[None]] = set()

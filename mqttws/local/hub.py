@@ -200,7 +200,7 @@ class AsyncLocalHub:
         self.dps = dps or AsyncLocalDps(hubs=(name,), **options)
         self._owns_dps = dps is None
         self._read = 0
-        self.core = Hub(
+        self.core: Hub = Hub(
             name,
             MemoryHubStore() if store is None else store,
             policies=policies,

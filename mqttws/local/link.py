@@ -78,7 +78,7 @@ class ServerLink:
         self.label = label
         self.chain = chain
         self.loop = asyncio.get_running_loop()
-        self.protocol = ServerProtocol(
+        self.protocol: ServerProtocol = ServerProtocol(
             self.loop.time(), connect_timeout=connect_timeout, max_packet_size=max_packet_size
         )
         self.handler: Handler

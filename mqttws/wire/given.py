@@ -6,11 +6,11 @@ a typed field as soon as it is set, with ``TypeError``, which pure Python does n
 which setup.py tells that ``COMPILING`` is true. This file is not compiled itself.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, Union
 
 __all__ = ["Given", "compiled_class"]
 
-COMPILING = False
+COMPILING: Final = False
 
 T = TypeVar("T")
 

@@ -96,3 +96,27 @@ def ways_through_a_network() -> None:
     mqttws.Client("wss://broker.example/", keep_alive="60")  # type: ignore[arg-type]
     mqttws.ProxyConfig("http://proxy.example:3128", on_challenge=answer)
     mqttws.TlsConfig(ca="ca.pem", certificate=b"", key=b"", key_password="x", truststore=True)
+
+
+def synchronous_service_and_fleet() -> None:
+    with mqttws.LoopThread() as thread, mqttws.LocalDps(thread=thread) as dps:
+        key = dps.enroll_device("my-device")
+        assert_type(key, str)
+        credential = mqttws.SymmetricKey("my-device", key)
+        mqttws.provision(dps.id_scope, credential, **dps.options)
+
+        def on_result(result: mqttws.FleetResult) -> None:
+            assert_type(result.assignment, mqttws.Assignment | None)
+
+        mqttws.provision_fleet(dps.id_scope, [credential], on_result, concurrency=5)
+        mqttws.Client("wss://broker.example/", thread=thread, reconnect=None)
+        mqttws.Client("wss://broker.example/", reconnect=5)  # type: ignore[arg-type]
+
+
+def errors_as_data(error: mqttws.MqttwsError) -> None:
+    assert_type(error.hop, mqttws.Hop | None)
+    assert_type(error.cause, mqttws.Cause)
+    assert_type(error.party, mqttws.Party | None)
+    assert_type(error.retryable, bool)
+    assert_type(error.hint, str)
+    assert_type(error.exit_code, int)
