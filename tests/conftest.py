@@ -8,7 +8,9 @@ import asyncio
 import inspect
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,10 +95,35 @@ def dps_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("dps-state")
 
 
+@pytest.fixture(scope="session")
+def _cluster() -> Iterator[object]:
+    """A PostgreSQL for the run in which every service keeps its records there."""
+    if os.environ.get("MQTTWS_TEST_RECORDS") != "postgres":
+        yield None
+        return
+    from tests.local.stores.cluster import cluster
+
+    with cluster() as running:
+        yield running
+
+
 @pytest.fixture
-def local_dps(dps_state: Path) -> AsyncLocalDps:
+def dps_records(_cluster: Any, tmp_path: Path) -> str | None:
+    """Where services keep their records, by MQTTWS_TEST_RECORDS: memory, sqlite or postgres."""
+    if _cluster is not None:
+        from tests.local.stores.conftest import clear
+
+        clear(_cluster)
+        return str(_cluster.local_url)
+    if os.environ.get("MQTTWS_TEST_RECORDS") == "sqlite":
+        return str(tmp_path / "service-records.sqlite")
+    return None
+
+
+@pytest.fixture
+def local_dps(dps_state: Path, dps_records: str | None) -> AsyncLocalDps:
     """A local DPS that has not been started: ``async with local_dps: ...``; it never lets wait."""
-    return AsyncLocalDps(state=dps_state, retry_after=0)
+    return AsyncLocalDps(state=dps_state, retry_after=0, records=dps_records)
 
 
 @pytest.fixture(scope="session")

@@ -46,6 +46,7 @@ async def main() -> None:
         state=order["state"],
         id_scope=ID_SCOPE,
         retry_after=1,
+        records=order.get("records"),
     ) as dps:
         for record in order["enrollments"]:
             await dps.enroll(record)

@@ -1,7 +1,9 @@
 """Enrollments of every kind, devices for them, and how a session with an SDK is run."""
 
 import base64
+import contextlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 from mqttws.dps.sas import decode_key, derive_device_key
 from mqttws.local.x509 import DeviceAuthority, Issued
+from tests.local.stores.cluster import cluster
 
 from ..local import x509_world
 from ..namespace import in_namespace
@@ -95,8 +98,19 @@ class World:
         return {"chain_file": str(chain_file), "key_file": str(key_file)}
 
     def run(self, batches: list[dict[str, Any]]) -> list[Any]:
-        """Run a session; return what each batch printed."""
+        """Run a session, on the records of MQTTWS_TEST_RECORDS; return what each batch printed."""
+        where = os.environ.get("MQTTWS_TEST_RECORDS")
+        with contextlib.ExitStack() as stack:
+            records = None
+            if where == "postgres":
+                records = stack.enter_context(cluster()).local_url
+            elif where == "sqlite":
+                records = str(self.folder / "records.sqlite")
+            return self._run(batches, records)
+
+    def _run(self, batches: list[dict[str, Any]], records: str | None) -> list[Any]:
         order = {
+            "records": records,
             "state": str(self.folder / "state"),
             "enrollments": self.enrollments,
             "faults": self.faults,

@@ -20,6 +20,7 @@ class Cluster:
 
     Attributes:
         url: of its database.
+        local_url: the same through a socket in the file system.
     """
 
     def __init__(self, folder: Path, programs: Path, port: int) -> None:
@@ -27,6 +28,7 @@ class Cluster:
         self.port = port
         self._programs = programs
         self.url = f"postgresql://mqttws:s3cret-word@127.0.0.1:{port}/postgres"
+        self.local_url = f"postgresql://mqttws:s3cret-word@/postgres?host={folder}&port={port}"
 
     def run(self, program: str, *words: str) -> None:
         command = [str(self._programs / program), *words]
@@ -56,7 +58,7 @@ class Cluster:
 
     def start(self) -> None:
         options = (
-            f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''"
+            f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder}"
             " -c max_connections=50 -c shared_buffers=32MB"
         )
         log = str(self.folder / "log")
