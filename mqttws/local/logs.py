@@ -24,7 +24,7 @@ WINDOW = 5.0
 CLOSE_TIMEOUT = 0.5
 """Seconds that the reader is given to take the last lines."""
 
-_GATHERING = 0.02  # seconds in which lines gather before they are written together
+_GATHERING = 0.2  # seconds in which lines gather: each wakening of a thread costs the event loop
 _MAX_KINDS = 500
 _NO_DIGITS = str.maketrans("", "", "0123456789abcdef")
 
