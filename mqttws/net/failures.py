@@ -71,7 +71,7 @@ def translate(error: OSError, hop: Hop, where: str = "") -> MqttwsError:
         return CertificateRejected(f"{found}certificate rejected: {reason}", hop=hop, reason=reason)
     if isinstance(error, ssl.SSLError):
         # Python has no name for newer alerts, such as no_application_protocol.
-        unnamed = "the other end broke off the handshake, by an alert without a name here"
+        unnamed = "the other end broke off the handshake, for a reason without a name here"
         reason = (error.reason or unnamed).replace("_", " ").lower()
         cause, hint = judge_alert(reason, hop)
         return TlsFailed(found + reason, hop=hop, cause=cause, hint=hint)
