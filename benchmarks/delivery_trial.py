@@ -326,7 +326,7 @@ class Trial:
             begun = link.greeted and link in self.used
             if link.ended in ("client", "server") and (link.struck.is_set() or not begun):
                 link.ended = "pause" if link.struck.is_set() else "opening"
-            elif link.ended == "client" and link in self.unanswered:
+            elif link.ended in ("client", "server") and link in self.unanswered:
                 link.ended = "no PINGRESP"
         ends = Counter(link.ended for link in history)
         notices = []
