@@ -1,5 +1,6 @@
 """The delivery matrix as text."""
 
+import json
 import os
 import re
 import subprocess
@@ -136,6 +137,13 @@ def page(run: Run) -> str:
         " broker.",
         table(run),
     ]
+    soak = soaked()
+    if soak:
+        parts += [
+            "## The soak",
+            soak,
+            "![Memory, descriptors, threads and tasks](delivery_soak.svg)",
+        ]
     breaches = [f"- {Cell(*row['cell']).name}: {'; '.join(row['faults'])}" for row in red]
     if breaches:
         parts += ["## Promises that a client broke", "\n".join(breaches)]
@@ -147,6 +155,26 @@ def page(run: Run) -> str:
     if brokers:
         parts += ["## What brokers did", "\n".join(brokers)]
     return "\n\n".join(parts) + "\n"
+
+
+def soaked() -> str:
+    """Return a paragraph on the last soak; empty if there was none."""
+    kept = Path(__file__).with_name("delivery_soak.json")
+    if not kept.exists():
+        return ""
+    found = json.loads(kept.read_text())
+    lines = [
+        f"`python -m benchmarks.delivery_soak`: {found['minutes']:g} minutes against mosquitto, both"
+        f" clients at {found['rate']:g} messages a second, seed {found['seed']}. Growth is the last"
+        " quarter's median above the second one's.",
+    ]
+    for name, row in found["clients"].items():
+        grown = ", ".join(f"{what} {by:+g}" for what, by in row["growth"].items())
+        lines.append(
+            f"- {name}: {row['accepted']} accepted, {row['done']} done, {row['arrived']} arrived,"
+            f" lost {row['lost']}, {row['connections']} connections; growth: {grown}."
+        )
+    return "\n".join([lines[0], "", *lines[1:]])
 
 
 def after(row: dict[str, Any]) -> str:
