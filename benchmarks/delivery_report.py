@@ -164,8 +164,8 @@ def soaked() -> str:
         return ""
     found = json.loads(kept.read_text())
     lines = [
-        f"`python -m benchmarks.delivery_soak`: {found['minutes']:g} minutes against mosquitto, both"
-        f" clients at {found['rate']:g} messages a second, seed {found['seed']}. Growth is the last"
+        f"`python -m benchmarks.delivery_soak`: {found['minutes']:g} minutes against mosquitto,"
+        f" both clients at {found['rate']:g} messages a second, seed {found['seed']}. Growth is the last"
         " quarter's median above the second one's.",
     ]
     for name, row in found["clients"].items():
