@@ -26,6 +26,7 @@ class Run:
     machine: str
     versions: dict[str, str]
     rows: list[dict[str, Any]]
+    note: str = ""
 
 
 def versions() -> dict[str, str]:
@@ -108,6 +109,7 @@ def page(run: Run) -> str:
         f" carried messages) as the goal; seed {run.seed}; {run.seconds} s.",
         f"- {run.machine}; " + ", ".join(f"{name} {one}" for name, one in run.versions.items()),
         "- " + ", ".join(f"{name} {count}" for name, count in found.items()) + ".",
+        *([f"- {run.note}"] if run.note else []),
         f"- Cells in which a client broke a promise: {len(red)}.",
         "- Fewer cuts than the goal: "
         + (
@@ -165,8 +167,8 @@ def soaked() -> str:
     found = json.loads(kept.read_text())
     lines = [
         f"`python -m benchmarks.delivery_soak`: {found['minutes']:g} minutes against mosquitto,"
-        f" both clients at {found['rate']:g} messages a second, seed {found['seed']}. Growth is the last"
-        " quarter's median above the second one's.",
+        f" both clients at {found['rate']:g} messages a second, seed {found['seed']}. Growth is the"
+        " last quarter's median above the second one's.",
     ]
     for name, row in found["clients"].items():
         grown = ", ".join(f"{what} {by:+g}" for what, by in row["growth"].items())
