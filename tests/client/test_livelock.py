@@ -72,7 +72,7 @@ async def test_a_dead_link_under_steady_publishing_is_noticed(hung: str) -> None
         await peer.serve()
 
     async with scripted(script) as port, relay(port) as way:
-        async with client_of(way.port, keep_alive=2, on_state=states) as client:
+        async with client_of(way.port, keep_alive=4, on_state=states) as client:
             await client.publish("t", b"x")
             if hung == "half-open":
                 way.stall()
@@ -80,7 +80,7 @@ async def test_a_dead_link_under_steady_publishing_is_noticed(hung: str) -> None
             while client.state is ClientState.CONNECTED:
                 client.publish_nowait("t", b"x" * 100)
                 await asyncio.sleep(0.05)
-                assert asyncio.get_running_loop().time() - began < 3.0, "1.5 keep-alives"
+                assert asyncio.get_running_loop().time() - began < 6.0, "1.5 keep-alives"
             way.resume()
 
 
