@@ -33,7 +33,7 @@ from .dps import DEFAULT_HUB, AsyncLocalDps
 from .hub_core import Hub, MethodResult, Settings
 from .hub_device import HubDevice
 from .hub_events import Event
-from .hub_store import MemoryHubStore
+from .hub_store import StoredRecords
 from .link import Handler, ServerLink
 from .x509 import read_certificate
 
@@ -166,7 +166,7 @@ class AsyncLocalHub:
     Args:
         dps: running; None starts one for this hub alone, with ``options``.
         name: the hub's host name, by which the DPS assigns devices to it.
-        store: of its records; None for memory.
+        store: of its records; None for the DPS's.
         policies: shared access policies; None for those of a new hub, with fresh keys.
         limits: throttles; None for none.
         lock_seconds: seconds after which a message without PUBACK is delivered again.
@@ -202,7 +202,7 @@ class AsyncLocalHub:
         self._read = 0
         self.core: Hub = Hub(
             name,
-            MemoryHubStore() if store is None else store,
+            StoredRecords(self.dps.store) if store is None else store,
             policies=policies,
             settings=Settings(limits or Limits(), lock_seconds, count_deliveries),
             fault_seed=fault_seed,

@@ -1,39 +1,98 @@
-"""The memory store of a hub's records."""
+"""A hub's records in the store that the DPS uses too: memory, SQLite or PostgreSQL.
 
-from collections.abc import Iterable
+Two rows hold a record: one the identity, twin and session, the other the queue, so that messages
+are not written again with each report. Knows rows and versions; what a record means is
+``hub.service.records``' matter.
+"""
 
-from ..hub.service.records import Key, Record, stored
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..dps.json_text import parse_json
+from ..dps.store import Check, Row, Store, Table, Write
+from ..hub.service.queue import Queue
+from ..hub.service.records import (
+    Key,
+    Record,
+    parts_of,
+    queue_from_json,
+    queue_to_json,
+    record_from_json,
+)
 
 
-class MemoryHubStore:
-    """Records in memory: they end with the process."""
+def _dump(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
-    def __init__(self) -> None:
-        self._records: dict[Key, Record] = {}
+
+def _decode_record(text: str) -> Record:
+    return record_from_json(parse_json(text))
+
+
+def _decode_queue(text: str) -> Queue:
+    return queue_from_json(parse_json(text))
+
+
+RECORDS: Table[Record] = Table("hub", lambda record: _dump(parts_of(record)), _decode_record)
+"""Identity, twin and session, by hub, device id and module id."""
+
+QUEUES: Table[Queue] = Table("hub queue", lambda queue: _dump(queue_to_json(queue)), _decode_queue)
+"""Messages to devices, by the same key; no row for an empty queue that has never been used."""
+
+
+class StoredRecords:
+    """The records of hubs over a store, which is open.
+
+    Args:
+        store: shared with the DPS.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     async def load(self, key: Key) -> Record | None:
         """Return a record; None for none."""
-        return self._records.get(key)
+        text = _text(key)
+        loaded = await self._store.load((RECORDS, text), (QUEUES, text))
+        return _joined(*loaded.rows)
 
     async def commit(self, key: Key, before: Record | None, after: Record | None) -> bool:
         """Write a record if the stored one is still ``before``; return whether it was."""
-        found = self._records.get(key)
-        if (found.version if found else None) != (before.version if before else None):
-            return False
+        text = _text(key)
+        version, queue_version = (0, 0) if before is None else before.versions
+        writes, checks = [], []
         if after is None:
-            self._records.pop(key, None)
+            writes.append(Write(RECORDS, text, None, version))
+            writes.append(Write(QUEUES, text, None, queue_version))
+        elif before is None or not after.differs_in_queue_alone(before):
+            writes.append(Write(RECORDS, text, after, version))
         else:
-            self._records[key] = stored(after)
-        return True
+            checks.append(Check(RECORDS, text, version))
+        if after is not None and (before is None or after.queue is not before.queue):
+            writes.append(Write(QUEUES, text, after.queue, queue_version))
+        return await self._store.commit(writes, checks)
 
     async def list(
         self, hub: str, *, after: tuple[str, str] = ("", ""), limit: int = 1000
     ) -> list[Record]:
         """Return records in the order of device id and module id, behind ``after``."""
-        keys: Iterable[Key] = (
-            key for key in self._records if key.hub == hub and (key[1], key[2]) > after
-        )
-        return [self._records[key] for key in sorted(keys)[:limit]]
+        behind = _text(Key(hub, *after)) if any(after) else f"{hub.lower()}\n"
+        page = await self._store.page(RECORDS, behind, limit)
+        keys = [text for text, _ in page.items if text.startswith(f"{hub.lower()}\n")]
+        queues = await self._store.load(*((QUEUES, text) for text in keys))
+        rows = dict(page.items)
+        found = [_joined(rows[text], queue) for text, queue in zip(keys, queues.rows, strict=True)]
+        return [record for record in found if record is not None]
 
-    async def close(self) -> None:
-        """Do nothing: memory needs no end."""
+
+def _text(key: Key) -> str:
+    return "\n".join((key.hub.lower(), key.device_id, key.module_id))
+
+
+def _joined(row: Row, queue: Row) -> Record | None:
+    record: Record | None = row.value
+    if record is None:
+        return None
+    return replace(record, queue=queue.value or Queue(), versions=(row.version, queue.version))

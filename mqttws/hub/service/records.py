@@ -7,7 +7,7 @@ nobody has written one in between.
 
 import base64
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple, Protocol
 
 from .identity import Credentials, Identity
@@ -33,22 +33,26 @@ class Record:
         twin: tags, desired and reported properties.
         session: subscriptions.
         queue: messages to the device.
-        version: of the stored record; 0 for one that is not stored.
+        versions: of what is stored: of the record, and of its queue; 0 for what is not.
     """
 
     identity: Identity
     twin: Twin = field(default_factory=Twin)
     session: Session = field(default_factory=Session)
     queue: Queue = field(default_factory=Queue)
-    version: int = 0
+    versions: tuple[int, int] = (0, 0)
 
-
-PARTS = ("identity", "twin", "session", "queue")
-"""The parts of a record, each stored by itself, so that a change writes no other."""
+    def differs_in_queue_alone(self, other: "Record") -> bool:
+        """Return whether everything but the queue is the very same."""
+        return (
+            self.identity is other.identity
+            and self.twin is other.twin
+            and self.session is other.session
+        )
 
 
 class HubStore(Protocol):
-    """The store of a hub's records. Every method raises ``ServiceFailed`` where it cannot serve."""
+    """The store of a hub's records. Every method raises ``StoreFailed`` where it cannot serve."""
 
     async def load(self, key: Key) -> Record | None:
         """Return a record; None for none."""
@@ -67,36 +71,45 @@ class HubStore(Protocol):
         """Return records in the order of device id and module id, behind ``after``."""
         ...
 
-    async def close(self) -> None:
-        """Let the store go."""
-        ...
-
 
 # The form in a store
 
 
-def part_to_json(record: Record, part: str) -> dict[str, Any]:
-    """Return one part of a record as a JSON object."""
-    if part == "identity":
-        identity = asdict(record.identity)
-        credentials = identity["credentials"]
-        for name in ("keys", "certificates"):
-            credentials[name] = [_encode(data) for data in credentials[name]]
-        return identity
-    if part == "queue":
-        messages = [asdict(message) for message in record.queue.messages]
-        for message in messages:
-            message["payload"] = _encode(message["payload"])
-        return {"sequence": record.queue.sequence, "messages": messages}
-    return asdict(record.twin if part == "twin" else record.session)
+def parts_of(record: Record) -> dict[str, Any]:
+    """Return a record without its queue as a JSON object."""
+    identity = asdict(record.identity)
+    credentials = identity["credentials"]
+    for name in ("keys", "certificates"):
+        credentials[name] = [_encode(data) for data in credentials[name]]
+    return {
+        "identity": identity,
+        "twin": {
+            "desired": _section(record.twin.desired),
+            "reported": _section(record.twin.reported),
+            "tags": record.twin.tags,
+            "version": record.twin.version,
+            "revision": record.twin.revision,
+        },
+        "session": {
+            "kept": record.session.kept,
+            "subscriptions": dict(record.session.subscriptions),
+        },
+    }
 
 
-def record_from_json(parts: Mapping[str, Mapping[str, Any]], version: int) -> Record:
-    """Return the record whose parts were stored by ``part_to_json``."""
+def _section(section: Section) -> dict[str, Any]:
+    return {
+        "values": section.values,
+        "metadata": section.metadata,
+        "version": section.version,
+    }
+
+
+def record_from_json(parts: Mapping[str, Any]) -> Record:
+    """Return the record that ``parts_of`` has written, with an empty queue."""
     identity = dict(parts["identity"])
     credentials = identity.pop("credentials")
     twin = dict(parts["twin"])
-    queue = parts["queue"]
     return Record(
         Identity(
             **identity,
@@ -109,20 +122,28 @@ def record_from_json(parts: Mapping[str, Mapping[str, Any]], version: int) -> Re
         ),
         Twin(**twin | {name: Section(**twin[name]) for name in ("desired", "reported")}),
         Session(**parts["session"]),
-        Queue(
-            tuple(
-                CloudMessage(**{**message, "payload": base64.b64decode(message["payload"])})
-                for message in queue["messages"]
-            ),
-            queue["sequence"],
-        ),
-        version,
     )
 
 
-def stored(record: Record) -> Record:
-    """Return the record under the version that it has once it is stored."""
-    return replace(record, version=record.version + 1)
+def queue_from_json(queue: Mapping[str, Any]) -> Queue:
+    """Return the queue that ``queue_to_json`` has written."""
+    messages = (
+        CloudMessage(**{**message, "payload": base64.b64decode(message["payload"])})
+        for message in queue["messages"]
+    )
+    return Queue(tuple(messages), queue["sequence"])
+
+
+def queue_to_json(queue: Queue) -> dict[str, Any]:
+    """Return a queue as a JSON object."""
+    messages = [
+        {name: getattr(message, name) for name in _MESSAGE} | {"payload": _encode(message.payload)}
+        for message in queue.messages
+    ]
+    return {"sequence": queue.sequence, "messages": messages}
+
+
+_MESSAGE = [of.name for of in fields(CloudMessage)]
 
 
 def _encode(data: bytes) -> str:

@@ -19,7 +19,13 @@ from mqttws.hub.service.identity import (
 from mqttws.hub.service.methods import Invocation, offline, read_invocation
 from mqttws.hub.service.query import Query, parse_query
 from mqttws.hub.service.queue import CloudMessage, Queue, enqueue
-from mqttws.hub.service.records import PARTS, Record, part_to_json, record_from_json
+from mqttws.hub.service.records import (
+    Record,
+    parts_of,
+    queue_from_json,
+    queue_to_json,
+    record_from_json,
+)
 from mqttws.hub.service.twin import Twin, report
 
 from .world import DEVICE, EVERYTHING, NOW, OTHER, PRIMARY, SECONDARY
@@ -176,6 +182,7 @@ def test_a_record_comes_back_from_json_as_it_was() -> None:
     queue = enqueue(Queue(), CloudMessage(b"\xff", {"p": None}, {"$.mid": "m"}, "full"), NOW)
     assert isinstance(twin, Twin)
     assert isinstance(queue, Queue)
-    record = Record(DEVICE, twin, EVERYTHING, queue, 7)
-    parts = {part: json.loads(json.dumps(part_to_json(record, part))) for part in PARTS}
-    assert record_from_json(parts, 7) == record
+    record = Record(DEVICE, twin, EVERYTHING, queue)
+    parts = json.loads(json.dumps(parts_of(record)))
+    messages = json.loads(json.dumps(queue_to_json(queue)))
+    assert replace(record_from_json(parts), queue=queue_from_json(messages)) == record
