@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from .hub_client.twins import DesiredChanges
     from .local.dps import AsyncLocalDps
     from .local.hub import AsyncLocalHub
+    from .local.hub_running import LocalHub
     from .local.running import LocalDps
     from .loop_thread import LoopThread
     from .net.hops import Step
@@ -137,6 +138,7 @@ _HOMES = {
     "doctor.report": ("Report",),
     "loop_thread": ("LoopThread",),
     "local.dps": ("AsyncLocalDps",),
+    "local.hub_running": ("LocalHub",),
     "local.running": ("LocalDps",),
     "retry": ("Backoff",),
     "client.client": ("AsyncClient",),
@@ -209,6 +211,7 @@ __all__ = [
     "LoopThread",
     "LocalDps",
     "AsyncLocalDps",
+    "LocalHub",
     "AsyncLocalHub",
     "diagnose",
     "diagnose_async",

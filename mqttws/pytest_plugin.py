@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from .local.hub_running import LocalHub
     from .local.running import LocalDps
 
 
@@ -32,3 +33,12 @@ def local_dps(local_dps_options: dict[str, Any], _local_dps_state: str) -> "Iter
 
     with LocalDps(**{"state": _local_dps_state, **local_dps_options}) as dps:
         yield dps
+
+
+@pytest.fixture
+def local_hub(local_dps: "LocalDps") -> "Iterator[LocalHub]":
+    """A running local hub behind the ports of ``local_dps``, which assigns devices to it."""
+    from .local.hub_running import LocalHub
+
+    with LocalHub(local_dps) as hub:
+        yield hub

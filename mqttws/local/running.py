@@ -170,10 +170,30 @@ class LocalDps(SynchronousOnly):
         """Return what is remembered of a device; None if it has never been assigned."""
         return self._wait(partial(self._dps.registration, registration_id))
 
-    def _wait(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+    @property
+    def service(self) -> AsyncLocalDps:
+        """The service itself; it belongs to its own thread: see ``run``."""
+        return self._dps
+
+    def run(
+        self, work: Callable[[], Coroutine[Any, Any, _T]], timeout: float | None = TIMEOUT
+    ) -> _T:
+        """Run a coroutine in the service's loop and return its result.
+
+        Args:
+            work: makes the coroutine, on the loop.
+            timeout: seconds; None to wait as long as it takes.
+
+        Raises:
+            UsageError: the service is not running.
+            RequestTimedOut: it was not done in time.
+        """
         if self._thread is None:
             raise UsageError("the local DPS is not running", cause=Cause.WRONG_MOMENT)
-        return self._thread.call(work, TIMEOUT)
+        return self._thread.call(work, timeout)
+
+    def _wait(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        return self.run(work)
 
     def _end_thread(self) -> None:
         thread, self._thread = self._thread, None

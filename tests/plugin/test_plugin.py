@@ -128,3 +128,12 @@ def test_a_users_suite_in_a_process_of_its_own(tmp_path: Path, workers: list[str
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_hub_stands_behind_the_fixtures_ports(
+    local_dps: LocalDps, local_hub: mqttws.LocalHub
+) -> None:
+    key = local_dps.enroll_device("dev")
+    assignment = provision(local_dps.id_scope, SymmetricKey("dev", key), **local_dps.options)
+    assert assignment.assigned_hub == local_hub.name
+    assert local_hub.twin("dev")["deviceId"] == "dev"

@@ -1,0 +1,215 @@
+"""LocalHub: a local hub in a thread, for programs and tests that are not async.
+
+It lives in the loop of a ``LocalDps``; every wait is bounded.
+"""
+
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from ..hub.service.queue import Feedback
+from ..hub.service.telemetry import Telemetry
+from .dps import DEFAULT_HUB
+from .hub import AsyncLocalHub
+from .hub_core import MethodResult
+from .running import TIMEOUT, LocalDps
+
+
+class LocalHub:
+    """An IoT hub behind the ports of a local DPS, in its thread; see ``AsyncLocalHub``.
+
+    >>> with LocalDps() as dps, LocalHub(dps) as hub:
+    ...     key = hub.create_device("my-device")
+    ...     answer = hub.invoke("my-device", "reboot")
+
+    Args:
+        dps: running; None starts one for this hub alone.
+        name: the hub's host name.
+        dps_options: of ``LocalDps``, where none is given.
+        **options: of ``AsyncLocalHub``.
+    """
+
+    def __init__(
+        self,
+        dps: LocalDps | None = None,
+        *,
+        name: str = DEFAULT_HUB,
+        dps_options: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        self._owns_dps = dps is None
+        self.dps = LocalDps(**{"hubs": (name,), **(dps_options or {})}) if dps is None else dps
+        self._hub = AsyncLocalHub(self.dps.service, name=name, **options)
+
+    @property
+    def name(self) -> str:
+        """The hub's host name."""
+        return self._hub.name
+
+    def start(self) -> None:
+        """Serve.
+
+        Raises:
+            UsageError: as for ``AsyncLocalHub.start``.
+        """
+        if self._owns_dps:
+            self.dps.start()
+        self.dps.run(self._hub.start)
+
+    def stop(self) -> None:
+        """Close every connection and stop serving."""
+        try:
+            self.dps.run(self._hub.stop)
+        finally:
+            if self._owns_dps:
+                self.dps.stop()
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<LocalHub {self.name} at {self.dps!r}>"
+
+    # Where it is
+
+    @property
+    def host(self) -> str:
+        """The address that it listens on."""
+        return self.dps.host
+
+    @property
+    def wss_port(self) -> int:
+        """The port for MQTT over WebSocket, and for the service API."""
+        return self.dps.wss_port
+
+    @property
+    def mqtts_port(self) -> int:
+        """The port for MQTT over TLS."""
+        return self.dps.mqtts_port
+
+    def connection_string(self, device_id: str, module_id: str = "") -> str:
+        """Return a device's connection string; see ``AsyncLocalHub.connection_string``."""
+        return self.dps.run(lambda: self._hub.connection_string(device_id, module_id))
+
+    def service_connection_string(self, policy: str = "iothubowner") -> str:
+        """Return a service's connection string."""
+        return self._hub.service_connection_string(policy)
+
+    # Devices
+
+    def create_device(self, device_id: str, **options: Any) -> str:
+        """Create a device or module; see ``AsyncLocalHub.create_device``."""
+        return self.dps.run(lambda: self._hub.create_device(device_id, **options))
+
+    def delete_device(self, device_id: str, module_id: str = "") -> None:
+        """Delete a device or module; its connection ends."""
+        self.dps.run(lambda: self._hub.delete_device(device_id, module_id))
+
+    def disable_device(self, device_id: str, *, enabled: bool = False) -> None:
+        """Disable a device, whose connection ends; or enable it again."""
+        self.dps.run(lambda: self._hub.disable_device(device_id, enabled=enabled))
+
+    def is_connected(self, device_id: str, module_id: str = "") -> bool:
+        """Whether a device is connected now."""
+        return self._hub.is_connected(device_id, module_id)
+
+    def drop(self, device_id: str | None = None) -> int:
+        """Cut the connection of a device, or of all; return how many there were."""
+
+        async def drop() -> int:
+            return self._hub.drop(device_id)
+
+        return self.dps.run(drop)
+
+    # Twins, methods, messages
+
+    def twin(self, device_id: str, module_id: str = "") -> dict[str, Any]:
+        """Return a twin; see ``AsyncLocalHub.twin``."""
+        return self.dps.run(lambda: self._hub.twin(device_id, module_id))
+
+    def patch_twin(self, device_id: str, **changes: Any) -> int:
+        """Change desired properties and tags; see ``AsyncLocalHub.patch_twin``."""
+        return self.dps.run(lambda: self._hub.patch_twin(device_id, **changes))
+
+    def invoke(
+        self,
+        device_id: str,
+        method: str,
+        payload: Any = None,
+        *,
+        module_id: str = "",
+        response_timeout: float = 20.0,
+        connect_timeout: float = 5.0,
+    ) -> MethodResult:
+        """Call a direct method and return the answer; see ``AsyncLocalHub.invoke``."""
+        return self.dps.run(
+            lambda: self._hub.invoke(
+                device_id,
+                method,
+                payload,
+                module_id=module_id,
+                response_timeout=response_timeout,
+                connect_timeout=connect_timeout,
+            ),
+            TIMEOUT + response_timeout + connect_timeout,
+        )
+
+    def send(self, device_id: str, payload: bytes, *arguments: Any, **options: Any) -> int:
+        """Send a device a message; see ``AsyncLocalHub.send``."""
+        return self.dps.run(lambda: self._hub.send(device_id, payload, *arguments, **options))
+
+    def waiting(self, device_id: str) -> int:
+        """Return how many messages wait for a device or for its PUBACK."""
+        return self.dps.run(lambda: self._hub.waiting(device_id))
+
+    def feedback(self) -> list[Feedback]:
+        """Return feedback about messages, each once."""
+
+        async def feedback() -> list[Feedback]:
+            return self._hub.feedback()
+
+        return self.dps.run(feedback)
+
+    def next_telemetry(self, timeout: float = 10.0) -> Telemetry:
+        """Return the next message that a device has published; each once, in order.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            RequestTimedOut: none came in time.
+        """
+        return self.dps.run(lambda: self._hub.next_telemetry(timeout), TIMEOUT + timeout)
+
+    def telemetry(self, timeout: float = 10.0) -> Iterator[Telemetry]:
+        """Yield what devices publish, each message once, in order.
+
+        Args:
+            timeout: seconds to wait for each message.
+
+        Raises:
+            RequestTimedOut: none came in time.
+        """
+        while True:
+            yield self.next_telemetry(timeout)
+
+    # Faults on order
+
+    def fault(self, kind: str, device: str | None = None, **members: Any) -> int:
+        """Let something go wrong; see ``AsyncLocalHub.fault``."""
+        return self._hub.fault(kind, device, **members)
+
+    def cancel_faults(self, number: int | None = None) -> bool:
+        """Take one order back, or all; return whether there was one."""
+        return self._hub.cancel_faults(number)
