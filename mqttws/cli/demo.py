@@ -4,14 +4,16 @@ Knows how to put a local DPS and a device together. Everything else is the publi
 """
 
 import asyncio
+import json
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import click
 
 import mqttws
 
-from ..hub.topics import devicebound_filter, telemetry_topic
+from ..local.hub_core import MethodResult
 from ..provisioning.assignment import Assignment
 from .common import debug_option, json_option
 from .exits import EXIT_CODES, Command
@@ -41,6 +43,8 @@ With --json, one object on standard output:
   substatus     how it came to be assigned, such as initialAssignment
   telemetry     what the device published to its hub
   received      what the hub sent the device
+  method        the device's answer to a direct method, {{status, payload}}
+  twin          the device's twin at the end, {{desired, reported}}
   steps         list of {{hop, outcome, detail, started_ms, took_ms}}
 
 {EXIT_CODES}"""
@@ -57,7 +61,8 @@ def demo(*, as_json: bool) -> None:
     Starts a local DPS in this process, on a free port of the loopback interface,
     with TLS from a development CA that is made for it and thrown away afterwards.
     Enrolls a device, and provisions it through the public API over wss://. Then the
-    device connects to a stand-in for its hub, publishes, and receives. Each step is
+    device goes on to its hub, which is local too: telemetry, a message from the cloud,
+    a direct method, and a change of its twin. Each step is
     printed as soon as it has ended: when that was, how long it took, and what was
     found. No network, no cloud account and no rights are needed, and
     nothing is left behind. It takes some three seconds; two of them are the
@@ -67,13 +72,22 @@ def demo(*, as_json: bool) -> None:
     with reported(progress, as_json=as_json):
         done = asyncio.run(_demonstrate(progress, verbose=not as_json))
     if as_json:
-        exchanged = {"telemetry": done.telemetry, "received": done.received}
+        exchanged = {
+            "telemetry": done.telemetry,
+            "received": done.received,
+            "method": {"status": done.method.status, "payload": done.method.payload},
+            "twin": done.twin,
+        }
         print_json(success(done.assignment, progress) | exchanged)
     else:
         print_line()
         print_assignment(done.assignment)
         print_line(f"telemetry     {done.telemetry}, taken by the hub")
         print_line(f"received      {done.received}, sent by the hub")
+        answer = json.dumps(done.method.payload)
+        print_line(f"method        measure, answered {done.method.status} {answer}")
+        twin = {name: json.dumps(done.twin[name]) for name in ("desired", "reported")}
+        print_line(f"twin          desired {twin['desired']}, reported {twin['reported']}")
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,8 @@ class _Done:
     assignment: Assignment
     telemetry: str
     received: str
+    method: MethodResult
+    twin: dict[str, Any]
 
 
 async def _demonstrate(progress: Progress, *, verbose: bool) -> _Done:
@@ -111,19 +127,39 @@ async def _demonstrate(progress: Progress, *, verbose: bool) -> _Done:
             timeout=30.0,
             on_step=progress.on_step,
         )
-        options = assignment.connect_options(
-            credential, host=hub.host, port=hub.wss_port, tls=trust
-        )
-        async with asyncio.timeout(30.0), mqttws.AsyncClient(**options) as client:
-            return _Done(assignment, *await _exchange(client, hub))
+        async with asyncio.timeout(30.0):
+            device = mqttws.AsyncHubClient(
+                assignment.assigned_hub,
+                assignment.device_id,
+                credential,
+                host=hub.host,
+                port=hub.wss_port,
+                tls=trust,
+            )
+            return await _exchange(assignment, device, hub)
 
 
-async def _exchange(client: mqttws.AsyncClient, hub: mqttws.AsyncLocalHub) -> tuple[str, str]:
-    """Send the hub telemetry, and receive a message from it; return both."""
-    await client.subscribe(devicebound_filter(DEVICE), qos=1)
-    properties = {"$.ct": "application/json", "$.ce": "utf-8"}
-    await client.publish(telemetry_topic(DEVICE, properties), b'{"temperature":21.5}', qos=1)
-    telemetry = await hub.next_telemetry()
-    await hub.send(DEVICE, b"hello, device")
-    received = await anext(client.messages())
-    return telemetry.payload.decode(), received.payload.decode()
+async def _exchange(
+    assignment: Assignment, device: mqttws.AsyncHubClient, hub: mqttws.AsyncLocalHub
+) -> _Done:
+    """Do with the hub what devices do: telemetry, a message, a method, a change of the twin."""
+
+    @device.method("measure")
+    def measure(request: object) -> dict[str, float]:
+        return {"temperature": 21.5}
+
+    messages, changes = device.messages(), device.desired_changes()
+    async with device:
+        await device.send_telemetry({"temperature": 21.5})
+        telemetry = await hub.next_telemetry()
+        await hub.send(DEVICE, b"hello, device")
+        received = await anext(messages)
+        method = await hub.invoke(DEVICE, "measure", connect_timeout=10.0)
+        await hub.patch_twin(DEVICE, desired={"interval": 10})
+        async for change in changes:
+            if "interval" in change.patch:
+                await device.patch_reported({"interval": change.patch["interval"]})
+                break
+    properties = (await hub.twin(DEVICE))["properties"]
+    twin = {name: {"interval": properties[name]["interval"]} for name in ("desired", "reported")}
+    return _Done(assignment, telemetry.payload.decode(), received.body.decode(), method, twin)

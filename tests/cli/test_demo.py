@@ -30,12 +30,14 @@ def test_the_demo_prints_every_step_and_ends_with_the_assignment(tmp_path: Path)
         "202 assigning, ask again in 1 s",
         "200 assigned",
     ]
-    assert done.stdout.splitlines()[-5:] == [
+    assert done.stdout.splitlines()[-7:] == [
         "assigned hub  local-hub.azure-devices.net",
         "device id     demo-device",
         "substatus     initialAssignment",
         'telemetry     {"temperature":21.5}, taken by the hub',
         "received      hello, device, sent by the hub",
+        'method        measure, answered 200 {"temperature": 21.5}',
+        'twin          desired {"interval": 10}, reported {"interval": 10}',
     ]
     assert list(tmp_path.iterdir()) == [], "nothing is left behind"
 
