@@ -101,6 +101,7 @@ class HubRest:
     def __init__(self, hubs: Callable[[], list[Hub]]) -> None:
         self._hubs = hubs
         self._runner: web.AppRunner | None = None
+        self._sockets: dict[asyncio.Transport, Any] = {}
 
     async def start(self) -> None:
         """Get ready for connections."""
@@ -116,6 +117,13 @@ class HubRest:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        # TLS waits for the peer's close_notify: whoever has not sent it by now is cut.
+        for transport, socket in self._sockets.items():
+            if socket.fileno() >= 0:
+                transport.abort()
+        self._sockets.clear()
+        for _ in range(2):  # the turns in which asyncio closes the sockets
+            await asyncio.sleep(0)
 
     async def take(self, stream: ByteStream, label: str) -> None:
         """Take a connection whose first bytes are an HTTP request."""
@@ -124,6 +132,8 @@ class HubRest:
             return
         protocol = self._runner.server()
         transport, data = stream.transport, await stream.read()
+        self._sockets = {of: at for of, at in self._sockets.items() if at.fileno() >= 0}
+        self._sockets[transport] = transport.get_extra_info("socket")
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         protocol.data_received(data)
