@@ -70,6 +70,7 @@ def test_a_missing_package_of_another_kind_is_not_taken_for_the_extra() -> None:
         ("doctor",),
         ("publish",),
         ("subscribe",),
+        ("hub",),
     ],
 )
 def test_a_help_page_fits_80_columns_and_has_what_a_page_needs(command: tuple[str, ...]) -> None:
