@@ -33,7 +33,7 @@ HERE = Path(__file__).parent
 KEY = bytes(range(32))
 KEY_TEXT = base64.b64encode(KEY).decode()
 HUB = "bench-hub.azure-devices.net"
-DRAIN_SECONDS = 60.0
+DRAIN_SECONDS = 240.0
 AT_ONCE = 50
 
 
