@@ -13,7 +13,7 @@ import click
 
 import mqttws
 
-from ..local.hub_core import MethodResult
+from ..local.hub_base import MethodResult
 from ..provisioning.assignment import Assignment
 from .common import debug_option, json_option
 from .exits import EXIT_CODES, Command

@@ -13,8 +13,9 @@ from ..hub.service.queue import LOCK_SECONDS
 from ..hub.service.records import HubStore
 from ..hub.service.throttles import Limits
 from .dps import DEFAULT_HUB, AsyncLocalDps
+from .hub_base import Settings
 from .hub_calls import DeviceCalls
-from .hub_core import Hub, Settings
+from .hub_core import Hub
 from .hub_door import Hubs
 from .hub_registry import RegistryCalls
 from .hub_store import StoredRecords

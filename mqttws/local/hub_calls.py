@@ -14,7 +14,8 @@ from ..hub.service.methods import Invocation, method_name_fault
 from ..hub.service.queue import CloudMessage, Feedback
 from ..hub.service.telemetry import Telemetry
 from ..hub.service.twin import service_view
-from .hub_core import Hub, MethodResult
+from .hub_base import MethodResult
+from .hub_core import Hub
 from .hub_events import Event
 from .hub_registry import granted
 

@@ -58,7 +58,8 @@ from ..protocol import (
 )
 from ..text import shown
 from ..wire import Connect
-from .hub_core import Hub, MethodResult, tracking_id
+from .hub_base import MethodResult, tracking_id
+from .hub_core import Hub
 from .link import ServerLink
 
 MAX_PACKET_SIZE = 256 * 1024 + 65536 + 16

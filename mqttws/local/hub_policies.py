@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import StoreDamaged, store_failed
 from ..hub.service.access import RIGHTS, Policy
-from .hub_core import new_policies
+from .hub_base import new_policies
 
 FILE = "hub-policies.json"
 

@@ -18,7 +18,8 @@ from ..hub.service.access import service_fault
 from ..hub.service.codes import Code, Fault
 from ..net.stream import ByteStream
 from ..text import short_line
-from .hub_core import Hub, tracking_id
+from .hub_base import tracking_id
+from .hub_core import Hub
 from .hub_http import web
 from .hub_message_api import complete_feedback, events, feedback, purge, send
 from .hub_registry_api import (

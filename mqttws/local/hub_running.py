@@ -11,7 +11,7 @@ from ..hub.service.queue import Feedback
 from ..hub.service.telemetry import Telemetry
 from .dps import DEFAULT_HUB
 from .hub import AsyncLocalHub
-from .hub_core import MethodResult
+from .hub_base import MethodResult
 from .running import TIMEOUT, LocalDps
 
 
