@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from ...errors import UsageError
 from ...text import shown
 from .codes import Code, Fault, timestamp
 
@@ -267,15 +266,3 @@ def credentials_view(credentials: Credentials) -> dict[str, Any]:
         "x509Thumbprint": {"primaryThumbprint": prints[0], "secondaryThumbprint": prints[1]},
         "type": credentials.kind,
     }
-
-
-def check_id(text: str) -> str:
-    """Return ``text``, which may be a device's or a module's id.
-
-    Raises:
-        UsageError: it may not.
-    """
-    fault = id_fault(text)
-    if fault:
-        raise UsageError(fault)
-    return text
