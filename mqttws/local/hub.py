@@ -68,7 +68,7 @@ class AsyncLocalHub(RegistryCalls, DeviceCalls):
         self.name = name
         self.dps = dps or AsyncLocalDps(hubs=(name,), **options)
         self._owns_dps = dps is None
-        self.core = Hub(
+        self.core: Hub = Hub(
             name,
             StoredRecords(self.dps.store) if store is None else store,
             policies=policies,
