@@ -56,7 +56,6 @@ if TYPE_CHECKING:
         TlsFailed,
         UnexpectedPacket,
         Unreachable,
-        UnsupportedAttestation,
         UpgradeRefused,
         UsageError,
     )
@@ -82,7 +81,7 @@ if TYPE_CHECKING:
     from .provisioning.provision import provision, provision_async
     from .provisioning.steps import ProvisioningSteps
     from .provisioning.symmetric_key import SymmetricKey
-    from .provisioning.x509 import ExternalKey, Tpm, X509Certificate
+    from .provisioning.x509 import ExternalKey, X509Certificate
     from .retry import Backoff
     from .wire import Will
 
@@ -95,7 +94,6 @@ _HOMES = {
         "PacketTooLarge",
         "UnexpectedPacket",
         "UsageError",
-        "UnsupportedAttestation",
         "ConnectFailed",
         "NameNotResolved",
         "Unreachable",
@@ -157,7 +155,7 @@ _HOMES = {
     "provisioning.assignment": ("Assignment",),
     "net.proxy": ("ProxyConfig", "Login", "Challenge"),
     "net.tls": ("TlsConfig",),
-    "provisioning.x509": ("X509Certificate", "ExternalKey", "Tpm"),
+    "provisioning.x509": ("X509Certificate", "ExternalKey"),
     "wire": ("Will",),
 }
 """Where each public name lives."""
@@ -176,7 +174,6 @@ __all__ = [
     "SymmetricKey",
     "X509Certificate",
     "ExternalKey",
-    "Tpm",
     "Assignment",
     "AsyncHubClient",
     "HubClient",
@@ -222,7 +219,6 @@ __all__ = [
     "PacketTooLarge",
     "UnexpectedPacket",
     "UsageError",
-    "UnsupportedAttestation",
     "ConnectFailed",
     "NameNotResolved",
     "Unreachable",

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..client.trace import describe
-from ..dps.assignment import Assignment
+from ..dps.assignment import RegistrationResult
 from ..errors import MqttwsError
 from ..hops import Hop
 from ..net.hops import Step
@@ -69,7 +69,7 @@ def print_line(text: str = "", style: str = "", *, err: bool = False) -> None:
     _print(Console(stderr=err), Text(one_line(text), style))
 
 
-def print_assignment(assignment: Assignment) -> None:
+def print_assignment(assignment: RegistrationResult) -> None:
     """Print what came of it on standard output."""
     for name, value in (
         ("assigned hub", assignment.assigned_hub),
@@ -176,7 +176,7 @@ def failure(error: MqttwsError, steps: Sequence[Mapping[str, object]] = ()) -> d
     return {"status": "error", **error.to_json(), "steps": list(steps)}
 
 
-def success(assignment: Assignment, progress: Progress) -> dict[str, object]:
+def success(assignment: RegistrationResult, progress: Progress) -> dict[str, object]:
     """Return an assignment as JSON has it."""
     return {
         "status": "assigned",

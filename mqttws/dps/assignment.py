@@ -19,7 +19,7 @@ the set is open, and absent or null mean ``classic``."""
 
 
 @dataclass(frozen=True)
-class Assignment:
+class RegistrationResult:
     """Where a device has been assigned to.
 
     Attributes:
@@ -54,7 +54,9 @@ class Assignment:
         return None
 
 
-def read_assignment(body: dict[str, Any], operation_id: str, registration_id: str) -> Assignment:
+def read_assignment(
+    body: dict[str, Any], operation_id: str, registration_id: str
+) -> RegistrationResult:
     """Return the assignment in a RegistrationOperationStatus of status ``assigned``.
 
     Raises:
@@ -69,7 +71,7 @@ def read_assignment(body: dict[str, Any], operation_id: str, registration_id: st
             raise MalformedAnswer(
                 f"DPS says 'assigned' with {name} {shown(state[name])}; allowed: a JSON string"
             )
-    assignment = Assignment(
+    assignment = RegistrationResult(
         assigned_hub=state["assignedHub"],
         device_id=state["deviceId"],
         substatus=read_text(state, "substatus"),

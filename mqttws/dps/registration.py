@@ -19,7 +19,7 @@ from ..errors import MalformedAnswer, MqttwsError, UsageError
 from ..hops import Hop
 from ..retry import BUSY, LONGEST_WAIT
 from ..text import short_line, shown
-from .assignment import Assignment, read_assignment, read_text
+from .assignment import RegistrationResult, read_assignment, read_text
 from .codes import OPERATION_NOT_FOUND, REGISTRATION_NOT_FOUND
 from .json_text import build_json, parse_json
 from .names import check_registration_id
@@ -121,7 +121,7 @@ class Registration:
         self._request_id: str | None = None  # of the request that awaits its answer
         self.deadline: float | None = None
         self.earliest: float | None = None
-        self.result: Assignment | None = None
+        self.result: RegistrationResult | None = None
         self.error: MqttwsError | None = None
         self.status = ""
         self.operation_id = ""

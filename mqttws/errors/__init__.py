@@ -6,7 +6,6 @@ MqttwsError                         .hop .cause .party .retryable .hint: of ever
 │   ├── PacketTooLarge              longer than we agreed to read   .size .limit
 │   └── UnexpectedPacket            a good packet at the wrong time
 ├── UsageError (ValueError)         the caller's mistake; nothing was sent             .rule
-│   └── UnsupportedAttestation      an attestation that DPS does not support over MQTT
 ├── ConnectFailed                   no connection was made; .hop says where it ended
 │   ├── NameNotResolved
 │   ├── Unreachable                 refused, dropped, no route
@@ -40,7 +39,7 @@ The class says which step failed; ``cause``, ``party`` and ``retryable`` say why
 sentence says what was found and what was allowed. No message holds a key, a password or a token.
 """
 
-from .base import MqttwsError, UnsupportedAttestation, UsageError
+from .base import MqttwsError, UsageError
 from .connection import (
     CertificateRejected,
     ConnectFailed,
@@ -111,7 +110,6 @@ __all__ = [
     "TlsFailed",
     "UnexpectedPacket",
     "Unreachable",
-    "UnsupportedAttestation",
     "UpgradeRefused",
     "UsageError",
     "store_failed",

@@ -130,9 +130,3 @@ class UsageError(MqttwsError, ValueError):
 
     def __str__(self) -> str:
         return with_rule(self, self.rule)
-
-
-class UnsupportedAttestation(UsageError):
-    """An attestation that DPS does not support over MQTT: TPM."""
-
-    usual_cause = Cause.UNSUPPORTED

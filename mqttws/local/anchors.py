@@ -18,7 +18,7 @@ from ..dps.store import Store
 from ..dps.tables import CERTIFIED, GROUPS, INDIVIDUALS
 from ..errors import UsageError
 from .certificates import ServerCertificate, expired_context
-from .x509 import parse_certificate, proved_chain
+from .x509 import load_certificate, proved_chain
 
 logger = logging.getLogger("mqttws.local")
 
@@ -73,7 +73,7 @@ class TrustAnchors:
         """
         for der in added:
             if der not in self._certificates:
-                self._certificates[der] = parse_certificate(der)
+                self._certificates[der] = load_certificate(der)
                 if self._context is not None:
                     self._context.load_verify_locations(cadata=der)
             self._counts[der] += 1

@@ -52,7 +52,7 @@ from .listening import Listener, resolve
 from .orders import FaultOrders
 from .stores import open_store
 from .webhook import ask_webhook
-from .x509 import parse_certificate
+from .x509 import load_certificate
 
 logger = logging.getLogger("mqttws.local")
 """One line for each thing that happens at the service, without secrets."""
@@ -216,7 +216,7 @@ class AsyncLocalDps(AsyncOnly):
     ) -> bool:
         """Keep an enrollment in the place of the row that was loaded; False if that has moved."""
         for der in enrollment.certificates:
-            parse_certificate(der)
+            load_certificate(der)
         if not await self.directory.put(enrollment, before, any_version=any_version):
             return False
         self._trust(enrollment, before.value)
@@ -240,7 +240,7 @@ class AsyncLocalDps(AsyncOnly):
 
         for enrollment in enrollments:
             for der in enrollment.certificates:
-                parse_certificate(der)
+                load_certificate(der)
         known = []
         for at in range(0, len(enrollments), _AT_ONCE):
             some = enrollments[at : at + _AT_ONCE]

@@ -84,7 +84,7 @@ def _unreadable(der: bytes, error: Exception) -> Certificate:
     )
 
 
-def parse_certificate(der: bytes) -> x509.Certificate:
+def load_certificate(der: bytes) -> x509.Certificate:
     """Return a certificate.
 
     Raises:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
-from ..dps import assignment
+from ..dps.assignment import RegistrationResult
 from ..errors import UsageError
 from ..hub.topics import DEFAULT_API_VERSION, build_username
 from ..net.tls import Tls
@@ -41,10 +41,10 @@ class ConnectOptions(TypedDict):
 
 
 @dataclass(frozen=True)
-class Assignment(assignment.Assignment):
+class Assignment(RegistrationResult):
     """Where a device has been assigned to, and how to connect there.
 
-    Attributes are those of ``dps.assignment.Assignment``.
+    Attributes are those of ``dps.assignment.RegistrationResult``.
     """
 
     def hub_client(

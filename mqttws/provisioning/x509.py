@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from ..dps.names import check_registration_id
-from ..errors import UnsupportedAttestation, UsageError
+from ..errors import UsageError
 from ..net.tls import Pem, Tls, TlsConfig, load_client_certificate, read_pem
 
 if TYPE_CHECKING:
@@ -205,21 +205,6 @@ class ExternalKey:
 
     def __repr__(self) -> str:
         return f"ExternalKey({self.registration_id!r})"
-
-
-class Tpm:
-    """TPM attestation, which DPS does not have over MQTT: making one says so.
-
-    Raises:
-        UnsupportedAttestation: always.
-    """
-
-    def __init__(self, *args: object, **options: object) -> None:
-        raise UnsupportedAttestation(
-            "DPS has no TPM attestation over MQTT, only over HTTP and AMQP",
-            hint="register over HTTP or AMQP, or enroll a certificate: its key may be in the TPM,"
-            " see ExternalKey",
-        )
 
 
 def _parse_chain(pem: bytes) -> "list[x509.Certificate]":

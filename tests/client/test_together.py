@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from mqttws import AsyncClient, Client, loop_thread
+from mqttws import AsyncClient, Client
 from mqttws.client import sync
 from mqttws.client.options import ClientState
 from mqttws.client.sync import MAX_JOBS
 from mqttws.errors import ConnectionLost, ProtocolError, QueueFull, UsageError
+from mqttws.loop_thread import thread
 from mqttws.net.stream import ByteStream
 from mqttws.wire import Decoder, Packet, Publish
 
@@ -315,7 +316,7 @@ async def test_ctrl_c_as_a_call_is_handed_over_leaves_nothing_behind() -> None:
 
         def trace(frame: Any, event: str, argument: object) -> None:
             nonlocal seen
-            if frame.f_code.co_filename in (sync.__file__, loop_thread.__file__):
+            if frame.f_code.co_filename in (sync.__file__, thread.__file__):
                 seen += 1
                 if seen == moment:
                     raise KeyboardInterrupt

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mqttws.dps.assignment import Assignment
+from mqttws.dps.assignment import RegistrationResult
 from mqttws.dps.registration import MAX_BODY, Registration
 from mqttws.dps.rejections import HINTS_BY_CODE
 from mqttws.dps.topics import Message, Poll, Register, parse_request_topic, response_topic
@@ -126,7 +126,7 @@ def test_every_assigned_body_gives_an_assignment(name):
     registration = polling()
     registration.receive(answer(name, "r2"), 4.0)
     state = BODIES[name]["body"]["registrationState"]
-    assert registration.result == Assignment(
+    assert registration.result == RegistrationResult(
         HUB,
         "dev-01",
         state["substatus"],

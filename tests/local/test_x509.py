@@ -12,7 +12,6 @@ from mqttws import (
     ExternalKey,
     RegistrationRejected,
     TlsConfig,
-    UnsupportedAttestation,
     UsageError,
     X509Certificate,
     provision_async,
@@ -21,7 +20,6 @@ from mqttws.dps.tables import GROUPS
 from mqttws.errors import ConnectFailed, ConnectionLost
 from mqttws.hops import Hop
 from mqttws.local.x509 import DeviceAuthority
-from mqttws.provisioning.x509 import Tpm
 from mqttws.wire import Connect, Decoder, Publish, encode
 
 from .device import register as by_hand
@@ -316,8 +314,3 @@ async def test_a_context_that_shows_the_certificate_already_registers(
     for tls in (None, TlsConfig()):
         with pytest.raises(UsageError, match="shows the certificate"):
             credential.context(tls)
-
-
-def test_tpm_says_why_not() -> None:
-    with pytest.raises(UnsupportedAttestation, match="over MQTT"):
-        Tpm("sensor")

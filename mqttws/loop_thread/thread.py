@@ -1,14 +1,8 @@
-"""One event loop in a background thread, for programs that have none.
-
-Knows threads, Ctrl-C, forked children, a loop that died, and the interpreter's exit. Does not know
-what runs on the loop. ``Client``, ``LocalDps`` and the other synchronous classes each start one, or
-share one.
-"""
+"""LoopThread: an event loop in a background thread."""
 
 import asyncio
 import atexit
 import os
-import queue
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
@@ -16,10 +10,10 @@ from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from logging import getLogger
 from types import TracebackType
-from typing import Any, Final, Generic, NoReturn, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
-from .errors import ConnectionLost, RequestTimedOut, ServiceFailed, UsageError
-from .hops import Cause
+from ..errors import ConnectionLost, RequestTimedOut, ServiceFailed, UsageError
+from ..hops import Cause
 
 logger = getLogger("mqttws.loop")
 
@@ -27,9 +21,6 @@ _T = TypeVar("_T")
 
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds within which a thread must have ended."""
-
-MAX_CALLBACKS: Final = 10_000
-"""Calls that may wait for a slow callback; further ones are dropped, which the log says."""
 
 _living: "weakref.WeakSet[LoopThread]" = weakref.WeakSet()
 
@@ -267,150 +258,3 @@ class _Call(Generic[_T]):
             self.result.set_exception(error)
         else:
             self.result.set_result(task.result())
-
-
-class Callbacks:
-    """Runs a client's callbacks, one after the other, in a thread that is not the loop's.
-
-    A callback that blocks costs its own client time and no other one its keep-alive; it may call
-    the client. The thread starts with the first callback.
-    """
-
-    def __init__(self, name: str = "mqttws-callbacks") -> None:
-        self._name = name
-        self._jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._dropping = False
-
-    @property
-    def is_current(self) -> bool:
-        """Whether the caller runs in the callbacks' thread."""
-        return threading.current_thread() is self._thread
-
-    def notifier(self, function: Callable[..., object]) -> Callable[..., None]:
-        """Return a function that has ``function`` called with its arguments, and does not wait."""
-
-        def notify(*arguments: object) -> None:
-            if self._jobs.qsize() >= MAX_CALLBACKS:
-                if not self._dropping:
-                    logger.warning("callbacks are too slow: calls are dropped")
-                self._dropping = True
-                return
-            self._dropping = False
-            self._add(lambda: function(*arguments))
-
-        return notify
-
-    def asker(self, function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
-        """Return an async function that returns what ``function``, plain or async, returns."""
-
-        async def ask(*arguments: object) -> Any:
-            loop = asyncio.get_running_loop()
-            answer: asyncio.Future[Any] = loop.create_future()
-
-            def settle(found: object, error: BaseException | None) -> None:
-                if answer.cancelled():
-                    return
-                if error is not None:
-                    answer.set_exception(error)
-                else:
-                    answer.set_result(found)
-
-            def job() -> None:
-                found, error = None, None
-                try:
-                    found = function(*arguments)
-                except Exception as raised:
-                    error = raised
-                with suppress(RuntimeError):  # the loop has ended: nobody waits
-                    loop.call_soon_threadsafe(settle, found, error)
-
-            self._add(job)
-            found = await answer
-            return await found if asyncio.iscoroutine(found) else found
-
-        return ask
-
-    def drain(self, timeout: float) -> None:
-        """Wait until the callbacks so far have returned, ``timeout`` seconds at most."""
-        if self._thread is not None and not self.is_current:
-            done = threading.Event()
-            self._add(done.set)
-            done.wait(timeout)
-
-    def close(self) -> None:
-        """End the thread once the callbacks so far have returned."""
-        if self._thread is not None:
-            self._jobs.put(None)
-            self._jobs, self._thread = queue.SimpleQueue(), None
-
-    def _add(self, job: Callable[[], object]) -> None:
-        self._jobs.put(job)
-        if self._thread is None:
-            self._thread = threading.Thread(
-                target=_serve, args=(self._jobs,), name=self._name, daemon=True
-            )
-            self._thread.start()
-
-
-def _serve(jobs: "queue.SimpleQueue[Callable[[], object] | None]") -> None:
-    for job in iter(jobs.get, None):
-        try:
-            job()
-        except Exception:
-            logger.exception("a callback failed")
-
-
-class SynchronousOnly:
-    """A class for ``with``: with ``async with`` its error names the asyncio twin."""
-
-    async def __aenter__(self) -> NoReturn:
-        """Refuse."""
-        name = type(self).__name__
-        raise UsageError(
-            f"async with {name}(...): {name} is synchronous; allowed: with {name}(...)",
-            cause=Cause.WRONG_MOMENT,
-            hint=f"in asyncio programs use Async{name}",
-        )
-
-    async def __aexit__(self, *exc: object) -> None:
-        """Do nothing: it was not entered."""
-
-
-class AsyncOnly:
-    """A class for ``async with``: with ``with`` its error names the synchronous twin."""
-
-    def __enter__(self) -> NoReturn:
-        """Refuse."""
-        name = type(self).__name__
-        raise UsageError(
-            f"with {name}(...): {name} is for asyncio; allowed: async with {name}(...)",
-            cause=Cause.WRONG_MOMENT,
-            hint=f"in synchronous programs use {name.removeprefix('Async')}",
-        )
-
-    def __exit__(self, *exc: object) -> None:
-        """Do nothing: it was not entered."""
-
-
-def run_to_the_end(name: str, make: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-    """Run what ``make`` returns in an event loop of its own: the synchronous twin of a function.
-
-    Raises:
-        UsageError: called inside a running event loop.
-    """
-    if not _loop_is_running():
-        return asyncio.run(make())
-    raise UsageError(
-        f"{name}() would block the event loop that is running here",
-        cause=Cause.WRONG_MOMENT,
-        hint=f"use `await mqttws.{name}_async(...)` instead",
-    )
-
-
-def _loop_is_running() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

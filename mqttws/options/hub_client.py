@@ -1,0 +1,78 @@
+"""The options of ``HubClient`` and ``AsyncHubClient``."""
+
+from dataclasses import replace
+
+from .client import CLIENT, SYNC_CLIENT
+from .common import A_FUNCTION, COMMON
+from .option import MAX_SECONDS, Option, Table
+from .provisioning import PORT, PROVISION
+from .values import has, is_function, is_number, is_some_text, is_text, or_none, whole
+
+HUB_CLIENT = Table(
+    hub=Option(is_some_text, "the hub's full host name, alone", "The IoT hub's host name."),
+    device_id=Option(is_some_text, "a device id", "The device's name at the hub."),
+    credential=Option(
+        lambda value: (
+            is_some_text(value)
+            or has("sign")(value)
+            or has("context")(value)
+            or (callable(value) and not isinstance(value, type))
+        ),
+        "a SymmetricKey, an X509Certificate, an ExternalKey, a key in base64, or a function that"
+        " returns SAS tokens",
+        "The proof of the device's identity.",
+        secret=True,
+    ),
+    module_id=Option(is_text, "a str; empty for the device itself", "The module's name.", ""),
+    transport=PROVISION["transport"],
+    host=Option(
+        or_none(is_some_text),
+        "a host name or an address, or None",
+        "The name or address to connect to; None for the hub's own.",
+        None,
+    ),
+    port=PORT,
+    **COMMON.only("tls", "proxy"),
+    api_version=Option(
+        is_some_text, "a version, like 2021-04-12", "The hub's API version.", "2021-04-12"
+    ),
+    token_lifetime=Option(
+        lambda value: is_number(value) and 1 <= value < MAX_SECONDS,
+        f"seconds, 1 or more, less than {MAX_SECONDS:g}",
+        "Seconds for which a SAS token is good.",
+        3600,
+    ),
+    client_type=Option(is_text, "a str", "The name of the device's software.", "mqttws"),
+    model_id=Option(
+        is_text, "a str, like dtmi:example:thermostat;1", "The Plug and Play model.", ""
+    ),
+    keep_alive=replace(
+        CLIENT["keep_alive"], test=whole(1, 1177), allowed="whole seconds: 1 to 1177"
+    ),
+    **CLIENT.only(
+        "connect_timeout",
+        "hop_timeout",
+        "request_timeout",
+        "max_outgoing",
+        "max_queued",
+        "reconnect",
+        "store",
+        "manual_ack",
+    ),
+    will=Option(
+        or_none(has("body", "topic")),
+        "a TelemetryMessage, or None",
+        "Telemetry that the hub takes when the connection is lost.",
+        None,
+    ),
+    provisioning=Option(
+        or_none(is_function),
+        A_FUNCTION,
+        "Asked where the device belongs if the hub refuses it.",
+        None,
+    ),
+    provisioning_limit=Option(whole(1, 1000), "1 to 1000", "Times in a row that DPS is asked.", 5),
+    **CLIENT.only("on_step", "on_packet", "on_state"),
+)
+
+SYNC_HUB_CLIENT = Table(HUB_CLIENT, SYNC_CLIENT.only("thread"))

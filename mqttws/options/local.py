@@ -1,0 +1,56 @@
+"""The options of ``LocalDps`` and ``AsyncLocalDps``."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from .client import THREAD
+from .common import A_LISTENING_PORT, MANY
+from .option import Option, Table
+from .provisioning import HOST, ID_SCOPE
+from .values import is_bool, is_iterable, is_path, or_none, whole
+
+LISTENING = Table(
+    wss_port=Option(or_none(whole(0, 65535)), A_LISTENING_PORT, "Port for MQTT over WebSocket.", 0),
+    mqtts_port=Option(or_none(whole(0, 65535)), A_LISTENING_PORT, "Port for MQTT over TLS.", 0),
+)
+
+LOCAL_DPS = Table(
+    host=replace(HOST, default="127.0.0.1", sentence="The address to listen on."),
+    **LISTENING,
+    state=Option(
+        or_none(is_path), "a folder's path, or None", "The folder of the CA and certificate.", None
+    ),
+    id_scope=replace(ID_SCOPE, default="0ne00LOCAL"),
+    enrollments=Option(is_iterable, "a sequence of enrollments", "Devices that may register.", ()),
+    first_enrollments=Option(
+        is_iterable, "a sequence of enrollments", "Devices that may register with new records.", ()
+    ),
+    records=Option(
+        lambda value: value is None or not isinstance(value, bytes | int | float | type),
+        "a file's path, postgresql://..., a store, or None for memory",
+        "The place of enrollments and registrations.",
+        None,
+    ),
+    hubs=Option(
+        lambda value: is_iterable(value) or isinstance(value, Mapping),
+        "a sequence of host names, or a mapping from them to weights",
+        "The linked IoT hubs.",
+        ("local-hub.azure-devices.net",),
+    ),
+    retry_after=Option(whole(0, 10**6), "whole seconds: 0 to 1000000", "Seconds between polls.", 3),
+    assigning_polls=Option(
+        whole(0, 10**6), "0 to 1000000", "Polls that are answered 202 before the last.", 0
+    ),
+    registers_per_minute=Option(
+        or_none(whole(1, MANY)), "1 or more, or None", "Limit for all devices together.", None
+    ),
+    polls_per_10s=Option(
+        or_none(whole(1, MANY)), "1 or more, or None", "Limit for each device.", None
+    ),
+    lenient=Option(is_bool, "True or False", "Serve what the real service refuses.", False),
+    fault_seed=Option(
+        or_none(whole(-(2**63), 2**63)), "an int, or None", "Seed of the random faults.", None
+    ),
+)
+
+SYNC_LOCAL_DPS = Table(LOCAL_DPS.with_defaults(retry_after=0), THREAD)
