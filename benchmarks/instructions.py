@@ -14,6 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+SETUP = ("setup.py", "pyproject.toml", "README.md", "LICENSE")
+"""Files beside the package that its build reads."""
+
 FEW, MANY = 500, 20_500
 
 ROWS = {
@@ -68,7 +71,6 @@ def build(revision: str, folder: Path) -> None:
         cwd=folder,
         check=True,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
     )
 
 
