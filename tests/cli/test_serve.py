@@ -151,7 +151,7 @@ def refused(*arguments: str | Path, code: int = 2) -> str:
 def test_a_port_that_is_taken(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        line = refused("--wss-port", port, "--mqtts-port", "0", "--state", tmp_path, code=41)
+        line = refused("--wss-port", port, "--mqtts-port", "0", "--state", tmp_path, code=1)
     assert f"cannot listen on 127.0.0.1 port {port}" in line
     assert "choose another port" in line
 
