@@ -21,7 +21,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypedDict
 
 from ..dps.answers import verb
 from ..dps.certificates import Chain
@@ -39,6 +39,7 @@ from ..dps.topics import Message, parse_request_topic
 from ..errors import StoreFailed, UsageError
 from ..loop_thread import AsyncOnly
 from ..net.stream import ByteStream, Stream
+from ..net.tls import TlsConfig
 from ..net.upgrade import accept_websocket
 from ..options import LOCAL_DPS
 from ..protocol import ConnectReceived, Event
@@ -67,6 +68,14 @@ _AT_ONCE = 500  # enrollments that are stored together
 
 STOP_TIMEOUT = 2.0
 """Seconds that requests under way are given to end when the service stops."""
+
+
+class WayToDps(TypedDict):
+    """The arguments of ``provision`` that lead to a local DPS."""
+
+    host: str
+    port: int
+    tls: TlsConfig
 
 
 class HubSide(Protocol):
@@ -176,6 +185,12 @@ class AsyncLocalDps(AsyncOnly):
         self._enrollments = tuple(enrollments)
         self._first_enrollments = tuple(first_enrollments)
         self._watcher: asyncio.Task[None] | None = None
+
+    @property
+    def options(self) -> WayToDps:
+        """The arguments of ``provision`` that lead here, over WebSocket; only its CA is trusted."""
+        tls = TlsConfig(ca=self.ca_file, only_ca=True)
+        return WayToDps(host=self.host, port=self.wss_port or 0, tls=tls)
 
     @property
     def ca_file(self) -> Path:
@@ -301,6 +316,10 @@ class AsyncLocalDps(AsyncOnly):
             StoreFailed: it could not be stored.
         """
         return await self.faults.order(parse_fault({"kind": kind, "device": device, **members}))
+
+    async def cancel_faults(self) -> None:
+        """Take every order for a fault back."""
+        await self.faults.cancel()
 
     async def start(self) -> None:
         """Make or load the certificates and listen.

@@ -12,6 +12,7 @@ from ..hub.service.access import Policy
 from ..hub.service.queue import LOCK_SECONDS
 from ..hub.service.records import HubStore
 from ..hub.service.throttles import Limits
+from ..loop_thread import AsyncOnly
 from .dps import DEFAULT_HUB, AsyncLocalDps
 from .hub_base import Settings
 from .hub_calls import DeviceCalls
@@ -21,7 +22,7 @@ from .hub_registry import RegistryCalls
 from .hub_store import StoredRecords
 
 
-class AsyncLocalHub(RegistryCalls, DeviceCalls):
+class AsyncLocalHub(RegistryCalls, DeviceCalls, AsyncOnly):
     """An IoT hub behind the ports of a local DPS, told apart from it by the user name.
 
     >>> async with AsyncLocalDps() as dps, AsyncLocalHub(dps) as hub:

@@ -3,19 +3,21 @@
 It lives in the loop of a ``LocalDps``; every wait is bounded.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
 from ..hub.service.queue import Feedback
 from ..hub.service.telemetry import Telemetry
+from ..loop_thread import SynchronousOnly
 from .dps import DEFAULT_HUB
 from .hub import AsyncLocalHub
 from .hub_base import MethodResult
+from .hub_events import Event
 from .running import TIMEOUT, LocalDps
 
 
-class LocalHub:
+class LocalHub(SynchronousOnly):
     """An IoT hub behind the ports of a local DPS, in its thread; see ``AsyncLocalHub``.
 
     >>> with LocalDps() as dps, LocalHub(dps) as hub:
@@ -39,7 +41,7 @@ class LocalHub:
     ) -> None:
         self._owns_dps = dps is None
         self.dps = LocalDps(**{"hubs": (name,), **(dps_options or {})}) if dps is None else dps
-        self._hub = AsyncLocalHub(self.dps.service, name=name, **options)
+        self._hub = AsyncLocalHub(self.dps._dps, name=name, **options)
 
     @property
     def name(self) -> str:
@@ -112,6 +114,14 @@ class LocalHub:
         """Create a device or module; see ``AsyncLocalHub.create_device``."""
         return self.dps.run(lambda: self._hub.create_device(device_id, **options))
 
+    def trust_ca(self, certificate: bytes | str) -> None:
+        """Trust a CA, PEM or DER; see ``AsyncLocalHub.trust_ca``."""
+
+        async def trust() -> None:
+            self._hub.trust_ca(certificate)
+
+        self.dps.run(trust)
+
     def delete_device(self, device_id: str, module_id: str = "") -> None:
         """Delete a device or module; its connection ends."""
         self.dps.run(lambda: self._hub.delete_device(device_id, module_id))
@@ -181,28 +191,44 @@ class LocalHub:
 
         return self.dps.run(feedback)
 
-    def next_telemetry(self, timeout: float = 10.0) -> Telemetry:
+    def next_telemetry(self, timeout: float | None = 10.0) -> Telemetry:
         """Return the next message that a device has published; each once, in order.
 
         Args:
-            timeout: seconds.
+            timeout: seconds; None for any time.
 
         Raises:
             RequestTimedOut: none came in time.
         """
-        return self.dps.run(lambda: self._hub.next_telemetry(timeout), TIMEOUT + timeout)
+        limit = None if timeout is None else TIMEOUT + timeout
+        return self.dps.run(lambda: self._hub.next_telemetry(timeout), limit)
 
-    def telemetry(self, timeout: float = 10.0) -> Iterator[Telemetry]:
+    def telemetry(self, timeout: float | None = 10.0) -> Iterator[Telemetry]:
         """Yield what devices publish, each message once, in order.
 
         Args:
-            timeout: seconds to wait for each message.
+            timeout: seconds to wait for each message; None for any time.
 
         Raises:
             RequestTimedOut: none came in time.
         """
         while True:
             yield self.next_telemetry(timeout)
+
+    def events(self, after: int | None = None) -> Iterator[Event]:
+        """Yield what happens: telemetry, connections, twin changes; from now on, or a number on.
+
+        It waits for the next one as long as it takes; it ends with the hub.
+        """
+        stream: list[AsyncIterator[Event]] = []
+
+        async def following() -> Event | None:
+            if not stream:
+                stream.append(self._hub.events(after))
+            return await anext(stream[0], None)
+
+        while (event := self.dps.run(following, None)) is not None:
+            yield event
 
     # Faults on order
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypedDict, TypeVar
+from typing import Any, Self, TypeVar
 
 from ..dps.records import RegistrationRecord
 from ..dps.store import Store
@@ -16,22 +16,13 @@ from ..dps.tables import AnyEnrollment
 from ..errors import UsageError
 from ..hops import Cause
 from ..loop_thread import LoopThread, SynchronousOnly
-from ..net.tls import TlsConfig
 from ..options import SYNC_LOCAL_DPS
-from .dps import DEFAULT_HUB, DEFAULT_ID_SCOPE, AsyncLocalDps
+from .dps import DEFAULT_HUB, DEFAULT_ID_SCOPE, AsyncLocalDps, WayToDps
 
 TIMEOUT = 30.0
 """Seconds within which the service must have done what it is asked; a busy machine keeps it."""
 
 _T = TypeVar("_T")
-
-
-class WayToDps(TypedDict):
-    """How ``provision`` reaches the service."""
-
-    host: str
-    port: int
-    tls: TlsConfig
 
 
 class LocalDps(SynchronousOnly):
@@ -145,14 +136,21 @@ class LocalDps(SynchronousOnly):
     @property
     def options(self) -> WayToDps:
         """The arguments of ``provision`` that lead here, over WebSocket; only its CA is trusted."""
-        tls = TlsConfig(ca=self.ca_file, only_ca=True)
-        return WayToDps(host=self.host, port=self.wss_port, tls=tls)
+        return self._dps.options
 
     # What it is told
 
     def enroll(self, record: Mapping[str, Any], *, replace: bool = False) -> None:
         """Let a device or a group register; see ``AsyncLocalDps.enroll``."""
         self._wait(partial(self._dps.enroll, record, replace=replace))
+
+    def keep(self, enrollment: AnyEnrollment, *, replace: bool = False) -> None:
+        """Take an enrollment that has been read already; otherwise like ``enroll``."""
+        self._wait(partial(self._dps.keep, enrollment, replace=replace))
+
+    def enroll_once(self, enrollments: Sequence[AnyEnrollment]) -> list[str]:
+        """Enroll those whose ids the records have never held; return the ids of the others."""
+        return self._wait(partial(self._dps.enroll_once, enrollments))
 
     def enroll_device(self, registration_id: str) -> str:
         """Enroll one device with fresh keys; return its primary key, base64."""
@@ -164,16 +162,11 @@ class LocalDps(SynchronousOnly):
 
     def cancel_faults(self) -> None:
         """Take every order for a fault back."""
-        self._wait(self._dps.faults.cancel)
+        self._wait(self._dps.cancel_faults)
 
     def registration(self, registration_id: str) -> RegistrationRecord | None:
         """Return what is remembered of a device; None if it has never been assigned."""
         return self._wait(partial(self._dps.registration, registration_id))
-
-    @property
-    def service(self) -> AsyncLocalDps:
-        """The service itself; it belongs to its own thread: see ``run``."""
-        return self._dps
 
     def run(
         self, work: Callable[[], Coroutine[Any, Any, _T]], timeout: float | None = TIMEOUT

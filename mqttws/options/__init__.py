@@ -7,7 +7,7 @@ the members that it must have, so that this module needs none of the others.
 """
 
 from .client import CLIENT, SYNC_CLIENT
-from .hub_client import HUB_CLIENT, SYNC_HUB_CLIENT
+from .hub_client import ASSIGNED_CLIENT, HUB_CLIENT, SYNC_HUB_CLIENT
 from .local import LOCAL_DPS, SYNC_LOCAL_DPS
 from .option import (
     MAX_SECONDS,
@@ -22,6 +22,7 @@ from .option import (
 from .provisioning import DIAGNOSE, FLEET, PROVISION
 
 __all__ = [
+    "ASSIGNED_CLIENT",
     "CLIENT",
     "DIAGNOSE",
     "FLEET",

@@ -5,7 +5,7 @@ from dataclasses import replace
 from .client import CLIENT, SYNC_CLIENT
 from .common import A_FUNCTION, COMMON
 from .option import MAX_SECONDS, Option, Table
-from .provisioning import PORT, PROVISION
+from .provisioning import PORT, PROVISION, TRANSPORT
 from .values import has, is_function, is_number, is_some_text, is_text, or_none, whole
 
 HUB_CLIENT = Table(
@@ -76,3 +76,9 @@ HUB_CLIENT = Table(
 )
 
 SYNC_HUB_CLIENT = Table(HUB_CLIENT, SYNC_CLIENT.only("thread"))
+
+ASSIGNED_CLIENT = Table(
+    HUB_CLIENT.only("host", "port", "api_version", "token_lifetime"),
+    SYNC_CLIENT.but("client_id", "username", "password", "clean_session"),
+    transport=TRANSPORT,
+)

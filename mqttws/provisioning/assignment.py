@@ -1,25 +1,29 @@
-"""Assignment.connect_options(): what an assigned device needs to connect to its hub.
+"""Assignment: a device's place, and the clients that connect to it there.
 
-Joins an assignment and a credential to the arguments of ``AsyncClient``.
+Joins an assignment and a credential to the arguments of a client.
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict, Unpack
 
 from ..dps.assignment import RegistrationResult
 from ..errors import UsageError
 from ..hub.topics import DEFAULT_API_VERSION, build_username
 from ..net.tls import Tls
+from ..options import ASSIGNED_CLIENT
 from .credentials import Credential, SigningCredential, TlsCredential
 
 if TYPE_CHECKING:
+    from ..client.client import AsyncClient
+    from ..client.sync import Client
     from ..hub_client.access import HubCredential
     from ..hub_client.client import AsyncHubClient
     from ..hub_client.options import HubClientOptions, SyncHubClientOptions
     from ..hub_client.sync import HubClient
+    from .options import AssignedClientOptions, SyncAssignedClientOptions
 
 WEBSOCKET_PATH = "/$iothub/websocket"
 """Where a hub takes MQTT over WebSocket."""
@@ -27,6 +31,9 @@ WEBSOCKET_PATH = "/$iothub/websocket"
 TOKEN_LIFETIME = 3600
 """Seconds for which a token is good: as long as the official SDKs take. The hub ends the
 connection then; the next one brings a fresh token."""
+
+
+_WAY = ("transport", "host", "port", "tls", "api_version", "token_lifetime")
 
 
 class ConnectOptions(TypedDict):
@@ -46,6 +53,8 @@ class Assignment(RegistrationResult):
 
     Attributes are those of ``dps.assignment.RegistrationResult``.
     """
+
+    _credential: ClassVar[Credential | None] = None  # of an instance: see ``holding``
 
     def hub_client(
         self, credential: "HubCredential", **options: "Unpack[SyncHubClientOptions]"
@@ -76,36 +85,73 @@ class Assignment(RegistrationResult):
 
         return AsyncHubClient(self.assigned_hub, self.device_id, credential, **options)
 
-    def connect_options(
+    def client(
+        self, credential: Credential | None = None, **options: "Unpack[SyncAssignedClientOptions]"
+    ) -> "Client":
+        """Return an MQTT client of the device's hub, not connected yet.
+
+        >>> with assignment.client() as client:
+        ...     client.publish(telemetry_topic(assignment.device_id), b"21.5", qos=1)
+
+        The session is kept at the hub, so that messages to the device wait there while it is away.
+
+        Args:
+            credential: a device's credential at DPS is its credential at the hub too; None for the
+                one that the assignment holds, which ``provision`` has handed in.
+            options: those of ``Client`` that are not given by the assignment, and of
+                ``hub_client``: ``transport``, ``host``, ``port``, ``api_version`` and
+                ``token_lifetime`` in seconds.
+
+        Raises:
+            UsageError: the credential can neither sign nor speak in the TLS handshake, there is
+                none, or an option cannot be right.
+        """
+        from ..client.sync import Client  # only where it is used: it takes a while to load
+
+        ASSIGNED_CLIENT.check(options)
+        way = {name: options.pop(name) for name in _WAY if name in options}  # type: ignore[misc]
+        return Client(**{**options, **self._connect_options(credential, **way)})  # type: ignore[arg-type]
+
+    def client_async(
+        self, credential: Credential | None = None, **options: "Unpack[AssignedClientOptions]"
+    ) -> "AsyncClient":
+        """Return an asyncio MQTT client of the device's hub; as ``client``."""
+        from ..client.client import AsyncClient
+
+        ASSIGNED_CLIENT.check(options)
+        way = {name: options.pop(name) for name in _WAY if name in options}  # type: ignore[misc]
+        return AsyncClient(**{**options, **self._connect_options(credential, **way)})  # type: ignore[arg-type]
+
+    def holding(self, credential: Credential) -> "Assignment":
+        """Return the same assignment with the credential for ``client``.
+
+        It is in no text, pickle, file or comparison; a copy holds none.
+        """
+        held = replace(self)
+        object.__setattr__(held, "_credential", credential)
+        return held
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def _connect_options(
         self,
-        credential: Credential,
+        credential: Credential | None,
         *,
         transport: Literal["wss", "mqtts"] = "wss",
         host: str | None = None,
         port: int | None = None,
         tls: Tls = None,
         api_version: str = DEFAULT_API_VERSION,
-        token_lifetime: int = TOKEN_LIFETIME,
+        token_lifetime: float = TOKEN_LIFETIME,
     ) -> ConnectOptions:
-        """Return what ``AsyncClient`` needs to connect to the device's hub.
-
-        >>> client = AsyncClient(**assignment.connect_options(credential))
-
-        A device's key at DPS is its key at the hub too. The session is kept at the hub, so that
-        messages to the device wait there while it is away.
-
-        Args:
-            credential: what the device registered with.
-            transport: MQTT over WebSocket and TLS on port 443, or over TLS on port 8883.
-            host: None for the hub's own name; another for a stand-in on this machine.
-            port: None for the transport's own.
-            tls: whom to trust: a ``TlsConfig``, or with a key an ``ssl.SSLContext`` too.
-            api_version: of the hub's API.
-            token_lifetime: seconds; a fresh token is signed at each connect.
-
-        Raises:
-            UsageError: the credential can neither sign nor speak in the TLS handshake.
-        """
+        """Return the arguments of ``AsyncClient`` that connect to the hub."""
+        credential = credential or self._credential
+        if credential is None:
+            raise UsageError("credential: found None; allowed: a credential, as none is held")
         hub, device_id = self.assigned_hub, self.device_id
         password: Callable[[], str] | None = None
         if isinstance(credential, TlsCredential):
@@ -129,5 +175,5 @@ class Assignment(RegistrationResult):
         )
 
 
-def _token(credential: SigningCredential, resource: str, lifetime: int) -> str:
-    return credential.sign(resource, int(time.time()) + lifetime)
+def _token(credential: SigningCredential, resource: str, lifetime: float) -> str:
+    return credential.sign(resource, int(time.time() + lifetime))

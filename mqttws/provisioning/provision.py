@@ -162,7 +162,7 @@ async def provision_async(
     if file is not None:
         stored = None if force else file.load()
         if stored is not None:
-            return stored
+            return stored.holding(credential)
         file.check()
     assignment = await register(
         plan,
@@ -179,7 +179,7 @@ async def provision_async(
             file.store(assignment)
         except StoreFailed as error:  # the device is assigned, and must learn where to
             logger.warning("%s", error)
-    return assignment
+    return assignment.holding(credential)
 
 
 async def register(

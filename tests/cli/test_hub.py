@@ -69,7 +69,7 @@ def test_a_device_goes_from_the_enrollment_to_the_hub_and_the_shell_is_its_servi
     assignment = mqttws.provision(place["id_scope"], credential, **where)
     found = json.loads(hub(state, "twin", "enrolled").stdout)
     assert found["properties"]["desired"]["interval"] == 5
-    with mqttws.Client(**assignment.connect_options(credential, **where)) as device:
+    with assignment.client(**where) as device:
         for topic_filter in (DESIRED_FILTER, METHODS_FILTER, devicebound_filter("enrolled")):
             device.subscribe(topic_filter, qos=1)
         messages = device.messages()

@@ -74,10 +74,8 @@ async def test_a_device_goes_from_dps_to_the_hub_on_the_same_ports(
         found = await hub.twin(assignment.device_id)
         assert found["tags"] == {"floor": 1}
         assert found["properties"]["desired"]["interval"] == 5
-        options = assignment.connect_options(
-            credential, transport=transport, host=dps.host, port=port, tls=tls
-        )
-        async with AsyncClient(**options) as device:
+        way: Any = {"transport": transport, "host": dps.host, "port": port, "tls": tls}
+        async with assignment.client_async(**way) as device:
             await device.publish(telemetry_topic(assignment.device_id), b"here", qos=1)
             assert (await hub.next_telemetry(DEADLINE)).payload == b"here"
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from mqttws import Client, LocalHub, RequestTimedOut, SymmetricKey, provision
+from mqttws import AsyncLocalHub, LocalHub, RequestTimedOut, SymmetricKey, UsageError, provision
 from mqttws.hub.topics import (
     METHODS_FILTER,
     devicebound_filter,
@@ -24,8 +24,7 @@ def test_a_device_goes_through_dps_to_its_hub_and_back(state: str) -> None:
     with LocalDps(state=state) as dps, LocalHub(dps) as hub:
         credential = SymmetricKey("dev", dps.enroll_device("dev"))
         assignment = provision(dps.id_scope, credential, **dps.options)
-        options = assignment.connect_options(credential, **dps.options)
-        with Client(**options) as device:
+        with assignment.client(**dps.options) as device:
             device.subscribe(METHODS_FILTER)
             device.subscribe(devicebound_filter("dev"), qos=1)
             device.publish(telemetry_topic("dev"), b"t", qos=1)
@@ -64,3 +63,17 @@ def test_a_hub_of_its_own_needs_no_dps(state: str) -> None:
         assert hub.fault("drop") == 1
         assert hub.cancel_faults()
         assert "own.azure-devices.net" in repr(hub)
+
+
+def test_events_can_be_read_from_a_thread_and_a_hub_is_not_for_async_with(state: str) -> None:
+    with LocalDps(state=state) as dps, LocalHub(dps) as hub:
+        credential = SymmetricKey("seen", dps.enroll_device("seen"))
+        with provision(dps.id_scope, credential, **dps.options).client(**dps.options) as device:
+            device.publish(telemetry_topic("seen"), b"t", qos=1)
+            events = hub.events(0)
+            assert any(getattr(event, "payload", None) == b"t" for event in events)
+        with pytest.raises(UsageError, match="certificate"):
+            hub.trust_ca(b"none")
+    with pytest.raises(UsageError) as caught, AsyncLocalHub():
+        pass
+    assert "LocalHub" in caught.value.hint
