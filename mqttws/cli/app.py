@@ -27,7 +27,7 @@ from .publish import publish
 from .serve import serve
 from .subscribe import subscribe
 
-logger = logging.getLogger("mqttws.cli")
+logger: logging.Logger = logging.getLogger("mqttws.cli")
 """The tracebacks of expected errors, at level DEBUG; shown with ``--debug``."""
 
 

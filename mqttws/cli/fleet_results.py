@@ -75,8 +75,8 @@ class Results:
     """
 
     def __init__(self, file: str, *, as_json: bool) -> None:
-        self.assigned = 0
-        self.failed = 0
+        self.assigned: int = 0
+        self.failed: int = 0
         self._codes: set[int] = set()
         self._hops: set[Hop | None] = set()
         self._name = file

@@ -56,7 +56,7 @@ class HubService:
                 "the hub's connection string has no HostName, SharedAccessKeyName or"
                 " SharedAccessKey; allowed: a service's, as serve --with-hub prints it"
             )
-        self.host = parts["HostName"]
+        self.host: str = parts["HostName"]
         self._policy = parts["SharedAccessKeyName"]
         self._key = decode_key(parts["SharedAccessKey"])
         context = TlsConfig(ca=ca, only_ca=ca is not None).context()

@@ -43,7 +43,7 @@ EXAMPLE = "example-device"
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a client uses for it
 """Addresses to listen on that are none to connect to."""
 
-logger = logging.getLogger("mqttws.local")
+logger: logging.Logger = logging.getLogger("mqttws.local")
 
 
 def default_state() -> str:

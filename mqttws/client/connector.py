@@ -24,7 +24,7 @@ from ..wire import Connect
 from . import clock
 from .options import Headers, Options, Urls, password_bytes
 
-logger = logging.getLogger("mqttws.client")
+logger: logging.Logger = logging.getLogger("mqttws.client")
 
 MAX_PACKET = 268_435_460
 """Bytes of the largest packet that MQTT has (section 2.2.3)."""
@@ -38,7 +38,7 @@ class Connector:
     """
 
     def __init__(self, options: Options) -> None:
-        self.targets = options.targets
+        self.targets: list[Target] = options.targets
         self._options = options
         self._attempts = 0  # since the last good connection
 

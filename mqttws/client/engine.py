@@ -25,6 +25,7 @@ from .leaving import Leaving
 from .link import Link
 from .message import ReceivedMessage
 from .options import ClientState, Options
+from .outgoing import Outgoing
 from .reading import Reading
 from .receipt import Delivery
 from .requests import Requests
@@ -53,10 +54,10 @@ class Engine(Standing):
     def __init__(self, options: Options) -> None:
         super().__init__(options.on_state)
         self.link: Link | None = None
-        self.session_present = False
+        self.session_present: bool = False
         self.connector: Connector = Connector(options)
         self.keeper: SessionKeeper = SessionKeeper(options, self._on_store_failure)
-        self.outgoing = self.keeper.outgoing
+        self.outgoing: Outgoing = self.keeper.outgoing
         self.outgoing.on_queued = lambda: self.keeper.store_soon(self.link)
         self.inbox: Inbox = Inbox(self._on_taken, self.acknowledge, options.max_queued)
         self.reading: Reading = Reading(self.inbox, options.max_queued, options.request_timeout)

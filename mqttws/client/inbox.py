@@ -14,7 +14,7 @@ from ..wire import matches, topic_filter_fault
 from .filters import FilterIndex
 from .message import ReceivedMessage
 
-logger = logging.getLogger("mqttws.client")
+logger: logging.Logger = logging.getLogger("mqttws.client")
 """What a client does on its own: reconnecting, and messages that fit no stream."""
 
 MESSAGE_COST = 400
@@ -79,10 +79,10 @@ class Inbox:
         acknowledge: Callable[[ReceivedMessage], None],
         max_kept: int,
     ) -> None:
-        self.count = 0
-        self.size = 0
-        self.unmatched = 0
-        self.dropped = 0
+        self.count: int = 0
+        self.size: int = 0
+        self.unmatched: int = 0
+        self.dropped: int = 0
         self.settle: Callable[[], Awaitable[None]] | None = None
         self._on_taken = on_taken
         self._acknowledge = acknowledge

@@ -73,17 +73,17 @@ class Link:
         number: int,
     ) -> None:
         self.protocol = protocol
-        self.unsent = 0
-        self.flush_scheduled = False
-        self.blocked = False
-        self.reading_paused = False
+        self.unsent: int = 0
+        self.flush_scheduled: bool = False
+        self.blocked: bool = False
+        self.reading_paused: bool = False
         self.number = number
         self.error: MqttwsError | None = None
-        self.opened_at = clock.now()
+        self.opened_at: float = clock.now()
         self._owner = owner
         self._journal = journal
         self._tracer = tracer
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._stream: Stream | None = None
         self._opened: asyncio.Future[bool] = self.loop.create_future()
         self._requests: dict[int, asyncio.Future[Any]] = {}

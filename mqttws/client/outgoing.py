@@ -42,7 +42,7 @@ class Outgoing:
     """
 
     def __init__(self, limits: Limits) -> None:
-        self.session = Session()
+        self.session: Session = Session()
         self.queue: deque[Delivery] = deque()
         self.in_flight: dict[int, Delivery] = {}
         self.free_link: Link | None = None

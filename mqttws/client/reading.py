@@ -102,7 +102,7 @@ class Reading:
     def __init__(self, inbox: Inbox, max_queued: int, timeout: float) -> None:
         self.link: Link | None = None
         self.waits: Waits = Waits(timeout, self.regulate)
-        self.answers = 0
+        self.answers: int = 0
         self._inbox = inbox
         self.max_queued = max_queued
 

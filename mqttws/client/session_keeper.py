@@ -39,7 +39,7 @@ class SessionKeeper:
     """
 
     def __init__(self, options: Options, on_store_failure: Callable[[StoreFailed], None]) -> None:
-        self.session = Session()
+        self.session: Session = Session()
         self.outgoing: Outgoing = Outgoing(
             Limits(
                 options.max_outgoing,

@@ -22,7 +22,7 @@ class Standing:
     """
 
     def __init__(self, on_state: OnState | None) -> None:
-        self.state = ClientState.NEW
+        self.state: ClientState = ClientState.NEW
         self.error: MqttwsError | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.leaving = False

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ..errors import MqttwsError
 from ..wire import Connect, Decoder, Packet, Publish
 
-logger = logging.getLogger("mqttws.packets")
+logger: logging.Logger = logging.getLogger("mqttws.packets")
 """Every connection's packets, at level DEBUG, without secrets."""
 
 OnPacket = Callable[[str, Packet], None]

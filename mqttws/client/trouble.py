@@ -20,9 +20,9 @@ class Troubles:
     """
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count: int = 0
         self.last: MqttwsError | None = None
-        self.ignored = 0
+        self.ignored: int = 0
         self._failed_in_a_row = 0
         self._seen: set[str] = set()
 

@@ -93,7 +93,7 @@ class Rejection(Exception):
         self.retry_after = retry_after
         self.error_code = error_code
         self.message = message
-        self.reason = reason or message
+        self.reason: str = reason or message
 
 
 def build_answer(

@@ -107,7 +107,7 @@ class Registration:
         max_retry_after: float = MAX_RETRY_AFTER,
         answer_timeout: float = ANSWER_TIMEOUT,
     ) -> None:
-        self.registration_id = check_registration_id(registration_id)
+        self.registration_id: str = check_registration_id(registration_id)
         self._register_body = _register_body(registration_id, payload)
         self._request_ids = request_ids
         self._jitter = jitter
@@ -123,13 +123,13 @@ class Registration:
         self.earliest: float | None = None
         self.result: RegistrationResult | None = None
         self.error: MqttwsError | None = None
-        self.status = ""
-        self.operation_id = ""
+        self.status: str = ""
+        self.operation_id: str = ""
         self.last_response: Response | None = None
         self.retry_after: float | None = None
         self.answers: Counter[str] = Counter()
         self.asked: Counter[str] = Counter()
-        self.unmatched = 0
+        self.unmatched: int = 0
 
     @property
     def done(self) -> bool:

@@ -1,6 +1,6 @@
 """Failures on the way to a server, and of a connection to it."""
 
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 from ..hops import Cause, CertificateFacts, Hop
 from .base import Fields, MqttwsError
@@ -14,7 +14,7 @@ class ConnectFailed(MqttwsError):
             503); None where it did not say.
     """
 
-    usual_hop = Hop.TCP
+    usual_hop: ClassVar[Hop | None] = Hop.TCP
 
     hop: Hop
     retry_after: float | None = None
@@ -23,7 +23,7 @@ class ConnectFailed(MqttwsError):
 class NameNotResolved(ConnectFailed):
     """The host's name has no address here."""
 
-    usual_hop = Hop.NAME
+    usual_hop: ClassVar[Hop | None] = Hop.NAME
     usual_cause = Cause.NAME_UNKNOWN
 
 
@@ -47,7 +47,7 @@ class ProxyRefused(ConnectFailed):
         challenge: the logins that the proxy demands, as in its ``Proxy-Authenticate`` headers.
     """
 
-    usual_hop = Hop.PROXY
+    usual_hop: ClassVar[Hop | None] = Hop.PROXY
     usual_cause = Cause.PROXY_FORBIDS
 
     def __init__(
@@ -75,7 +75,7 @@ def _proxy_cause(status: int, challenge: tuple[str, ...]) -> Cause:
 class TlsFailed(ConnectFailed):
     """No TLS session was made."""
 
-    usual_hop = Hop.TLS
+    usual_hop: ClassVar[Hop | None] = Hop.TLS
     usual_cause = Cause.TLS_ALERT
 
 
@@ -114,7 +114,7 @@ class UpgradeRefused(ConnectFailed):
         reason: the answer's reason phrase, or what was wrong with it.
     """
 
-    usual_hop = Hop.UPGRADE
+    usual_hop: ClassVar[Hop | None] = Hop.UPGRADE
     usual_cause = Cause.UPGRADE_REFUSED
 
     def __init__(
@@ -144,7 +144,7 @@ class SubprotocolRefused(ConnectFailed):
         answered: the one in the answer; None where it named none.
     """
 
-    usual_hop = Hop.UPGRADE
+    usual_hop: ClassVar[Hop | None] = Hop.UPGRADE
     usual_cause = Cause.SUBPROTOCOL_REFUSED
 
     def __init__(
@@ -176,7 +176,7 @@ class ConnectRefused(ConnectFailed):
         return_code: 1 to 5, as in the standard; the usual cause follows from it.
     """
 
-    usual_hop = Hop.CONNECT
+    usual_hop: ClassVar[Hop | None] = Hop.CONNECT
 
     def __init__(
         self, message: str = "", *, return_code: int = 0, **fields: Unpack[Fields]
@@ -193,7 +193,7 @@ class SubscribeRefused(MqttwsError):
         topic_filter: the first filter that was refused.
     """
 
-    usual_hop = Hop.SUBSCRIBE
+    usual_hop: ClassVar[Hop | None] = Hop.SUBSCRIBE
     usual_cause = Cause.FILTER_REFUSED
     usual_hint = "this client may not read it, or the server has no such topics"
 

@@ -44,7 +44,7 @@ class MalformedPacket(ProtocolError):
         **fields: Unpack[Fields],
     ) -> None:
         super().__init__(rule=rule, **fields)
-        self.args = (rule, found, allowed, offset)
+        self.args: tuple[object, ...] = (rule, found, allowed, offset)
         self.found = found
         self.allowed = allowed
         self.offset = offset
@@ -66,7 +66,7 @@ class PacketTooLarge(ProtocolError):
 
     def __init__(self, size: int = 0, limit: int = 0, **fields: Unpack[Fields]) -> None:
         super().__init__(**fields)
-        self.args = (size, limit)
+        self.args: tuple[object, ...] = (size, limit)
         self.size = size
         self.limit = limit
 

@@ -25,7 +25,11 @@ from ..options import WEBSOCKET_PATH
 HubTransport = Literal["wss", "mqtts", "auto"]
 """MQTT over WebSocket on port 443, over TLS on port 8883, or whichever is open."""
 
-TRANSPORTS = {"wss": ("wss",), "mqtts": ("mqtts",), "auto": ("mqtts", "wss")}
+TRANSPORTS: dict[HubTransport, tuple[str, ...]] = {
+    "wss": ("wss",),
+    "mqtts": ("mqtts",),
+    "auto": ("mqtts", "wss"),
+}
 
 
 @runtime_checkable
@@ -160,7 +164,7 @@ class HubAccess:
     ) -> None:
         if transport == "auto" and port is not None:
             raise UsageError("transport 'auto' tries ports 8883 and 443; give no port with it")
-        self.identity = identity
+        self.identity: HubIdentity = identity
         self.renew_at: float | None = None
         self.tls = tls
         self._schemes = TRANSPORTS[transport]

@@ -25,7 +25,7 @@ from ..hub.device.renewal import Rehoming
 from ..text import shown
 from .access import HubAccess
 
-logger = logging.getLogger("mqttws.hub_client")
+logger: logging.Logger = logging.getLogger("mqttws.hub_client")
 """What a hub client does by itself: renewals, a new hub, and handlers that fail."""
 
 GOOD_AFTER = 60.0
@@ -82,7 +82,7 @@ class Upkeep:
     ) -> None:
         self.access = access
         self.filters: dict[str, int] = {}
-        self.number = 0
+        self.number: int = 0
         self.on_ready: list[Callable[[int], None]] = []
         self.on_lost: list[Callable[[], None]] = []
         self.error: MqttwsError | None = None

@@ -80,7 +80,7 @@ class AdminApi:
                 f"the admin API on {host} needs a token; only a loopback address needs none"
             )
         self.host = host
-        self.port = port
+        self.port: int = port
         self._dps = dps
         self._api = ServiceApi(dps)
         self._token = token

@@ -20,7 +20,7 @@ from ..errors import UsageError
 from .certificates import ServerCertificate, expired_context
 from .x509 import load_certificate, proved_chain
 
-logger = logging.getLogger("mqttws.local")
+logger: logging.Logger = logging.getLogger("mqttws.local")
 
 _NO_CHECK_TIME = 0x200000
 """OpenSSL's ``X509_V_FLAG_NO_CHECK_TIME`` (x509_vfy.h), which ``ssl`` has no name for: an expired

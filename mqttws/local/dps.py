@@ -55,7 +55,7 @@ from .stores import open_store
 from .webhook import ask_webhook
 from .x509 import load_certificate
 
-logger = logging.getLogger("mqttws.local")
+logger: logging.Logger = logging.getLogger("mqttws.local")
 """One line for each thing that happens at the service, without secrets."""
 
 DEFAULT_ID_SCOPE = "0ne00LOCAL"
@@ -166,7 +166,7 @@ class AsyncLocalDps(AsyncOnly):
             polls_per_10s=polls_per_10s,
             lenient=lenient,
         )
-        self.store = open_store(records)
+        self.store: Store = open_store(records)
         self.directory: Directory = Directory(self.store)
         self.faults: FaultOrders = FaultOrders(self.store, random.Random(fault_seed).random)  # noqa: S311 - no secret
         self.service: Service = Service(

@@ -19,7 +19,7 @@ from ..text import shown
 from .http_answers import Refused
 from .x509 import certificate_info
 
-logger = logging.getLogger("mqttws.local")
+logger: logging.Logger = logging.getLogger("mqttws.local")
 
 Enrollment = IndividualEnrollment | EnrollmentGroup
 

@@ -67,7 +67,7 @@ class AsyncLocalHub(RegistryCalls, DeviceCalls, AsyncOnly):
         if dps is not None and options:
             raise UsageError(f"{', '.join(options)}: options of the DPS, which is given already")
         self.name = name
-        self.dps = dps or AsyncLocalDps(hubs=(name,), **options)
+        self.dps: AsyncLocalDps = dps or AsyncLocalDps(hubs=(name,), **options)
         self._owns_dps = dps is None
         self.core: Hub = Hub(
             name,

@@ -69,7 +69,7 @@ class EventStream:
         self._events: deque[Event] = deque()
         self._bytes = 0
         self._readers: set[asyncio.Future[None]] = set()
-        self.last = 0
+        self.last: int = 0
         """Number of the newest event; 0 before the first."""
 
     def add_telemetry(self, telemetry: Telemetry) -> None:

@@ -35,7 +35,7 @@ from .hub_registry_api import (
 from .hub_request import Answer, Asked, Handler, Refused
 from .hub_twin_api import get_twin, invoke, patch_twin, put_twin, query
 
-logger = logging.getLogger("mqttws.local.hub")
+logger: logging.Logger = logging.getLogger("mqttws.local.hub")
 
 MAX_BODY = 1024 * 1024
 """Bytes of a request's body that are read."""

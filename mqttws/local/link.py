@@ -27,7 +27,7 @@ from ..net.stream import Stream
 from ..protocol import ConnectionClosed, Event, ServerProtocol
 from .listening import HANDSHAKE_TIMEOUT
 
-logger = logging.getLogger("mqttws.local")
+logger: logging.Logger = logging.getLogger("mqttws.local")
 
 MAX_PACKET_SIZE = 98 * 1024
 """Bytes: the documented 96 KB of a message (iot-dps-limits.md) and some for its topic."""
@@ -77,12 +77,12 @@ class ServerLink:
         self.stream = stream
         self.label = label
         self.chain = chain
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.protocol: ServerProtocol = ServerProtocol(
             self.loop.time(), connect_timeout=connect_timeout, max_packet_size=max_packet_size
         )
         self.handler: Handler
-        self.ended = False
+        self.ended: bool = False
         self._among = set() if among is None else among
         self._pumping = False
         self._held: set[str] = set()

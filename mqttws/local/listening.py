@@ -21,7 +21,7 @@ from ..net.stream import ByteStream, Stream
 from ..net.upgrade import accept_websocket
 from .alerts import handshake_of
 
-logger = logging.getLogger("mqttws.local")
+logger: logging.Logger = logging.getLogger("mqttws.local")
 """One line for each thing that happens at the service, without secrets."""
 
 HANDSHAKE_TIMEOUT = 10.0

@@ -49,7 +49,7 @@ class SteadyHandler(logging.Handler):
         self._lines: deque[str] = deque()
         self._alike: dict[str, tuple[int, str]] = {}
         self._window_ends = 0.0
-        self.dropped = 0
+        self.dropped: int = 0
         self._there = threading.Event()  # lines wait
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._write, name="mqttws-log", daemon=True)

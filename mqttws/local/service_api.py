@@ -55,7 +55,7 @@ except ImportError:
         "the service API needs aiohttp, which is not installed", hint="pip install 'mqttws[admin]'"
     ) from None
 
-logger = logging.getLogger("mqttws.local")
+logger: logging.Logger = logging.getLogger("mqttws.local")
 
 DEFAULT_PAGE = 1000
 """Items of a query's answer at most, and where the request does not say."""

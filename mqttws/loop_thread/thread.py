@@ -8,14 +8,14 @@ import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
-from logging import getLogger
+from logging import Logger, getLogger
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
 from ..errors import ConnectionLost, RequestTimedOut, ServiceFailed, UsageError
 from ..hops import Cause
 
-logger = getLogger("mqttws.loop")
+logger: Logger = getLogger("mqttws.loop")
 
 _T = TypeVar("_T")
 

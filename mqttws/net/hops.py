@@ -17,7 +17,7 @@ from ..errors import ConnectFailed, HopTimedOut, MqttwsError, RequestTimedOut, U
 from ..hops import Cause, Hop, Party
 from .failures import explain_cut, translated
 
-logger = logging.getLogger("mqttws.hops")
+logger: logging.Logger = logging.getLogger("mqttws.hops")
 
 REQUESTS = frozenset({Hop.SUBSCRIBE, Hop.REGISTER, Hop.POLL})
 """Hops that ask a peer who is already connected: silence there is ``RequestTimedOut``."""
@@ -127,7 +127,7 @@ class Walk:
             if not isinstance(seconds, int | float) or not 0 < seconds < 1e9:
                 raise UsageError(f"{name} {seconds!r}; allowed: more than 0 seconds")
         self.steps: list[Step] = []
-        self.described = on_step is not None if described is None else described
+        self.described: bool = on_step is not None if described is None else described
         self.certified = False
         self.resume = False
         self.timeout = timeout

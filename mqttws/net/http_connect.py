@@ -41,8 +41,8 @@ class HttpConnect:
     """
 
     def __init__(self, proxy: Proxy, host: str, port: int) -> None:
-        self.done = False
-        self.reconnect = False
+        self.done: bool = False
+        self.reconnect: bool = False
         self.facts: dict[str, str] = {}
         self._proxy = proxy
         self._authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -24,7 +24,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080, "soc
 OWN_VARIABLE = "MQTTWS_PROXY"
 """This package's own variable: a proxy's URL with a login, out of sight of other programs."""
 
-VARIABLES = {
+VARIABLES: dict[str, tuple[str, ...]] = {
     "wss": ("wss_proxy", "https_proxy", "all_proxy"),
     "mqtts": ("mqtts_proxy", "https_proxy", "all_proxy"),
     "ws": ("ws_proxy", "http_proxy", "all_proxy"),

@@ -120,7 +120,7 @@ class ByteStream(asyncio.Protocol):
         self._socket: asyncio.Transport | None = None  # the transport below all TLS
         self._receiver: Receiver | None = None
         self._unread = bytearray()
-        self.received = 0
+        self.received: int = 0
         self._cause: MqttwsError | None = None
         self._changed: asyncio.Future[None] | None = None  # woken by whatever happens next
         self._writable: asyncio.Future[None] | None = None

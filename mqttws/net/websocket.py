@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from websockets.server import ServerProtocol
 
 # The library's own log would show headers; it is never let near a handler.
-silent_logger = logging.Logger("mqttws.websocket", level=logging.CRITICAL + 1)
+silent_logger: logging.Logger = logging.Logger("mqttws.websocket", level=logging.CRITICAL + 1)
 silent_logger.disabled = True
 
 

@@ -116,7 +116,7 @@ class ClientProtocol(Endpoint):
             self.session.clear()
         self._outbox.append(encoded)
         self._last_sent = now
-        self.state = State.CONNECTING
+        self.state: State = State.CONNECTING
 
     def publish(
         self, topic: str, payload: bytes = b"", qos: int = 0, retain: bool = False

@@ -77,8 +77,8 @@ class Endpoint:
         strict: bool = True,
         discard_oversized: bool = False,
     ) -> None:
-        self.state = State.NEW
-        self.session = session or Session()
+        self.state: State = State.NEW
+        self.session: Session = session or Session()
         self._strict = strict
         self._discarding = discard_oversized
         self._decoder = Decoder(max_packet_size, strict, discard_oversized)

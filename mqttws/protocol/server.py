@@ -97,14 +97,14 @@ class ServerProtocol(Endpoint):
         self._require_connecting("accept")
         if session_present and self._clean_session:
             raise UsageError("session present after CleanSession 1", rule="MQTT-3.2.2-1")
-        self.session = session or self.session
+        self.session: Session = session or self.session
         if not session_present:  # the client is told so, and both begin afresh [MQTT-3.1.2-6]
             self.session.clear()
         self._max_silence = max_silence
         if max_packet_size is not None:
             self._decoder.max_packet_size = max_packet_size
         self._send(ConnAck(session_present))
-        self.state = State.CONNECTED
+        self.state: State = State.CONNECTED
         self._last_received = now  # the time we took to judge is not the client's silence
         self._resend()
         try:

@@ -19,7 +19,7 @@ from ..errors import StoreFailed, UsageError, store_failed
 from .assignment import Assignment
 from .credentials import Credential, DigestibleCredential
 
-logger = logging.getLogger("mqttws.provisioning")
+logger: logging.Logger = logging.getLogger("mqttws.provisioning")
 
 MAX_SIZE = 256 * 1024
 """Bytes of a file that are read: what DPS sends fits twice."""

@@ -26,7 +26,7 @@ from .assignment import Assignment
 from .conversation import Conversation
 from .plan import Pipelined, Plan
 
-logger = logging.getLogger("mqttws.provisioning")
+logger: logging.Logger = logging.getLogger("mqttws.provisioning")
 
 MAX_MESSAGE_SIZE = 1024 * 1024
 """Bytes of a WebSocket message from DPS, whose answers have at most 96 KiB."""

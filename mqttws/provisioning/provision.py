@@ -26,7 +26,7 @@ from .credentials import Credential
 from .exchange import Exchange
 from .plan import Pipelined, Plan, Transport
 
-logger = logging.getLogger("mqttws.provisioning")
+logger: logging.Logger = logging.getLogger("mqttws.provisioning")
 
 _T = TypeVar("_T")
 

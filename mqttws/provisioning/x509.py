@@ -181,7 +181,7 @@ class ExternalKey:
     __slots__ = ("registration_id",)
 
     def __init__(self, registration_id: str) -> None:
-        self.registration_id = check_registration_id(registration_id)
+        self.registration_id: str = check_registration_id(registration_id)
 
     def digest(self, context: str) -> str:
         """Return the registration id: what proves it is not known here."""

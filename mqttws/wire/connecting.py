@@ -5,8 +5,8 @@ from typing import Final, Self
 
 from ..errors import MalformedPacket, UsageError
 from ..text import shown
+from ._given import Given
 from .fields import FieldReader, encode_binary, encode_flag, encode_number, encode_text, frame_text
-from .given import Given
 from .topics import topic_name_fault
 from .value import Value, frame
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from ..errors import MalformedPacket, UsageError
 from ..text import shown
-from .given import Given
+from ._given import Given
 
 
 def _probe() -> None:
@@ -36,8 +36,8 @@ class FieldReader:
     __slots__ = ("at", "body")
 
     def __init__(self, body: bytes) -> None:
-        self.body = body
-        self.at = 0
+        self.body: bytes = body
+        self.at: int = 0
 
     def take(self, size: int, what: str, rule: str) -> bytes:
         """Return the next ``size`` bytes."""

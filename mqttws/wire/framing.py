@@ -7,8 +7,8 @@ them, or in which frames and segments their bytes arrive.
 from typing import Final
 
 from ..errors import MalformedPacket, PacketTooLarge, ProtocolError, UsageError
+from ._given import Given
 from .fields import encode_number
-from .given import Given
 from .packets import SHAPES, Packet, first_byte_fault
 from .pieces import Pieces
 from .publishing import PubAck, PubComp, Publish, PubRec, PubRel
@@ -90,7 +90,7 @@ class Decoder:
         strict: bool = True,
         discard_oversized: bool = False,
     ) -> None:
-        self.max_packet_size = encode_number(
+        self.max_packet_size: int = encode_number(
             max_packet_size, "max_packet_size in bytes", 2, _HUGE, ""
         )
         self._data = b""

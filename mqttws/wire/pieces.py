@@ -24,7 +24,7 @@ class Pieces:
 
     def __init__(self) -> None:
         self._pieces: list[bytes | bytearray] = []
-        self.size = 0
+        self.size: int = 0
 
     def add(self, data: bytes) -> None:
         """Append a piece."""

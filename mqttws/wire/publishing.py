@@ -10,6 +10,7 @@ from typing import Final, Self
 
 from ..errors import MalformedPacket, UsageError
 from ..text import shown
+from ._given import Given, compiled_class
 from .fields import (
     COMPILED,
     MAX_FIELD_SIZE,
@@ -21,7 +22,6 @@ from .fields import (
     frame_text,
     usage_error,
 )
-from .given import Given, compiled_class
 from .topics import topic_name_fault
 from .value import Value
 

@@ -5,8 +5,8 @@ from typing import Any, Final, Self
 
 from ..errors import MalformedPacket, UsageError
 from ..text import shown
+from ._given import Given
 from .fields import FieldReader, encode_number, encode_packet_id, frame_text, usage_error
-from .given import Given
 from .publishing import Acknowledgement, acknowledge
 from .topics import topic_filter_fault
 from .value import Value, frame

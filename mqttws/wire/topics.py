@@ -4,8 +4,8 @@ Knows MQTT 3.1.1 section 4.7. Does not know packets, sessions or who subscribed 
 """
 
 from ..text import shown
+from ._given import Given
 from .fields import MAX_FIELD_SIZE, Fault
-from .given import Given
 
 
 def topic_name_fault(topic: Given[str]) -> Fault | None:

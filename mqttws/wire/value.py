@@ -5,8 +5,8 @@ Does not know any packet.
 
 from dataclasses import fields
 
+from ._given import compiled_class
 from .fields import encode_remaining_length
-from .given import compiled_class
 
 
 def frame(first_byte: int, body: bytes) -> bytes:

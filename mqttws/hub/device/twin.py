@@ -118,7 +118,7 @@ class DesiredTracker:
     """
 
     def __init__(self) -> None:
-        self.wants_twin = True
+        self.wants_twin: bool = True
         self._desired: Section = {}
         self._version: int | None = None  # None: nothing was read yet
         self._given: Section = {}  # the state that the newest waiting change leads to

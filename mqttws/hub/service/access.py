@@ -21,7 +21,7 @@ NOT_AUTHORIZED = 5
 SERVER_UNAVAILABLE = 3
 """CONNACK's code for a throttled CONNECT."""
 
-RIGHTS = {
+RIGHTS: dict[str, frozenset[str]] = {
     "iothubowner": frozenset(("registry-read", "registry-write", "service", "device")),
     "service": frozenset(("service",)),
     "device": frozenset(("device",)),

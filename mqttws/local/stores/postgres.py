@@ -30,7 +30,7 @@ except ImportError:
         hint="pip install 'mqttws[postgres]'",
     ) from None
 
-logger = logging.getLogger("mqttws.local")
+logger: logging.Logger = logging.getLogger("mqttws.local")
 
 CONNECTIONS = 6
 """Connections of one front end at most."""

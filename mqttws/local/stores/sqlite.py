@@ -24,7 +24,7 @@ from ...hops import Cause
 from .decoding import Decoder
 from .sqlite_file import connect, prepare, reason_of
 
-logger = logging.getLogger("mqttws.local")
+logger: logging.Logger = logging.getLogger("mqttws.local")
 
 COMMIT_TIMEOUT = 15.0
 """Seconds within which a commit must be on the disk."""

@@ -6,7 +6,7 @@ a typed field as soon as it is set, with ``TypeError``, which pure Python does n
 which setup.py tells that ``COMPILING`` is true. This file is not compiled itself.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, Union
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, TypeVar, Union
 
 __all__ = ["Given", "compiled_class"]
 
@@ -14,10 +14,11 @@ COMPILING: Final = False
 
 T = TypeVar("T")
 
-if not COMPILING:
-    Given = Annotated[T, "as the caller gave it; checked when it is encoded"]
+# A type checker that knows nothing of COMPILING takes the last declaration, which is the right one.
+if COMPILING:
+    Given: TypeAlias = Union[T, Any]  # noqa: UP007  # as an alias with |, mypy takes T for it itself
 else:
-    Given = Union[T, Any]  # noqa: UP007  # as an alias with |, mypy takes T for the alias itself
+    Given: TypeAlias = Annotated[T, "as the caller gave it; checked when it is encoded"]
 
 if TYPE_CHECKING:
     from mypy_extensions import mypyc_attr as compiled_class
