@@ -53,7 +53,7 @@ def extensions():
         from mypyc.build import mypycify
 
         compiled = mypycify(
-            # The codec has its own settings: given.py is another matter for the compiler, and what
+            # The codec has its own settings: _given.py is another matter for the compiler, and what
             # else the package holds, with its dependencies, need not be there to compile it.
             [
                 "--config-file=",

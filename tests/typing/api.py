@@ -3,6 +3,7 @@
 from typing import assert_type
 
 import mqttws
+from mqttws.hub.topics import method_response_topic, parse_method_topic, telemetry_topic
 from mqttws.protocol import ClientProtocol, ConnectionClosed, Event, MessageReceived, Session
 from mqttws.wire import Connect, Decoder, Packet, Publish, Subscription, decode, encode
 
@@ -120,3 +121,59 @@ def errors_as_data(error: mqttws.MqttwsError) -> None:
     assert_type(error.retryable, bool)
     assert_type(error.hint, str)
     assert_type(error.exit_code, int)
+
+
+def a_device_at_its_hub(
+    assignment: mqttws.Assignment, credential: mqttws.SymmetricKey | mqttws.X509Certificate
+) -> None:
+    with assignment.hub_client(credential, store=mqttws.MemoryStore()) as client:
+        assert_type(client, mqttws.HubClient)
+        client.send_telemetry({"temperature": 21.5}, properties={"room": "kitchen"})
+        assert_type(client.send_telemetry_nowait(b"x"), mqttws.TelemetryReceipt)
+        assert_type(client.twin(), mqttws.Twin)
+        assert_type(client.patch_reported({"firmware": "1.2"}), int | None)
+        assert_type(client.messages(), mqttws.SyncStream[mqttws.CloudMessage])
+        for change in client.desired_changes():
+            assert_type(change, mqttws.DesiredChange)
+
+        @client.method("reboot")
+        def reboot(request: mqttws.MethodRequest) -> mqttws.MethodResponse:
+            return mqttws.MethodResponse(200, {"asked": request.name})
+
+        client.on_method("restart", reboot)
+
+
+async def a_device_at_its_hub_async(assignment: mqttws.Assignment) -> None:
+    text = "HostName=h.example;DeviceId=d;SharedAccessKey=a2V5"
+    async with mqttws.AsyncHubClient.from_connection_string(text) as client:
+        assert_type(client, mqttws.AsyncHubClient)
+        assert_type(client.messages(), mqttws.CloudMessageStream)
+        assert_type(client.desired_changes(), mqttws.DesiredChanges)
+        assert_type(await client.twin(), mqttws.Twin)
+
+
+def topics_of_a_hub() -> None:
+    assert_type(telemetry_topic("d", {"a": "b"}), str)
+    call = parse_method_topic("$iothub/methods/POST/reboot/?$rid=1")
+    if call is not None:
+        assert_type(method_response_topic(200, call.request_id), str)
+
+
+def a_synchronous_client() -> None:
+    with mqttws.Client("wss://broker.example/", store=mqttws.SqliteStore("me.db")) as client:
+        client.publish("t", b"x", qos=1)
+        client.publish_nowait("t", b"x", qos=1).wait(10)
+        assert_type(client.subscribe([("a/#", 1)]), list[int])
+        assert_type(client.session_present, bool)
+        assert_type(client.state, mqttws.ClientState)
+        for message in client.messages("a/#"):
+            assert_type(message, mqttws.ReceivedMessage)
+
+
+def errors_of_stores_and_services(error: Exception) -> None:
+    if isinstance(error, mqttws.StoreFailed | mqttws.PortTaken | mqttws.UsageError):
+        assert_type(error.cause, mqttws.Cause)
+    if isinstance(error, mqttws.ConnectFailed):
+        assert_type(error.retry_after, float | None)
+    if isinstance(error, mqttws.CertificateRejected):
+        assert_type(error.certificate, mqttws.CertificateFacts | None)
