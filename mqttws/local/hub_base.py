@@ -27,7 +27,7 @@ from ..hub.service.records import HubStore, Key, Record
 from ..hub.service.throttles import Limits, Throttle
 from .hub_events import EventStream, FeedbackBox
 
-logger = logging.getLogger("mqttws.local.hub")
+logger: logging.Logger = logging.getLogger("mqttws.local.hub")
 """One line for each thing that happens at a hub, without secrets."""
 
 MAX_ATTEMPTS = 100
@@ -113,8 +113,8 @@ class HubBase:
     ) -> None:
         self.name = name
         self.store = store
-        self.policies = new_policies() if policies is None else policies
-        self.settings = settings or Settings()
+        self.policies: list[Policy] = new_policies() if policies is None else policies
+        self.settings: Settings = settings or Settings()
         self.events: EventStream = EventStream()
         self.feedback: FeedbackBox = FeedbackBox()
         self.faults: HubFaults = HubFaults(random.Random(fault_seed).random)  # noqa: S311 - no secret

@@ -126,7 +126,8 @@ class HubDevice(Admission, Intake):
 
     def _accept(self, peer: Peer, key: Key, *, present: bool, record: Record) -> None:
         link = self.link
-        self._peer, self._key, self.record = peer, key, record
+        self._peer, self._key = peer, key
+        self.record: Record = record
         link.label += f" {record.identity.name}"
         self._hub.connected(self)
         link.log("CONNACK 0%s", ", session present" if present else "")

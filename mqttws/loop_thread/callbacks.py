@@ -5,10 +5,10 @@ import queue
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from logging import getLogger
+from logging import Logger, getLogger
 from typing import Any, Final
 
-logger = getLogger("mqttws.loop")
+logger: Logger = getLogger("mqttws.loop")
 
 MAX_CALLBACKS: Final = 10_000
 """Calls that may wait for a slow callback; further ones are dropped, which the log says."""

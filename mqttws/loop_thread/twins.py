@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from logging import getLogger
+from logging import Logger, getLogger
 from typing import Any, NoReturn, TypeVar
 
 from ..errors import UsageError
 from ..hops import Cause
 
-logger = getLogger("mqttws.loop")
+logger: Logger = getLogger("mqttws.loop")
 
 _T = TypeVar("_T")
 
