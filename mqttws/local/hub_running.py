@@ -40,7 +40,9 @@ class LocalHub(SynchronousOnly):
         **options: Any,
     ) -> None:
         self._owns_dps = dps is None
-        self.dps = LocalDps(**{"hubs": (name,), **(dps_options or {})}) if dps is None else dps
+        self.dps: LocalDps = (
+            LocalDps(**{"hubs": (name,), **(dps_options or {})}) if dps is None else dps
+        )
         self._hub = AsyncLocalHub(self.dps._dps, name=name, **options)
 
     @property
