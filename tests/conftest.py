@@ -16,6 +16,8 @@ import pytest
 
 from mqttws import AsyncLocalDps
 
+pytest_plugins = ("tests.raises_recorder",)
+
 TEST_TIMEOUT = 60.0
 """Seconds within which a coroutine test must have ended."""
 

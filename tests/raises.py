@@ -1,0 +1,127 @@
+"""``python -m tests.raises``: each ``raise`` of the package that the last run did not reach.
+
+Run the whole suite first: the recorder of ``tests/raises_recorder.py`` writes what it sees. A raise
+counts as reached where an error was made on one of its lines, or by a function that it calls.
+Those in ``tests/raises.csv`` (file, function, text, reason) are explained.
+Exit code 1: there are others.
+"""
+
+import ast
+import csv
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import mqttws
+
+from .raises_recorder import records
+
+ROOT = Path(mqttws.__file__).parent
+TABLE = Path(__file__).with_suffix(".csv")
+
+
+@dataclass(frozen=True)
+class Raise:
+    """One ``raise`` of an error of the package.
+
+    Attributes:
+        file: relative to the package.
+        function: in which it stands, dotted.
+        text: its source, shortened: with the function it names the raise when lines move.
+        first: its first line.
+        last: its last line.
+    """
+
+    file: str
+    function: str
+    text: str
+    first: int
+    last: int
+
+
+def raises_of(file: str, source: str) -> Iterator[Raise]:
+    """Yield each raise of a new error in a file; ``raise error`` raises one made elsewhere."""
+
+    def walk(node: ast.AST, names: tuple[str, ...]) -> Iterator[Raise]:
+        for child in ast.iter_child_nodes(node):
+            inner = names
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                inner = (*names, child.name)
+            if isinstance(child, ast.Raise) and isinstance(child.exc, ast.Call):
+                made = getattr(child.exc.func, "attr", getattr(child.exc.func, "id", ""))
+                if made in CLASSES or made.lstrip("_")[:1].islower():
+                    text = ast.unparse(child.exc)[:60]
+                    yield Raise(file, ".".join(inner), text, child.lineno, child.end_lineno or 0)
+            yield from walk(child, inner)
+
+    return walk(ast.parse(source), ())
+
+
+def error_classes() -> set[str]:
+    """Return the names of the classes of errors, read from the source."""
+    bases = {
+        node.name: {getattr(base, "attr", getattr(base, "id", "")) for base in node.bases}
+        for path in ROOT.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    }
+    found = {"MqttwsError"}
+    while more := {name for name, its in bases.items() if its & found} - found:
+        found |= more
+    return found
+
+
+CLASSES = error_classes()
+
+
+def all_raises() -> list[Raise]:
+    """Return each raise of a new error in the package."""
+    return [
+        one
+        for path in sorted(ROOT.rglob("*.py"))
+        for one in raises_of(path.relative_to(ROOT).as_posix(), path.read_text())
+    ]
+
+
+def missed(raises: list[Raise], places: set[tuple[str, int]]) -> list[Raise]:
+    """Return the raises on whose lines no error was seen."""
+    return [
+        one
+        for one in raises
+        if not any((one.file, line) in places for line in range(one.first, one.last + 1))
+    ]
+
+
+def explained() -> dict[tuple[str, str, str], str]:
+    """Return the reasons of the table, by file, function and text."""
+    with TABLE.open(newline="") as file:
+        return {
+            (row["file"], row["function"], row["text"]): row["reason"]
+            for row in csv.DictReader(file)
+        }
+
+
+def main() -> int:
+    """Print the raises that were not reached; return the exit code."""
+    seen = list(records())
+    if not seen:
+        print("no record: run the tests first")
+        return 1
+    places = {(file, line) for record in seen for file, line in record["places"]}
+    raises = all_raises()
+    reasons = explained()
+    left = missed(raises, places)
+    open_ones = [one for one in left if (one.file, one.function, one.text) not in reasons]
+    for one in open_ones:
+        print(f"{one.file}:{one.first}\t{one.function}\t{one.text}")
+    print(
+        f"{sum(record['errors'] for record in seen)} errors; {len(raises)} raises,"
+        f" {len(raises) - len(left)} reached, {len(left) - len(open_ones)} explained,"
+        f" {len(open_ones)} open"
+    )
+    return 1 if open_ones else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

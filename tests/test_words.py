@@ -1,0 +1,103 @@
+"""The doctor's and provision's decisions, with each hint and sentence replaced by ``x``.
+
+A table of errors of every class, cause and hop is decided about twice, the second time without a
+word: cause, party and the party beside it must be the same, and when provision goes on.
+"""
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from mqttws import Cause, ConnectRefused, Hop, MqttwsError, Step, SymmetricKey
+from mqttws.doctor.judge import Evidence, judge
+from mqttws.doctor.name_servers import Answered
+from mqttws.doctor.report import Alternative, Way
+from mqttws.dps.registration import Registration
+from mqttws.errors import ConnectFailed
+from mqttws.net.hops import Walk
+from mqttws.provisioning.exchange import Exchange
+from mqttws.provisioning.plan import Plan
+
+from .test_errors import PUBLIC
+
+HOPS = (None, *Hop)
+HOSTS = ("dps.test", "global.azure-devices-provisioning.net")
+SENTENCE = "no route: certificate expired, proxy says 407, TLS 1.3 refused, timed out"
+
+
+def errors() -> Iterator[MqttwsError]:
+    """Yield an error of each class with each cause, and a ConnectFailed of each hop and cause."""
+    for kind in PUBLIC:
+        for cause in Cause:
+            yield kind(SENTENCE, cause=cause, hint=SENTENCE)
+    for hop in HOPS:
+        for cause in Cause:
+            yield ConnectFailed(SENTENCE, cause=cause, hop=hop, hint=SENTENCE)
+    for code in range(1, 6):
+        yield ConnectRefused(SENTENCE, return_code=code, hint=SENTENCE)
+
+
+def wordless(error: MqttwsError) -> None:
+    """Replace an error's sentence and hint."""
+    error.args = tuple("x" if isinstance(one, str) else one for one in error.args)
+    error.hint = "x"
+
+
+def evidence(error: MqttwsError, host: str, words: str) -> Iterator[Evidence]:
+    """Yield kinds of evidence beside an error; ``words`` stands wherever there is a sentence."""
+    hop = error.hop or Hop.TLS
+    steps = [Step(hop, words, 0.0, 1.0, error)]
+    yield Evidence(host, steps)
+    yield Evidence(host, steps, skew=200_000.0)
+    yield Evidence(host, steps, certified=True, proxied=True)
+    yield Evidence(host, steps, name_servers=[Answered("192.0.2.1", "SERVFAIL")])
+    for way in Way:
+        yield Evidence(host, steps, [Alternative(words, True, words, way)], proxied=True)
+
+
+def verdicts(error: MqttwsError, words: str) -> list[tuple[object, ...]]:
+    """Return the doctor's verdict for each host and kind of evidence, without its reasons."""
+    found = []
+    for host in HOSTS:
+        for seen in evidence(error, host, words):
+            verdict = judge(error, error.hop, seen)
+            found.append((verdict.cause, verdict.party, verdict.also, bool(verdict.because)))
+    return found
+
+
+def test_the_doctors_verdict_does_not_depend_on_a_sentence_or_a_hint() -> None:
+    different = set()
+    for error in errors():
+        before = verdicts(error, SENTENCE)
+        different.update(before)
+        wordless(error)
+        assert verdicts(error, "x") == before, repr(error)
+    assert len(different) > 50  # the table tells failures apart
+
+
+@pytest.mark.parametrize("patient", [False, True])
+async def test_provisions_waits_do_not_depend_on_a_sentence_or_a_hint(
+    patient: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(random, "random", lambda: 0.5)
+    credential = SymmetricKey("dev", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+    plan = Plan("0ne00TEST", credential, host="dps.test", wait_for_network=patient)
+
+    def waits(error: MqttwsError) -> list[float | None]:
+        """Return the waits after the same failure, four times in a row."""
+        registration = Registration(
+            "dev", payload=None, request_ids=iter("abcd"), jitter=lambda: 0.0, spread=lambda: 0.5,
+            max_retry_after=60.0, answer_timeout=30.0,
+        )  # fmt: skip
+        walk = Walk(timeout=1e6, hop_timeout=15.0, request_timeout=30.0, on_step=None)
+        exchange = Exchange(plan, registration, walk)
+        return [exchange._wait_after(error) for _ in range(4)]
+
+    different = set()
+    for error in errors():
+        before = waits(error)
+        different.add(tuple(before))
+        wordless(error)
+        assert waits(error) == before, repr(error)
+    assert len(different) > 1  # some go on, some end
