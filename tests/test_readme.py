@@ -1,0 +1,184 @@
+"""README's Python snippets run as they stand there.
+
+What is put in their place is in ``SUBSTITUTES`` and nothing else: addresses of hosts that are not
+there lead to a local DPS, hub or broker. ``print`` ends a loop that goes on for ever, once it has
+printed something. No proxy runs here: that snippet must fail at its proxy, which is not there;
+tests/networks has the proxies.
+"""
+
+import ast
+import asyncio
+import inspect
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mqttws
+from mqttws import AsyncClient, HubClient, LocalDps, LocalHub, MethodRequest, MethodResponse
+from mqttws.hub.topics import telemetry_topic
+
+from .client.broker import broker
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+SUBSTITUTES = {
+    '("0ne00ABCDEF", credential)': "(dps.id_scope, credential, **dps.options)",
+    '("0ne00ABCDEF", credential, ': (
+        "(dps.id_scope, credential, host=dps.host, port=dps.wss_port, "
+    ),
+    "proxy-ca.pem": "{ca_file}",
+    "proxy.example:3128": "127.0.0.1:{closed_port}",
+    "client_async()": "client_async(**dps.options)",
+    "hub_client(credential)": "hub_client(credential, **dps.options)",
+    "wss://broker.example/mqtt": "ws://127.0.0.1:{broker_port}/mqtt",
+}
+RUN_BY = {
+    "credential = mqttws.SymmetricKey(": "device",
+    "assignment.client_async()": "device",
+    "assignment.hub_client(": "device",
+    "proxy-ca.pem": "device",
+    "proxy.example": "proxy",
+    "def test_a_throttled_device": "device",
+    "def test_a_device_reports": "device",
+    "mqttws.AsyncLocalDps()": "alone",
+    "broker.example": "broker",
+    "from mqttws.wire import": "alone",
+}
+"""Which test runs a snippet, by something that stands in it; the first that fits."""
+
+
+class Enough(Exception):
+    """A snippet that would go on for ever has printed."""
+
+
+def enough(*_printed: object) -> None:
+    raise Enough
+
+
+def runner(snippet: str) -> str:
+    return next(name for part, name in RUN_BY.items() if part in snippet)
+
+
+def of(name: str) -> list[Any]:
+    chosen = [snippet for snippet in SNIPPETS if runner(snippet) == name]
+    return [pytest.param(text, id=text.strip().splitlines()[-1][:40]) for text in chosen]
+
+
+def substituted(snippet: str, **addresses: object) -> str:
+    for there, here in SUBSTITUTES.items():
+        for name, value in addresses.items():
+            here = here.replace(f"{{{name}}}", str(value))  # noqa: PLW2901
+        snippet = snippet.replace(there, here)
+    return snippet
+
+
+def run(snippet: str, names: dict[str, Any]) -> None:
+    """Run a snippet; one that awaits gets a loop. What goes on for ever ends at its print."""
+    code = compile(snippet, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+    async def wait() -> None:
+        await eval(code, names)
+
+    try:
+        if code.co_flags & inspect.CO_COROUTINE:
+            asyncio.run(wait())
+        else:
+            exec(code, names)
+    except Enough:
+        names["printed"] = True
+
+
+def test_every_snippet_is_run():
+    assert len(SNIPPETS) >= 12
+    assert {runner(snippet) for snippet in SNIPPETS} == {"device", "proxy", "alone", "broker"}
+
+
+@pytest.fixture
+def dps(dps_state: Path) -> Iterator[LocalDps]:
+    with LocalDps(state=dps_state, retry_after=0) as running:
+        yield running
+
+
+@pytest.mark.parametrize("snippet", of("device"))
+def test_a_device(snippet: str, dps: LocalDps):
+    with LocalHub(dps, name="local-hub.azure-devices.net") as hub:
+        run_with_a_device(snippet, dps, hub)
+
+
+def run_with_a_device(snippet: str, dps: LocalDps, hub: LocalHub) -> None:
+    names: dict[str, Any] = {"mqttws": mqttws, "telemetry_topic": telemetry_topic, "dps": dps}
+    if "def test_" not in snippet:
+        names["device_key"] = key = dps.enroll_device("my-device")
+        names["credential"] = credential = mqttws.SymmetricKey("my-device", key)
+    if "assignment." in snippet and "assignment =" not in snippet:
+        names["assignment"] = mqttws.provision(dps.id_scope, credential, **dps.options)
+    if "desired_changes" in snippet:
+        names["print"] = enough
+        hub.patch_twin("my-device", desired={"interval": 5})
+    run(substituted(snippet, ca_file=dps.ca_file), names)
+    if "desired_changes" in snippet:
+        assert names["printed"]
+        assert hub.next_telemetry().payload == b'{"temperature":21.5}'
+    if "def test_a_throttled" in snippet:
+        names["test_a_throttled_device_gets_its_hub"](dps)
+    if "def test_a_device_reports" in snippet:
+        clients: list[HubClient] = []
+
+        def run_my_device(connection_string: str) -> None:
+            client = HubClient.from_connection_string(connection_string, **dps.options)
+            clients.append(client)
+            client.on_method("reboot", reboot)
+            client.connect()
+            client.patch_reported({"a": 1})
+            client.send_telemetry(b"21.5")
+
+        names["run_my_device"] = run_my_device
+        try:
+            names["test_a_device_reports"](dps, hub)
+        finally:
+            clients[0].disconnect()
+
+
+def reboot(request: MethodRequest) -> MethodResponse:
+    assert request.payload == {"delay": 5}
+    return MethodResponse(200)
+
+
+@pytest.mark.parametrize("snippet", of("proxy"))
+def test_the_proxy_that_is_named_is_used(snippet: str, dps: LocalDps):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    credential = mqttws.SymmetricKey("my-device", "c2VjcmV0LXNlY3JldC1zZWNyZXQ=")
+    with pytest.raises(mqttws.ConnectFailed, match=str(port)):
+        run(
+            substituted(snippet, closed_port=port),
+            {"mqttws": mqttws, "dps": dps, "credential": credential},
+        )
+
+
+@pytest.mark.parametrize("snippet", of("alone"))
+def test_what_needs_no_other(snippet: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"mqttws": mqttws}
+    run(snippet, names)
+    if "AsyncLocalDps" in snippet:
+        assert names["assignment"].device_id == "my-device"
+
+
+@pytest.mark.parametrize("snippet", of("broker"))
+async def test_a_client_of_a_broker(snippet: str):
+    async with broker(websocket=True) as server:
+        url = f"ws://127.0.0.1:{server.port}/mqtt"
+        if "alarms/#" in snippet:  # a session that brings something
+            async with AsyncClient(url, client_id="me", clean_session=False) as before:
+                await before.subscribe("alarms/#", qos=1)
+            async with AsyncClient(url, client_id="other") as other:
+                await other.publish("alarms/1", b"x", qos=1)
+        names: dict[str, Any] = {"print": enough}
+        text = substituted(snippet, broker_port=server.port)
+        await asyncio.to_thread(run, text, names)
+        assert names["printed"]
