@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..dps.certificates import Chain
 from ..errors import MqttwsError, ServiceFailed
@@ -77,6 +77,32 @@ class FixedTls:
         return ()
 
 
+class _ListeningSocket(socket.socket):
+    """A listening socket that remembers the connection it accepted last.
+
+    asyncio's ``sock_accept`` loses an accepted connection if it is cancelled in the turn of the
+    loop in which it came: the client would wait for a service that does not know of it.
+    """
+
+    accepted: socket.socket | None = None
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Accept a connection."""
+        accepted, address = super().accept()
+        self.accepted = accepted
+        return accepted, address
+
+    def take(self) -> None:
+        """Note that the connection accepted last has been taken on."""
+        self.accepted = None
+
+    def close(self) -> None:
+        """Close it, and the connection that nothing has taken on."""
+        if self.accepted is not None:
+            self.accepted.close()
+        super().close()
+
+
 @dataclass(frozen=True)
 class _Port:
     """What is served at one port."""
@@ -98,9 +124,9 @@ class Listener:
 
     def __init__(self, tls: ServerTls | None = None) -> None:
         self._tls = tls
-        self._sockets: list[socket.socket] = []
+        self._sockets: list[_ListeningSocket] = []
         self._accepting: set[asyncio.Task[None]] = set()
-        self._greeting: dict[asyncio.Task[None], ByteStream] = {}
+        self._greeting: dict[asyncio.Task[None], tuple[ByteStream, socket.socket]] = {}
         self._connections = 0
         self._exhausted = False
 
@@ -132,7 +158,7 @@ class Listener:
             ServiceFailed: the host has no address here, or the port is taken or not allowed.
         """
         served = _Port(name, take, websocket, paths, http, max_message_size)
-        opened: list[socket.socket] = []
+        opened: list[_ListeningSocket] = []
         try:
             for family, address in await resolve(host):
                 opened.append(_bind(family, address, port))
@@ -162,15 +188,18 @@ class Listener:
             listening.close()
         self._sockets.clear()
         greeting = dict(self._greeting)
-        for task, stream in greeting.items():
+        for task, (stream, _) in greeting.items():
             task.cancel()
             if stream.connected:
-                stream.abort()  # a task that has not begun yet would not do it
+                stream.abort()
         await asyncio.gather(*greeting, return_exceptions=True)
+        for stream, accepted in greeting.values():
+            if not stream.connected:
+                accepted.close()  # a task that was cancelled before it began has not done it
 
     # Inside
 
-    async def _accept(self, listening: socket.socket, port: _Port) -> None:
+    async def _accept(self, listening: _ListeningSocket, port: _Port) -> None:
         loop = asyncio.get_running_loop()
         in_a_row = 0
         while True:
@@ -182,10 +211,11 @@ class Listener:
                     self._note_exhausted(error)
                     await asyncio.sleep(ACCEPT_PAUSE)
                 continue
+            listening.take()
             self._exhausted = False
             stream = ByteStream(lambda _: None)  # its callback makes it wait for TLS
             task = loop.create_task(self._greet(accepted, stream, port))
-            self._greeting[task] = stream
+            self._greeting[task] = stream, accepted
             task.add_done_callback(self._greeting.pop)
             in_a_row += 1
             if in_a_row % _ACCEPTS_IN_A_ROW == 0:
@@ -260,8 +290,8 @@ async def resolve(host: str) -> list[tuple[socket.AddressFamily, str]]:
     return list(dict.fromkeys((family, str(address[0])) for family, *_, address in found))
 
 
-def _bind(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
-    listening = socket.socket(family, socket.SOCK_STREAM)
+def _bind(family: socket.AddressFamily, address: str, port: int) -> _ListeningSocket:
+    listening = _ListeningSocket(family, socket.SOCK_STREAM)
     try:
         if hasattr(socket, "SO_REUSEPORT"):  # POSIX: else a port is taken for a while after its use
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

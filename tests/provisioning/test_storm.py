@@ -38,9 +38,6 @@ def results_of(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(opened))
 
 
-# A socket that the service accepts while it stops is closed late; the fleet is what is tested.
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 async def test_five_hundred_devices_are_assigned_once_through_all_of_it(
