@@ -17,6 +17,6 @@ async def test_nothing_acknowledged_is_lost_by_kills(tmp_path: Path, records: st
     else:
         with cluster() as running:
             ledger = await run(running.url, 15)
-    assert ledger.faults == []
+    assert not ledger.faults, "\n".join(ledger.faults)
     assert ledger.puts > 50
     assert ledger.assignments > 15
