@@ -177,3 +177,17 @@ def errors_of_stores_and_services(error: Exception) -> None:
         assert_type(error.retry_after, float | None)
     if isinstance(error, mqttws.CertificateRejected):
         assert_type(error.certificate, mqttws.CertificateFacts | None)
+
+
+def plain_clients_of_a_hub(assignment: mqttws.Assignment, key: mqttws.SymmetricKey) -> None:
+    assert_type(assignment.client(), mqttws.Client)
+    assert_type(assignment.client(key, keep_alive=30), mqttws.Client)
+    assert_type(assignment.client_async(), mqttws.AsyncClient)
+
+
+def a_local_hub() -> None:
+    with mqttws.LocalDps() as dps, mqttws.LocalHub(dps) as hub:
+        assert_type(hub.create_device("my-device"), str)
+        assert_type(hub.connection_string("my-device"), str)
+        assert_type(hub.next_telemetry().payload, bytes)
+        assert_type(hub.invoke("my-device", "reboot").status, int)
