@@ -110,8 +110,9 @@ class Engine(Standing):
         Raises:
             TimeoutError: it was not done in time; ``delivery`` goes on, if it was accepted.
         """
-        self.require_usable()
-        self.require_loop()
+        if self.link is None or self.leaving:  # hot: with a connection it is usable
+            self.require_usable()
+        loop = self.require_loop()
         outgoing = self.outgoing
         if outgoing.room.full:
             delivery.packet.encode()
@@ -120,11 +121,12 @@ class Engine(Standing):
             self.require_usable()  # the client may have ended since there was room
         outgoing.submit(delivery)
         if delivery.qos:
-            waiter = delivery.waiter(asyncio.get_running_loop())
+            waiter = delivery.waiter(loop)
             try:
                 await self.reading.waits.wait(waiter)
-            finally:
+            except BaseException:
                 delivery.forget(waiter)
+                raise
         elif self.link is None and self.keeper.journal is not None:
             await self.flush()  # accepted is what survives a crash
 

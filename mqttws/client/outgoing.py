@@ -166,7 +166,8 @@ class Outgoing:
         delivery = self._land(packet_id)
         if delivery is None:
             return None
-        delivery.downgraded = downgraded
+        if downgraded:
+            delivery.downgraded = True
         if not delivery._done:
             delivery.complete()
             self.room.leave(delivery)

@@ -46,10 +46,12 @@ class Waits:
                 self._set_timer()
         try:
             await future
-        finally:
-            del waiting[future]
+        except BaseException:
             if future.done() and not future.cancelled():
                 future.exception()  # retrieved or not: it is not a warning's matter
+            raise
+        finally:
+            del waiting[future]
             if not waiting:
                 self._on_change()
 

@@ -42,7 +42,7 @@ class Delivery:
         self.packet_id: int = 0
         self.on_cancel: Callable[[Delivery], None] | None = None
         self._done = False
-        self._waiters: set[asyncio.Future[None]] | None = None  # made when there is one
+        self._waiters: list[asyncio.Future[None]] | None = None  # made when there is one
 
     def __repr__(self) -> str:
         state = "done" if self._done else "under way"
@@ -65,18 +65,18 @@ class Delivery:
         return Publish(self.topic, self.payload, self.qos, self.retain, packet_id=packet_id)
 
     def waiter(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
-        """Return a future of its own for a caller that waits; ``forget`` takes it back."""
+        """Return a future for a caller that waits; ``forget`` takes it back before the end."""
         future: asyncio.Future[None] = loop.create_future()
         if self._waiters is None:
-            self._waiters = {future}
+            self._waiters = [future]
         else:
-            self._waiters.add(future)
+            self._waiters.append(future)
         return future
 
     def forget(self, waiter: "asyncio.Future[None]") -> None:
         """Drop a future that is not waited for any more."""
-        if self._waiters is not None:
-            self._waiters.discard(waiter)
+        if self._waiters is not None and waiter in self._waiters:
+            self._waiters.remove(waiter)
 
     def complete(self, error: MqttwsError | None = None) -> None:
         """Wake every caller that waits."""
@@ -84,7 +84,8 @@ class Delivery:
             return
         self._done = True
         self.error = error
-        for future in self._waiters or ():
+        waiters, self._waiters = self._waiters, None
+        for future in waiters or ():
             if not future.done():
                 if error is None:
                     future.set_result(None)
@@ -113,8 +114,9 @@ class Receipt(Delivery):
             waiter = self.waiter(asyncio.get_running_loop())
             try:
                 yield from waiter.__await__()
-            finally:
+            except BaseException:
                 self.forget(waiter)
+                raise
         elif self.error is not None:
             raise self.error
 

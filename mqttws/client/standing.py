@@ -55,8 +55,8 @@ class Standing:
                 hint="await client.connect() first",
             )
 
-    def require_loop(self) -> None:
-        """Refuse a call from another event loop than the client's own, or from none.
+    def require_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the running event loop; refuse another one than the client's own, or none.
 
         Raises:
             UsageError: says so.
@@ -77,6 +77,7 @@ class Standing:
                 cause=Cause.WRONG_MOMENT,
                 hint="use a client within one asyncio.run() and one thread, or make one for each",
             )
+        return running
 
     def ended(self) -> bool:
         """Tell whether no message will come any more; raise the reason if it was not asked for."""

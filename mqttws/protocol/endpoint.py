@@ -68,6 +68,8 @@ class Endpoint:
     """
 
     TABLE: ClassVar[Table]
+    HOLDS_READING_IN: ClassVar[State | None] = None
+    """The state in which packets that have arrived must wait; None for none."""
 
     def __init__(
         self,
@@ -308,16 +310,19 @@ class Endpoint:
     # Inside
 
     def _read_packets(self, now: float) -> None:
+        next_packet = self._decoder.next_packet
         state: State | None = None
         handlers: Mapping[type[Packet], Handler] = {}
-        while self.state is not State.CLOSED and not self._holds_reading():
-            packet = self._decoder.next_packet()
+        while True:
+            if self.state is not state:  # hot: looking an Enum up costs as much as decoding
+                state = self.state
+                if state is State.CLOSED or state is self.HOLDS_READING_IN:
+                    return
+                handlers = self.TABLE[state]
+            packet = next_packet()
             if packet is None:
                 return
             self._last_received = now
-            if self.state is not state:  # hot: looking an Enum up costs as much as decoding
-                state = self.state
-                handlers = self.TABLE[state]
             handler = handlers.get(type(packet))
             if handler is None:
                 raise UnexpectedPacket(
@@ -325,10 +330,6 @@ class Endpoint:
                     rule=self._rule_of_unexpected(packet),
                 )
             handler(self, packet, now)
-
-    def _holds_reading(self) -> bool:
-        """Whether packets that have arrived must wait."""
-        return False
 
     def _rule_of_unexpected(self, packet: Packet) -> str:
         """Return the statement that a packet breaks which may not come in this state."""

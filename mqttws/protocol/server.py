@@ -253,11 +253,6 @@ class ServerProtocol(Endpoint):
 
     # Inside
 
-    def _holds_reading(self) -> bool:
-        # Packets behind CONNECT wait until it is judged: a refused client has no effect
-        # [MQTT-3.1.4-5], and CONNACK is the first answer [MQTT-3.2.0-1].
-        return self.state is State.CONNECTING
-
     def _rule_of_unexpected(self, packet: Packet) -> str:
         if isinstance(packet, Connect):
             return "MQTT-3.1.0-2"
@@ -277,6 +272,10 @@ class ServerProtocol(Endpoint):
     def _require_connecting(self, intent: str) -> None:
         if self.state is not State.CONNECTING:
             raise UsageError(f"{intent}: no CONNECT waits for an answer")
+
+    # Packets behind CONNECT wait until it is judged: a refused client has no effect [MQTT-3.1.4-5],
+    # and CONNACK is the first answer [MQTT-3.2.0-1].
+    HOLDS_READING_IN: ClassVar[State | None] = State.CONNECTING
 
     TABLE: ClassVar[Table] = {
         State.NEW: {
