@@ -322,7 +322,8 @@ async def test_bad_rows_can_be_skipped_and_each_result_is_a_line_of_json(
     assert found[0]["assigned_hub"] == "local-hub.azure-devices.net"
     assert found[1]["error"] == "RegistrationRejected"
     assert (found[1]["cause"], found[1]["retryable"]) == ("wrong-key", False)
-    assert found[3] == {"status": "done", "assigned": 2, "failed": 1, "before": 0, "skipped": 2}
+    counts = {"assigned": 2, "failed": 1, "before": 0, "skipped": 2}
+    assert found[3] == {"schema": 1, "status": "done", "exit_code": 3} | counts
 
 
 async def test_two_runs_on_one_results_file_are_refused(
