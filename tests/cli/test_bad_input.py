@@ -326,7 +326,7 @@ def test_a_name_that_cannot_be_one(words: tuple[str, str]) -> None:
 WRONG_FILES = {
     "": "line 1, column 1: not JSON",
     '[{"registrationId": "a",]': "line 1, column 25: not JSON",
-    "{}": "expected a list of enrollments",
+    "{}": "expected either registrationId or enrollmentGroupId",
     "[1]": "[0]: found a number; expected an enrollment",
     '[{"registrationId": "a", "attestation": {"type": "tpm"}}]': "[0].attestation.type: ",
     json.dumps([individual("a"), individual("A")]): "[1].registrationId: ",
@@ -335,7 +335,7 @@ WRONG_FILES = {
         [individual("a", KEY + "!")]
     ): "[0].attestation.symmetricKey.primaryKey: the key is not base64; expected",
     json.dumps([individual("a", SHORT_KEY)]): "primaryKey: a key of 5 bytes",
-    json.dumps([individual("a", colour="red")]): "[0].colour: unknown; expected one of",
+    json.dumps([individual("a", DeviceID="red")]): "[0].DeviceID: unknown; expected one of",
     "[" * 100_000: "nested too deep",
 }
 
