@@ -28,6 +28,9 @@ from .plan import Pipelined, Plan
 
 logger: logging.Logger = logging.getLogger("mqttws.provisioning")
 
+LEAST_TIME = 0.1
+"""Seconds without which another connection is not announced."""
+
 MAX_MESSAGE_SIZE = 1024 * 1024
 """Bytes of a WebSocket message from DPS, whose answers have at most 96 KiB."""
 
@@ -250,7 +253,7 @@ class Exchange:
         if error.hop is not Hop.TLS or error.cause not in (Cause.CUT_OFF, Cause.SILENT):
             return
         capped = tls_at_most_1_2(self._asked.tls)
-        if capped is None or not self._plan.persistent:
+        if capped is None or not self._plan.persistent or self._walk.remaining < LEAST_TIME:
             return
         if self._plan is not self._asked:
             self._plan = self._asked

@@ -305,6 +305,7 @@ async def test_a_certificate_that_is_trusted_no_more_ends_the_client(
 ) -> None:
     states = States()
     context = certificates.server()
+    context.num_tickets = 0  # a resumed session shows no certificate
     async with broker(websocket=True, tls=context) as server:
         client = AsyncClient(
             f"wss://127.0.0.1:{server.port}/mqtt",
