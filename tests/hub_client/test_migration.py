@@ -17,7 +17,7 @@ from mqttws import AsyncLocalHub
 from ..conftest import peer_missing
 from ..namespace import in_namespace
 
-ROOT = Path(mqttws.__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "from-azure-iot-device.md"
 DEVICE = "device-1"
 
