@@ -233,5 +233,5 @@ def test_text_from_a_peer_is_not_read_as_markup(dps_state: Path) -> None:
             MQTTWS_KEY=KEY,
             NO_COLOR="1",
         )
-    assert code == 1
+    assert code == 17
     assert "HTTP 503 [red]busy[/red] [link=x]" in seen
