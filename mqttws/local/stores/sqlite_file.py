@@ -53,7 +53,11 @@ def connect(path: str) -> sqlite3.Connection:
     database = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False, timeout=LOCK_TIMEOUT
     )
-    database.execute("PRAGMA synchronous = FULL")
+    try:
+        database.execute("PRAGMA synchronous = FULL")
+    except BaseException:  # a damaged file is found out here
+        database.close()
+        raise
     return database
 
 
