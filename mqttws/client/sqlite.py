@@ -265,9 +265,9 @@ class SqliteStore:
             if isinstance(step.packet, PubRel):
                 # The message is kept beside it: a server that loses the session needs it anew.
                 return (
-                    "INSERT OR REPLACE INTO outgoing SELECT ?1, ?2, ?3,"
-                    " (SELECT coalesce(message, packet) FROM outgoing WHERE packet_id = ?1)",
-                    (step.packet_id, self._place, encode(step.packet)),
+                    "INSERT OR REPLACE INTO outgoing SELECT ?, ?, ?,"
+                    " (SELECT coalesce(message, packet) FROM outgoing WHERE packet_id = ?)",
+                    (step.packet_id, self._place, encode(step.packet), step.packet_id),
                 )
             values = (step.packet_id, self._place, encode(step.packet))
             return "INSERT OR REPLACE INTO outgoing VALUES (?, ?, ?, NULL)", values
