@@ -159,10 +159,13 @@ class ClientProtocol(Endpoint):
     # Bytes and time
 
     def receive_data(self, data: bytes, now: float) -> None:
-        """Take bytes from the server, cut anywhere."""
+        """Take bytes from the server, cut anywhere.
+
+        While PINGREQ waits, each of them is life: on a slow link PINGRESP stands behind all the
+        messages that the server sent before it. Only silence gives a server up.
+        """
         super().receive_data(data, now)
-        if self._decoder.unfinished:
-            # A long message is arriving: the server lives, and PINGRESP stands behind it.
+        if self._ping_sent_at is not None or self._decoder.unfinished:
             self._last_received = now
             self._ping_sent_at = None
 

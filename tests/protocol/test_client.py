@@ -584,11 +584,15 @@ def test_a_client_that_only_receives_sends_pingreq_in_time():
 
 
 @pytest.mark.rule("U-15")
-def test_a_server_that_talks_but_never_answers_pingreq_is_given_up():
+def test_messages_that_stand_before_pingresp_on_a_slow_link_are_life_and_silence_is_not():
     client = connected_client(Connect("c", keep_alive=100))
     ping_at(client, 75.0)
-    say(client, Publish("t"), now=100.0)
-    client.tick(125.0)
+    say(client, Publish("t"), now=124.0)
+    ping_at(client, 150.0)
+    say(client, Publish("t"), now=199.0)
+    ping_at(client, 225.0)
+    assert client.deadline == 275.0
+    client.tick(275.0)
     assert isinstance(closed_by(client), KeepAliveExpired)
 
 
