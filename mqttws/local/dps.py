@@ -48,6 +48,7 @@ from . import listening
 from .anchors import DpsTls
 from .certificates import prepare_certificates
 from .device import DpsDevice, Presence, Served
+from .http_door import HttpDoor
 from .link import Handler, ServerLink
 from .listening import Listener, resolve
 from .orders import FaultOrders
@@ -86,9 +87,6 @@ class HubSide(Protocol):
 
     async def assigned(self, assigned: Assigned) -> None:
         """Make the identity of a device that has been assigned."""
-
-    async def take_http(self, stream: ByteStream, label: str) -> bool:
-        """Serve an HTTP request; return whether there is anything that could."""
 
 
 class AsyncLocalDps(AsyncOnly):
@@ -131,6 +129,7 @@ class AsyncLocalDps(AsyncOnly):
         service: the rules over the store.
         tls: the server's side of TLS, for other services on this machine.
         hub: the hubs behind the same ports; None for none.
+        http: the services that answer HTTP requests on the WebSocket's port.
     """
 
     def __init__(
@@ -177,6 +176,7 @@ class AsyncLocalDps(AsyncOnly):
         self._ca_file: Path | None = None
         self.tls: DpsTls = DpsTls(self.faults.strike_handshake)
         self.hub: HubSide | None = None
+        self.http: HttpDoor = HttpDoor()
         self.presence: Presence = Presence()
         self._listener = Listener(self.tls)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -368,6 +368,7 @@ class AsyncLocalDps(AsyncOnly):
     async def stop(self) -> None:
         """Close every connection and stop listening; bounded in time."""
         await self._listener.stop()
+        await self.http.stop()
         if self._watcher is not None:
             self._watcher.cancel()
         tasks = {*self._tasks, *self._webhooks, *([self._watcher] if self._watcher else ())}
@@ -404,8 +405,8 @@ class AsyncLocalDps(AsyncOnly):
         link.begin(_Newcomer(self, link))
 
     async def _take_http(self, stream: ByteStream, label: str, chain: Chain) -> None:
-        """Hand an HTTP request to the hub's service API; without one, refuse it."""
-        if self.hub is None or not await self.hub.take_http(stream, label):
+        """Hand an HTTP request to the services of its path; without any, refuse it."""
+        if not await self.http.take(stream, label, chain):
             await accept_websocket(
                 stream, listening.WEBSOCKET_PATHS.__contains__, listening.MAX_HEAD
             )

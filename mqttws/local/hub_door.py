@@ -14,7 +14,6 @@ from ..errors import UsageError
 from ..hub.service.identity import Credentials, Identity
 from ..hub.service.requests import Names
 from ..hub.service.twin import Twin
-from ..net.stream import ByteStream
 from .dps import AsyncLocalDps
 from .hub_core import Hub
 from .hub_device import HubDevice
@@ -34,39 +33,30 @@ class Hubs:
     def __init__(self, dps: AsyncLocalDps) -> None:
         self.hubs: list[AsyncLocalHub] = []
         self._dps = dps
-        self._rest: HubRest | None = None
 
     def __call__(self, link: ServerLink) -> Handler:
         """Return the handler of a connection whose user name is no DPS device's."""
         return HubDevice(self, link)
 
     async def join(self, hub: "AsyncLocalHub") -> None:
-        """Take in a hub; the first one brings the service API, where aiohttp is installed."""
+        """Take in a hub; the first one brings the service API."""
         if self._named(hub.name) is not None:
             raise UsageError(f"the hub {hub.name} is served already")
         self.hubs.append(hub)
-        if self._rest is None:
-            try:
-                from .hub_rest import HubRest
-            except UsageError:
-                return
-            self._rest = HubRest(lambda: [of.core for of in self.hubs])
-            await self._rest.start()
+        if len(self.hubs) == 1:
+            self._dps.http.add(self._make_rest)
 
     async def leave(self, hub: "AsyncLocalHub") -> None:
         """Let a hub go; the last one takes the service API along."""
         if hub in self.hubs:
             self.hubs.remove(hub)
-        if not self.hubs and self._rest is not None:
-            rest, self._rest = self._rest, None
-            await rest.stop()
+            if not self.hubs:
+                self._dps.http.remove(self._make_rest)
 
-    async def take_http(self, stream: ByteStream, label: str) -> bool:
-        """Serve an HTTP request; return whether there is anything that could."""
-        if self._rest is None:
-            return False
-        await self._rest.take(stream, label)
-        return True
+    def _make_rest(self) -> "HubRest":
+        from .hub_rest import HubRest
+
+        return HubRest(lambda: [of.core for of in self.hubs])
 
     async def find(self, names: Names) -> Hub | None:
         """Return the hub that a user name means.

@@ -5,19 +5,17 @@ azure-iot-hub for Python speaks it, and shared access signatures. What a request
 matter.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from ..dps.json_text import parse_json
 from ..errors import StoreFailed
 from ..hub.service.access import service_fault
 from ..hub.service.codes import Code, Fault
-from ..net.stream import ByteStream
-from ..text import short_line
+from .http_door import Connection
 from .hub_base import tracking_id
 from .hub_core import Hub
 from .hub_http import web
@@ -37,9 +35,6 @@ from .hub_twin_api import get_twin, invoke, patch_twin, put_twin, query
 
 logger: logging.Logger = logging.getLogger("mqttws.local.hub")
 
-MAX_BODY = 1024 * 1024
-"""Bytes of a request's body that are read."""
-
 
 class HubRest:
     """Serves the service API of the hubs behind one pair of ports.
@@ -50,48 +45,13 @@ class HubRest:
 
     def __init__(self, hubs: Callable[[], list[Hub]]) -> None:
         self._hubs = hubs
-        self._runner: web.AppRunner | None = None
-        self._sockets: dict[asyncio.Transport, Any] = {}
 
-    async def start(self) -> None:
-        """Get ready for connections."""
-        app = web.Application(client_max_size=MAX_BODY)
-        app.router.add_route("*", "/{path:.*}", self._serve)
-        self._runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, shutdown_timeout=1.0, logger=_http_logger()
-        )
-        await self._runner.setup()
+    def serves(self, parts: list[str]) -> bool:
+        """Return True: what is no path of the DPS is the hubs', or refused in their words."""
+        return True
 
-    async def stop(self) -> None:
-        """End every connection; bounded in time."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
-        # TLS waits for the peer's close_notify: whoever has not sent it by now is cut.
-        for transport, socket in self._sockets.items():
-            if socket.fileno() >= 0:
-                transport.abort()
-        self._sockets.clear()
-        for _ in range(2):  # the turns in which asyncio closes the sockets
-            await asyncio.sleep(0)
-
-    async def take(self, stream: ByteStream, label: str) -> None:
-        """Take a connection whose first bytes are an HTTP request."""
-        if self._runner is None or self._runner.server is None:
-            stream.abort()
-            return
-        protocol = self._runner.server()
-        transport, data = stream.transport, await stream.read()
-        self._sockets = {of: at for of, at in self._sockets.items() if at.fileno() >= 0}
-        self._sockets[transport] = transport.get_extra_info("socket")
-        transport.set_protocol(protocol)
-        protocol.connection_made(transport)
-        protocol.data_received(data)
-        transport.resume_reading()
-
-    # Inside
-
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.Request, connection: Connection) -> web.StreamResponse:
+        """Return the answer to a request; every failure is the service API's JSON."""
         try:
             found = await self._answer(request)
         except Refused as refused:
@@ -107,6 +67,8 @@ class HubRest:
         if isinstance(body, dict) and isinstance(body.get("etag"), str):
             headers["ETag"] = f'"{body["etag"]}"'
         return web.json_response(body, status=status, headers=headers)
+
+    # Inside
 
     def _refuse(self, request: web.Request, fault: Fault) -> web.Response:
         logger.info("%s %s: %d: %s", request.method, request.path, fault.code.status, fault.message)
@@ -150,21 +112,6 @@ class HubRest:
                     return hub
                 reason = fault
         raise Refused(Fault(Code.IotHubUnauthorizedAccess, f"Unauthorized: {reason}"))
-
-
-def _http_logger() -> logging.Logger:
-    """Return aiohttp's logger: one line for each request that cannot be read, no traceback."""
-    quiet = logging.getLogger("mqttws.local.hub.http")
-
-    def in_one_line(record: logging.LogRecord) -> bool:
-        if record.exc_info and record.exc_info[1] is not None:
-            record.msg = f"a request failed: {short_line(str(record.exc_info[1]))}"
-            record.args, record.exc_info = (), None
-        return True
-
-    if not quiet.filters:
-        quiet.addFilter(in_one_line)
-    return quiet
 
 
 class Route(NamedTuple):
