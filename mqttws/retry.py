@@ -14,8 +14,8 @@ LONGEST_WAIT = 3600.0
 under refusals."""
 
 REFUSED_LOGIN_WAIT = 1800.0
-"""Seconds before a client repeats a login that was refused: directories lock an account after three
-to ten bad ones, and count for up to 30 minutes."""
+"""Seconds before a client repeats a login that was refused: its default, since directories lock an
+account after three to ten bad ones, and count for up to 30 minutes."""
 
 FORBIDDEN_WAIT = 300.0
 """Seconds, the longest wait before a client asks a proxy again that has answered 403."""

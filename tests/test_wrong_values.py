@@ -75,6 +75,7 @@ WRONG: dict[str, tuple[object, ...]] = {
     "max_in_flight": (None, 0, 60_001, *COUNT),
     "max_in_flight_qos2": (None, 0, 60_001, *COUNT),
     "after_pubrec": (None, "", "again", *TEXT),
+    "refused_login_retry": ("x", 0, -1, True, []),
     "unmatched_wait": ("x", -1, True, []),
     "strict": BOOL,
     "headers": (5, "x", True, []),

@@ -20,7 +20,7 @@ from ..net.stream import CLOSE_TIMEOUT
 from ..net.tls import Tls
 from ..options import CLIENT
 from ..protocol import ClientProtocol
-from ..retry import Backoff
+from ..retry import REFUSED_LOGIN_WAIT, Backoff
 from ..wire import DEFAULT_MAX_PACKET_SIZE, Connect, Unsubscribe, Will
 from .arguments import Payload, payload_bytes, subscriptions_of
 from .connector import checked_headers, targets_of
@@ -39,6 +39,7 @@ from .options import (
     Url,
     Urls,
     password_bytes,
+    warn_of_clear_text,
 )
 from .receipt import Receipt, late
 from .store import MemoryStore, Store
@@ -99,6 +100,8 @@ class AsyncClient(Facts, AsyncOnly):
             connection. Their values are shown nowhere.
         reconnect: how long to wait between attempts; None does not reconnect: a lost connection
             ends the client.
+        refused_login_retry: seconds before a login that a proxy refused is sent again; None ends
+            the client then. A ``ProxyConfig`` with a function for the login is asked again at once.
         store: where the session lives: a ``SqliteStore`` keeps it across a crash, a
             ``MemoryStore`` can be passed on to another client; None keeps it for this client.
         manual_ack: acknowledge by ``message.ack()``, and not when a message is handed out.
@@ -136,6 +139,7 @@ class AsyncClient(Facts, AsyncOnly):
         strict: bool = False,
         headers: HeadersOption = None,
         reconnect: Backoff | None = Backoff(),  # noqa: B008 - a value, never changed
+        refused_login_retry: float | None = REFUSED_LOGIN_WAIT,
         store: Store | MemoryStore | None = None,
         manual_ack: bool = False,
         on_step: OnStep | None = None,
@@ -151,12 +155,8 @@ class AsyncClient(Facts, AsyncOnly):
         placeholder = b"" if callable(password) else fixed
         connect = Connect(client_id, username, placeholder, clean_session, keep_alive, will)
         connect.encode()  # a bad argument is told here, not at connect
-        plain = next((target for target in targets if not target.secure), None)
-        if password is not None and plain is not None:
-            warnings.warn(
-                f"the password for {plain.address} goes over the network in the clear",
-                stacklevel=2,
-            )
+        if password is not None:
+            warn_of_clear_text(targets)
         self._client_id = client_id
         self._request_timeout = request_timeout
         self._engine = Engine(

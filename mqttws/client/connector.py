@@ -19,7 +19,7 @@ from ..net.proxy import ProxyConfig
 from ..net.stream import Stream
 from ..net.target import Target, parse_url
 from ..net.ways import dial_first
-from ..retry import is_refused_login, reconnect_wait
+from ..retry import is_forbidden, is_refused_login, reconnect_wait
 from ..wire import Connect
 from . import clock
 from .options import Headers, Options, Urls, password_bytes
@@ -149,6 +149,7 @@ class Connector:
             if until is None:
                 return reason
             wait = until
+            _tell_wait(reason, wait)
             on_failure(reason)
 
     def _wait_after(
@@ -171,7 +172,14 @@ class Connector:
         if wanted or (self._has_fresh_password(reason) and "password" not in asked_anew):
             asked_anew.add("password")
             return backoff.wait(self._attempts, _chance())
-        return reconnect_wait(reason, self._attempts, _chance(), backoff, fresh_login=fresh_login)
+        return reconnect_wait(
+            reason,
+            self._attempts,
+            _chance(),
+            backoff,
+            refused_login_retry=self._options.refused_login_retry,
+            fresh_login=fresh_login,
+        )
 
     def _has_fresh_password(self, error: MqttwsError) -> bool:
         """Tell whether the server refused a password, and the application makes a new one."""
@@ -181,9 +189,20 @@ class Connector:
     def _has_fresh_login(self, error: MqttwsError) -> bool:
         """Tell whether the proxy refused a login, and the application makes a new one."""
         proxy = self._options.proxy
-        return (
-            is_refused_login(error) and isinstance(proxy, ProxyConfig) and proxy.login is not None
-        )
+        if not is_refused_login(error) or not isinstance(proxy, ProxyConfig):
+            return False
+        return proxy.login is not None or proxy.on_challenge is not None
+
+
+def _tell_wait(reason: MqttwsError, wait: float) -> None:
+    """Add to the hint of a proxy's refusal when the proxy is asked again."""
+    if is_refused_login(reason):
+        how = f"the login is sent again in {wait:.0f} s" if wait else "a login is asked for anew"
+    elif is_forbidden(reason):
+        how = f"the proxy is asked again in {wait:.0f} s"
+    else:
+        return
+    reason.hint = "; ".join(filter(None, (reason.hint, how)))
 
 
 async def _made(function: Callable[[], Any], what: str) -> Any:

@@ -1,5 +1,6 @@
 """What a client can be told when it is made, and the states in which it can be."""
 
+import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
@@ -75,6 +76,7 @@ class Options:
     strict: bool
     manual_ack: bool
     reconnect: Backoff | None
+    refused_login_retry: float | None
     store: Store | MemoryStore | None
     on_step: OnStep | None
     on_packet: OnPacket | None
@@ -99,3 +101,12 @@ def password_bytes(password: object) -> bytes:
     if isinstance(password, bytes):
         return password
     raise UsageError(f"password: found {type(password).__name__}; allowed: str or bytes")
+
+
+def warn_of_clear_text(targets: Sequence[Target]) -> None:
+    """Warn of the first server to which a password would go without TLS."""
+    plain = next((target for target in targets if not target.secure), None)
+    if plain is not None:
+        warnings.warn(
+            f"the password for {plain.address} goes over the network in the clear", stacklevel=3
+        )

@@ -20,7 +20,7 @@ from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.stream import CLOSE_TIMEOUT
 from ..net.tls import Tls
 from ..options import SYNC_CLIENT
-from ..retry import Backoff
+from ..retry import REFUSED_LOGIN_WAIT, Backoff
 from ..wire import DEFAULT_MAX_PACKET_SIZE, Will
 from .arguments import Payload, payload_bytes
 from .client import AsyncClient
@@ -93,6 +93,7 @@ class Client(Facts, SynchronousOnly):
         strict: bool = False,
         headers: HeadersOption = None,
         reconnect: Backoff | None = Backoff(),  # noqa: B008 - a value, never changed
+        refused_login_retry: float | None = REFUSED_LOGIN_WAIT,
         store: Store | MemoryStore | None = None,
         manual_ack: bool = False,
         on_step: OnStep | None = None,

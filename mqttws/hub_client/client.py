@@ -30,7 +30,7 @@ from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.stream import CLOSE_TIMEOUT
 from ..net.tls import Tls
 from ..options import HUB_CLIENT
-from ..retry import Backoff
+from ..retry import REFUSED_LOGIN_WAIT, Backoff
 from .access import (
     HubCredential,
     HubTransport,
@@ -89,6 +89,7 @@ class AsyncHubClient(HubDevice):
         max_outgoing: messages that may be unconfirmed, in flight or in the queue; 1 to 60000.
         max_queued: received messages that may wait for their readers.
         reconnect: how long to wait between attempts; None does not reconnect.
+        refused_login_retry: as for ``AsyncClient``.
         store: a ``SqliteStore`` keeps telemetry that was not confirmed across a crash.
         manual_ack: whether messages from the cloud are acknowledged by ``message.ack()``, and not
             when they are handed out.
@@ -130,6 +131,7 @@ class AsyncHubClient(HubDevice):
         max_outgoing: int = 10_000,
         max_queued: int = 1000,
         reconnect: Backoff | None = Backoff(),  # noqa: B008 - a value, never changed
+        refused_login_retry: float | None = REFUSED_LOGIN_WAIT,
         store: Store | MemoryStore | None = None,
         manual_ack: bool = False,
         will: TelemetryMessage | None = None,

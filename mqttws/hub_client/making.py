@@ -15,7 +15,8 @@ _ACCESS = (
 )  # fmt: skip
 _CLIENT = (
     "keep_alive", "proxy", "connect_timeout", "hop_timeout", "request_timeout", "max_outgoing",
-    "max_queued", "reconnect", "store", "manual_ack", "on_step", "on_packet",
+    "max_queued", "reconnect", "refused_login_retry", "store", "manual_ack", "on_step",
+    "on_packet",
 )  # fmt: skip
 
 

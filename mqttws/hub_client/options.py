@@ -34,6 +34,7 @@ class HubClientOptions(TypedDict, total=False):
     max_outgoing: int
     max_queued: int
     reconnect: Backoff | None
+    refused_login_retry: float | None
     store: Store | MemoryStore | None
     manual_ack: bool
     will: TelemetryMessage | None

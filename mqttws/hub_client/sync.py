@@ -28,7 +28,7 @@ from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.stream import CLOSE_TIMEOUT
 from ..net.tls import Tls
 from ..options import SYNC_HUB_CLIENT
-from ..retry import Backoff
+from ..retry import REFUSED_LOGIN_WAIT, Backoff
 from .access import (
     FixedToken,
     HubCredential,
@@ -94,6 +94,7 @@ class HubClient:
         max_outgoing: int = 10_000,
         max_queued: int = 1000,
         reconnect: Backoff | None = Backoff(),  # noqa: B008 - a value, never changed
+        refused_login_retry: float | None = REFUSED_LOGIN_WAIT,
         store: Store | MemoryStore | None = None,
         manual_ack: bool = False,
         will: TelemetryMessage | None = None,

@@ -203,7 +203,8 @@ class HttpConnect:
     def _refusal(self, head: Head, challenge: tuple[str, ...]) -> ProxyRefused:
         words = [self.facts.get("x-squid-error", "")]
         if head.status in (401, 407):
-            cause, party, hint = judge_login(self._proxy, challenge)
+            # A second demand in one dial follows an answer of the hook.
+            cause, party, hint = judge_login(self._proxy, challenge, answered=self._challenges > 1)
         else:
             if page := self._clean(words_of_page(head, self._inbox)):
                 self.facts["page"] = page
@@ -256,8 +257,23 @@ def _foreign_hint(start: bytes) -> str:
     return "check that this host and port are an HTTP proxy"
 
 
-def judge_login(proxy: Proxy, challenge: tuple[str, ...]) -> tuple[Cause, Party, str]:
-    """Return cause, party and hint for a demand for a login (407; some proxies say 401)."""
+def judge_login(
+    proxy: Proxy, challenge: tuple[str, ...], *, answered: bool = False
+) -> tuple[Cause, Party, str]:
+    """Return cause, party and hint for a demand for a login (407; some proxies say 401).
+
+    Args:
+        proxy: the proxy.
+        challenge: its offers.
+        answered: whether ``on_challenge`` has answered an earlier demand.
+    """
+    if answered:
+        return (
+            Cause.PROXY_LOGIN_REFUSED,
+            Party.HOST,
+            "the proxy does not accept what on_challenge answers: check the account or the ticket;"
+            " after a few wrong logins the account may be locked",
+        )
     schemes = {offer.partition(" ")[0].lower() for offer in challenge}
     if schemes and "basic" not in schemes:
         names = ", ".join(dict.fromkeys(offer.partition(" ")[0] for offer in challenge))

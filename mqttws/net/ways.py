@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import ConnectFailed
 from ..hops import Hop
+from ..retry import is_refused_login
 from .dial import dial
 from .hops import Walk
-from .proxy import ENVIRONMENT, ProxyChoice
+from .proxy import ENVIRONMENT, ProxyChoice, ProxyConfig, choose_proxy
 from .stream import Stream
 from .target import Target
 from .tls import Tls
@@ -28,7 +29,8 @@ async def dial_first(
 ) -> tuple[Target, Stream]:
     """Walk several ways, each with a head start over the next; return the first that is open.
 
-    The steps of the way that is taken join ``walk`` when it is open; the others are given up.
+    The steps of the way that is taken join ``walk`` when it is open; the others are given up. After
+    a proxy has refused a login, no other way through that proxy is begun.
 
     Raises:
         ConnectFailed: none is open; the error is that of the way that led furthest.
@@ -71,6 +73,9 @@ async def dial_first(
                 if not isinstance(error, ConnectFailed):
                     raise error
                 failed.append((attempt, error))
+                if is_refused_login(error):  # it would be refused again, and counted
+                    taken = _proxy_of(attempt.target, proxy)
+                    waiting = [one for one in waiting if _proxy_of(one, proxy) != taken]
     finally:
         for task in attempts:
             task.add_done_callback(_abort_loser)
@@ -90,6 +95,14 @@ class _Attempt:
     target: Target
     walk: Walk
     began: float
+
+
+def _proxy_of(target: Target, choice: ProxyChoice) -> str | None:
+    """Return the URL of the proxy on the way to a target; None for none."""
+    config = choice if isinstance(choice, ProxyConfig) else ProxyConfig(choice)
+    asking_nobody = replace(config, login=None)
+    proxy = choose_proxy(asking_nobody, target.scheme, target.host, target.port)
+    return None if proxy is None else proxy.url
 
 
 def _abort_loser(task: asyncio.Task[Stream]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ..retry import Backoff
+from ..retry import REFUSED_LOGIN_WAIT, Backoff
 from .common import A_FUNCTION, COMMON, MANY, SECONDS, SECONDS_OR_0
 from .option import Option, Table
 from .values import (
@@ -108,6 +108,12 @@ CLIENT = Table(
         "a Backoff, or None for no reconnecting",
         "Waits between attempts to reconnect.",
         Backoff(),
+    ),
+    refused_login_retry=Option(
+        or_none(is_seconds),
+        f"{SECONDS}; or None for never",
+        "Seconds before a login that a proxy refused is sent again.",
+        REFUSED_LOGIN_WAIT,
     ),
     store=Option(
         or_none(

@@ -56,6 +56,7 @@ HUB_CLIENT = Table(
         "max_outgoing",
         "max_queued",
         "reconnect",
+        "refused_login_retry",
         "store",
         "manual_ack",
     ),

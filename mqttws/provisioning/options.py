@@ -39,6 +39,7 @@ class AssignedClientOptions(TypedDict, total=False):
     strict: bool
     headers: HeadersOption
     reconnect: Backoff | None
+    refused_login_retry: float | None
     store: Store | MemoryStore | None
     manual_ack: bool
     on_step: OnStep | None

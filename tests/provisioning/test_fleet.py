@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -367,8 +367,9 @@ async def test_ctrl_c_twice_names_the_results_and_the_command_that_goes_on(
     assert f"go on with: mqttws provision-fleet {file}" in told
 
 
+@pytest.mark.parametrize("transport", ["wss", "auto"])
 async def test_a_refused_proxy_login_is_sent_once_and_ends_the_fleet(
-    local_dps: AsyncLocalDps,
+    local_dps: AsyncLocalDps, transport: Literal["wss", "auto"]
 ) -> None:
     asked: list[bytes] = []
 
@@ -384,7 +385,7 @@ async def test_a_refused_proxy_login_is_sent_once_and_ends_the_fleet(
                 await enrolled(dps, 12),
                 results.append,
                 host=dps.host,
-                port=dps.wss_port,
+                transport=transport,
                 proxy=f"http://user:wrong@127.0.0.1:{port}",
             )
     assert caught.value.cause is Cause.PROXY_LOGIN_REFUSED
