@@ -28,8 +28,7 @@ ONLY_ASYNC = {
     # Pieces for the package's own services on the same loop, which no other thread may touch; from
     # there they are reached by LocalDps.run.
     mqttws.AsyncLocalDps: {
-        "admit", "change", "directory", "faults", "hub", "presence", "remove",
-        "request_allocation", "serve", "service", "spawn", "store", "tls",
+        "directory", "enrollments", "faults", "front", "http", "service", "store", "tls",
     },
     mqttws.AsyncLocalHub: {"core"},
 }  # fmt: skip

@@ -5,70 +5,44 @@ TLS, feed one service object; nothing behind a port knows which it was. There is
 """
 
 import asyncio
-import json
-import logging
 import os
 import random
 import re
 import secrets
 import socket
 import tempfile
-import time
 import uuid
-from base64 import b64encode
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, TypedDict
+from typing import Any, Self, TypedDict
 
-from ..dps.answers import verb
-from ..dps.certificates import Chain
-from ..dps.codes import INTERNAL_ERROR
-from ..dps.directory import CERTIFICATES_MARK, Directory, place_of
-from ..dps.effects import AllocationRequested, Assigned, Device, Refusal
-from ..dps.enrollment_json import parse_enrollments
+from ..dps.directory import CERTIFICATES_MARK, Directory
 from ..dps.faults import parse_fault
 from ..dps.records import RegistrationRecord
 from ..dps.service import Service
 from ..dps.settings import Settings
-from ..dps.store import Row, Store
+from ..dps.store import Store
 from ..dps.tables import MARKS, AnyEnrollment
-from ..dps.topics import Message, parse_request_topic
 from ..errors import StoreFailed, UsageError
 from ..loop_thread import AsyncOnly
-from ..net.stream import ByteStream, Stream
 from ..net.tls import TlsConfig
-from ..net.upgrade import accept_websocket
 from ..options import LOCAL_DPS
-from ..protocol import ConnectReceived, Event
-from ..text import short_line, shown
-from . import listening
 from .anchors import DpsTls
 from .certificates import prepare_certificates
-from .device import DpsDevice, Presence, Served
+from .enrollments import Enrollments
+from .front import FrontEnd
 from .http_door import HttpDoor
-from .link import Handler, ServerLink
 from .listening import Listener, resolve
 from .orders import FaultOrders
 from .stores import open_store
-from .webhook import ask_webhook
-from .x509 import load_certificate
-
-logger: logging.Logger = logging.getLogger("mqttws.local")
-"""One line for each thing that happens at the service, without secrets."""
 
 DEFAULT_ID_SCOPE = "0ne00LOCAL"
 DEFAULT_HUB = "local-hub.azure-devices.net"
 
 WATCH_INTERVAL = 1.0
 """Seconds between two looks at what other processes have changed in the store."""
-
-_AT_ONCE = 500  # enrollments that are stored together
-
-STOP_TIMEOUT = 2.0
-"""Seconds that requests under way are given to end when the service stops."""
 
 
 class WayToDps(TypedDict):
@@ -77,16 +51,6 @@ class WayToDps(TypedDict):
     host: str
     port: int
     tls: TlsConfig
-
-
-class HubSide(Protocol):
-    """The hubs that share a DPS's ports."""
-
-    def __call__(self, link: ServerLink) -> Handler:
-        """Return the handler of a connection whose user name is no DPS device's."""
-
-    async def assigned(self, assigned: Assigned) -> None:
-        """Make the identity of a device that has been assigned."""
 
 
 class AsyncLocalDps(AsyncOnly):
@@ -128,7 +92,8 @@ class AsyncLocalDps(AsyncOnly):
         faults: what shall go wrong.
         service: the rules over the store.
         tls: the server's side of TLS, for other services on this machine.
-        hub: the hubs behind the same ports; None for none.
+        enrollments: who may register.
+        front: serves the connections of devices.
         http: the services that answer HTTP requests on the WebSocket's port.
     """
 
@@ -175,15 +140,11 @@ class AsyncLocalDps(AsyncOnly):
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._ca_file: Path | None = None
         self.tls: DpsTls = DpsTls(self.faults.strike_handshake)
-        self.hub: HubSide | None = None
+        self.enrollments: Enrollments = Enrollments(self.directory, self.tls.anchors)
         self.http: HttpDoor = HttpDoor()
-        self.presence: Presence = Presence()
+        self.front: FrontEnd = FrontEnd(self.service, self.faults, self.http)
         self._listener = Listener(self.tls)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._webhooks: set[asyncio.Task[None]] = set()
-        self._links: set[ServerLink] = set()
-        self._enrollments = tuple(enrollments)
-        self._first_enrollments = tuple(first_enrollments)
+        self._given = tuple(first_enrollments), tuple(enrollments)
         self._watcher: asyncio.Task[None] | None = None
 
     @property
@@ -214,87 +175,19 @@ class AsyncLocalDps(AsyncOnly):
             UsageError: names the member that is wrong and what was expected.
             StoreFailed: it could not be stored.
         """
-        for enrollment in parse_enrollments(json.dumps([record]), "enroll"):
-            await self.keep(enrollment, replace=replace)
+        await self.enrollments.enroll(record, replace=replace)
 
     async def keep(self, enrollment: AnyEnrollment, *, replace: bool = False) -> None:
         """Take an enrollment that has been read already; otherwise like ``enroll``."""
-        before = await self.directory.row(*place_of(enrollment))
-        if before.version and not replace:
-            _, name = place_of(enrollment)
-            raise UsageError(f"there is an enrollment {shown(name)} already")
-        if not await self.change(enrollment, before, any_version=replace):
-            raise UsageError("another client enrolls the same id at the same moment")
-
-    async def change(
-        self, enrollment: AnyEnrollment, before: Row, *, any_version: bool = False
-    ) -> bool:
-        """Keep an enrollment in the place of the row that was loaded; False if that has moved."""
-        for der in enrollment.certificates:
-            load_certificate(der)
-        if not await self.directory.put(enrollment, before, any_version=any_version):
-            return False
-        self._trust(enrollment, before.value)
-        return True
-
-    async def remove(self, enrollment: AnyEnrollment, before: Row) -> bool:
-        """Delete an enrollment; False if it is not the one that was loaded any more."""
-        if not await self.directory.remove(enrollment, before):
-            return False
-        self._trust(None, enrollment)
-        return True
+        await self.enrollments.keep(enrollment, replace=replace)
 
     async def enroll_once(self, enrollments: Sequence[AnyEnrollment]) -> list[str]:
         """Enroll those whose ids the records have never held; return the ids of the others."""
-
-        async def add(enrollment: AnyEnrollment) -> bool:
-            added = await self.directory.add(enrollment, once=True)
-            if added:
-                self._trust(enrollment, None)
-            return added
-
-        for enrollment in enrollments:
-            for der in enrollment.certificates:
-                load_certificate(der)
-        known = []
-        for at in range(0, len(enrollments), _AT_ONCE):
-            some = enrollments[at : at + _AT_ONCE]
-            added = await asyncio.gather(*map(add, some))
-            known += [place_of(one)[1] for one, new in zip(some, added, strict=True) if not new]
-        return known
-
-    async def _enroll_given(self) -> None:
-        if await self.directory.is_empty():
-            await self.enroll_once(self._first_enrollments)
-        known = await self.enroll_once(self._enrollments)
-        if known:
-            logger.info(
-                "%d of %d enrollments given are known to the records, which win: %s",
-                len(known),
-                len(self._enrollments),
-                short_line(", ".join(known[:10])),
-            )
-
-    def _trust(self, after: AnyEnrollment | None, before: AnyEnrollment | None) -> None:
-        if self._listener.listening:
-            added, removed = (
-                () if known is None else known.certificates for known in (after, before)
-            )
-            self.tls.anchors.change(added, removed)
+        return await self.enrollments.enroll_once(enrollments)
 
     async def enroll_device(self, registration_id: str) -> str:
         """Enroll one device with fresh keys; return its primary key, base64."""
-        primary, secondary = (b64encode(secrets.token_bytes(64)).decode() for _ in range(2))
-        await self.enroll(
-            {
-                "registrationId": registration_id,
-                "attestation": {
-                    "type": "symmetricKey",
-                    "symmetricKey": {"primaryKey": primary, "secondaryKey": secondary},
-                },
-            }
-        )
-        return primary
+        return await self.enrollments.enroll_device(registration_id)
 
     async def registration(self, registration_id: str) -> RegistrationRecord | None:
         """Return the registration record of a device; None if it is not assigned."""
@@ -344,7 +237,7 @@ class AsyncLocalDps(AsyncOnly):
             self.tls.begin(folder, certificates, names)
             await self.store.open()
             await self.faults.refresh()
-            await self._enroll_given()
+            await self.enrollments.begin(*self._given)
             await self.tls.load(self.store)
             if self.store.shared:
                 self._watcher = asyncio.get_running_loop().create_task(self._watch())
@@ -353,13 +246,13 @@ class AsyncLocalDps(AsyncOnly):
                     self.host,
                     self.wss_port,
                     "wss",
-                    self._take,
+                    self.front.take,
                     websocket=True,
-                    http=self._take_http,
+                    http=self.front.take_http,
                 )
             if self.mqtts_port is not None:
                 self.mqtts_port = await self._listener.listen(
-                    self.host, self.mqtts_port, "mqtts", self._take, websocket=False
+                    self.host, self.mqtts_port, "mqtts", self.front.take, websocket=False
                 )
         except BaseException:
             await self.stop()
@@ -371,13 +264,9 @@ class AsyncLocalDps(AsyncOnly):
         await self.http.stop()
         if self._watcher is not None:
             self._watcher.cancel()
-        tasks = {*self._tasks, *self._webhooks, *([self._watcher] if self._watcher else ())}
-        if self._tasks:  # a commit that is under way may be answered yet
-            await asyncio.wait(self._tasks, timeout=STOP_TIMEOUT)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(link.stop() for link in list(self._links)))
+            await asyncio.gather(self._watcher, return_exceptions=True)
+            self._watcher = None
+        await self.front.stop()
         await self.store.close()
         if self._temporary is not None:
             self._temporary.cleanup()
@@ -397,75 +286,6 @@ class AsyncLocalDps(AsyncOnly):
         """Stop."""
         await self.stop()
 
-    # For the connections
-
-    def _take(self, stream: Stream, label: str, chain: Chain) -> None:
-        timeout = listening.HANDSHAKE_TIMEOUT
-        link = ServerLink(stream, label, chain, among=self._links, connect_timeout=timeout)
-        link.begin(_Newcomer(self, link))
-
-    async def _take_http(self, stream: ByteStream, label: str, chain: Chain) -> None:
-        """Hand an HTTP request to the services of its path; without any, refuse it."""
-        if not await self.http.take(stream, label, chain):
-            await accept_websocket(
-                stream, listening.WEBSOCKET_PATHS.__contains__, listening.MAX_HEAD
-            )
-
-    def admit(
-        self, client_id: str, username: str | None, password: bytes | None, chain: Chain
-    ) -> Device | Refusal:
-        """Judge a CONNECT by its names."""
-        return self.service.admit(client_id, username, password, chain)
-
-    async def serve(self, device: Device, message: Message, qos: int) -> Served:
-        """Decide about a message, and commit what it changes; ordered faults come first."""
-        request = parse_request_topic(message.topic)
-        fault = None
-        try:
-            if request is not None:
-                fault = await self.faults.strike(device.registration_id, verb(request))
-            if fault is not None:
-                logger.info("%s: fault: %s", device.registration_id, fault.kind)
-                if fault.kind in ("drop-before", "close-websocket"):
-                    return Served([], fault)
-                if fault.kind == "answer":
-                    code, retry_after = fault.error_code, fault.retry_after
-                    effects = self.service.refuse(message, code, retry_after, time.time())
-                    return Served(effects, fault)
-        except StoreFailed:
-            pass  # no fault is known then, and the service says what failed
-        try:
-            handled = await self.service.handle(device, message, qos)
-            await self._tell_hub(handled.assigned)
-        except Exception as error:  # a fault of ours costs the device one answer, no connection
-            logger.error("%s: %s", device.registration_id, describe(error))  # noqa: TRY400
-            return Served(self.service.refuse(message, INTERNAL_ERROR, None, time.time()))
-        return Served(handled.effects, fault, handled.proved)
-
-    async def _tell_hub(self, assigned: Assigned | None) -> None:
-        """Let the hub make the identity of an assigned device, before the device hears of it."""
-        if assigned is not None and self.hub is not None:
-            try:
-                await self.hub.assigned(assigned)
-            except StoreFailed as error:
-                name = assigned.registration.registration_id
-                logger.warning("%s: the hub could not keep the device: %s", name, error)
-
-    def request_allocation(self, request: AllocationRequested) -> None:
-        """Ask an enrollment's webhook, in the background, and assign by its answer."""
-        task = asyncio.get_running_loop().create_task(self._allocate(request))
-        self._webhooks.add(task)
-        task.add_done_callback(self._webhooks.discard)
-
-    async def _allocate(self, request: AllocationRequested) -> None:
-        status, answer = await ask_webhook(request.url, request.body)
-        name = request.device.registration_id
-        logger.info("%s: the webhook answered %s", name, status or "nothing")
-        try:
-            await self._tell_hub(await self.service.allocated(request, status, answer))
-        except StoreFailed as error:
-            logger.warning("%s: the webhook's answer could not be kept: %s", name, error)
-
     async def _watch(self) -> None:
         """Follow what other front ends change: ordered faults, and certificates to trust."""
         seen = None
@@ -477,43 +297,6 @@ class AsyncLocalDps(AsyncOnly):
                 seen = mark
                 await self.faults.refresh()
             await asyncio.sleep(WATCH_INTERVAL)
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run something that ends with the service at the latest."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-
-class _Newcomer:
-    """The handler of a connection until its CONNECT says whose it is."""
-
-    def __init__(self, dps: AsyncLocalDps, link: ServerLink) -> None:
-        self._dps = dps
-        self._link = link
-
-    def handle(self, event: Event) -> None:
-        """Give the connection to the hub's handler or to the DPS's."""
-        make: Callable[[ServerLink], Handler] = partial(DpsDevice, self._dps)
-        hub = self._dps.hub
-        if hub is not None and isinstance(event, ConnectReceived):
-            make = make if _is_for_dps(event.connect.username) else hub
-        self._link.handler = make(self._link)
-        self._link.handler.handle(event)
-
-
-def _is_for_dps(username: str | None) -> bool:
-    return username is not None and "/registrations/" in username
-
-
-def describe(error: Exception) -> str:
-    """Return an unexpected exception in one line: its class and where it was raised."""
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    code = "" if place is None else f" at {place.tb_frame.f_code.co_qualname}:{place.tb_lineno}"
-    return f"internal error: {type(error).__name__}{code}"
 
 
 def _own_names() -> list[str]:

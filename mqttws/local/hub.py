@@ -100,9 +100,9 @@ class AsyncLocalHub(RegistryCalls, DeviceCalls, AsyncOnly):
         Raises:
             UsageError: as for ``AsyncLocalDps.start``, or a hub of this name is served already.
         """
-        hubs = self.dps.hub
+        hubs = self.dps.front.hub
         if not isinstance(hubs, Hubs):
-            hubs = self.dps.hub = Hubs(self.dps)
+            hubs = self.dps.front.hub = Hubs(self.dps)
         if self._owns_dps:
             await self.dps.start()
         self.core.trust = self._trust
@@ -111,7 +111,7 @@ class AsyncLocalHub(RegistryCalls, DeviceCalls, AsyncOnly):
 
     async def stop(self) -> None:
         """Close every connection and stop serving; bounded in time."""
-        hubs = self.dps.hub
+        hubs = self.dps.front.hub
         if isinstance(hubs, Hubs):
             await hubs.leave(self)
         for connection in list(self.core.connections.values()):

@@ -193,7 +193,7 @@ class ServiceApi:
                 last_updated=now,
                 etag=new_etag(str(uuid.uuid4())),
             )
-            if await self._dps.change(kept, before):
+            if await self._dps.enrollments.change(kept, before):
                 log_change(name, before.value, kept)
                 return with_info(enrollment_to_json(kept))
         raise busy()
@@ -204,7 +204,7 @@ class ServiceApi:
     async def _delete(self, asked: Asked) -> web.Response:
         for _ in range(MAX_ATTEMPTS):
             found = await self._find(asked)
-            if await self._dps.remove(found.value, found):
+            if await self._dps.enrollments.remove(found.value, found):
                 logger.info("enrollment %s: deleted", shown(asked.name))
                 return web.Response(status=204)
         raise busy()
@@ -254,7 +254,7 @@ class ServiceApi:
             found = await self._dps.directory.row(kind.table, name)
             if not found.version:
                 raise Refused(404201, "Enrollment not found.")
-            if await self._dps.remove(found.value, found):
+            if await self._dps.enrollments.remove(found.value, found):
                 return
         raise busy()
 

@@ -144,7 +144,7 @@ async def test_enrollments_given_add_only_what_the_records_have_never_held(
     async with AsyncLocalDps(state=dps_state, records=make_store(), enrollments=given) as dps:
         await dps.enroll(keyed("one", provisioningStatus="disabled"), replace=True)
         row = await dps.directory.row(*(await place(dps, "two")))
-        assert await dps.remove(row.value, row)
+        assert await dps.enrollments.remove(row.value, row)
     given += parse_enrollments(json.dumps([keyed("three")]), "file")
     example = parse_enrollments(json.dumps([keyed("example")]), "file")
     async with AsyncLocalDps(

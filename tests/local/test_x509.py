@@ -158,7 +158,7 @@ async def test_a_deleted_ca_is_forgotten_and_one_with_its_name_takes_its_place(
         with pytest.raises((ConnectFailed, ConnectionLost)):
             await register(local_dps, old.issue("third"), timeout=5)
         row = await local_dps.directory.row(GROUPS, "fleet")
-        assert await local_dps.remove(row.value, row)
+        assert await local_dps.enrollments.remove(row.value, row)
         with pytest.raises((ConnectFailed, ConnectionLost)):
             await register(local_dps, new.issue("fourth"), timeout=5)
 

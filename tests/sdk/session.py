@@ -56,7 +56,7 @@ async def main() -> None:
             if batch.get("bare"):
                 for table in (INDIVIDUALS, GROUPS):
                     for _, row in (await dps.store.page(table)).items:
-                        await dps.remove(row.value, row)
+                        await dps.enrollments.remove(row.value, row)
             results.append(await run(dps, batch))
     print(json.dumps(results))
 

@@ -1,0 +1,126 @@
+"""Enrollments: who may register, changed in the store and in the certificates that TLS trusts."""
+
+import asyncio
+import json
+import logging
+import secrets
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..dps.directory import Directory, place_of
+from ..dps.enrollment_json import parse_enrollments
+from ..dps.store import Row
+from ..dps.tables import AnyEnrollment
+from ..errors import UsageError
+from ..text import short_line, shown
+from .anchors import TrustAnchors
+from .x509 import load_certificate
+
+logger: logging.Logger = logging.getLogger("mqttws.local")
+
+_AT_ONCE = 500  # enrollments that are stored together
+
+
+class Enrollments:
+    """The enrollments of a DPS, changed while devices register.
+
+    Args:
+        directory: of the store.
+        anchors: the certificates in which a device's chain may end.
+    """
+
+    def __init__(self, directory: Directory, anchors: TrustAnchors) -> None:
+        self._directory = directory
+        self._anchors = anchors
+
+    async def enroll(self, record: Mapping[str, Any], *, replace: bool = False) -> None:
+        """Let a device, or a group of them, register from now on.
+
+        Args:
+            record: an individual enrollment or a group, in the shape of the DPS service API.
+            replace: whether it may take the place of the one that has its id.
+
+        Raises:
+            UsageError: names the member that is wrong and what was expected.
+            StoreFailed: it could not be stored.
+        """
+        for enrollment in parse_enrollments(json.dumps([record]), "enroll"):
+            await self.keep(enrollment, replace=replace)
+
+    async def keep(self, enrollment: AnyEnrollment, *, replace: bool = False) -> None:
+        """Take an enrollment that has been read already; otherwise like ``enroll``."""
+        before = await self._directory.row(*place_of(enrollment))
+        if before.version and not replace:
+            _, name = place_of(enrollment)
+            raise UsageError(f"there is an enrollment {shown(name)} already")
+        if not await self.change(enrollment, before, any_version=replace):
+            raise UsageError("another client enrolls the same id at the same moment")
+
+    async def change(
+        self, enrollment: AnyEnrollment, before: Row, *, any_version: bool = False
+    ) -> bool:
+        """Keep an enrollment in the place of the row that was loaded; False if that has moved."""
+        for der in enrollment.certificates:
+            load_certificate(der)
+        if not await self._directory.put(enrollment, before, any_version=any_version):
+            return False
+        self._trust(enrollment, before.value)
+        return True
+
+    async def remove(self, enrollment: AnyEnrollment, before: Row) -> bool:
+        """Delete an enrollment; False if it is not the one that was loaded any more."""
+        if not await self._directory.remove(enrollment, before):
+            return False
+        self._trust(None, enrollment)
+        return True
+
+    async def enroll_once(self, enrollments: Sequence[AnyEnrollment]) -> list[str]:
+        """Enroll those whose ids the records have never held; return the ids of the others."""
+
+        async def add(enrollment: AnyEnrollment) -> bool:
+            added = await self._directory.add(enrollment, once=True)
+            if added:
+                self._trust(enrollment, None)
+            return added
+
+        for enrollment in enrollments:
+            for der in enrollment.certificates:
+                load_certificate(der)
+        known = []
+        for at in range(0, len(enrollments), _AT_ONCE):
+            some = enrollments[at : at + _AT_ONCE]
+            added = await asyncio.gather(*map(add, some))
+            known += [place_of(one)[1] for one, new in zip(some, added, strict=True) if not new]
+        return known
+
+    async def enroll_device(self, registration_id: str) -> str:
+        """Enroll one device with fresh keys; return its primary key, base64."""
+        primary, secondary = (b64encode(secrets.token_bytes(64)).decode() for _ in range(2))
+        await self.enroll(
+            {
+                "registrationId": registration_id,
+                "attestation": {
+                    "type": "symmetricKey",
+                    "symmetricKey": {"primaryKey": primary, "secondaryKey": secondary},
+                },
+            }
+        )
+        return primary
+
+    async def begin(self, first: Sequence[AnyEnrollment], given: Sequence[AnyEnrollment]) -> None:
+        """Enroll what a start is given: ``first`` only where the records hold nothing yet."""
+        if await self._directory.is_empty():
+            await self.enroll_once(first)
+        known = await self.enroll_once(given)
+        if known:
+            logger.info(
+                "%d of %d enrollments given are known to the records, which win: %s",
+                len(known),
+                len(given),
+                short_line(", ".join(known[:10])),
+            )
+
+    def _trust(self, after: AnyEnrollment | None, before: AnyEnrollment | None) -> None:
+        added, removed = (() if known is None else known.certificates for known in (after, before))
+        self._anchors.change(added, removed)

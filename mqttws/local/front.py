@@ -1,0 +1,183 @@
+"""FrontEnd: the local DPS behind its listener; each request is struck by faults, decided, answered.
+
+Knows the service's loop, the ordered faults, webhooks, and the hubs that share the ports. Does not
+know the rules, nor how a connection came about.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Protocol
+
+from ..dps.answers import verb
+from ..dps.certificates import Chain
+from ..dps.codes import INTERNAL_ERROR
+from ..dps.effects import AllocationRequested, Assigned, Device, Refusal
+from ..dps.service import Service
+from ..dps.topics import Message, parse_request_topic
+from ..errors import StoreFailed
+from ..net.stream import ByteStream, Stream
+from ..net.upgrade import accept_websocket
+from ..protocol import ConnectReceived, Event
+from . import listening
+from .device import DpsDevice, Presence, Served
+from .http_door import HttpDoor
+from .link import Handler, ServerLink
+from .orders import FaultOrders
+from .webhook import ask_webhook
+
+logger: logging.Logger = logging.getLogger("mqttws.local")
+
+STOP_TIMEOUT = 2.0
+"""Seconds that requests under way are given to end when the service stops."""
+
+
+class HubSide(Protocol):
+    """The hubs that share a DPS's ports."""
+
+    def __call__(self, link: ServerLink) -> Handler:
+        """Return the handler of a connection whose user name is no DPS device's."""
+
+    async def assigned(self, assigned: Assigned) -> None:
+        """Make the identity of a device that has been assigned."""
+
+
+class FrontEnd:
+    """What connections need of the service: their requests served, their webhooks asked.
+
+    Args:
+        service: the rules over the store.
+        faults: what shall go wrong.
+        http: the services that answer HTTP requests.
+
+    Attributes:
+        presence: which connection speaks for a device.
+        hub: the hubs behind the same ports; None for none.
+    """
+
+    def __init__(self, service: Service, faults: FaultOrders, http: HttpDoor) -> None:
+        self.presence: Presence = Presence()
+        self.hub: HubSide | None = None
+        self._service = service
+        self._faults = faults
+        self._http = http
+        self._requests: set[asyncio.Task[None]] = set()
+        self._webhooks: set[asyncio.Task[None]] = set()
+        self._links: set[ServerLink] = set()
+
+    async def stop(self) -> None:
+        """End what is under way, and close every connection; bounded in time."""
+        if self._requests:  # a commit that is under way may be answered yet
+            await asyncio.wait(self._requests, timeout=STOP_TIMEOUT)
+        tasks = {*self._requests, *self._webhooks}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(link.stop() for link in list(self._links)))
+
+    def take(self, stream: Stream, label: str, chain: Chain) -> None:
+        """Serve a connection from where MQTT begins."""
+        timeout = listening.HANDSHAKE_TIMEOUT
+        link = ServerLink(stream, label, chain, among=self._links, connect_timeout=timeout)
+        link.begin(_Newcomer(self, link))
+
+    async def take_http(self, stream: ByteStream, label: str, chain: Chain) -> None:
+        """Hand an HTTP request to the services of its path; without any, refuse it."""
+        if not await self._http.take(stream, label, chain):
+            await accept_websocket(
+                stream, listening.WEBSOCKET_PATHS.__contains__, listening.MAX_HEAD
+            )
+
+    def admit(
+        self, client_id: str, username: str | None, password: bytes | None, chain: Chain
+    ) -> Device | Refusal:
+        """Judge a CONNECT by its names."""
+        return self._service.admit(client_id, username, password, chain)
+
+    async def serve(self, device: Device, message: Message, qos: int) -> Served:
+        """Decide about a message, and commit what it changes; ordered faults come first."""
+        request = parse_request_topic(message.topic)
+        fault = None
+        try:
+            if request is not None:
+                fault = await self._faults.strike(device.registration_id, verb(request))
+            if fault is not None:
+                logger.info("%s: fault: %s", device.registration_id, fault.kind)
+                if fault.kind in ("drop-before", "close-websocket"):
+                    return Served([], fault)
+                if fault.kind == "answer":
+                    code, retry_after = fault.error_code, fault.retry_after
+                    effects = self._service.refuse(message, code, retry_after, time.time())
+                    return Served(effects, fault)
+        except StoreFailed:
+            pass  # no fault is known then, and the service says what failed
+        try:
+            handled = await self._service.handle(device, message, qos)
+            await self._tell_hub(handled.assigned)
+        except Exception as error:  # a fault of ours costs the device one answer, no connection
+            logger.error("%s: %s", device.registration_id, describe(error))  # noqa: TRY400
+            return Served(self._service.refuse(message, INTERNAL_ERROR, None, time.time()))
+        return Served(handled.effects, fault, handled.proved)
+
+    async def _tell_hub(self, assigned: Assigned | None) -> None:
+        """Let the hub make the identity of an assigned device, before the device hears of it."""
+        if assigned is not None and self.hub is not None:
+            try:
+                await self.hub.assigned(assigned)
+            except StoreFailed as error:
+                name = assigned.registration.registration_id
+                logger.warning("%s: the hub could not keep the device: %s", name, error)
+
+    def request_allocation(self, request: AllocationRequested) -> None:
+        """Ask an enrollment's webhook, in the background, and assign by its answer."""
+        task = asyncio.get_running_loop().create_task(self._allocate(request))
+        self._webhooks.add(task)
+        task.add_done_callback(self._webhooks.discard)
+
+    async def _allocate(self, request: AllocationRequested) -> None:
+        status, answer = await ask_webhook(request.url, request.body)
+        name = request.device.registration_id
+        logger.info("%s: the webhook answered %s", name, status or "nothing")
+        try:
+            await self._tell_hub(await self._service.allocated(request, status, answer))
+        except StoreFailed as error:
+            logger.warning("%s: the webhook's answer could not be kept: %s", name, error)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something that ends with the service at the latest."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
+        return task
+
+
+class _Newcomer:
+    """The handler of a connection until its CONNECT says whose it is."""
+
+    def __init__(self, front: FrontEnd, link: ServerLink) -> None:
+        self._front = front
+        self._link = link
+
+    def handle(self, event: Event) -> None:
+        """Give the connection to the hub's handler or to the DPS's."""
+        make: Callable[[ServerLink], Handler] = partial(DpsDevice, self._front)
+        hub = self._front.hub
+        if hub is not None and isinstance(event, ConnectReceived):
+            make = make if _is_for_dps(event.connect.username) else hub
+        self._link.handler = make(self._link)
+        self._link.handler.handle(event)
+
+
+def _is_for_dps(username: str | None) -> bool:
+    return username is not None and "/registrations/" in username
+
+
+def describe(error: Exception) -> str:
+    """Return an unexpected exception in one line: its class and where it was raised."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    code = "" if place is None else f" at {place.tb_frame.f_code.co_qualname}:{place.tb_lineno}"
+    return f"internal error: {type(error).__name__}{code}"
