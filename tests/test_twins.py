@@ -23,6 +23,7 @@ PAIRS = [
 
 ONLY_SYNC = {
     mqttws.LocalDps: {"run"},  # the way onto the twin's loop
+    mqttws.LocalHub: {"run"},
 }
 ONLY_ASYNC = {
     # Pieces for the package's own services on the same loop, which no other thread may touch; from

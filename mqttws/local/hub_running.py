@@ -3,21 +3,22 @@
 It lives in the loop of a ``LocalDps``; every wait is bounded.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from typing import Any, TypeVar
 
 from ..hub.service.queue import Feedback
 from ..hub.service.telemetry import Telemetry
-from ..loop_thread import SynchronousOnly
 from .dps import DEFAULT_HUB
 from .hub import AsyncLocalHub
 from .hub_base import MethodResult
 from .hub_events import Event
-from .running import TIMEOUT, LocalDps
+from .running import LocalDps
+from .threaded import TIMEOUT, Threaded
+
+_T = TypeVar("_T")
 
 
-class LocalHub(SynchronousOnly):
+class LocalHub(Threaded):
     """An IoT hub behind the ports of a local DPS, in its thread; see ``AsyncLocalHub``.
 
     >>> with LocalDps() as dps, LocalHub(dps) as hub:
@@ -44,67 +45,21 @@ class LocalHub(SynchronousOnly):
             LocalDps(**{"hubs": (name,), **(dps_options or {})}) if dps is None else dps
         )
         self._hub = AsyncLocalHub(self.dps._dps, name=name, **options)
+        super().__init__(self._hub)
 
     @property
     def name(self) -> str:
         """The hub's host name."""
         return self._hub.name
 
-    def start(self) -> None:
-        """Serve.
-
-        Raises:
-            UsageError: as for ``AsyncLocalHub.start``.
-        """
-        if self._owns_dps:
-            self.dps.start()
-        self.dps.run(self._hub.start)
-
-    def stop(self) -> None:
-        """Close every connection and stop serving."""
-        try:
-            self.dps.run(self._hub.stop)
-        finally:
-            if self._owns_dps:
-                self.dps.stop()
-
-    def __enter__(self) -> Self:
-        """Start."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stop."""
-        self.stop()
-
     def __repr__(self) -> str:
         return f"<LocalHub {self.name} at {self.dps!r}>"
 
     # Where it is
 
-    @property
-    def host(self) -> str:
-        """The address that it listens on."""
-        return self.dps.host
-
-    @property
-    def wss_port(self) -> int:
-        """The port for MQTT over WebSocket, and for the service API."""
-        return self.dps.wss_port
-
-    @property
-    def mqtts_port(self) -> int:
-        """The port for MQTT over TLS."""
-        return self.dps.mqtts_port
-
     def connection_string(self, device_id: str, module_id: str = "") -> str:
         """Return a device's connection string; see ``AsyncLocalHub.connection_string``."""
-        return self.dps.run(lambda: self._hub.connection_string(device_id, module_id))
+        return self.run(lambda: self._hub.connection_string(device_id, module_id))
 
     def service_connection_string(self, policy: str = "iothubowner") -> str:
         """Return a service's connection string."""
@@ -114,7 +69,7 @@ class LocalHub(SynchronousOnly):
 
     def create_device(self, device_id: str, **options: Any) -> str:
         """Create a device or module; see ``AsyncLocalHub.create_device``."""
-        return self.dps.run(lambda: self._hub.create_device(device_id, **options))
+        return self.run(lambda: self._hub.create_device(device_id, **options))
 
     def trust_ca(self, certificate: bytes | str) -> None:
         """Trust a CA, PEM or DER; see ``AsyncLocalHub.trust_ca``."""
@@ -122,15 +77,15 @@ class LocalHub(SynchronousOnly):
         async def trust() -> None:
             self._hub.trust_ca(certificate)
 
-        self.dps.run(trust)
+        self.run(trust)
 
     def delete_device(self, device_id: str, module_id: str = "") -> None:
         """Delete a device or module; its connection ends."""
-        self.dps.run(lambda: self._hub.delete_device(device_id, module_id))
+        self.run(lambda: self._hub.delete_device(device_id, module_id))
 
     def disable_device(self, device_id: str, *, enabled: bool = False) -> None:
         """Disable a device, whose connection ends; or enable it again."""
-        self.dps.run(lambda: self._hub.disable_device(device_id, enabled=enabled))
+        self.run(lambda: self._hub.disable_device(device_id, enabled=enabled))
 
     def is_connected(self, device_id: str, module_id: str = "") -> bool:
         """Whether a device is connected now."""
@@ -142,17 +97,17 @@ class LocalHub(SynchronousOnly):
         async def drop() -> int:
             return self._hub.drop(device_id)
 
-        return self.dps.run(drop)
+        return self.run(drop)
 
     # Twins, methods, messages
 
     def twin(self, device_id: str, module_id: str = "") -> dict[str, Any]:
         """Return a twin; see ``AsyncLocalHub.twin``."""
-        return self.dps.run(lambda: self._hub.twin(device_id, module_id))
+        return self.run(lambda: self._hub.twin(device_id, module_id))
 
     def patch_twin(self, device_id: str, **changes: Any) -> int:
         """Change desired properties and tags; see ``AsyncLocalHub.patch_twin``."""
-        return self.dps.run(lambda: self._hub.patch_twin(device_id, **changes))
+        return self.run(lambda: self._hub.patch_twin(device_id, **changes))
 
     def invoke(
         self,
@@ -165,7 +120,7 @@ class LocalHub(SynchronousOnly):
         connect_timeout: float = 5.0,
     ) -> MethodResult:
         """Call a direct method and return the answer; see ``AsyncLocalHub.invoke``."""
-        return self.dps.run(
+        return self.run(
             lambda: self._hub.invoke(
                 device_id,
                 method,
@@ -179,11 +134,11 @@ class LocalHub(SynchronousOnly):
 
     def send(self, device_id: str, payload: bytes, *arguments: Any, **options: Any) -> int:
         """Send a device a message; see ``AsyncLocalHub.send``."""
-        return self.dps.run(lambda: self._hub.send(device_id, payload, *arguments, **options))
+        return self.run(lambda: self._hub.send(device_id, payload, *arguments, **options))
 
     def waiting(self, device_id: str) -> int:
         """Return how many messages wait for a device or for its PUBACK."""
-        return self.dps.run(lambda: self._hub.waiting(device_id))
+        return self.run(lambda: self._hub.waiting(device_id))
 
     def feedback(self) -> list[Feedback]:
         """Return feedback about messages, each once."""
@@ -191,7 +146,7 @@ class LocalHub(SynchronousOnly):
         async def feedback() -> list[Feedback]:
             return self._hub.feedback()
 
-        return self.dps.run(feedback)
+        return self.run(feedback)
 
     def next_telemetry(self, timeout: float | None = 10.0) -> Telemetry:
         """Return the next message that a device has published; each once, in order.
@@ -203,7 +158,7 @@ class LocalHub(SynchronousOnly):
             RequestTimedOut: none came in time.
         """
         limit = None if timeout is None else TIMEOUT + timeout
-        return self.dps.run(lambda: self._hub.next_telemetry(timeout), limit)
+        return self.run(lambda: self._hub.next_telemetry(timeout), limit)
 
     def telemetry(self, timeout: float | None = 10.0) -> Iterator[Telemetry]:
         """Yield what devices publish, each message once, in order.
@@ -229,7 +184,7 @@ class LocalHub(SynchronousOnly):
                 stream.append(self._hub.events(after))
             return await anext(stream[0], None)
 
-        while (event := self.dps.run(following, None)) is not None:
+        while (event := self.run(following, None)) is not None:
             yield event
 
     # Faults on order
@@ -241,3 +196,20 @@ class LocalHub(SynchronousOnly):
     def cancel_faults(self, number: int | None = None) -> bool:
         """Take one order back, or all; return whether there was one."""
         return self._hub.cancel_faults(number)
+
+    def run(
+        self, work: Callable[[], Coroutine[Any, Any, _T]], timeout: float | None = TIMEOUT
+    ) -> _T:
+        """Run a coroutine in the service's loop; see ``LocalDps.run``."""
+        return self.dps.run(work, timeout)
+
+    def _begin(self) -> None:
+        if self._owns_dps:
+            self.dps.start()
+
+    def _end(self) -> None:
+        if self._owns_dps:
+            self.dps.stop()
+
+    def _is_running(self) -> bool:
+        return self.dps._is_running()

@@ -7,25 +7,22 @@ import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from ..dps.records import RegistrationRecord
 from ..dps.store import Store
 from ..dps.tables import AnyEnrollment
 from ..errors import UsageError
 from ..hops import Cause
-from ..loop_thread import LoopThread, SynchronousOnly
+from ..loop_thread import LoopThread
 from ..options import SYNC_LOCAL_DPS
 from .dps import DEFAULT_HUB, DEFAULT_ID_SCOPE, AsyncLocalDps, WayToDps
-
-TIMEOUT = 30.0
-"""Seconds within which the service must have done what it is asked; a busy machine keeps it."""
+from .threaded import TIMEOUT, Threaded
 
 _T = TypeVar("_T")
 
 
-class LocalDps(SynchronousOnly):
+class LocalDps(Threaded):
     """A local DPS that runs in a thread until it is stopped.
 
     >>> with LocalDps() as dps:
@@ -61,67 +58,14 @@ class LocalDps(SynchronousOnly):
         options = SYNC_LOCAL_DPS.check(locals())
         del options["thread"]
         self._dps = AsyncLocalDps(**options)
+        super().__init__(self._dps)
         self._given_thread = thread
         self._thread: LoopThread | None = None  # while it runs
-
-    def start(self) -> None:
-        """Listen.
-
-        Raises:
-            ServiceFailed: a port is taken or may not be used.
-            StoreFailed: the state folder or the records cannot be used.
-            UsageError: it has been started already.
-        """
-        if self._thread is not None:
-            raise UsageError("the local DPS has been started already", cause=Cause.WRONG_MOMENT)
-        self._thread = self._given_thread or LoopThread("mqttws-dps")
-        try:
-            self._wait(self._dps.start)
-        except BaseException:
-            self._end_thread()
-            raise
-
-    def stop(self) -> None:
-        """Close every connection and stop listening."""
-        if self._thread is not None and not self._thread.forked:
-            try:
-                self._wait(self._dps.stop)
-            finally:
-                self._end_thread()
-
-    def __enter__(self) -> Self:
-        """Start."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stop."""
-        self.stop()
 
     def __repr__(self) -> str:
         return f"<LocalDps {self.host} wss {self.wss_port} mqtts {self.mqtts_port}>"
 
     # Where it is
-
-    @property
-    def host(self) -> str:
-        """The address that it listens on."""
-        return self._dps.host
-
-    @property
-    def wss_port(self) -> int:
-        """The port for MQTT over WebSocket."""
-        return self._dps.wss_port or 0
-
-    @property
-    def mqtts_port(self) -> int:
-        """The port for MQTT over TLS."""
-        return self._dps.mqtts_port or 0
 
     @property
     def id_scope(self) -> str:
@@ -142,31 +86,31 @@ class LocalDps(SynchronousOnly):
 
     def enroll(self, record: Mapping[str, Any], *, replace: bool = False) -> None:
         """Let a device or a group register; see ``AsyncLocalDps.enroll``."""
-        self._wait(partial(self._dps.enroll, record, replace=replace))
+        self.run(partial(self._dps.enroll, record, replace=replace))
 
     def keep(self, enrollment: AnyEnrollment, *, replace: bool = False) -> None:
         """Take an enrollment that has been read already; otherwise like ``enroll``."""
-        self._wait(partial(self._dps.keep, enrollment, replace=replace))
+        self.run(partial(self._dps.keep, enrollment, replace=replace))
 
     def enroll_once(self, enrollments: Sequence[AnyEnrollment]) -> list[str]:
         """Enroll those whose ids the records have never held; return the ids of the others."""
-        return self._wait(partial(self._dps.enroll_once, enrollments))
+        return self.run(partial(self._dps.enroll_once, enrollments))
 
     def enroll_device(self, registration_id: str) -> str:
         """Enroll one device with fresh keys; return its primary key, base64."""
-        return self._wait(partial(self._dps.enroll_device, registration_id))
+        return self.run(partial(self._dps.enroll_device, registration_id))
 
     def fault(self, kind: str, device: str | None = None, **members: Any) -> int:
         """Let something go wrong; see ``AsyncLocalDps.fault``."""
-        return self._wait(partial(self._dps.fault, kind, device, **members))
+        return self.run(partial(self._dps.fault, kind, device, **members))
 
     def cancel_faults(self) -> None:
         """Take every order for a fault back."""
-        self._wait(self._dps.cancel_faults)
+        self.run(self._dps.cancel_faults)
 
     def registration(self, registration_id: str) -> RegistrationRecord | None:
         """Return what is remembered of a device; None if it has never been assigned."""
-        return self._wait(partial(self._dps.registration, registration_id))
+        return self.run(partial(self._dps.registration, registration_id))
 
     def run(
         self, work: Callable[[], Coroutine[Any, Any, _T]], timeout: float | None = TIMEOUT
@@ -185,10 +129,15 @@ class LocalDps(SynchronousOnly):
             raise UsageError("the local DPS is not running", cause=Cause.WRONG_MOMENT)
         return self._thread.call(work, timeout)
 
-    def _wait(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-        return self.run(work)
+    def _begin(self) -> None:
+        if self._thread is not None:
+            raise UsageError("the local DPS has been started already", cause=Cause.WRONG_MOMENT)
+        self._thread = self._given_thread or LoopThread("mqttws-dps")
 
-    def _end_thread(self) -> None:
+    def _end(self) -> None:
         thread, self._thread = self._thread, None
         if thread is not None and thread is not self._given_thread:
             thread.close()
+
+    def _is_running(self) -> bool:
+        return self._thread is not None and not self._thread.forked

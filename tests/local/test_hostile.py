@@ -99,7 +99,7 @@ async def test_an_operation_whose_webhook_never_answers_ends(
     from mqttws.dps.topics import poll_topic
 
     monkeypatch.setattr(allocation, "ALLOCATION_TIMEOUT", 0.0)
-    monkeypatch.setattr(AsyncLocalDps, "request_allocation", lambda dps, request: None)
+    monkeypatch.setattr(local_dps.front, "request_allocation", lambda request: None)
     url = {"webhookUrl": "http://127.0.0.1:9/"}
     async with local_dps as dps:
         await dps.enroll(keyed("dev", allocationPolicy="custom", customAllocationDefinition=url))
