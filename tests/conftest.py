@@ -8,7 +8,8 @@ import asyncio
 import inspect
 import os
 import shutil
-from collections.abc import Iterator
+import signal
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,13 @@ TEST_TIMEOUT = 60.0
 """Seconds within which a coroutine test must have ended."""
 
 
+HANGING, SLOW_TEST_TIMEOUT = 60.0, 840.0
+"""Seconds more, for any test and for a slow one, after which it is ended from outside."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job; tests send it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]  # a proxy of the machine that runs the tests is none of theirs
     config.addinivalue_line(
@@ -32,6 +39,26 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "timeout(seconds): time limit of a coroutine test, other than the usual one"
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Have a test that hangs fail, with the stack that shows where."""
+    marker = item.get_closest_marker("timeout")
+    limit = (marker.args[0] if marker else TEST_TIMEOUT) + HANGING
+    if item.get_closest_marker("slow"):
+        limit += SLOW_TEST_TIMEOUT
+
+    def hangs(*_: object) -> None:
+        pytest.fail(f"hangs: not ended within {limit:g} s")
+
+    before = signal.signal(signal.SIGALRM, hangs)
+    signal.setitimer(signal.ITIMER_REAL, limit)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -23,6 +23,7 @@ from mqttws import (
     ServiceFailed,
     UsageError,
 )
+from mqttws.loop_thread import wait_for
 from tests.client.broker import Broker, broker
 
 
@@ -158,6 +159,23 @@ def test_ctrl_c_while_a_call_waits_cancels_it(thread: LoopThread) -> None:
     with pytest.raises(KeyboardInterrupt):
         thread.call(wait)
     assert ended.wait(10)
+
+
+@pytest.mark.parametrize("way", ["call", "event"])
+def test_ctrl_c_that_another_thread_takes_ends_the_wait(thread: LoopThread, way: str) -> None:
+    async def wait() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.Event().wait()
+
+    thread.call(one)  # a thread that takes the signal is there
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        if way == "event":
+            thread.post(lambda: os.kill(os.getpid(), signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            thread.call(wait) if way == "call" else wait_for(threading.Event(), None)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from ..errors import MqttwsError, RequestTimedOut, UsageError
 from ..hops import Cause
+from ..loop_thread import wait_for
 from .message import ReceivedMessage
 from .options import ClientState
 from .receipt import Delivery, late
@@ -50,7 +51,7 @@ class SyncReceipt(Delivery):
             self._events.append(event)
             try:
                 # Completing it sets _done first and then looks for events: one of us sees both.
-                if not self._done and not event.wait(timeout):
+                if not self._done and not wait_for(event, timeout):
                     raise late(self.topic, timeout or 0.0)
             finally:
                 self._events.remove(event)

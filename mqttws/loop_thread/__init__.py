@@ -6,7 +6,7 @@ share one.
 """
 
 from .callbacks import Callbacks
-from .thread import CLOSE_TIMEOUT, LoopThread
+from .thread import CLOSE_TIMEOUT, LoopThread, wait_for
 from .twins import AsyncOnly, SynchronousOnly, run_to_the_end
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "LoopThread",
     "SynchronousOnly",
     "run_to_the_end",
+    "wait_for",
 ]

@@ -4,6 +4,7 @@ import asyncio
 import atexit
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
@@ -21,6 +22,10 @@ _T = TypeVar("_T")
 
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds within which a thread must have ended."""
+
+LOOK_EVERY: Final = 0.5
+"""Seconds after which a thread that waits looks whether Ctrl-C has come. A signal that comes just
+before it blocks in a lock, or that another thread takes, does not wake it (CPython)."""
 
 _living: "weakref.WeakSet[LoopThread]" = weakref.WeakSet()
 
@@ -133,7 +138,7 @@ class LoopThread:
             with self._gate:
                 call.loop = self._start()
                 call.loop.call_soon_threadsafe(call.start)
-            return call.result.result(timeout)
+            return _result(call.result, timeout)
         except CancelledError:
             raise ConnectionLost(
                 "the client was disconnected while this waited", cause=Cause.DISCONNECTED
@@ -194,6 +199,36 @@ class LoopThread:
         """Let nothing more onto the loop; called by the thread at its end."""
         with self._gate:
             self._ended = True
+
+
+def wait_for(event: threading.Event, timeout: float | None) -> bool:
+    """Wait for an event, ``timeout`` seconds at most, as long as it takes for None; Ctrl-C ends it.
+
+    Returns:
+        Whether it has come.
+    """
+    ends = None if timeout is None else time.monotonic() + timeout
+    while not event.wait(_slice(ends)):
+        if ends is not None and time.monotonic() >= ends:
+            return False
+    return True
+
+
+def _result(future: "Future[_T]", timeout: float | None) -> _T:
+    """Return a future's result as ``Future.result`` does; Ctrl-C ends the wait at any moment."""
+    ends = None if timeout is None else time.monotonic() + timeout
+    while True:
+        try:
+            return future.result(_slice(ends))
+        except TimeoutError:
+            if future.done():  # it has just come, or is a TimeoutError itself
+                return future.result()
+            if ends is not None and time.monotonic() >= ends:
+                raise
+
+
+def _slice(ends: float | None) -> float:
+    return LOOK_EVERY if ends is None else max(0.0, min(LOOK_EVERY, ends - time.monotonic()))
 
 
 def _run(loop: asyncio.AbstractEventLoop, owner: "weakref.ref[LoopThread]") -> None:
