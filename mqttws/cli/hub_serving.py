@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import store_failed
+from ..hub.service.access import RIGHTS
 from ..hub.service.telemetry import Telemetry
 from ..local.dps import AsyncLocalDps
 from ..local.hub import AsyncLocalHub
 from ..local.hub_events import json_line
-from ..local.hub_policies import load_policies
+from ..local.policies import load_policies
 from .common import read_file
 from .hub_service import write_connections
+
+HUB_POLICIES = "hub-policies.json"
+"""File in the state folder that keeps the keys of the hubs' policies."""
 
 
 async def serve_hubs(
@@ -43,7 +47,8 @@ async def serve_hubs(
 
     hubs = []
     for name in names:
-        hub = AsyncLocalHub(dps, name=name, policies=load_policies(folder, name))
+        policies = load_policies(folder / HUB_POLICIES, name, RIGHTS)
+        hub = AsyncLocalHub(dps, name=name, policies=policies)
         hubs.append(await stack.enter_async_context(hub))
     for file in cas:
         hubs[0].trust_ca(read_file(file, "CA"))

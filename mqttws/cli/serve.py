@@ -4,6 +4,7 @@ Knows the options, the example device and the signals. The service is ``mqttws.A
 """
 
 import asyncio
+import importlib.util
 import logging
 import os
 import secrets
@@ -29,6 +30,7 @@ from ..dps.records import IndividualEnrollment
 from ..dps.sas import decode_key
 from ..errors import StoreDamaged, UsageError, store_failed
 from ..local.logs import SteadyHandler
+from ..local.policies import EVERYWHERE
 from ..net.stream import limit_tls_buffers
 from .common import check_host, debug_option, json_option, log_to_stderr, read_file
 from .exits import Command, describe_exit_codes
@@ -39,9 +41,6 @@ if TYPE_CHECKING:
 
 EXAMPLE = "example-device"
 """Registration id of the device that is there where no FILE says who is."""
-
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a client uses for it
-"""Addresses to listen on that are none to connect to."""
 
 logger: logging.Logger = logging.getLogger("mqttws.local")
 
@@ -86,7 +85,7 @@ DPS service API; a record's keys are base64, 16 to 64 bytes:
 With --json, the first and only line of standard output:
   {{
     "status": "serving", "host", "wss_port", "mqtts_port", "id_scope",
-   "ca_file", "admin": URL or null,
+   "ca_file", "connection_string": of the service API or null, "admin": URL or null,
    "hub": {{"names", "connection_file", "connection_strings"}} or null,
    "example": {{"registration_id", "key_file", "command"}} or null}}
 
@@ -383,13 +382,19 @@ class _Place:
     hub: Mapping[str, Any] | None = None
 
     @property
+    def connection_string(self) -> str | None:
+        """The service API's connection string; None without the extra that serves it."""
+        served = importlib.util.find_spec("aiohttp") is not None
+        return self.dps.service_connection_string() if served else None
+
+    @property
     def command(self) -> str:
         """A shell's command line that provisions the example device."""
         options = {
             "--id-scope": self.dps.id_scope,
             "--registration-id": EXAMPLE,
             "--key-file": str(self.key_file),
-            "--host": _EVERYWHERE.get(self.dps.host, self.dps.host),
+            "--host": EVERYWHERE.get(self.dps.host, self.dps.host),
             "--port": str(self.dps.wss_port),
             "--ca": str(self.dps.ca_file),
         }
@@ -404,6 +409,7 @@ class _Place:
             "mqtts_port": self.dps.mqtts_port,
             "id_scope": self.dps.id_scope,
             "ca_file": str(self.dps.ca_file),
+            "connection_string": self.connection_string,
             "admin": self.admin_url,
             "hub": self.hub,
             "example": None
@@ -422,6 +428,11 @@ class _Place:
         print_line(f"  mqtts     mqtts://{host}:{self.dps.mqtts_port}")
         print_line(f"  id scope  {self.dps.id_scope}")
         print_line(f"  trust     {self.dps.ca_file}")
+        if self.connection_string is not None:
+            print_line(
+                "  service   its API, on the wss port, for service SDKs and 'az iot dps --login':"
+            )
+            print_line(f"            {self.connection_string}")
         if self.admin_url is not None:
             print_line(f"  admin     {self.admin_url}")
         if self.hub is not None:

@@ -26,16 +26,19 @@ from ..dps.settings import Settings
 from ..dps.store import Store
 from ..dps.tables import MARKS, AnyEnrollment
 from ..errors import StoreFailed, UsageError
+from ..hub.service.access import Policy
 from ..loop_thread import AsyncOnly
 from ..net.tls import TlsConfig
 from ..options import LOCAL_DPS
 from .anchors import DpsTls
 from .certificates import prepare_certificates
+from .dps_policies import OWNER, load_dps_policies
 from .enrollments import Enrollments
 from .front import FrontEnd
-from .http_door import HttpDoor
+from .http_door import HttpDoor, HttpService
 from .listening import Listener, resolve
 from .orders import FaultOrders
+from .policies import connection_string
 from .stores import open_store
 
 DEFAULT_ID_SCOPE = "0ne00LOCAL"
@@ -95,6 +98,7 @@ class AsyncLocalDps(AsyncOnly):
         enrollments: who may register.
         front: serves the connections of devices.
         http: the services that answer HTTP requests on the WebSocket's port.
+        policies: shared access policies of the service API; there once it is started.
     """
 
     def __init__(
@@ -142,6 +146,8 @@ class AsyncLocalDps(AsyncOnly):
         self.tls: DpsTls = DpsTls(self.faults.strike_handshake)
         self.enrollments: Enrollments = Enrollments(self.directory, self.tls.anchors)
         self.http: HttpDoor = HttpDoor()
+        self.http.add(self._make_service_door)
+        self.policies: list[Policy] = []
         self.front: FrontEnd = FrontEnd(self.service, self.faults, self.http)
         self._listener = Listener(self.tls)
         self._given = tuple(first_enrollments), tuple(enrollments)
@@ -188,6 +194,15 @@ class AsyncLocalDps(AsyncOnly):
     async def enroll_device(self, registration_id: str) -> str:
         """Enroll one device with fresh keys; return its primary key, base64."""
         return await self.enrollments.enroll_device(registration_id)
+
+    def service_connection_string(self, policy: str = OWNER) -> str:
+        """Return the connection string of the service API, at the WebSocket's port.
+
+        Args:
+            policy: provisioningserviceowner, or ServiceConfig, EnrollmentRead, EnrollmentWrite,
+                RegistrationStatusRead or RegistrationStatusWrite, which have that right alone.
+        """
+        return connection_string(self.host, self.wss_port, self.policies, policy)
 
     async def registration(self, registration_id: str) -> RegistrationRecord | None:
         """Return the registration record of a device; None if it is not assigned."""
@@ -236,6 +251,7 @@ class AsyncLocalDps(AsyncOnly):
             self._ca_file = certificates.ca_file
             self.tls.begin(folder, certificates, names)
             await self.store.open()
+            self.policies = await load_dps_policies(folder, self.store)
             await self.faults.refresh()
             await self.enrollments.begin(*self._given)
             await self.tls.load(self.store)
@@ -285,6 +301,11 @@ class AsyncLocalDps(AsyncOnly):
     ) -> None:
         """Stop."""
         await self.stop()
+
+    def _make_service_door(self) -> HttpService:
+        from .service_door import ServiceDoor  # needs the extra
+
+        return ServiceDoor(self)
 
     async def _watch(self) -> None:
         """Follow what other front ends change: ordered faults, and certificates to trust."""

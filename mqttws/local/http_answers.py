@@ -22,15 +22,35 @@ except ImportError:
         "the service API needs aiohttp, which is not installed", hint="pip install 'mqttws[admin]'"
     ) from None
 
+__all__ = [
+    "Refused",
+    "answer",
+    "is_number",
+    "read_body",
+    "read_count",
+    "read_position",
+    "read_query",
+    "refusal_of",
+    "refuse",
+    "web",
+]
+
 _QUERY = re.compile(r"\s*(select\s+)?\*(\s+from\s+\w+)?\s*", re.IGNORECASE)
 
 
 class Refused(Exception):
-    """A request that gets an error status, in the service API's words."""
+    """A request that gets an error status, in the service API's words.
 
-    def __init__(self, error_code: int, message: str) -> None:
+    Args:
+        error_code: six digits, of which the first three are HTTP's status.
+        message: for the answer.
+        reason: for the log, where it says more than the message; without secrets.
+    """
+
+    def __init__(self, error_code: int, message: str, reason: str = "") -> None:
         super().__init__(message)
         self.error_code = error_code
+        self.reason = reason or message
 
 
 async def read_body(request: web.Request) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import asyncio
 import itertools
 import logging
 import random
-import secrets
 import time
 import uuid
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from ..hub.service.queue import (
 from ..hub.service.records import HubStore, Key, Record
 from ..hub.service.throttles import Limits, Throttle
 from .hub_events import EventStream, FeedbackBox
+from .policies import new_policies
 
 logger: logging.Logger = logging.getLogger("mqttws.local.hub")
 """One line for each thing that happens at a hub, without secrets."""
@@ -113,7 +113,7 @@ class HubBase:
     ) -> None:
         self.name = name
         self.store = store
-        self.policies: list[Policy] = new_policies() if policies is None else policies
+        self.policies: list[Policy] = new_policies(RIGHTS) if policies is None else policies
         self.settings: Settings = settings or Settings()
         self.events: EventStream = EventStream()
         self.feedback: FeedbackBox = FeedbackBox()
@@ -177,14 +177,6 @@ class HubBase:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def new_policies() -> list[Policy]:
-    """Return the policies of a new hub, with fresh keys."""
-    return [
-        Policy(name, (secrets.token_bytes(32), secrets.token_bytes(32)), rights)
-        for name, rights in RIGHTS.items()
-    ]
 
 
 def tracking_id() -> str:

@@ -14,6 +14,7 @@ from ..hub.service.codes import Fault
 from ..hub.service.identity import Credentials, Identity, id_fault
 from .dps import AsyncLocalDps
 from .hub_core import Hub
+from .policies import connection_string
 from .x509 import read_certificate
 
 _T = TypeVar("_T")
@@ -130,12 +131,7 @@ class RegistryCalls:
         Args:
             policy: iothubowner, service, device, registryRead or registryReadWrite.
         """
-        found = next((of for of in self.core.policies if of.name == policy), None)
-        if found is None:
-            raise UsageError(f"there is no policy {policy!a}")
-        host = self.dps.host if self.dps.wss_port == 443 else f"{self.dps.host}:{self.dps.wss_port}"
-        key = base64.b64encode(found.keys[0]).decode()
-        return f"HostName={host};SharedAccessKeyName={policy};SharedAccessKey={key}"
+        return connection_string(self.dps.host, self.dps.wss_port, self.core.policies, policy)
 
     def is_connected(self, device_id: str, module_id: str = "") -> bool:
         """Whether a device is connected now."""

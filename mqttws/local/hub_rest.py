@@ -106,11 +106,11 @@ class HubRest:
         named = [hub for hub in hubs if hub.name.lower() == name]
         reason = "there is no such hub here"
         for hub in named or hubs:  # under this machine's name, the signature says which
-            for resource in dict.fromkeys((host, name, hub.name.lower())):
-                fault = service_fault(authorization, resource, right, hub.policies, time.time())
-                if fault is None:
-                    return hub
-                reason = fault
+            resources = (host, name, hub.name.lower())
+            fault = service_fault(authorization, resources, right, hub.policies, time.time())
+            if fault is None:
+                return hub
+            reason = fault
         raise Refused(Fault(Code.IotHubUnauthorizedAccess, f"Unauthorized: {reason}"))
 
 

@@ -17,6 +17,7 @@ from ..hops import Cause
 from ..loop_thread import LoopThread
 from ..options import SYNC_LOCAL_DPS
 from .dps import DEFAULT_HUB, DEFAULT_ID_SCOPE, AsyncLocalDps, WayToDps
+from .dps_policies import OWNER
 from .threaded import TIMEOUT, Threaded
 
 _T = TypeVar("_T")
@@ -81,6 +82,10 @@ class LocalDps(Threaded):
     def options(self) -> WayToDps:
         """The arguments of ``provision`` that lead here, over WebSocket; only its CA is trusted."""
         return self._dps.options
+
+    def service_connection_string(self, policy: str = OWNER) -> str:
+        """Return the connection string of the service API; see ``AsyncLocalDps``."""
+        return self._dps.service_connection_string(policy)
 
     # What it is told
 

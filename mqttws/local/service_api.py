@@ -45,7 +45,6 @@ from .http_answers import (
     read_position,
     read_query,
     refusal_of,
-    refuse,
 )
 
 try:
@@ -67,6 +66,7 @@ MAX_ATTEMPTS = 10
 """Changes that may be void because another client was faster, before one is given up."""
 
 _API_VERSION = re.compile(r"\d{4}-\d\d-\d\d(-preview)?")
+_OLDEST = "2017-08-31"  # of the preview, the first one that was published
 _NEWEST = "2021-10-01"  # the service API's version whose members are written
 
 Enrollment = IndividualEnrollment | EnrollmentGroup
@@ -109,57 +109,98 @@ class Asked(NamedTuple):
 
 Handler = Callable[[Asked], Awaitable[web.Response]]
 
+Admit = Callable[[web.Request, str], None]
+"""Raises ``Refused`` for a request that has not the right, named as the cloud's policies do."""
+
+ROOTS = frozenset((*KINDS, "registrations"))
+"""The first parts of the paths, in lower case."""
+
+
+class Route(NamedTuple):
+    """A method and path of the API.
+
+    Attributes:
+        handler: serves it.
+        right: that a policy must have.
+    """
+
+    handler: Handler
+    right: str
+
 
 class ServiceApi:
     """Answers requests of the service API.
 
     Args:
         dps: whose enrollments and registrations.
+        admit: is called for each request before it is served.
+        strict: whether a request without ``api-version`` is refused, as in the cloud.
     """
 
-    def __init__(self, dps: AsyncLocalDps) -> None:
+    def __init__(
+        self,
+        dps: AsyncLocalDps,
+        admit: Admit = lambda request, right: None,
+        *,
+        strict: bool = False,
+    ) -> None:
         self._dps = dps
-        self._routes: dict[tuple[str, str], Handler] = {
-            ("GET", "registrations/*"): self._get_registration,
-            ("DELETE", "registrations/*"): self._delete_registration,
-            ("POST", "registrations/*/query"): self._query_registrations,
+        self._admit = admit
+        self._strict = strict
+        self._routes: dict[tuple[str, str], Route] = {
+            ("GET", "registrations/*"): Route(self._get_registration, "RegistrationStatusRead"),
+            ("DELETE", "registrations/*"): Route(
+                self._delete_registration, "RegistrationStatusWrite"
+            ),
+            ("POST", "registrations/*/query"): Route(
+                self._query_registrations, "RegistrationStatusRead"
+            ),
         }
         for first in KINDS:
             self._routes |= {
-                ("PUT", f"{first}/*"): self._put,
-                ("GET", f"{first}/*"): self._get,
-                ("DELETE", f"{first}/*"): self._delete,
-                ("POST", f"{first}/*/attestationmechanism"): self._attestation,
-                ("POST", f"{first}/query"): self._query_enrollments,
-                ("POST", first): self._bulk,
+                ("PUT", f"{first}/*"): Route(self._put, "EnrollmentWrite"),
+                ("GET", f"{first}/*"): Route(self._get, "EnrollmentRead"),
+                ("DELETE", f"{first}/*"): Route(self._delete, "EnrollmentWrite"),
+                ("POST", f"{first}/*/attestationmechanism"): Route(
+                    self._attestation, "EnrollmentWrite"
+                ),
+                ("POST", f"{first}/query"): Route(self._query_enrollments, "EnrollmentRead"),
+                ("POST", first): Route(self._bulk, "EnrollmentWrite"),
             }
 
     async def answer(self, request: web.Request) -> web.Response:
-        """Return the answer to a request; every failure is the service API's JSON."""
-        try:
-            return await self._answer(request)
-        except Exception as error:
-            refusal = refusal_of(error)
-            if refusal is None:
-                raise
-            return refuse(refusal)
+        """Return the answer to a request.
 
-    async def _answer(self, request: web.Request) -> web.Response:
+        Raises:
+            Refused: it is answered with an error; so are the errors that ``refusal_of`` knows.
+        """
         parts = [unquote(part) for part in request.rel_url.raw_path.strip("/").split("/")]
         words = [part.lower() for part in parts]
         name = ""
         if len(words) > 1 and (request.method, "/".join(words)) not in self._routes:
             name, words[1] = parts[1], "*"
         path = "/".join(words)
-        handler = self._routes.get((request.method, path))
-        if handler is None:
+        route = self._routes.get((request.method, path))
+        if route is None:
             if any(known == path for _, known in self._routes):
                 raise Refused(405000, "Method Not Allowed")
             raise Refused(404000, "Not Found")
-        version = request.query.get("api-version")
-        if version is not None and not _API_VERSION.fullmatch(version):
-            raise Refused(400004, f"Invalid request. api-version {shown(version)} is no date.")
-        return await handler(Asked(request, KINDS.get(words[0], KINDS["enrollments"]), name))
+        self._admit(request, route.right)
+        self._check_version(request.query.get("api-version"))
+        kind = KINDS.get(words[0], KINDS["enrollments"])
+        return await route.handler(Asked(request, kind, name))
+
+    def _check_version(self, version: str | None) -> None:
+        """Refuse a version that was never one; a newer one is served as the newest."""
+        if version is None:
+            if self._strict:
+                raise Refused(400004, "Invalid request. The query has no api-version.")
+        elif not _API_VERSION.fullmatch(version) or version < _OLDEST:
+            raise Refused(
+                400004,
+                f"Invalid request. api-version: found {shown(version)}; allowed: a date such as"
+                f" {_NEWEST}, {_OLDEST} or later.",
+            )
 
     # Enrollments
 

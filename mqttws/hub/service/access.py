@@ -204,7 +204,7 @@ def _chain_fault(chain: Chain, identity: Identity, now: float) -> str | None:
 
 def service_fault(
     authorization: str,
-    resource: str,
+    resources: Sequence[str],
     right: str,
     policies: Sequence[Policy],
     now: float,
@@ -213,19 +213,19 @@ def service_fault(
 
     Args:
         authorization: the header's value.
-        resource: the host that the service named, with its port if it named one.
-        right: of ``RIGHTS``.
-        policies: of the hub.
+        resources: the hosts, with and without a port, that the token may be for.
+        right: that the request needs, of those of the policies.
+        policies: of the service.
         now: Unix time in seconds.
     """
     token = read_token(authorization)
     if isinstance(token, str):
         return token
-    if not covers(token.resource_text, resource):
+    if not any(covers(token.resource_text, resource) for resource in resources):
         return f"the token is for {shown(unquote(token.resource_text))}"
     policy = next((of for of in policies if of.name == token.key_name), None)
     if policy is None:
-        return f"the token's skn {shown(token.key_name)} is no policy of the hub"
+        return f"the token's skn {shown(token.key_name)} is no policy of the service"
     if not is_signed(token, policy.keys):
         return "the token's signature fits none of the policy's keys"
     if token.expiry <= now:

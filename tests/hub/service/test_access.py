@@ -191,7 +191,7 @@ def test_a_token_covers_by_whole_segments(given: str, wanted: str, fits: bool) -
 def test_a_policy_grants_its_own_rights(right: str, policy: str, granted: bool) -> None:
     policies = [Policy(name, (OTHER,), rights) for name, rights in RIGHTS.items()]
     header = sign_token(HUB, OTHER, LATER, policy)
-    assert (service_fault(header, HUB, right, policies, NOW) is None) is granted
+    assert (service_fault(header, (HUB,), right, policies, NOW) is None) is granted
 
 
 def test_no_key_is_shown() -> None:

@@ -1,0 +1,57 @@
+"""The service API over TLS: each request brings a shared access signature, as to the cloud.
+
+Knows signatures and rights. What a request does is ``ServiceApi``'s matter.
+"""
+
+import logging
+import time
+
+from ..hub.service.access import service_fault
+from ..text import shown
+from .dps import AsyncLocalDps
+from .http_answers import Refused, refusal_of, refuse, web
+from .http_door import Connection
+from .service_api import ROOTS, ServiceApi
+
+logger: logging.Logger = logging.getLogger("mqttws.local")
+
+
+class ServiceDoor:
+    """Lets in the requests of the service API that a policy grants.
+
+    Args:
+        dps: running.
+    """
+
+    def __init__(self, dps: AsyncLocalDps) -> None:
+        self._dps = dps
+        self._api = ServiceApi(dps, self._admit, strict=True)
+
+    def serves(self, parts: list[str]) -> bool:
+        """Return whether a path is the service API's."""
+        return parts[0].lower() in ROOTS
+
+    async def answer(self, request: web.Request, connection: Connection) -> web.StreamResponse:
+        """Return the answer to a request; a refusal is one line in the log."""
+        try:
+            return await self._api.answer(request)
+        except Exception as error:
+            refusal = refusal_of(error)
+            if refusal is None:
+                raise
+            place = f"{connection.label}: {request.method} {shown(request.path)}"
+            logger.info("%s: %d: %s", place, refusal.error_code, refusal.reason)
+            return refuse(refusal)
+
+    def _admit(self, request: web.Request, right: str) -> None:
+        """Refuse a request without a signature, made with a key of a policy with this right."""
+        authorization = request.headers.get("Authorization", "")
+        host = request.headers.get("Host", "").lower()
+        name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
+        fault: str | None = "no Authorization header"
+        if authorization:
+            policies = self._dps.policies
+            fault = service_fault(authorization, (host, name), right, policies, time.time())
+        if fault is None:
+            return
+        raise Refused(401002, "Unauthorized", f"not let in: {fault}")
