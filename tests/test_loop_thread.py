@@ -167,13 +167,15 @@ def test_ctrl_c_that_another_thread_takes_ends_the_wait(thread: LoopThread, way:
         os.kill(os.getpid(), signal.SIGINT)
         await asyncio.Event().wait()
 
+    def post_and_wait() -> None:
+        thread.post(lambda: os.kill(os.getpid(), signal.SIGINT))
+        wait_for(threading.Event(), None)
+
     thread.call(one)  # a thread that takes the signal is there
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
-        if way == "event":
-            thread.post(lambda: os.kill(os.getpid(), signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):
-            thread.call(wait) if way == "call" else wait_for(threading.Event(), None)
+            thread.call(wait) if way == "call" else post_and_wait()
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
