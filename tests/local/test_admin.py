@@ -78,6 +78,14 @@ async def script(dps: AsyncLocalDps, **options: Any) -> AsyncIterator[Script]:
         yield Script(dps, admin, session)
 
 
+@pytest.mark.operation(
+    "Service API: PUT /enrollments/{id}",
+    "Service API: GET /enrollments/{id}",
+    "Service API: DELETE /enrollments/{id}",
+    "Service API: POST /enrollments/{id}/attestationmechanism",
+    "Service API: GET /registrations/{id}",
+    "Service API: DELETE /registrations/{id}",
+)
 async def test_a_script_enrolls_a_device_as_in_the_cloud(local_dps: AsyncLocalDps) -> None:
     async with script(local_dps) as it:
         put = await it.ask("PUT", "/enrollments/Dev-1", KEYED | {"deviceId": "One"})
@@ -102,6 +110,11 @@ async def test_a_script_enrolls_a_device_as_in_the_cloud(local_dps: AsyncLocalDp
         assert (gone.status, gone.body["errorCode"]) == (404, 404201)
 
 
+@pytest.mark.operation(
+    "Service API: PUT /enrollmentGroups/{id}",
+    "Service API: POST /registrations/{group id}/query",
+    "Service API: POST /enrollmentGroups/query",
+)
 async def test_a_group_of_certificates_works_at_once(local_dps: AsyncLocalDps) -> None:
     root = DeviceAuthority.root()
     async with script(local_dps) as it:
@@ -114,6 +127,7 @@ async def test_a_group_of_certificates_works_at_once(local_dps: AsyncLocalDps) -
         assert [record["enrollmentGroupId"] for record in listed.body] == ["fleet"]
 
 
+@pytest.mark.operation("Service API: POST /enrollments/query")
 async def test_a_query_comes_in_pages(local_dps: AsyncLocalDps) -> None:
     async with script(local_dps) as it:
         for number in range(5):
@@ -162,6 +176,7 @@ async def test_certificates_come_with_what_stands_in_them_and_stay_without_their
         assert kept["info"] == primary["info"]
 
 
+@pytest.mark.operation("Service API: POST /enrollmentGroups/{id}/attestationmechanism")
 @pytest.mark.parametrize("query", ["*", "SELECT *", "select * from enrollments"])
 async def test_a_query_and_a_path_may_be_written_as_service_sdks_write_them(
     local_dps: AsyncLocalDps, query: str
@@ -174,6 +189,7 @@ async def test_a_query_and_a_path_may_be_written_as_service_sdks_write_them(
         assert keys.body["type"] == "symmetricKey"
 
 
+@pytest.mark.operation("Service API: POST /enrollments")
 async def test_many_are_changed_at_once_and_what_failed_is_listed(local_dps: AsyncLocalDps) -> None:
     async with script(local_dps) as it:
         some = [{"registrationId": name, **KEYED} for name in ("a", "b!", "c")]

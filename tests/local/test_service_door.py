@@ -56,6 +56,9 @@ async def ask(
             return response.status, json.loads(text) if text else None
 
 
+@pytest.mark.operation(
+    "Service API: SharedAccessSignature of a policy", "Service API: PUT /enrollments/{id}"
+)
 async def test_an_enrollment_is_made_read_and_deleted_with_a_signature() -> None:
     async with AsyncLocalDps() as dps:
         status, made = await ask(dps, "PUT", "/enrollments/d", KEYED)
@@ -76,6 +79,7 @@ async def test_hub_and_service_api_share_the_port() -> None:
         assert (await ask(dps, "GET", "/enrollments/dev"))[1]["errorCode"] == 404201
 
 
+@pytest.mark.operation("Service API: Bearer token of Microsoft Entra ID")
 @pytest.mark.parametrize("how", ["none", "bearer", "expired", "other key", "other host", "skn"])
 async def test_a_wrong_signature_is_401_and_its_reason_is_in_the_log(
     how: str, caplog: pytest.LogCaptureFixture
@@ -130,6 +134,7 @@ async def test_a_policy_has_its_own_right_alone(
         assert found[0] == status
 
 
+@pytest.mark.operation("Service API: api-version")
 @pytest.mark.parametrize(
     ("version", "status"),
     [
@@ -179,3 +184,21 @@ async def test_an_unknown_policy_is_refused_with_the_known_ones() -> None:
     async with AsyncLocalDps() as dps:
         with pytest.raises(UsageError, match="EnrollmentRead"):
             dps.service_connection_string("nobody")
+
+
+@pytest.mark.operation(
+    "Service API: GET /enrollmentGroups/{id}",
+    "Service API: DELETE /enrollmentGroups/{id}",
+    "Service API: POST /enrollmentGroups",
+)
+async def test_groups_are_made_in_bulk_read_and_deleted() -> None:
+    async with AsyncLocalDps() as dps:
+        some = [{"enrollmentGroupId": name, **KEYED} for name in ("a", "b")]
+        body = {"mode": "create", "enrollmentGroups": some}
+        assert (await ask(dps, "POST", "/enrollmentGroups", body))[1]["isSuccessful"]
+        status, group = await ask(dps, "GET", "/enrollmentGroups/A")
+        assert (status, group["enrollmentGroupId"]) == (200, "a")
+        stale = {"If-Match": '"other"'}
+        assert (await ask(dps, "DELETE", "/enrollmentGroups/a", headers=stale))[0] == 412
+        assert (await ask(dps, "DELETE", "/enrollmentGroups/a"))[0] == 204
+        assert (await ask(dps, "GET", "/enrollmentGroups/a"))[0] == 404
