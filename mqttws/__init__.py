@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .doctor.examination import diagnose, diagnose_async
     from .doctor.report import Report
     from .errors import (
+        CertificateNotIssued,
         CertificateRejected,
         ConnectFailed,
         ConnectionLost,
@@ -121,6 +122,7 @@ _HOMES = {
         "ProvisioningError",
         "RegistrationRejected",
         "RegistrationFailed",
+        "CertificateNotIssued",
         "MalformedAnswer",
     ),
     "hops": ("Hop", "Cause", "Party", "CertificateFacts"),
@@ -247,6 +249,7 @@ __all__ = [
     "ProvisioningError",
     "RegistrationRejected",
     "RegistrationFailed",
+    "CertificateNotIssued",
     "MalformedAnswer",
 ]
 

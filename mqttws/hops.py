@@ -296,6 +296,10 @@ class Cause(Enum):
     """The service does not know the operation any more (404203, 404202)."""
     ASSIGNMENT_FAILED = "assignment-failed", Party.SERVER, False
     """The registration ended without an assignment."""
+    CERTIFICATE_NOT_ISSUED = "certificate-not-issued", Party.SERVER, False
+    """A certificate was asked for, and the service refused it (400040) or sent none."""
+    ISSUED_CERTIFICATE_UNUSABLE = "issued-certificate-unusable", Party.SERVER, False
+    """The service sent a certificate that this device cannot use: another key, name or time."""
     THROTTLED = "throttled", Party.SERVER, True
     """Too many requests (429)."""
     ANSWER_MALFORMED = "answer-malformed", Party.SERVER, False

@@ -13,10 +13,12 @@ from typing import Any
 
 from ..text import shown
 from .answers import Rejection, assigned_state, new_etag, timestamp
+from .assignment import CLASSIC
 from .authentication import group_id
 from .codes import CUSTOM_ALLOCATION_FAILED, HUB_NOT_FOUND, NO_HUB
 from .effects import AllocationRequested, Device
 from .enrollment_json import enrollment_to_json
+from .issuance import CHAIN
 from .json_text import build_json, parse_json
 from .records import (
     DeviceRecord,
@@ -134,16 +136,9 @@ def assign(
         else:
             hub, payload = webhook.choice(enrollment.hubs or settings.hubs)
     except Rejection as rejection:
-        # On failure the existing registration record is kept unchanged.
-        state = {
-            "registrationId": registration_id,
-            "status": "failed",
-            "errorCode": rejection.error_code,
-            "errorMessage": rejection.message,
-            "lastUpdatedDateTimeUtc": now,
-            "etag": new_etag(operation.operation_id),
-        }
-        return snapshot.device.with_operation(replace(operation, state=state))
+        return snapshot.device.with_operation(
+            _failed(snapshot, operation, registration_id, rejection)
+        )
     registration = RegistrationRecord(
         registration_id=registration_id,
         assigned_hub=hub,
@@ -155,8 +150,13 @@ def assign(
         enrollment_group_id=group_id(enrollment),
         key_name=operation.key_name,
         payload=payload,
+        certified=operation.certified,
     )
-    ended = replace(operation, state=assigned_state(registration, device.api_version))
+    profile = settings.profiles.get(hub.lower(), CLASSIC)
+    state = assigned_state(registration, device.api_version, profile)
+    if operation.chain is not None:
+        state[CHAIN] = operation.chain
+    ended = replace(operation, state=state)
     return replace(snapshot.device.with_operation(ended), registration=registration)
 
 
@@ -164,15 +164,31 @@ def fail_overdue(snapshot: Snapshot, operation: Operation, registration_id: str)
     """Return the operation; failed if its webhook's answer is long overdue."""
     if operation.state is not None or snapshot.now < operation.started + ALLOCATION_TIMEOUT:
         return operation
+    never_came = _webhook_failed("Custom allocation failed: the webhook's answer never came")
+    return replace(_failed(snapshot, operation, registration_id, never_came), polls_left=0)
+
+
+def refused(
+    snapshot: Snapshot, device: Device, operation: Operation, rejection: Rejection
+) -> DeviceRecord:
+    """Return the device's record with the operation failed; its registration stays as it is."""
+    failed = _failed(snapshot, operation, device.registration_id, rejection)
+    return snapshot.device.with_operation(failed)
+
+
+def _failed(
+    snapshot: Snapshot, operation: Operation, registration_id: str, rejection: Rejection
+) -> Operation:
+    """Return the operation, failed. An existing registration record is kept unchanged."""
     state = {
         "registrationId": registration_id,
         "status": "failed",
-        "errorCode": CUSTOM_ALLOCATION_FAILED,
-        "errorMessage": "Custom allocation failed: the webhook's answer never came",
+        "errorCode": rejection.error_code,
+        "errorMessage": rejection.message,
         "lastUpdatedDateTimeUtc": timestamp(snapshot.now),
         "etag": new_etag(operation.operation_id),
     }
-    return replace(operation, polls_left=0, state=state)
+    return replace(operation, state=state)
 
 
 def _enrollment_of(

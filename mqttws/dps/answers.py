@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ..text import shown
+from .assignment import CLASSIC
 from .effects import Answer
 from .json_text import build_json
 from .records import RegistrationRecord
@@ -16,9 +17,12 @@ from .settings import Settings
 from .topics import Message, Poll, Register, response_topic
 
 _GROUP_IN_ANSWER_SINCE = "2021-06-01"
+_PROFILE_SINCE = "2026-11-02"
 
 
-def assigned_state(record: RegistrationRecord, api_version: str) -> dict[str, Any]:
+def assigned_state(
+    record: RegistrationRecord, api_version: str, profile: str = CLASSIC
+) -> dict[str, Any]:
     """Return a DeviceRegistrationResult, its members in the order of the published samples."""
     state: dict[str, Any] = {
         "registrationId": record.registration_id,
@@ -30,6 +34,8 @@ def assigned_state(record: RegistrationRecord, api_version: str) -> dict[str, An
         "lastUpdatedDateTimeUtc": record.last_updated,
         "etag": record.etag,
     }
+    if api_version[:10] >= _PROFILE_SINCE:
+        state["connectionProfile"] = profile
     if record.payload is not None:
         state["payload"] = record.payload
     named = {"enrollmentGroupId": record.enrollment_group_id} if record.enrollment_group_id else {}

@@ -11,6 +11,9 @@ BAD_REQUEST = 400004
 
 MALFORMED_BODY = 400012
 
+NOT_ISSUED = 400040
+"""The CA refused a certificate signing request. DPS's own number is not published: the hub's."""
+
 CUSTOM_ALLOCATION_FAILED = 400207
 
 NO_HUB = 400208

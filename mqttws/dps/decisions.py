@@ -18,6 +18,7 @@ from .allocation import (
     asks_webhook,
     assign,
     fail_overdue,
+    refused,
     webhook_question,
 )
 from .answers import (
@@ -35,10 +36,13 @@ from .codes import (
     IDENTIFIER_REJECTED,
     MALFORMED_BODY,
     NOT_AUTHORIZED,
+    NOT_ISSUED,
     OPERATION_NOT_FOUND,
     SERVER_UNAVAILABLE,
 )
+from .csr import has_csr, read_csr
 from .effects import AllocationRequested, Close, Device, Effect, Refusal
+from .issuance import CertificateWanted, Issued, NotIssued
 from .json_text import parse_json
 from .names import parse_username, registration_id_fault
 from .records import DeviceRecord, IndividualEnrollment, Operation, Snapshot
@@ -66,11 +70,14 @@ class Decision(NamedTuple):
         changed: the device's record as it shall be; None where nothing changes.
         proof: the enrollment that it was decided by, which must not have moved either; None where
             the device has proved nothing.
+        wanted: a certificate that must be issued, or refused, before the request can be decided;
+            None for none.
     """
 
     effects: list[Effect]
     changed: DeviceRecord | None = None
     proof: Proof | None = None
+    wanted: CertificateWanted | None = None
 
 
 def admit(
@@ -133,6 +140,7 @@ def decide(  # noqa: PLR0917 - all that a decision depends on
     request: Register | Poll,
     payload: bytes,
     ids: Ids,
+    issued: Issued | NotIssued | None = None,
 ) -> Decision:
     """Decide about a request of a device.
 
@@ -143,20 +151,25 @@ def decide(  # noqa: PLR0917 - all that a decision depends on
         request: from ``read_request``.
         payload: of the message.
         ids: fresh; the same ones when a request is decided again.
+        issued: the certificate that an earlier decision wanted; None where none did.
     """
     proof = None
     try:
-        custom = None
+        custom, csr = None, None
         if not settings.lenient:
             check_api_version(device.api_version)
         if isinstance(request, Register):
-            custom = read_register_body(payload, device.registration_id, settings.lenient)
+            custom, csr = read_register_body(payload, device, settings.lenient)
+        else:
+            check_poll_body(payload)
         proof = authenticate(settings, snapshot, device)
         if proof.enrollment.provisioning_status == "disabled":
             answer = disabled(request, device.registration_id, snapshot.now)
             return Decision([answer], None, proof)
+        if csr is not None and issued is None:
+            return Decision([], None, proof, _wanted(settings, device, proof, csr))
         if isinstance(request, Register):
-            return register(settings, snapshot, device, request, proof, custom, ids)
+            return register(settings, snapshot, device, request, proof, custom, ids, issued)
         return poll(settings, snapshot, device, request, proof)
     except Rejection as rejection:
         return Decision([rejected(request, rejection, ids.tracking_id, snapshot.now)], None, proof)
@@ -170,6 +183,7 @@ def register(  # noqa: PLR0917 - all that a decision depends on
     proof: Proof,
     custom: Any,
     ids: Ids,
+    issued: Issued | NotIssued | None = None,
 ) -> Decision:
     """Start a registration, and end it at once unless a webhook is to be asked.
 
@@ -181,6 +195,13 @@ def register(  # noqa: PLR0917 - all that a decision depends on
     if known is not None and known.state is not None:
         return Decision(effects, None, proof)
     operation = known or _new_operation(settings, snapshot, proof, ids.operation_id)
+    if isinstance(issued, NotIssued):
+        # Published is that the operation fails, with a code and a message.
+        rejection = Rejection(NOT_ISSUED, f"{issued.reason}: {issued.message}")
+        return Decision(effects, refused(snapshot, device, operation, rejection), proof)
+    if issued is not None:
+        chain = None if issued.chain is None else list(issued.chain)
+        operation = replace(operation, certified=True, chain=chain)
     enrollment = proof.enrollment
     if asks_webhook(device, enrollment, snapshot.device):
         before = snapshot.device.registration
@@ -188,6 +209,20 @@ def register(  # noqa: PLR0917 - all that a decision depends on
         changed = None if known else snapshot.device.with_operation(operation)
         return Decision(effects, changed, proof)
     return Decision(effects, assign(settings, snapshot, device, operation), proof)
+
+
+def _wanted(settings: Settings, device: Device, proof: Proof, csr: bytes) -> CertificateWanted:
+    """Return the certificate that a device may have.
+
+    The answer where the enrollment names no policy is not published; it is refused here, since a
+    device that asks for a certificate has no use for an assignment without one.
+    """
+    name = proof.enrollment.credential_policy
+    policy = settings.policies.get(name)
+    if policy is None:
+        found = f"{shown(name)} is unknown" if name else "it has none"
+        raise _bad_request(f"csr needs the enrollment's credentialPolicyName: {found}.")
+    return CertificateWanted(csr, device.registration_id, policy)
 
 
 def _new_operation(
@@ -255,15 +290,17 @@ def check_api_version(api_version: str) -> None:
         raise _bad_request(f"The api-version {shown(api_version)} is not supported.")
 
 
-def read_register_body(payload: bytes, registration_id: str, lenient: bool = False) -> Any:
-    """Return the body's payload; refuse a body that is wrong.
+def read_register_body(
+    payload: bytes, device: Device, lenient: bool = False
+) -> tuple[Any, bytes | None]:
+    """Return the body's payload and certificate request; refuse a body that is wrong.
 
     An empty one is not, and neither is one without an id. An unknown member is refused
     (azure-docs issue 66740), and a payload that is no object (azure-docs issues 51275, 81864);
     not so where ``lenient``.
     """
     if not payload.strip():
-        return None
+        return None, None
     try:
         body = parse_json(payload)
     except ValueError:
@@ -281,9 +318,19 @@ def read_register_body(payload: bytes, registration_id: str, lenient: bool = Fal
     named = body.get("registrationId")
     if named is not None and not isinstance(named, str):
         raise _bad_request("registrationId is not a string.")
-    if named is not None and named.lower() != registration_id.lower():
+    if named is not None and named.lower() != device.registration_id.lower():
         raise _bad_request("registrationId differs from the one in the user name.")
-    return custom
+    return custom, read_csr(body, device.api_version)
+
+
+def check_poll_body(payload: bytes) -> None:
+    """Refuse a certificate signing request where none belongs; anything else is ignored."""
+    try:
+        body = parse_json(payload)
+    except ValueError:
+        return
+    if has_csr(body):
+        raise _bad_request("csr belongs into the registration request.")
 
 
 def _malformed(reason: str) -> Rejection:

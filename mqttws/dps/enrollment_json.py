@@ -72,6 +72,7 @@ _SHARED = frozenset(
         "reprovisionPolicy",
         "allocationPolicy",
         "customAllocationDefinition",
+        "credentialPolicyName",
         "etag",
         "createdDateTimeUtc",
         "lastUpdatedDateTimeUtc",
@@ -136,6 +137,7 @@ def _read_shared(record: JsonValue) -> dict[str, Any]:
         ("etag", "etag"),
         ("created", "createdDateTimeUtc"),
         ("last_updated", "lastUpdatedDateTimeUtc"),
+        ("credential_policy", "credentialPolicyName"),
     ):
         fields[name] = record.member(member).optional_text("text") or ""
     return fields
@@ -326,6 +328,7 @@ def enrollment_to_json(enrollment: IndividualEnrollment | EnrollmentGroup) -> di
         },
         "allocationPolicy": enrollment.allocation_policy,
         "customAllocationDefinition": _allocation_to_json(enrollment),
+        "credentialPolicyName": enrollment.credential_policy or None,
         "etag": enrollment.etag or None,
         "createdDateTimeUtc": enrollment.created or None,
         "lastUpdatedDateTimeUtc": enrollment.last_updated or None,

@@ -48,6 +48,7 @@ class Enrollment:
         allocation_policy: None for the service's own, which is ``hashed``.
         webhook_url: whom ``custom`` allocation asks; empty with the others.
         webhook_api_version: what the webhook is told of its API's version.
+        credential_policy: by which a device's certificate is issued; empty for none.
         etag: the record's version.
         created: ISO 8601.
         last_updated: ISO 8601.
@@ -67,6 +68,7 @@ class Enrollment:
     allocation_policy: AllocationPolicy | None = None
     webhook_url: str = field(default="", repr=False)
     webhook_api_version: str = ""
+    credential_policy: str = ""
     etag: str = ""
     created: str = ""
     last_updated: str = ""
@@ -133,6 +135,7 @@ class RegistrationRecord:
         enrollment_group_id: the group that let it in; empty for an individual enrollment.
         key_name: ``primary`` or ``secondary``: the key it proved itself with; empty for X.509.
         payload: what the custom allocation sent for the device; None for nothing.
+        certified: whether it got a certificate for its hub.
     """
 
     registration_id: str
@@ -145,6 +148,7 @@ class RegistrationRecord:
     enrollment_group_id: str = ""
     key_name: str = ""
     payload: Any = None
+    certified: bool = False
 
 
 OPERATIONS_PER_DEVICE = 4
@@ -164,6 +168,8 @@ class Operation:
         enrollment_id: its id, as enrolled.
         key_name: ``primary`` or ``secondary``: the key that signed the token; empty for X.509.
         state: the DeviceRegistrationResult; None as long as a webhook is being asked.
+        certified: whether a certificate was asked for and issued.
+        chain: the certificates issued to the device, base64 of DER; None for none.
     """
 
     operation_id: str
@@ -173,6 +179,8 @@ class Operation:
     enrollment_id: str
     key_name: str = ""
     state: dict[str, Any] | None = None
+    certified: bool = False
+    chain: list[str] | None = None
 
 
 @dataclass(frozen=True)

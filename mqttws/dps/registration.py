@@ -19,8 +19,9 @@ from ..errors import MalformedAnswer, MqttwsError, UsageError
 from ..hops import Hop
 from ..retry import BUSY, LONGEST_WAIT
 from ..text import short_line, shown
-from .assignment import RegistrationResult, read_assignment, read_text
+from .assignment import RegistrationResult, read_assignment, read_state, read_text
 from .codes import OPERATION_NOT_FOUND, REGISTRATION_NOT_FOUND
+from .issuance import CHAIN, encode_der, read_chain
 from .json_text import build_json, parse_json
 from .names import check_registration_id
 from .rejections import failed, rejected
@@ -67,6 +68,8 @@ class Registration:
     Args:
         registration_id: the device's.
         payload: for the enrollment's custom allocation, any value that JSON has; None for none.
+        csr: a certificate signing request, PKCS#10 in DER, whose common name is the registration
+            id; None asks for no certificate.
         request_ids: endless; one is used for each request. They may repeat.
         jitter: returns seconds to add to each wait, so that a fleet does not come back all at once.
         spread: returns a random number from 0 to 1, the random part of a wait that grows.
@@ -79,6 +82,7 @@ class Registration:
         earliest: when the service wants to be asked again, in the seconds of ``now``; None while an
             answer is awaited and after the end. ``deadline`` is later where the wait has grown.
         result: the assignment, once there is one.
+        issued_chain: the certificates that came with it, DER; empty for none.
         error: why there will be none, once that is certain.
         status: the operation's last status, such as ``assigning``; empty before.
         operation_id: the operation's, once the service has named it; else empty.
@@ -100,6 +104,7 @@ class Registration:
         registration_id: str,
         *,
         payload: object = None,
+        csr: bytes | None = None,
         request_ids: Iterator[str],
         jitter: Callable[[], float] = _nothing,
         spread: Callable[[], float] = _nothing,
@@ -108,7 +113,7 @@ class Registration:
         answer_timeout: float = ANSWER_TIMEOUT,
     ) -> None:
         self.registration_id: str = check_registration_id(registration_id)
-        self._register_body = _register_body(registration_id, payload)
+        self._register_body = _register_body(registration_id, payload, csr)
         self._request_ids = request_ids
         self._jitter = jitter
         self._spread = spread
@@ -122,6 +127,7 @@ class Registration:
         self.deadline: float | None = None
         self.earliest: float | None = None
         self.result: RegistrationResult | None = None
+        self.issued_chain: tuple[bytes, ...] = ()
         self.error: MqttwsError | None = None
         self.status: str = ""
         self.operation_id: str = ""
@@ -255,6 +261,7 @@ class Registration:
             self.operation_id = operation_id
             self._wait(response, now)
         elif status == "assigned":
+            self.issued_chain = read_chain(read_state(body), CHAIN)
             self.result = read_assignment(body, operation_id, self.registration_id)
             self.answers[f"{response.status} {status}"] += 1
             self.status = status
@@ -302,8 +309,10 @@ def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
 
 
-def _register_body(registration_id: str, payload: object) -> bytes:
-    body = {"registrationId": registration_id}
+def _register_body(registration_id: str, payload: object, csr: bytes | None) -> bytes:
+    body: dict[str, object] = {"registrationId": registration_id}
+    if csr is not None:
+        body["csr"] = encode_der(csr)
     try:
         built = build_json(body if payload is None else body | {"payload": payload})
     except ValueError as error:

@@ -17,6 +17,8 @@ HINTS_BY_CODE = {
     400012: "the payload must be a JSON object",
     400207: "the custom allocation webhook of the enrollment failed; look at its log",
     400208: "no IoT hub is linked or allowed for this enrollment; link one to the DPS instance",
+    400040: "the CA refused the certificate signing request: its common name must be the"
+    " registration id; look at the enrollment's credential policy",
     400209: "the device is blocked or not authorized; look at its enrollment",
     401000: "check the key (a group's device needs the key derived for its id) and this clock",
     401001: "the IoT hub is not linked to the DPS instance, or its link has lost its rights",

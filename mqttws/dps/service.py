@@ -7,7 +7,7 @@ any number of processes over one store.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ..errors import StoreFailed
 from .allocation import WebhookAnswer
@@ -17,6 +17,7 @@ from .codes import STORE_UNAVAILABLE, THROTTLED
 from .decisions import Decision, Ids, admit, allocated, decide, read_request
 from .directory import GROUPS_MARK, place_of
 from .effects import AllocationRequested, Assigned, Close, Device, Effect, Refusal
+from .issuance import CertificateWanted, Issued, NotIssued
 from .records import DeviceRecord, EnrollmentGroup, Groups, IndividualEnrollment, Snapshot
 from .settings import Settings
 from .store import Check, Row, Store, Write
@@ -43,6 +44,13 @@ class Counts:
     conflicts: int = 0
     given_up: int = 0
     store_failures: int = 0
+
+
+class Issuer(Protocol):
+    """The CA of an instance."""
+
+    async def issue(self, wanted: CertificateWanted) -> Issued | NotIssued:
+        """Issue a certificate, or refuse its request."""
 
 
 class _Loaded(NamedTuple):
@@ -75,6 +83,7 @@ class Service:
         store: open.
         operation_ids: endless, each one different.
         tracking_ids: endless; one goes into each error answer.
+        issuer: of certificates; None where there is no credential policy.
 
     Attributes:
         settings: of the instance.
@@ -88,12 +97,14 @@ class Service:
         *,
         operation_ids: Iterator[str],
         tracking_ids: Iterator[str],
+        issuer: Issuer | None = None,
     ) -> None:
         self.settings = settings
         self.counts: Counts = Counts()
         self._store = store
         self._operation_ids = operation_ids
         self._tracking_ids = tracking_ids
+        self._issuer = issuer
         self._groups = Groups()
 
     def admit(
@@ -138,9 +149,16 @@ class Service:
         self, device: Device, request: Register | Poll, payload: bytes, ids: Ids
     ) -> Handled:
         """Decide until nothing has moved meanwhile, and commit."""
+        wanted, issued = None, None
         for _ in range(MAX_ATTEMPTS):
             loaded = await self._load(device.registration_id)
             decision = decide(self.settings, loaded.snapshot, device, request, payload, ids)
+            if decision.wanted is not None and self._issuer is not None:
+                if decision.wanted != wanted:  # the same for each decision about a request, mostly
+                    wanted, issued = decision.wanted, await self._issuer.issue(decision.wanted)
+                decision = decide(
+                    self.settings, loaded.snapshot, device, request, payload, ids, issued
+                )
             if await self._commit(device.registration_id, loaded, decision):
                 assigned = _assigned(loaded.snapshot, decision.changed, device.chain)
                 return Handled(decision.effects, decision.proof is not None, assigned)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from ..errors import UsageError
 from ..text import shown
+from .issuance import CredentialPolicy
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,9 @@ class Settings:
         polls_per_10s: of each device; more are answered 429; None for no limit. The real service
             takes 5.
         lenient: whether bodies and api-versions that the real service refuses are served.
+        policies: by which certificates are issued, by name.
+        profiles: ``connectionProfile`` by host name of a hub, in lower case; ``classic`` for one
+            that is not named.
 
     Raises:
         UsageError: names the member and what is allowed.
@@ -38,6 +42,8 @@ class Settings:
     registers_per_minute: int | None = None
     polls_per_10s: int | None = None
     lenient: bool = False
+    policies: Mapping[str, CredentialPolicy] = field(default_factory=dict)
+    profiles: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.retry_after, int) or self.retry_after < 0:

@@ -33,6 +33,7 @@ MqttwsError                         .hop .cause .party .retryable .hint: of ever
 └── ProvisioningError
     ├── RegistrationRejected        an error status         .status .error_code .tracking_id
     ├── RegistrationFailed          ended failed or disabled        .state .error_code
+    ├── CertificateNotIssued        no certificate came, or one that cannot be used
     └── MalformedAnswer             the service's answer cannot be read
 
 The class says which step failed; ``cause``, ``party`` and ``retryable`` say why, as data; the
@@ -71,6 +72,7 @@ from .local import (
 )
 from .protocol import MalformedPacket, PacketTooLarge, ProtocolError, UnexpectedPacket
 from .provisioning import (
+    CertificateNotIssued,
     MalformedAnswer,
     ProvisioningError,
     RegistrationFailed,
@@ -78,6 +80,7 @@ from .provisioning import (
 )
 
 __all__ = [
+    "CertificateNotIssued",
     "CertificateRejected",
     "ConnectFailed",
     "ConnectRefused",

@@ -14,6 +14,8 @@ BY_ERROR_CODE = {
     400207: Cause.ALLOCATION_FAILED,
     400208: Cause.NO_HUB,
     400209: Cause.DEVICE_DISABLED,
+    400037: Cause.CERTIFICATE_NOT_ISSUED,
+    400040: Cause.CERTIFICATE_NOT_ISSUED,
     401000: Cause.WRONG_KEY,
     401001: Cause.NO_HUB,
     401002: Cause.CLIENT_CERTIFICATE_REFUSED,
@@ -88,6 +90,12 @@ class RegistrationFailed(ProvisioningError):
         super().__init__(message, **fields)
         self.state = state
         self.error_code = error_code
+
+
+class CertificateNotIssued(ProvisioningError):
+    """A certificate was asked for, and none that this device can use came back."""
+
+    usual_cause = Cause.CERTIFICATE_NOT_ISSUED
 
 
 class MalformedAnswer(ProvisioningError):

@@ -206,7 +206,7 @@ def test_a_list_an_object_and_a_page_of_a_query_are_read_alike():
 
 
 def test_members_that_are_null_count_as_missing_and_unknown_ones_are_kept():
-    newer = {"credentialPolicyName": "p", "optionalDeviceInformation": {"a": [1]}}
+    newer = {"namespaceName": "p", "optionalDeviceInformation": {"a": [1]}}
     (read,) = parse(SMALL | newer | {"later": None})
     assert read.other == newer
     written = enrollment_to_json(read)

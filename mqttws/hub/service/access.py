@@ -5,6 +5,7 @@ azure-iot-sdk-c ``doc/connection_and_messaging_reliability.md``: whatever is wro
 identity or credentials, the answer is CONNACK 5. Pure: the caller says what time it is.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote
@@ -197,6 +198,14 @@ def _chain_fault(chain: Chain, identity: Identity, now: float) -> str | None:
         return "the certificate's thumbprint is none of the identity's"
     if identity.credentials.kind != "certificateAuthority":
         return "its identity has no credentials"
+    credentials = identity.credentials
+    if credentials.certificates:  # issued by DPS or this hub: the CA is known
+        anchors = {hashlib.sha256(der).hexdigest() for der in credentials.certificates}
+        if not any(certificate.sha256 in anchors for certificate in chain[1:]):
+            return "the certificate is not one that was issued to its identity"
+        if leaf.common_name.lower() == (credentials.common_name or identity.device_id).lower():
+            return None
+        return f"the certificate's common name is {shown(leaf.common_name)}"
     if leaf.common_name != identity.device_id:
         return f"the certificate's common name is {shown(leaf.common_name)}"
     return None if len(chain) > 1 else "the certificate is signed by none of the hub's CAs"

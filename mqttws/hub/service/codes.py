@@ -17,6 +17,7 @@ class Code(IntEnum):
     ArgumentInvalid = 400004
     IotHubFormatError = 400006
     ConnectionForcefullyClosedOnNewConnection = 400027
+    IssuanceRefused = 400040
     IotHubUnauthorizedAccess = 401003
     DeviceMaximumQueueDepthExceeded = 403004
     DeviceNotFound = 404001
@@ -24,10 +25,12 @@ class Code(IntEnum):
     DeviceNotOnline = 404103
     DeviceAlreadyExists = 409001
     ModuleAlreadyExistsOnDevice = 409301
+    IssuanceActive = 409005
     PreconditionFailed = 412001
     DeviceMessageLockLost = 412002
     MessageTooLarge = 413001
     ThrottlingException = 429001
+    CredentialThrottled = 429002
     ServerError = 500001
     ServiceUnavailable = 503001
     GatewayTimeout = 504101

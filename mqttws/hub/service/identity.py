@@ -45,13 +45,19 @@ class Credentials:
             name, below a trusted CA), or ``none`` (nothing lets it in).
         keys: primary and secondary, decoded; both are valid at any time.
         thumbprints: SHA-1 or SHA-256 of the device's certificate, lower-case hexadecimal.
-        certificates: DER, for TLS, which must know the certificates that it lets through.
+        certificates: DER, for TLS, which must know the certificates that it lets through; with
+            ``certificateAuthority``, the CAs that this identity's certificates must lead to, or
+            none for any that is trusted.
+        common_name: of its certificates; empty for the device id.
+        policy: by which the hub issues certificates to it; empty for none.
     """
 
     kind: AuthenticationType = "none"
     keys: tuple[bytes, ...] = field(default=(), repr=False)
     thumbprints: tuple[str, ...] = ()
     certificates: tuple[bytes, ...] = field(default=(), repr=False)
+    common_name: str = ""
+    policy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

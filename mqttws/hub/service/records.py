@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple, Protocol
 
 from .identity import Credentials, Identity
+from .issuance import Issuance
 from .queue import CloudMessage, Queue
 from .session import Session
 from .twin import Section, Twin
@@ -33,6 +34,7 @@ class Record:
         twin: tags, desired and reported properties.
         session: subscriptions.
         queue: messages to the device.
+        issuance: its request for a certificate; None for none.
         versions: of what is stored: of the record, and of its queue; 0 for what is not.
     """
 
@@ -41,6 +43,7 @@ class Record:
     session: Session = field(default_factory=Session)
     queue: Queue = field(default_factory=Queue)
     versions: tuple[int, int] = (0, 0)
+    issuance: Issuance | None = None
 
     def differs_in_queue_alone(self, other: "Record") -> bool:
         """Return whether everything but the queue is the very same."""
@@ -48,6 +51,7 @@ class Record:
             self.identity is other.identity
             and self.twin is other.twin
             and self.session is other.session
+            and self.issuance is other.issuance
         )
 
 
@@ -94,6 +98,7 @@ def parts_of(record: Record) -> dict[str, Any]:
             "kept": record.session.kept,
             "subscriptions": dict(record.session.subscriptions),
         },
+        "issuance": None if record.issuance is None else asdict(record.issuance),
     }
 
 
@@ -107,7 +112,7 @@ def _section(section: Section) -> dict[str, Any]:
 
 def record_from_json(parts: Mapping[str, Any]) -> Record:
     """Return the record that ``parts_of`` has written, with an empty queue."""
-    identity = dict(parts["identity"])
+    identity, issuance = dict(parts["identity"]), parts.get("issuance")
     credentials = identity.pop("credentials")
     twin = dict(parts["twin"])
     return Record(
@@ -118,10 +123,13 @@ def record_from_json(parts: Mapping[str, Any]) -> Record:
                 tuple(base64.b64decode(key) for key in credentials["keys"]),
                 tuple(credentials["thumbprints"]),
                 tuple(base64.b64decode(der) for der in credentials["certificates"]),
+                credentials.get("common_name", ""),
+                credentials.get("policy", ""),
             ),
         ),
         Twin(**twin | {name: Section(**twin[name]) for name in ("desired", "reported")}),
         Session(**parts["session"]),
+        issuance=None if issuance is None else Issuance(**issuance),
     )
 
 

@@ -8,6 +8,7 @@ they stand (azure-iot-sdk-python ``pipeline/mqtt_topic_iothub.py``).
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..credentials import CREDENTIALS_FILTER, parse_issue_topic
 from ..topics import (
     DESIRED_FILTER,
     METHODS_FILTER,
@@ -103,13 +104,23 @@ class MethodAnswered:
     request_id: str
 
 
-Request = TelemetrySent | TwinRead | TwinReported | MethodAnswered
+@dataclass(frozen=True, slots=True)
+class CertificateAsked:
+    """A device asks for another certificate; ``request_id`` may be empty or no allowed one."""
+
+    request_id: str
+
+
+Request = TelemetrySent | TwinRead | TwinReported | MethodAnswered | CertificateAsked
 
 
 def parse_request(topic: str) -> Request | None:
     """Return the request in a PUBLISH's topic; None for a topic that the hub does not have."""
     if topic.startswith("devices/"):
         return _telemetry(topic)
+    asked = parse_issue_topic(topic)
+    if asked is not None:
+        return CertificateAsked(asked)
     head, _, bag = topic.partition("/?")
     request_id = parse_raw(bag).get("$rid", "")
     if not request_id:
@@ -146,7 +157,7 @@ def documented_filters(device_id: str, module_id: str = "") -> tuple[str, ...]:
     """Return the topic filters that a device, or a module, may subscribe to."""
     common = (METHODS_FILTER, TWIN_RESPONSE_FILTER, DESIRED_FILTER)
     if not module_id:
-        return (*common, f"devices/{device_id}/messages/devicebound/#")
+        return (*common, CREDENTIALS_FILTER, f"devices/{device_id}/messages/devicebound/#")
     module = f"devices/{device_id}/modules/{module_id}"  # iotedge doc/edgehub-api.md
     return (*common, f"{module}/inputs/#", f"{module}/#")
 
