@@ -25,7 +25,14 @@ from .issuance import CHAIN, encode_der, read_chain
 from .json_text import build_json, parse_json
 from .names import check_registration_id
 from .rejections import failed, rejected
-from .topics import Message, Response, parse_response_topic, poll_topic, register_topic
+from .topics import (
+    RESPONSE_PREFIX,
+    Message,
+    Response,
+    parse_response_topic,
+    poll_topic,
+    register_topic,
+)
 
 DEFAULT_RETRY_AFTER = 2.0
 """Seconds to wait where an answer does not say: the Python and the Node SDK wait as long."""
@@ -91,7 +98,8 @@ class Registration:
             answer is awaited and after the end.
         answers: how often each answer came, by status, such as ``503`` or ``202 assigning``.
         asked: how many register and how many poll requests were made, by name.
-        unmatched: how many answers came that belong to no request of this registration.
+        unmatched: how many answers came that belong to no request of this registration: with
+            another request id ($rid), or without one.
         waiting_for: which request is on its way, or is the next to be sent.
 
     Raises:
@@ -186,10 +194,11 @@ class Registration:
 
     def receive(self, message: Message, now: float) -> None:
         """Take a message that arrived; one that answers no request of ours is only counted."""
-        response = parse_response_topic(message.topic)
-        if response is None or self.done:
+        if self.done or not message.topic.startswith(RESPONSE_PREFIX):
             return
-        if self._request_id is None or response.request_id != self._request_id:
+        response = parse_response_topic(message.topic)
+        awaited = self._request_id
+        if response is None or awaited is None or response.request_id != awaited:
             self.unmatched += 1
             return
         self._request_id = None

@@ -14,7 +14,7 @@ RESPONSE_FILTER = "$dps/registrations/res/#"
 
 _REGISTER = "$dps/registrations/PUT/iotdps-register/?"
 _POLL = "$dps/registrations/GET/iotdps-get-operationstatus/?"
-_RESPONSE = "$dps/registrations/res/"
+RESPONSE_PREFIX = "$dps/registrations/res/"
 
 _MAX_REQUEST_TOPIC = 65_000  # bytes; so that the answer's topic, a little longer, still fits 65535
 
@@ -88,7 +88,7 @@ def response_topic(status: int, request_id: str, retry_after: int | None = None)
         request_id: as it stood in the request's topic; it is echoed, not quoted again.
         retry_after: whole seconds; the Python SDK fails on fractions.
     """
-    topic = f"{_RESPONSE}{status}/?$rid={request_id}"
+    topic = f"{RESPONSE_PREFIX}{status}/?$rid={request_id}"
     return topic if retry_after is None else f"{topic}&retry-after={retry_after}"
 
 
@@ -113,9 +113,9 @@ def parse_response_topic(topic: str) -> Response | None:
     The properties may come in any order. A ``retry-after`` that is not a whole number of seconds
     is as good as none.
     """
-    if not topic.startswith(_RESPONSE):
+    if not topic.startswith(RESPONSE_PREFIX):
         return None
-    status, _, rest = topic[len(_RESPONSE) :].partition("/")
+    status, _, rest = topic[len(RESPONSE_PREFIX) :].partition("/")
     if not (len(status) == 3 and status.isascii() and status.isdigit()):
         return None
     properties = _properties(rest.removeprefix("?"))

@@ -28,9 +28,6 @@ from .plan import Pipelined, Plan
 
 logger: logging.Logger = logging.getLogger("mqttws.provisioning")
 
-LEAST_TIME = 0.1
-"""Seconds without which another connection is not announced."""
-
 MAX_MESSAGE_SIZE = 1024 * 1024
 """Bytes of a WebSocket message from DPS, whose answers have at most 96 KiB."""
 
@@ -39,6 +36,10 @@ CONNACK_WITH_ANOTHER_WAY = 10.0
 
 HELD = 10.0
 """Seconds after which a connection that was accepted and lost counts as a good one."""
+
+NAMED_AFTER = 4
+"""Connections, accepted and ended soon in a row, after which another client is suspected; one that
+the server has closed with a code counts for two."""
 
 DOUBTFUL_TRIES = 3
 """How often a refusal is tried that is temporary or final, and does not say which."""
@@ -71,6 +72,8 @@ _ANOTHER_CLIENT = (
     " the same device opens another; give each device an id of its own"
 )
 
+_NO_ANSWER_OF_DPS = "an answer of DPS has at most 96 KiB: check that the host is a DPS endpoint"
+
 _NO_NETWORK = frozenset({Cause.NAME_UNKNOWN, Cause.NO_ROUTE, Cause.REFUSED})
 """Answers of a host without a network, but also to a misspelled name or a wrong port."""
 
@@ -85,8 +88,9 @@ _DOUBTFUL = frozenset(
 )
 """Answers of a captive portal or a service that is being started, but also to a wrong address."""
 
-_SERVER_STOPS = frozenset({1001, 1012})
-"""Close codes of a server that goes away or restarts (RFC 6455 section 7.4.1, IANA's registry)."""
+_SERVER_STOPS = frozenset({1001, 1011, 1012, 1013, 1014})
+"""Close codes of a server or gateway that stops, restarts, fails or is too busy (RFC 6455 section
+7.4.1, IANA's registry)."""
 
 
 class Exchange:
@@ -107,11 +111,13 @@ class Exchange:
         self._targets = plan.targets()
         self._tried: set[str] = set()  # schemes over which no CONNACK came
         self._in_turn = False  # whether pipelining has failed
+        self._unanswered_hellos = 0  # of TLS, in a row
         self._failures = 0  # in a row, without a good connection between
         self._doubtful = 0
         self._connections = 0
         self._accepted_at: float | None = None  # of the connection that is or was the last
-        self._evictions = 0
+        self._evictions = 0  # in a row; one with a reason counts for two
+        self._named = False
 
     async def run(self) -> Assignment:
         """Return the assignment.
@@ -192,6 +198,10 @@ class Exchange:
         self._accepted_at = time.monotonic()
         self._targets.sort(key=lambda one: one is not target)
         self._plan.note_accepted(target, in_turn=self._in_turn)
+        if self._plan is self._asked:
+            self._plan.note_uncapped()
+        else:
+            logger.info("TLS 1.2 at most: a hello of TLS 1.3 was cut off or not answered before")
 
     async def _converse(self, conversation: Conversation, *, sent: bool) -> Assignment:
         """Ask, wait as long as the service wants, and ask again, until the operation has ended."""
@@ -247,19 +257,20 @@ class Exchange:
     def _change_tls(self, error: MqttwsError) -> None:
         """Offer TLS 1.2 at most where a hello of TLS 1.3 was cut off or not answered, and back.
 
-        Some firewalls cannot stand such a hello. The minimum stays TLS 1.2, and the certificate is
-        checked all the same.
+        Some firewalls cannot stand such a hello, and a server that is being started answers none:
+        where one was answered in this process, it takes two in a row. The minimum stays TLS 1.2,
+        and the certificate is checked all the same.
         """
         if error.hop is not Hop.TLS or error.cause not in (Cause.CUT_OFF, Cause.SILENT):
+            self._unanswered_hellos = 0
             return
-        capped = tls_at_most_1_2(self._asked.tls)
-        if capped is None or not self._plan.persistent or self._walk.remaining < LEAST_TIME:
-            return
+        self._unanswered_hellos += 1
         if self._plan is not self._asked:
             self._plan = self._asked
-            return
-        logger.warning("TLS was not answered: the next attempt offers TLS 1.2 at most")
-        self._plan = replace(self._asked, tls=capped)
+        elif self._unanswered_hellos >= self._asked.hellos_before_cap:
+            capped = tls_at_most_1_2(self._asked.tls)
+            if capped is not None:
+                self._plan = replace(self._asked, tls=capped)
 
     def _wait_after(self, error: MqttwsError) -> float | None:
         """Return the seconds before the next connection; None where there is none."""
@@ -293,14 +304,17 @@ class Exchange:
     def _note_loss(self, error: MqttwsError) -> None:
         """Judge a connection that was accepted and lost: was it a good one, was it taken over?"""
         if self._accepted_at is None:
+            self._evictions = 0  # a service that was away has ended the connection before
             return
         if time.monotonic() - self._accepted_at >= HELD:
             self._failures = 0
         elif isinstance(error, ConnectionLost) and error.close_code not in _SERVER_STOPS:
-            self._evictions += 1
-            if self._evictions == 2:
+            # A server that closes says so; one that was killed leaves the connection as it is.
+            self._evictions += 1 if error.close_code is None else 2
+            if self._evictions >= NAMED_AFTER and not self._named:
+                self._named = True
                 name = self._plan.credential.registration_id
-                logger.warning("%s: accepted and closed again, twice: %s", name, _ANOTHER_CLIENT)
+                logger.warning("%s: accepted and closed again and again: %s", name, _ANOTHER_CLIENT)
 
     def _out_of_time(self) -> RequestTimedOut:
         registration = self._registration
@@ -325,6 +339,8 @@ class Exchange:
             hints = [_CERTIFICATE_HINT]
         elif error.cause is Cause.WRONG_KEY and self._plan.certified:
             hints = [_UNSEEN_CERTIFICATE]  # there is no key to be checked
+        elif error.cause is Cause.PACKET_TOO_LARGE:
+            hints = [_NO_ANSWER_OF_DPS]  # the limit is ours, and no option
         if self._evictions > 1:
             hints.append(_ANOTHER_CLIENT)
         if isinstance(error, ConnectFailed | ConnectionLost | RequestTimedOut):

@@ -37,6 +37,9 @@ _worked: dict[str, str] = {}
 _in_turn: set[tuple[str, int]] = set()
 """Hosts and ports where a pipelined connection failed and one without worked, in this process."""
 
+_uncapped: set[str] = set()
+"""Hosts from which CONNACK came, in this process, over TLS of a version that was not capped."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -114,3 +117,12 @@ class Plan:
             _worked[self.host] = target.scheme
         if in_turn:
             _in_turn.add((target.host, target.port))
+
+    @property
+    def hellos_before_cap(self) -> int:
+        """How many hellos of TLS 1.3 in a row must stay unanswered before a capped one."""
+        return 2 if self.host in _uncapped else 1
+
+    def note_uncapped(self) -> None:
+        """Remember that the host answers a hello that offers all versions of TLS."""
+        _uncapped.add(self.host)

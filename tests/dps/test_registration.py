@@ -474,6 +474,7 @@ def test_other_topics_and_answers_without_a_request_id_are_passed_over():
     for topic in ("t", "$dps/registrations/res/401/", "$dps/registrations/res/x/?$rid=r1"):
         registration.receive(Message(topic, b"{}"), 1.0)
     assert not registration.done
+    assert registration.unmatched == 2
 
 
 def test_an_answer_that_comes_twice_counts_once():
