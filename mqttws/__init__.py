@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .client.sync import Client
     from .doctor.examination import diagnose, diagnose_async
     from .doctor.report import Report
+    from .dps.issuance import CredentialPolicy
     from .errors import (
         CertificateNotIssued,
         CertificateRejected,
@@ -125,6 +126,7 @@ _HOMES = {
         "CertificateNotIssued",
         "MalformedAnswer",
     ),
+    "dps.issuance": ("CredentialPolicy",),
     "hops": ("Hop", "Cause", "Party", "CertificateFacts"),
     "hub.device.messages": ("CloudMessage",),
     "hub.device.methods": ("MethodRequest", "MethodResponse"),
@@ -208,6 +210,7 @@ __all__ = [
     "Cause",
     "Party",
     "LoopThread",
+    "CredentialPolicy",
     "LocalDps",
     "AsyncLocalDps",
     "LocalHub",

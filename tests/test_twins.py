@@ -29,7 +29,8 @@ ONLY_ASYNC = {
     # Pieces for the package's own services on the same loop, which no other thread may touch; from
     # there they are reached by LocalDps.run.
     mqttws.AsyncLocalDps: {
-        "directory", "enrollments", "faults", "front", "http", "service", "store", "tls",
+        "directory", "enrollments", "faults", "front", "http", "issuing",
+        "policies", "service", "store", "tls",
     },
     mqttws.AsyncLocalHub: {"core"},
 }  # fmt: skip

@@ -93,6 +93,9 @@ WRONG: dict[str, tuple[object, ...]] = {
     "provisioning": FUNCTION,
     "provisioning_limit": (None, 0, *COUNT),
     "lenient": BOOL,
+    "credential_policies": (None, 5, "x", {}),
+    "issuing_ca": ("", 5, True, b"x", []),
+    "connection_profiles": (5, "x", True, []),
     "fault_seed": ("x", 1.5, True, [], 10**30),
 }
 """By option: values of a wrong type, None, negative, zero, huge, empty, and nearly right."""

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from ..errors import UsageError
 from ..text import shown
+from .issuance import ChainFault
 
 Kind = Literal[
     "answer",
@@ -20,6 +21,7 @@ Kind = Literal[
     "trickle",
     "close-websocket",
     "expired-certificate",
+    "bad-chain",
 ]
 """What goes wrong:
 
@@ -32,7 +34,12 @@ Kind = Literal[
 - ``close-websocket``: the WebSocket is closed with ``code``; without one, the connection is cut.
 - ``expired-certificate``: the service itself shows an expired certificate at the next handshake,
   when no device has a name yet.
+- ``bad-chain``: the certificate that is issued is spoilt as ``chain`` says; it strikes where a
+  certificate is issued, whatever the request.
 """
+
+ISSUE = "issue"
+"""The step that ``bad-chain`` strikes."""
 
 _REQUESTS = ("register", "poll")
 _MAX_SECONDS = 3600.0
@@ -56,6 +63,7 @@ class Fault:
         retry_after: of ``answer``: whole seconds; None for none.
         seconds: of ``delay`` and ``trickle``.
         code: of ``close-websocket`` (RFC 6455 section 7.4).
+        chain: of ``bad-chain``.
 
     Raises:
         UsageError: names the member and what is allowed.
@@ -70,6 +78,7 @@ class Fault:
     retry_after: int | None = None
     seconds: float = _DEFAULT_SECONDS
     code: int = 1011
+    chain: ChainFault = "expired"
 
     def __post_init__(self) -> None:
         for name, good, allowed in (
@@ -82,9 +91,12 @@ class Fault:
             ("retry_after", self.retry_after is None or _whole(self.retry_after, 0, 86400), "s"),
             ("seconds", _number(self.seconds, 0, _MAX_SECONDS), f"0 to {_MAX_SECONDS:g}"),
             ("code", _whole(self.code, 1000, 4999), "1000 to 4999"),
+            ("chain", self.chain in get_args(ChainFault), ", ".join(get_args(ChainFault))),
         ):
             if not good:
                 raise UsageError(f"fault: {name} {shown(getattr(self, name))}; allowed: {allowed}")
+        if self.kind == "bad-chain" and self.request:
+            raise UsageError("fault: bad-chain strikes where a certificate is issued; no request")
         if self.kind == "expired-certificate" and (self.device or self.request):
             raise UsageError(
                 "fault: expired-certificate strikes a handshake, when no device has a name yet;"
@@ -150,11 +162,13 @@ class Faults:
 
         Args:
             registration_id: whose request.
-            request: ``register`` or ``poll``.
+            request: ``register``, ``poll`` or ``ISSUE``.
             draw: returns a number from 0 to below 1, evenly; seeded, the same requests are struck.
         """
         for number, fault in self.orders.items():
             if fault.kind == "expired-certificate" or fault.request not in (None, request):
+                continue
+            if (fault.kind == "bad-chain") != (request == ISSUE):
                 continue
             theirs = fault.device is None or fault.device.lower() == registration_id.lower()
             if theirs and _hits(fault, draw):

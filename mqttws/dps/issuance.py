@@ -8,7 +8,7 @@ and out: what is in a certificate is read where there is ``cryptography``.
 import base64
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ..errors import MalformedAnswer, UsageError
 from ..text import shown
@@ -37,6 +37,12 @@ MAX_INTERMEDIATES = 3
 
 DEFAULT_POLICY = "default"
 """The name of the policy that a local DPS has without being told."""
+
+
+ChainFault = Literal["missing", "empty", "expired", "wrong-key", "wrong-name", "reversed", "broken"]
+"""An ordered fault of an issued chain: no member for it, an empty one, a certificate that has
+expired, one for another key or with another common name, the root first, or a certificate cut
+off."""
 
 
 @dataclass(frozen=True)

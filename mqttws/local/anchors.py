@@ -51,8 +51,9 @@ class TrustAnchors:
             UsageError: one of them is no certificate.
         """
         for der in ders:
-            self.change([der], [])
-            self._others.append(der)
+            if der not in self._others:
+                self.change([der], [])
+                self._others.append(der)
 
     def replace(self, ders: Iterable[bytes]) -> None:
         """Trust these certificates, DER, and no others; one that cannot be read is left out."""

@@ -72,8 +72,8 @@ def expired_context(folder: Path, hosts: Iterable[str]) -> ssl.SSLContext:
         files = ServerCertificate(
             folder / "ca.pem", Path(temporary) / "server.pem", Path(temporary) / "server.key"
         )
-        _write_secret(files.key_file, key_pem(key))
-        _write(files.chain_file, certificate_pem(certificate))
+        write_secret(files.key_file, key_pem(key))
+        write_public(files.chain_file, certificate_pem(certificate))
         return files.context()
 
 
@@ -115,13 +115,13 @@ def _prepare(files: ServerCertificate, ca_key_file: Path, names: tuple[str, ...]
     if not _fit(files.ca_file, ca_key_file) or _ends(files.ca_file, now):
         ca, ca_key = make_ca(now)
         files.chain_file.unlink(missing_ok=True)
-        _write_secret(ca_key_file, key_pem(ca_key))
-        _write(files.ca_file, certificate_pem(ca))
+        write_secret(ca_key_file, key_pem(ca_key))
+        write_public(files.ca_file, certificate_pem(ca))
     if not _serves(files, names, now):
         ca, ca_key = _load(files.ca_file), _load_key(ca_key_file)
         server, server_key = make_server_certificate(ca, ca_key, names, now)
-        _write_secret(files.key_file, key_pem(server_key))
-        _write(files.chain_file, certificate_pem(server))
+        write_secret(files.key_file, key_pem(server_key))
+        write_public(files.chain_file, certificate_pem(server))
     for key_file in (ca_key_file, files.key_file):
         key_file.chmod(0o600)
 
@@ -302,14 +302,14 @@ def key_pem(key: Key) -> bytes:
     )
 
 
-def _write_secret(file: Path, data: bytes) -> None:
+def write_secret(file: Path, data: bytes) -> None:
     """Write a file that only its owner may read, from its first moment on, whole or not at all."""
     with NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as new:
         new.write(data)  # made with mode 0600
     Path(new.name).replace(file)
 
 
-def _write(file: Path, data: bytes) -> None:
+def write_public(file: Path, data: bytes) -> None:
     """Write a file that everybody may read, whole or not at all."""
     with NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as new:
         new.write(data)

@@ -20,6 +20,7 @@ from typing import Any, Self, TypedDict
 
 from ..dps.directory import CERTIFICATES_MARK, Directory
 from ..dps.faults import parse_fault
+from ..dps.issuance import CredentialPolicy
 from ..dps.records import RegistrationRecord
 from ..dps.service import Service
 from ..dps.settings import Settings
@@ -36,6 +37,7 @@ from .dps_policies import OWNER, load_dps_policies
 from .enrollments import Enrollments
 from .front import FrontEnd
 from .http_door import HttpDoor, HttpService
+from .issuing import IssuingCa, policies_by_name
 from .listening import Listener, resolve
 from .orders import FaultOrders
 from .policies import connection_string
@@ -87,6 +89,12 @@ class AsyncLocalDps(AsyncOnly):
         registers_per_minute: of all devices together; more are answered 429; None for no limit.
         polls_per_10s: of each device; likewise.
         lenient: whether bodies and api-versions that the real service refuses are served.
+        credential_policies: by which certificates are issued; there always is one
+            named ``default``, of 30 days and one intermediate CA.
+        issuing_ca: a PEM file with the CA that issues them, those above it, and its key, not
+            encrypted; None for a development CA, kept in ``state``.
+        connection_profiles: ``connectionProfile`` of hubs, by host name, such as ``mqttV5``; served
+            from api-version 2026-11-02-preview on.
         fault_seed: for the faults that strike at random; the same seed strikes the same requests.
 
     Attributes:
@@ -94,6 +102,7 @@ class AsyncLocalDps(AsyncOnly):
         directory: enrollments and registrations in it.
         faults: what shall go wrong.
         service: the rules over the store.
+        issuing: the CA that issues certificates.
         tls: the server's side of TLS, for other services on this machine.
         enrollments: who may register.
         front: serves the connections of devices.
@@ -118,6 +127,9 @@ class AsyncLocalDps(AsyncOnly):
         registers_per_minute: int | None = None,
         polls_per_10s: int | None = None,
         lenient: bool = False,
+        credential_policies: Sequence[CredentialPolicy] = (),
+        issuing_ca: str | os.PathLike[str] | None = None,
+        connection_profiles: Mapping[str, str] | None = None,
         fault_seed: int | None = None,
     ) -> None:
         LOCAL_DPS.check(locals())
@@ -133,12 +145,19 @@ class AsyncLocalDps(AsyncOnly):
             registers_per_minute=registers_per_minute,
             polls_per_10s=polls_per_10s,
             lenient=lenient,
+            policies=policies_by_name(credential_policies),
+            profiles={hub.lower(): of for hub, of in (connection_profiles or {}).items()},
         )
         self.store: Store = open_store(records)
         self.directory: Directory = Directory(self.store)
         self.faults: FaultOrders = FaultOrders(self.store, random.Random(fault_seed).random)  # noqa: S311 - no secret
+        self.issuing: IssuingCa = IssuingCa(settings.policies, issuing_ca, self.faults.strike_chain)
         self.service: Service = Service(
-            settings, self.store, operation_ids=_operation_ids(), tracking_ids=_uuids()
+            settings,
+            self.store,
+            operation_ids=_operation_ids(),
+            tracking_ids=_uuids(),
+            issuer=self.issuing,
         )
         self._state = state
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
@@ -191,9 +210,14 @@ class AsyncLocalDps(AsyncOnly):
         """Enroll those whose ids the records have never held; return the ids of the others."""
         return await self.enrollments.enroll_once(enrollments)
 
-    async def enroll_device(self, registration_id: str) -> str:
-        """Enroll one device with fresh keys; return its primary key, base64."""
-        return await self.enrollments.enroll_device(registration_id)
+    async def enroll_device(self, registration_id: str, *, credential_policy: str = "") -> str:
+        """Enroll one device with fresh keys; return its primary key, base64.
+
+        Args:
+            registration_id: the device's.
+            credential_policy: by which it may be issued a certificate; empty for none.
+        """
+        return await self.enrollments.enroll_device(registration_id, credential_policy)
 
     def service_connection_string(self, policy: str = OWNER) -> str:
         """Return the connection string of the service API, at the WebSocket's port.
@@ -250,6 +274,7 @@ class AsyncLocalDps(AsyncOnly):
             certificates = await asyncio.to_thread(prepare_certificates, folder, names)
             self._ca_file = certificates.ca_file
             self.tls.begin(folder, certificates, names)
+            await asyncio.to_thread(self.issuing.begin, folder)
             await self.store.open()
             self.policies = await load_dps_policies(folder, self.store)
             await self.faults.refresh()

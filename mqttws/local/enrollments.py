@@ -94,7 +94,7 @@ class Enrollments:
             known += [place_of(one)[1] for one, new in zip(some, added, strict=True) if not new]
         return known
 
-    async def enroll_device(self, registration_id: str) -> str:
+    async def enroll_device(self, registration_id: str, credential_policy: str = "") -> str:
         """Enroll one device with fresh keys; return its primary key, base64."""
         primary, secondary = (b64encode(secrets.token_bytes(64)).decode() for _ in range(2))
         await self.enroll(
@@ -104,6 +104,7 @@ class Enrollments:
                     "type": "symmetricKey",
                     "symmetricKey": {"primaryKey": primary, "secondaryKey": secondary},
                 },
+                "credentialPolicyName": credential_policy or None,
             }
         )
         return primary

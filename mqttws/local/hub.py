@@ -106,6 +106,7 @@ class AsyncLocalHub(RegistryCalls, DeviceCalls, AsyncOnly):
         if self._owns_dps:
             await self.dps.start()
         self.core.trust = self._trust
+        self.core.ca = self.dps.issuing
         await hubs.join(self)
         await self.core.start()
 

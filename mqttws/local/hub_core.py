@@ -10,11 +10,12 @@ import time
 from ..hub.service.methods import displaced
 from .hub_base import Connection
 from .hub_identities import IdentityWork
+from .hub_issuance import IssuanceWork
 from .hub_messages import MessageWork
 from .hub_methods import MethodWork
 
 
-class Hub(IdentityWork, MethodWork, MessageWork):
+class Hub(IdentityWork, MethodWork, MessageWork, IssuanceWork):
     """One hub; see ``HubBase`` for its arguments."""
 
     # Connections

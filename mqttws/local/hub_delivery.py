@@ -5,15 +5,17 @@ from ..hub.service.records import Record
 from ..protocol import (
     State,
 )
-from .hub_connection import Completed, HubConnection, LockEnded
+from .hub_connection import Completed, LockEnded
+from .hub_issuing import Issuing
 
 
-class Delivery(HubConnection):
+class Delivery(Issuing):
     """A connection whose device receives messages."""
 
     def deliver(self) -> None:
         """Send the messages of the record's queue that have not been sent yet."""
         protocol = self.link.protocol
+        self.deliver_certificate()
         for message in self.record.queue.messages:
             if message.sequence in self._delivered or protocol.state is not State.CONNECTED:
                 continue
@@ -35,6 +37,7 @@ class Delivery(HubConnection):
             self._end(f"PUBACK {packet_id} out of order")
             return
         del self._unacknowledged[0]
+        self._certificate_acknowledged(packet_id)
         sequence = self._sent.pop(packet_id, None)
         if sequence is not None and sequence in self._delivered:
             timer = self._timers.pop(sequence, None)

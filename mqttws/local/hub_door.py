@@ -93,7 +93,7 @@ class Hubs:
                 twin = record.twin
             await former.core.delete(earlier.device_id)
         if hub is not None:
-            identity = _identity_of(assigned)
+            identity = _identity_of(assigned, self._dps.issuing.anchor)
             found = await hub.core.load(hub.core.key(identity.device_id))
             if found is not None:  # one that was disabled at the hub stays so
                 identity = replace(identity, enabled=found.identity.enabled)
@@ -103,14 +103,20 @@ class Hubs:
         return next((hub for hub in self.hubs if hub.name.lower() == name.lower()), None)
 
 
-def _identity_of(assigned: Assigned) -> Identity:
+def _identity_of(assigned: Assigned, anchor: bytes) -> Identity:
     """Return the identity that an assignment makes, with the enrollment's credential.
+
+    A device that was issued a certificate is recognised by that one, and those that the hub will
+    issue: by common name and by ``anchor``, the CA's root.
 
     A certificate is written as its thumbprint, as the cloud's DPS does (azure-docs
     ``how-to-roll-certificates.md``).
     """
     enrollment, registration = assigned.enrollment, assigned.registration
-    if enrollment.certificates:
+    if registration.certified:
+        name, policy = registration.registration_id, enrollment.credential_policy
+        credentials = Credentials("certificateAuthority", (), (), (anchor,), name, policy)
+    elif enrollment.certificates:
         thumbprints = (assigned.chain[0].sha256,) if assigned.chain else ()
         credentials = Credentials("selfSigned", thumbprints=thumbprints)
     else:

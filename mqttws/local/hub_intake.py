@@ -22,6 +22,7 @@ from ..hub.service.faults import HubFault
 from ..hub.service.methods import bad_answer
 from ..hub.service.records import Record
 from ..hub.service.requests import (
+    CertificateAsked,
     MethodAnswered,
     TelemetrySent,
     TwinRead,
@@ -85,6 +86,9 @@ class Intake(Delivery):
         assert peer is not None
         message = Incoming(event.topic, event.payload, event.qos, event.retain)
         request = parse_request(event.topic)
+        if isinstance(request, CertificateAsked):
+            await self._ask_certificate(request.request_id, event)
+            return
         operation = _OPERATIONS.get(type(request), "telemetry")
         fault = hub.faults.strike(self._key.device_id, operation)
         if fault is not None and await self._strikes(fault, operation):

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..dps.faults import Fault, Faults
+from ..dps.faults import ISSUE, Fault, Faults
+from ..dps.issuance import ChainFault
 from ..dps.store import ABSENT, Store, Write
 from ..dps.tables import FAULTS
 from ..errors import StoreFailed
@@ -64,6 +65,11 @@ class FaultOrders:
         return await self._change(
             lambda faults: faults.strike(registration_id, request, self._draw)
         )
+
+    async def strike_chain(self, common_name: str) -> ChainFault | None:
+        """Return the fault of a chain that is issued to a device; None for none."""
+        fault = await self.strike(common_name, ISSUE)
+        return None if fault is None else fault.chain
 
     async def strike_handshake(self) -> bool:
         """Tell whether an expired certificate is shown in this handshake."""

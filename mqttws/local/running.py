@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..dps.issuance import CredentialPolicy
 from ..dps.records import RegistrationRecord
 from ..dps.store import Store
 from ..dps.tables import AnyEnrollment
@@ -54,6 +55,9 @@ class LocalDps(Threaded):
         polls_per_10s: int | None = None,
         fault_seed: int | None = None,
         lenient: bool = False,
+        credential_policies: Sequence[CredentialPolicy] = (),
+        issuing_ca: str | os.PathLike[str] | None = None,
+        connection_profiles: Mapping[str, str] | None = None,
         thread: LoopThread | None = None,
     ) -> None:
         options = SYNC_LOCAL_DPS.check(locals())
@@ -101,9 +105,10 @@ class LocalDps(Threaded):
         """Enroll those whose ids the records have never held; return the ids of the others."""
         return self.run(partial(self._dps.enroll_once, enrollments))
 
-    def enroll_device(self, registration_id: str) -> str:
-        """Enroll one device with fresh keys; return its primary key, base64."""
-        return self.run(partial(self._dps.enroll_device, registration_id))
+    def enroll_device(self, registration_id: str, *, credential_policy: str = "") -> str:
+        """Enroll one device with fresh keys; see ``AsyncLocalDps.enroll_device``."""
+        enroll = self._dps.enroll_device
+        return self.run(partial(enroll, registration_id, credential_policy=credential_policy))
 
     def fault(self, kind: str, device: str | None = None, **members: Any) -> int:
         """Let something go wrong; see ``AsyncLocalDps.fault``."""

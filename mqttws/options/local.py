@@ -48,6 +48,24 @@ LOCAL_DPS = Table(
         or_none(whole(1, MANY)), "1 or more, or None", "Limit for each device.", None
     ),
     lenient=Option(is_bool, "True or False", "Serve what the real service refuses.", False),
+    credential_policies=Option(
+        is_iterable,
+        "a sequence of CredentialPolicy",
+        "Policies by which certificates are issued, beside the one named 'default'.",
+        (),
+    ),
+    issuing_ca=Option(
+        or_none(is_path),
+        "a PEM file's path, or None for a development CA",
+        "The CA that issues certificates.",
+        None,
+    ),
+    connection_profiles=Option(
+        or_none(lambda value: isinstance(value, Mapping)),
+        "a mapping from host names of hubs to profiles, or None",
+        "The connectionProfile of hubs; 'classic' for one that is not named.",
+        None,
+    ),
     fault_seed=Option(
         or_none(whole(-(2**63), 2**63)), "an int, or None", "Seed of the random faults.", None
     ),

@@ -7,17 +7,15 @@ credential; anything else, and any fault in the file, is as if there were none.
 import json
 import logging
 import os
-import stat
-from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 from ..dps.json_text import parse_json
 from ..errors import StoreFailed, UsageError, store_failed
 from .assignment import Assignment
 from .credentials import Credential, DigestibleCredential
+from .files import read_file, replace_file
 
 logger: logging.Logger = logging.getLogger("mqttws.provisioning")
 
@@ -55,11 +53,11 @@ class AssignmentFile:
     def load(self) -> Assignment | None:
         """Return the assignment; None where there is none that is good for this device."""
         try:
-            stored = parse_json(_read_file(self._path))
+            stored = parse_json(read_file(self._path, MAX_SIZE))
             if stored["binding"] != self._binding:
                 logger.info("the stored assignment is for another device, host or key")
                 return None
-            return _read(stored["assignment"])
+            return read_assignment(stored["assignment"])
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -86,19 +84,7 @@ class AssignmentFile:
         """
         text = json.dumps({"binding": self._binding, "assignment": asdict(assignment)})
         try:
-            # Made with mode 0600, in the same folder, so that it can take the file's place.
-            with NamedTemporaryFile(
-                "w", dir=self._path.parent, prefix=f".{self._path.name}.", delete=False
-            ) as new:
-                try:
-                    new.write(text)
-                    new.flush()
-                    os.fsync(new.fileno())
-                    Path(new.name).replace(self._path)
-                except BaseException:
-                    with suppress(OSError):
-                        Path(new.name).unlink()
-                    raise
+            replace_file(self._path, text.encode())
         except OSError as error:
             raise store_failed(
                 f"the assignment cannot be kept: {self._path}: {error.strerror}",
@@ -107,7 +93,12 @@ class AssignmentFile:
             ) from error
 
 
-def _read(members: dict[str, Any]) -> Assignment:
+def read_assignment(members: dict[str, Any]) -> Assignment:
+    """Return the assignment that ``asdict`` has written.
+
+    Raises:
+        ValueError, TypeError: they are not the members of one.
+    """
     texts = [field.name for field in fields(Assignment) if field.name != "payload"]
     if set(members) != {*texts, "payload"} or not all(
         isinstance(members[name], str) for name in texts
@@ -117,15 +108,3 @@ def _read(members: dict[str, Any]) -> Assignment:
     if assignment.fault():
         raise ValueError("names")
     return assignment
-
-
-def _read_file(path: Path) -> bytes:
-    # Without waiting: what is no regular file, such as a FIFO, may never have a byte.
-    with open(path, "rb", opener=_open_at_once) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError("not a regular file")
-        return file.read(MAX_SIZE)
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

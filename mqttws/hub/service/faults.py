@@ -8,24 +8,29 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from ...dps.issuance import ChainFault
 from ...errors import UsageError
 from ...text import shown
 
-FaultKind = Literal["refuse", "drop", "drop-after", "answer", "silence", "delay"]
+FaultKind = Literal["refuse", "drop", "drop-after", "answer", "silence", "delay", "bad-chain"]
 """Kinds of faults:
 
 - ``refuse``: CONNACK with ``return_code``.
 - ``drop``: the connection is cut instead of the operation.
 - ``drop-after``: the operation is done and acknowledged, then the connection is cut.
-- ``answer``: a twin operation is answered with ``status`` and not done.
+- ``answer``: a twin operation, or a request for a certificate, is answered with ``status`` and not
+  done; the latter says ``retry_after``.
 - ``silence``: the operation is neither done nor acknowledged nor answered.
-- ``delay``: it is done ``seconds`` later; what the device sends after it waits too.
+- ``delay``: it is done ``seconds`` later; what the device sends after it waits too. A certificate
+  comes ``seconds`` after it was accepted, and nothing waits.
+- ``bad-chain``: the certificate that is issued is spoilt as ``chain`` says.
 """
 
 Operation = Literal[
-    "connect", "subscribe", "telemetry", "twin-get", "twin-patch", "method", "puback"
+    "connect", "subscribe", "telemetry", "twin-get", "twin-patch", "method", "puback", "issue"
 ]
-"""Operations of a device; ``method`` is its answer, ``puback`` that for a message to it."""
+"""Operations of a device; ``method`` is its answer, ``puback`` that for a message to it, ``issue``
+its request for a certificate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +44,10 @@ class HubFault:
         times: how many operations are struck; None for all from now on.
         probability: of each operation, 0 to 1.
         status: of ``answer``: 400 to 599.
+        retry_after: of ``answer``: seconds; None for none.
         return_code: of ``refuse``: 1 to 5.
         seconds: of ``delay``.
+        chain: of ``bad-chain``.
 
     Raises:
         UsageError: names the member and what is allowed.
@@ -52,8 +59,10 @@ class HubFault:
     times: int | None = 1
     probability: float = 1.0
     status: int = 503
+    retry_after: float | None = None
     return_code: int = 3
     seconds: float = 1.0
+    chain: ChainFault = "expired"
 
     def __post_init__(self) -> None:
         operations = allowed_operations(self.kind)
@@ -66,6 +75,12 @@ class HubFault:
             ("status", _whole(self.status, 400, 599), "400 to 599"),
             ("return_code", _whole(self.return_code, 1, 5), "1 to 5"),
             ("seconds", _number(self.seconds, 0, 3600), "0 to 3600"),
+            (
+                "retry_after",
+                self.retry_after is None or _number(self.retry_after, 0, 86_400),
+                "0 to 86400",
+            ),
+            ("chain", self.chain in get_args(ChainFault), ", ".join(get_args(ChainFault))),
         ):
             if not good:
                 raise UsageError(f"fault: {name} {shown(getattr(self, name))}; allowed: {allowed}")
@@ -76,7 +91,9 @@ def allowed_operations(kind: str) -> tuple[str, ...]:
     if kind == "refuse":
         return ("connect",)
     if kind == "answer":
-        return ("twin-get", "twin-patch")
+        return ("twin-get", "twin-patch", "issue")
+    if kind == "bad-chain":
+        return ("issue",)
     return tuple(name for name in get_args(Operation) if kind != "drop-after" or name != "connect")
 
 

@@ -1,0 +1,82 @@
+"""Files that keep a device's state: read without waiting, replaced whole or not at all."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """Return the content of a regular file, at most ``limit`` bytes of it.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no regular file, such as a FIFO, which may never have a byte.
+    """
+    with open(path, "rb", opener=_open_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("not a regular file")
+        return file.read(limit)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file, mode 0600: it is the old one or the new one, never half, and on the disk.
+
+    Raises:
+        OSError: it cannot be written; nothing of it is left.
+    """
+    # In the same folder, so that it can take the file's place; made with mode 0600.
+    with NamedTemporaryFile(dir=path.parent, prefix=_prefix(path), delete=False) as new:
+        try:
+            new.write(data)
+            new.flush()
+            os.fsync(new.fileno())
+            Path(new.name).replace(path)
+        except BaseException:
+            with suppress(OSError):
+                Path(new.name).unlink()
+            raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Write a folder's entries to the disk, where the system can do that."""
+    with suppress(OSError):  # Windows opens no folders
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Delete what a killed process has left of ``replace_file``; no other may write meanwhile."""
+    for left in path.parent.glob(f"{_prefix(path)}*"):
+        with suppress(OSError):
+            left.unlink()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder, where the system has a way to do it (POSIX)."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)  # lets go of the lock too
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name}."
