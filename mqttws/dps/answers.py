@@ -19,6 +19,9 @@ from .topics import Message, Poll, Register, response_topic
 _GROUP_IN_ANSWER_SINCE = "2021-06-01"
 _PROFILE_SINCE = "2026-11-02"
 
+_REPROVISIONED_SINCE = "2019-04-15"
+"""The first with ``reprovisionedToInitialAssignment`` (azure-iot-sdk-csharp pull 2397)."""
+
 
 def assigned_state(
     record: RegistrationRecord, api_version: str, profile: str = CLASSIC
@@ -30,7 +33,7 @@ def assigned_state(
         "assignedHub": record.assigned_hub,
         "deviceId": record.device_id,
         "status": "assigned",
-        "substatus": record.substatus,
+        "substatus": _substatus(record.substatus, api_version),
         "lastUpdatedDateTimeUtc": record.last_updated,
         "etag": record.etag,
     }
@@ -44,6 +47,12 @@ def assigned_state(
     elif named and api_version >= _GROUP_IN_ANSWER_SINCE:
         state["symmetricKey"] = named
     return state
+
+
+def _substatus(substatus: str, api_version: str) -> str:
+    if substatus == "reprovisionedToInitialAssignment" and api_version < _REPROVISIONED_SINCE:
+        return "initialAssignment"
+    return substatus
 
 
 def error_body(

@@ -86,9 +86,9 @@ def _judge_token(
         return "a token; this enrollment is attested by certificates", ""
     named = _named_keys(enrollment, device)
     before = snapshot.device.registration
-    if before and before.key_name and before.enrollment_group_id == group_id(enrollment):
-        named = {before.key_name: named.get(before.key_name, ())}
-    fault: str | None = WRONG_SIGNATURE
+    pinned = (
+        before.key_name if before and before.enrollment_group_id == group_id(enrollment) else ""
+    )
     for key_name, keys in named.items():
         fault = token_fault(
             device.password,
@@ -98,9 +98,14 @@ def _judge_token(
             snapshot.now,
             settings.leeway,
         )
+        if fault is None and pinned not in ("", key_name):
+            fault = (
+                f"the token is signed with the {key_name} key, and the device has registered with"
+                f" its {pinned} key: no other counts until its registration record is deleted"
+            )
         if fault != WRONG_SIGNATURE:
             return fault, key_name
-    return fault, ""
+    return WRONG_SIGNATURE, ""
 
 
 def _authenticate_chain(snapshot: Snapshot, device: Device) -> Proof:

@@ -72,11 +72,12 @@ def chain_fault(
         return chain[0].fault
     if chain[0].common_name.lower() != registration_id.lower():
         return f"the certificate's common name is {shown(chain[0].common_name)}"
-    for certificate in chain:
+    for number, certificate in enumerate(chain, 1):
+        which = f"certificate {number} of {len(chain)} in the chain, {shown(certificate.subject)}"
         if unix_now < certificate.not_before:
-            return f"not valid yet: certificate {shown(certificate.subject)}"
+            return f"{which}: not valid before {_instant(certificate.not_before)}"
         if unix_now > certificate.not_after:
-            return f"expired: certificate {shown(certificate.subject)}"
+            return f"{which}: expired at {_instant(certificate.not_after)}"
         if certificate.sha256 in fingerprints:
             return None
     return "none of the chain's certificates is the enrolled one"

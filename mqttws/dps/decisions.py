@@ -276,12 +276,37 @@ def allocated(
 
 
 OLDEST_API_VERSION = "2017-08-31"
-"""The first of the device API; a date later than all that are known is served as the newest."""
+"""The first of the device API."""
+
+PUBLISHED_API_VERSIONS = (
+    "2017-08-31-preview",
+    "2017-11-15",
+    "2018-04-01",
+    "2018-09-01-preview",
+    "2018-11-01",
+    "2019-03-31",
+    "2019-04-15",
+    "2021-06-01",
+    "2021-10-01",
+    "2021-11-01-preview",
+    "2025-07-01-preview",
+    "2026-11-01",
+    "2026-11-02-preview",
+    "2026-11-15-preview",
+)
+"""Versions of the device API that documents, models or SDKs name (azure-rest-api-specs); a date
+later than all of them is served as the newest, since tomorrow's SDK must not fail here."""
 
 _API_VERSION = re.compile(r"\d{4}-\d\d-\d\d(-preview)?")
 
-_BODY_MEMBERS = frozenset(("registrationId", "payload", "tpm", "csr", "clientCertificateCsr"))
-"""Of a DeviceRegistration, in all published versions of the device API."""
+_BODY_MEMBERS = {
+    "registrationId": OLDEST_API_VERSION,
+    "tpm": OLDEST_API_VERSION,
+    "payload": "2018-09-01-preview",
+    "clientCertificateCsr": "2021-11-01-preview",
+    "csr": "2025-07-01-preview",
+}
+"""Members of a DeviceRegistration, each with the first api-version that has it."""
 
 
 def check_api_version(api_version: str) -> None:
@@ -290,14 +315,25 @@ def check_api_version(api_version: str) -> None:
         raise _bad_request(f"The api-version {shown(api_version)} is not supported.")
 
 
+def api_version_note(api_version: str) -> str:
+    """Return a note for the log about an api-version that no document names; empty for others.
+
+    It is served all the same, as the newest version before it: lists of them may lack some.
+    """
+    if api_version in PUBLISHED_API_VERSIONS or not _API_VERSION.fullmatch(api_version):
+        return ""
+    older = [known for known in PUBLISHED_API_VERSIONS if known <= api_version]
+    return f"api-version {api_version} is not published; served as {older[-1]}" if older else ""
+
+
 def read_register_body(
     payload: bytes, device: Device, lenient: bool = False
 ) -> tuple[Any, bytes | None]:
     """Return the body's payload and certificate request; refuse a body that is wrong.
 
-    An empty one is not, and neither is one without an id. An unknown member is refused
-    (azure-docs issue 66740), and a payload that is no object (azure-docs issues 51275, 81864);
-    not so where ``lenient``.
+    An empty one is not, and neither is one without an id. A member that the device's api-version
+    does not know is refused (azure-docs issue 66740), and a payload that is no object (azure-docs
+    issues 51275, 81864); not so where ``lenient``.
     """
     if not payload.strip():
         return None, None
@@ -308,9 +344,13 @@ def read_register_body(
     if not isinstance(body, dict):
         raise _bad_request("The body is not a JSON object.")
     custom = body.get("payload")
-    unknown = sorted(name for name in body if name not in _BODY_MEMBERS)
-    if unknown and not lenient:
-        raise _malformed(f"unknown member {shown(unknown[0])}")
+    for name in sorted(body if not lenient else ()):
+        since = _BODY_MEMBERS.get(name)
+        if since is None:
+            raise _malformed(f"unknown member {shown(name)}")
+        if body[name] is not None and device.api_version < since:
+            asked = f"the device asks for {shown(device.api_version)}"
+            raise _malformed(f"{name} came with api-version {since}; {asked}")
     if not (custom is None or isinstance(custom, dict) or lenient):
         raise _malformed("payload is no JSON object")
     if body.get("tpm") is not None:

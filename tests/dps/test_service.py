@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mqttws.dps.decisions import grant
+from mqttws.dps.answers import Rejection
+from mqttws.dps.decisions import api_version_note, grant, read_register_body
 from mqttws.dps.effects import Answer, Close, Device, Refusal
 from mqttws.dps.records import OPERATIONS_PER_DEVICE, ReprovisionPolicy
 from mqttws.dps.sas import derive_device_key
@@ -166,7 +167,9 @@ WITHOUT_CSR = [
 def test_the_register_body_of_every_sdk_is_taken(case):
     """Rows 10 and 11: no body, no id and a payload of null are all fine."""
     service = make_service(individual())
-    topic, body = register(service, connect(service), case["body_text"].encode())
+    version = "2021-11-01-preview" if "Csr" in case["body_text"] else "2019-03-31"
+    device = connect(service, api_version=version)
+    topic, body = register(service, device, case["body_text"].encode())
     assert topic.startswith("$dps/registrations/res/202/"), body
 
 
@@ -198,6 +201,38 @@ def test_a_body_that_the_cloud_does_not_read_is_answered_400012_unless_lenient(b
     assert answer[1]["message"] == "Deserialization error."
     lenient = make_service(individual(), lenient=True)
     assert register(lenient, connect(lenient), body)[1]["status"] == "assigning"
+
+
+@pytest.mark.parametrize(
+    ("member", "since", "before"),
+    [
+        ("payload", "2018-09-01-preview", "2018-04-01"),
+        ("payload", "2019-03-31", "2017-08-31-preview"),
+        ("clientCertificateCsr", "2021-11-01-preview", "2021-10-01"),
+    ],
+)
+def test_a_member_is_known_since_its_api_version(member, since, before):
+    body = json.dumps({member: {} if member == "payload" else "MIIB"}).encode()
+    service = make_service(individual())
+    decided = read_register_body(body, connect(service, api_version=since))
+    assert decided == ({} if member == "payload" else None, None)
+    with pytest.raises(Rejection, match="Deserialization error") as refused:
+        read_register_body(body, connect(service, api_version=before))
+    assert f"{member} came with api-version" in refused.value.reason
+    assert read_register_body(body, connect(service, api_version=before), lenient=True) == decided
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [
+        ("2019-03-31", ""),
+        ("2019-05-01", "api-version 2019-05-01 is not published; served as 2019-04-15"),
+        ("2999-01-01", "api-version 2999-01-01 is not published; served as 2026-11-15-preview"),
+        ("garbage", ""),
+    ],
+)
+def test_an_api_version_that_no_document_names_is_told(version, told):
+    assert api_version_note(version) == told
 
 
 @pytest.mark.parametrize("version", ["1999-01-01", "garbage", "2021-06", "2021-06-01-final"])
@@ -329,6 +364,8 @@ def test_a_registration_is_pinned_to_its_key_until_its_record_is_deleted():
     topic, body = register(service, connect(service, key=KEY))
     assert topic == "$dps/registrations/res/401/?$rid=1"
     assert body["errorCode"] == 401000
+    logged = reason_of(service, connect(service, key=KEY), register_topic("1"))
+    assert "signed with the primary key, and the device has registered with its secondary" in logged
     provision(service, key=OTHER_KEY)
     service.records.remove_registration("DEV-01")
     provision(service, key=KEY)
@@ -479,7 +516,8 @@ def test_the_device_id_may_be_overridden():
 def test_a_groups_device_keeps_the_spelling_it_first_had():
     service = make_service(group())
     for written in ("Dev-01", "DEV-01", "dev-01"):
-        state = provision(service, written, derive_device_key(KEY, written))
+        key = derive_device_key(KEY, written)
+        state = provision(service, written, key, api_version="2021-06-01")
         assert (state["registrationId"], state["deviceId"]) == ("Dev-01", "Dev-01")
     assert state["substatus"] == "reprovisionedToInitialAssignment"
 
@@ -506,9 +544,10 @@ def test_a_groups_name_is_told_since_2021(api_version, told):
         (None, "2019-03-31", True, "deviceDataMigrated"),
         (ReprovisionPolicy(True, True), "2019-03-31", True, "deviceDataMigrated"),
         (ReprovisionPolicy(True, False), "2019-03-31", True, "deviceDataReset"),
-        (ReprovisionPolicy(False, True), "2019-03-31", False, "reprovisionedToInitialAssignment"),
-        (None, "2018-04-01", False, "reprovisionedToInitialAssignment"),
-        (None, "2017-08-31-preview", False, "reprovisionedToInitialAssignment"),
+        (ReprovisionPolicy(False, True), "2019-03-31", False, "initialAssignment"),
+        (ReprovisionPolicy(False, True), "2019-04-15", False, "reprovisionedToInitialAssignment"),
+        (None, "2018-04-01", False, "initialAssignment"),
+        (None, "2017-08-31-preview", False, "initialAssignment"),
         (ReprovisionPolicy(True, True), "2018-04-01", True, "deviceDataMigrated"),
     ],
 )
@@ -517,8 +556,9 @@ def test_registering_again_follows_the_reprovision_policy(policy, api_version, m
     service = make_service(before)
     first = provision(service, api_version=api_version)
     again = provision(service, api_version=api_version)
+    same = "reprovisionedToInitialAssignment" if api_version > "2019-04" else "initialAssignment"
     assert first["substatus"] == "initialAssignment"
-    assert again["substatus"] == "reprovisionedToInitialAssignment"
+    assert again["substatus"] == same  # azure-iot-sdk-csharp pull 2397
     assert again["createdDateTimeUtc"] == first["createdDateTimeUtc"]
     assert again["etag"] != first["etag"]
 
@@ -552,7 +592,8 @@ def test_hashed_does_not_heed_the_case_of_an_id():
     service = make_service(group(), hubs=HUBS)
     for number in range(20):
         for written in (f"dev-{number}", f"DEV-{number}"):
-            state = provision(service, written, derive_device_key(KEY, written))
+            key = derive_device_key(KEY, written)
+            state = provision(service, written, key, api_version="2021-06-01")
         assert state["substatus"] == "reprovisionedToInitialAssignment"
 
 

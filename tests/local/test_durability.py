@@ -48,8 +48,9 @@ async def test_a_service_goes_on_where_an_earlier_one_ended(
                 host=dps.host,
                 port=dps.wss_port,
                 tls=TlsConfig(ca=dps.ca_file, only_ca=True),
+                api_version="2021-06-01",
             )
-            found = await x509_world.register(dps, certified)
+            found = await x509_world.register(dps, certified, api_version="2021-06-01")
         expected = ["initialAssignment", "reprovisionedToInitialAssignment"][turn]
         assert keyed.substatus == found.substatus == expected
 
@@ -95,7 +96,7 @@ async def test_ordered_faults_and_throttles_outlive_a_restart(
 
     async with AsyncLocalDps(records=make_store(), **options) as dps:
         await dps.enroll(keyed("dev"))
-        await dps.fault("answer", status=503, request="register", times=2)
+        await dps.fault("answer", status=503, hop="register", times=2)
     assert [await registered() for _ in range(3)] == ["503", "503", "202"]
     assert [await registered() for _ in range(3)] == ["202", "202", "429"]
 

@@ -82,7 +82,7 @@ async def test_the_webhook_chooses_the_hub_and_speaks_to_the_device(dps_state: A
         again = await register(dps, url)
     assert assignment.assigned_hub == hubs[1]
     assert assignment.payload == {"hall": 7}
-    assert again.substatus == "reprovisionedToInitialAssignment"
+    assert again.substatus == "initialAssignment"  # as api-version 2019-03-31 has it
     first, second = asked
     assert first["linkedHubs"] == hubs
     assert first["individualEnrollment"]["registrationId"] == "dev"
