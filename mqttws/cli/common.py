@@ -4,9 +4,11 @@ Results go to standard output, everything else to standard error. Text from else
 reason, a file's name) is never read as markup, and its control characters are written out.
 """
 
+import codecs
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable
 from getpass import getpass
@@ -43,6 +45,8 @@ def check_host(
     if value is None:
         return None
     host = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    if pasted := re.fullmatch(r"([^:]+|\[.*\]):([0-9]+)", value):
+        raise click.BadParameter(f"there is a port in it: give it by itself: --port {pasted[2]}")
     if not host or not host.isprintable() or any(c in " /?#@[]\\%" for c in host):
         raise click.BadParameter("allowed: a name or an address, nothing around it")
     return host
@@ -229,7 +233,8 @@ def read_file(file: str, what: str) -> str:
     """Return a file's text, or that of standard input (``-``).
 
     Raises:
-        UsageError: it cannot be read, is not UTF-8, or is longer than anything we would use.
+        UsageError: it cannot be read, is neither UTF-8 nor UTF-16, or is longer than
+            ``MAX_FILE_SIZE``.
     """
     try:
         if file == "-":
@@ -239,7 +244,8 @@ def read_file(file: str, what: str) -> str:
             with Path(file).open("rb") as opened:
                 data = opened.read(MAX_FILE_SIZE + 1)
         if len(data) <= MAX_FILE_SIZE:
-            return data.decode("utf-8-sig")
+            utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # PowerShell's >
+            return data.decode("utf-16" if utf_16 else "utf-8-sig")
         fault = f"longer than {MAX_FILE_SIZE} bytes"
     except OSError as error:
         fault = error.strerror or "it cannot be read"

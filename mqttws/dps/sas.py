@@ -6,6 +6,7 @@ time it is. No key and no signature ever stands in a message or a ``repr``.
 
 import base64
 import hmac
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
@@ -166,13 +167,42 @@ def decode_key(text: str) -> bytes:
         key = None
     if key is None:
         # Raised out here: the other exception must not travel along, it knows the text.
-        raise UsageError("the key is not base64", hint="copy it whole, with the = at its end")
+        fault, remedy = _key_fault(text.strip())
+        raise UsageError(f"the key is not base64{fault}", hint=remedy)
     if not MIN_KEY_SIZE <= len(key) <= MAX_KEY_SIZE:
         raise UsageError(
             f"a key of {len(key)} bytes; allowed: {MIN_KEY_SIZE} to {MAX_KEY_SIZE}",
             hint="copy it whole, with the = at its end",
         )
     return key
+
+
+def _key_fault(text: str) -> tuple[str, str]:
+    """Return what stands in a key's place, and what to do; nothing of the text is in it."""
+    if "SharedAccessKey=" in text or "HostName=" in text:
+        return ": it is a connection string", "give the value of its SharedAccessKey alone"
+    if text.startswith(_SCHEME):
+        return ": it is a SAS token", "give the key that signs tokens"
+    if "-----BEGIN" in text:
+        return ": it is PEM", "give a symmetric key; a certificate is another kind of credential"
+    if "\0" in text:
+        return ": it is UTF-16 text (PowerShell's >)", "write it as ASCII or UTF-8"
+    if text[:1] in ("'", '"') and text[-1:] == text[:1]:
+        return ": it stands in quotation marks", "take them away"
+    if len(text.split()) > 1:
+        return (
+            ": it is folded, or has blanks in it",
+            "copy it whole, in one line",
+        )
+    if _URL_SAFE.fullmatch(text):
+        return ": it is the form for URLs, with - and _", "copy it as DPS shows it, with + and /"
+    if _UNPADDED.fullmatch(text):
+        return ": its end is missing", "copy it whole, with the = at its end"
+    return "", "copy it whole, with the = at its end"
+
+
+_UNPADDED = re.compile(r"[A-Za-z0-9+/]+=?")
+_URL_SAFE = re.compile(r"(?=.*[-_])[A-Za-z0-9_-]+={0,2}")
 
 
 def derive_device_key(group_key: bytes, registration_id: str) -> bytes:

@@ -1,14 +1,13 @@
 """CA certificates as they are handed out: PEM with text around it, DER, PKCS#7; from any system."""
 
-import codecs
 import re
 from base64 import b64decode
 from binascii import Error as NotBase64
 
 from ..errors import UsageError
 from ..hops import Cause
+from .pem import BEGIN, CA, as_ascii, looks_like
 
-_BEGIN = b"-----BEGIN "
 _BLOCK = re.compile(
     rb"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL
 )  # RFC 7468 section 3
@@ -29,26 +28,16 @@ def ca_certificates(data: bytes, source: str) -> bytes:
     Raises:
         UsageError: no certificate can be read from it; says what it is, and how to convert it.
     """
-    text = _as_bytes(data)
-    if _BEGIN in text:
+    text = as_ascii(data)
+    if BEGIN in text:
         found = _from_pem(text, source)
     elif data[:1] == b"\x30":  # an ASN.1 SEQUENCE
         found = _from_der(data, source)
     else:
         found = []
     if not found:
-        raise _unusable(source, *_looks_like(data, text))
+        raise _unusable(source, *looks_like(data, CA))
     return b"".join(found)
-
-
-def _as_bytes(data: bytes) -> bytes:
-    """Return text as ASCII, whatever Windows wrapped it in."""
-    for mark, name in ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")):
-        if data.startswith(mark):
-            return data[2:].decode(name, "replace").encode("ascii", "replace")
-    if data[:200].count(b"\0") > 20 and b"-\0-\0" in data:  # UTF-16 without its mark
-        return data.replace(b"\0", b"")
-    return data.removeprefix(codecs.BOM_UTF8)
 
 
 def _from_pem(text: bytes, source: str) -> list[bytes]:
@@ -105,39 +94,6 @@ def _from_pkcs7(der: bytes, source: str, *, quietly: bool = False) -> list[bytes
         raise _unusable(
             source, "the PKCS#7 in it cannot be read", f"convert it: {command}"
         ) from None
-
-
-_PKCS12 = b"\x02\x01\x03"
-"""How a PKCS#12 file goes on after its first length: version 3 (RFC 7292 section 4)."""
-
-
-def _looks_like(data: bytes, text: bytes) -> tuple[str, str]:
-    """Return what a file seems to be, and what to do with it."""
-    start = text[:400].lstrip().lower()
-    if not text.strip():
-        return "it is empty: no certificate is in it", "copy it again"
-    if b"PRIVATE KEY-----" in text:
-        return "it holds a private key and no certificate", "give the CA's certificate"
-    if b"BEGIN CERTIFICATE REQUEST" in text or b"BEGIN NEW CERTIFICATE REQUEST" in text:
-        return "it holds a certificate request", "give the certificate that the CA made of it"
-    if data[:1] == b"\x30" and _PKCS12 in data[:8]:
-        return (
-            "it is PKCS#12 (.pfx, .p12)",
-            "convert it: openssl pkcs12 -in FILE -nokeys -cacerts -out ca.pem",
-        )
-    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
-        return "it is a web page", "the download needs a login, or its address is wrong"
-    if data.startswith((b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce")):
-        return (
-            "it is a Java key store",
-            "convert it: keytool -exportcert -rfc -keystore FILE -alias NAME -file ca.pem",
-        )
-    if _BEGIN in text:
-        return "no certificate is complete in it", "copy it again, with its last line -----END"
-    return (
-        "no certificate in PEM or DER form was found in it",
-        "have the CA exported as Base-64 X.509 (.cer or .pem)",
-    )
 
 
 def _unusable(source: str, found: str, remedy: str) -> UsageError:

@@ -21,6 +21,7 @@ from typing import cast
 
 from ..errors import UsageError
 from .ca_files import ca_certificates
+from .pem import CHAIN, KEY, as_ascii, looks_like
 
 Pem = str | os.PathLike[str] | bytes
 """A file's path, or what would stand in the file."""
@@ -288,6 +289,7 @@ def load_client_certificate(
             raise UsageError("the client key is encrypted: give TlsConfig(key_password=...)")
         return password
 
+    certificate, key = as_ascii(certificate), as_ascii(key)
     try:
         if hasattr(os, "memfd_create"):
             with _in_memory(certificate) as chain_file, _in_memory(key) as key_file:
@@ -295,6 +297,13 @@ def load_client_certificate(
         else:
             _load_from_disk(context, certificate, key, password)
     except ssl.SSLError as error:
+        for data, wanted, mark in (
+            (certificate, CHAIN, b"CERTIFICATE-----"),
+            (key, KEY, b"PRIVATE KEY-----"),
+        ):
+            if mark not in data:
+                found, remedy = looks_like(data, wanted)
+                raise UsageError(f"the client certificate or key: {found}", hint=remedy) from None
         reason = (error.reason or "unreadable").replace("_", " ").lower()
         raise UsageError(
             f"the client certificate or key cannot be used: {reason}",

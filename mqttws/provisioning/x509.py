@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 from ..dps.names import check_registration_id
 from ..errors import UsageError
+from ..net.certificate import plain_name
+from ..net.pem import CHAIN, KEY, as_ascii, looks_like
 from ..net.tls import Pem, Tls, TlsConfig, load_client_certificate, read_pem
+from ..text import shown
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -61,17 +64,18 @@ class X509Certificate:
         registration_id: str | None = None,
         key_password: str | bytes | None = None,
     ) -> None:
-        certificates = _parse_chain(read_pem(chain, "certificate chain"))
+        certificates = _parse_chain(chain)
+        _check_order(certificates)
         name = _common_name(certificates[0])
         if registration_id is None:
-            registration_id = name
+            registration_id = _checked_name(name)
         if name.lower() != check_registration_id(registration_id).lower():
             raise UsageError(
                 f"the certificate's common name is {name!a}, the registration id"
                 f" {registration_id!a}; allowed: the same",
                 hint="use the certificate that was issued for this device",
             )
-        sealed = _seal(read_pem(key, "private key"), key_password, certificates[0])
+        sealed = _seal(key, key_password, certificates[0])
         for slot, value in (
             ("_certificate", certificates[0]),
             # Anew, since the file may hold the key as it is.
@@ -207,14 +211,61 @@ class ExternalKey:
         return f"ExternalKey({self.registration_id!r})"
 
 
-def _parse_chain(pem: bytes) -> "list[x509.Certificate]":
+def _parse_chain(chain: Pem) -> "list[x509.Certificate]":
     from cryptography import x509  # takes a while to load
 
+    data = read_pem(chain, "certificate chain")
     try:
-        return x509.load_pem_x509_certificates(pem)
+        return x509.load_pem_x509_certificates(as_ascii(data))
     except ValueError:
         pass
-    raise UsageError("the certificate chain: no certificate in PEM form was found")
+    raise _unusable("certificate chain", chain, *looks_like(data, CHAIN))
+
+
+def _check_order(certificates: "list[x509.Certificate]") -> None:
+    """Refuse a chain that begins with a CA's certificate and has the device's behind it."""
+    own = next((one for one in certificates if not _is_ca(one)), None)
+    if own is None or own is certificates[0]:
+        return
+    raise UsageError(
+        f"the certificate chain begins with the certificate of a CA"
+        f" ({shown(_subject(certificates[0]))}); allowed: the device's certificate first",
+        hint=f"put the certificate of {shown(_subject(own))} first, and those of its CAs behind it",
+    )
+
+
+def _is_ca(certificate: "x509.Certificate") -> bool:
+    from cryptography import x509
+
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+    return found.value.ca
+
+
+def _subject(certificate: "x509.Certificate") -> str:
+    return plain_name(certificate.subject.rfc4514_string())
+
+
+def _checked_name(name: str) -> str:
+    """Return a common name that can be a registration id."""
+    try:
+        return check_registration_id(name)
+    except UsageError as error:
+        fault = str(error)
+    raise UsageError(
+        f"the certificate's common name is {shown(name)}, which cannot be a registration id:"
+        f" {fault}",
+        hint="use the device's certificate, its common name the registration id; a CA's, or a"
+        " sample's, has another one",
+    )
+
+
+def _unusable(what: str, source: Pem, found: str, remedy: str) -> UsageError:
+    file = "" if isinstance(source, bytes) else f" {source}"
+    named = remedy if isinstance(source, bytes) else remedy.replace("FILE", str(source))
+    return UsageError(f"the {what}{file}: {found}", hint=named)
 
 
 def _common_name(certificate: "x509.Certificate") -> str:
@@ -241,7 +292,7 @@ def _der(certificate: "x509.Certificate") -> bytes:
 
 
 def _seal(
-    pem: bytes, password: str | bytes | None, certificate: "x509.Certificate"
+    source: Pem, password: str | bytes | None, certificate: "x509.Certificate"
 ) -> tuple[bytes, bytes]:
     """Return the key encrypted anew, and the password made for it; it fits the certificate.
 
@@ -256,17 +307,28 @@ def _seal(
     )
 
     secret = password.encode() if isinstance(password, str) else password
+    data = read_pem(source, "private key")
+    text = as_ascii(data)
     try:
-        key = load_pem_private_key(pem, secret)
+        key = load_pem_private_key(text, secret)
     except TypeError:
-        fault = "is encrypted" if password is None else "is not encrypted, yet has a password"
+        if password is None:
+            fault = "it is encrypted", "give its password: key_password=, --cert-key-password-file"
+        else:
+            fault = "it is not encrypted, yet has a password", "give no password for it"
     except Exception:
-        fault = "cannot be read" if password is None else "cannot be read with this password"
+        if password is not None and b"PRIVATE KEY-----" in text:
+            fault = "it cannot be read with this password", "check the password"
+        else:
+            fault = looks_like(data, KEY)
     else:
         form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         if key.public_key().public_bytes(*form) != certificate.public_key().public_bytes(*form):
-            raise UsageError("the private key does not belong to the certificate")
+            raise UsageError(
+                "the private key does not belong to the certificate",
+                hint="the chain's first certificate must be the device's, and the key its own",
+            )
         sealed_password = secrets.token_urlsafe(24).encode()
         encryption = BestAvailableEncryption(sealed_password)
         return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption), sealed_password
-    raise UsageError(f"the private key {fault}; expected PEM")
+    raise _unusable("private key", source, *fault)

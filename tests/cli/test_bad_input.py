@@ -357,3 +357,15 @@ def test_a_wrong_enrollment_file_is_named_with_the_place_in_it(tmp_path: Path, t
 
 def test_an_enrollment_file_that_is_not_there(tmp_path: Path) -> None:
     is_refused("serve", "--enrollments", tmp_path / "none.json", part="none.json: No such file")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8443", "[::1]:8443"])
+def test_a_port_in_the_host_goes_into_its_own_option(host: str) -> None:
+    is_refused(*PROVISION, "--host", host, part="--port 8443", MQTTWS_KEY=KEY)
+
+
+def test_a_key_file_that_powershell_has_written_is_read(service: Service, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(f"{KEY}\r\n".encode("utf-16"))
+    good = ("provision", *service.to_reach, "--registration-id", "good", "--key-file", file)
+    assert run(*good).returncode == 0

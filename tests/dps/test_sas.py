@@ -172,6 +172,36 @@ def test_keys_of_16_to_64_bytes_are_decoded(size):
     assert decode_key(f"  {b64(key)}\r\n") == key
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("HostName=h;DeviceId=d;SharedAccessKey={}", "connection string"),
+        ("SharedAccessSignature sr=a&sig={}&se=1", "SAS token"),
+        ('"{}"', "quotation marks"),
+        ("-----BEGIN PRIVATE KEY-----\n{}", "PEM"),
+    ],
+)
+def test_what_stands_in_a_keys_place_is_named_and_not_shown(text, words):
+    key = b64(bytes(range(32)))
+    with pytest.raises(UsageError, match=words) as caught:
+        decode_key(text.format(key))
+    assert key not in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda key: key[:20] + "\n" + key[20:], "folded"),
+        (lambda key: key.rstrip("="), "end is missing"),
+        (lambda key: "-_" + key[2:], "for URLs"),
+        (lambda key: key.encode("utf-16-le").decode(), "UTF-16"),
+    ],
+)
+def test_a_key_that_was_copied_wrongly_says_how(change, words):
+    with pytest.raises(UsageError, match=words):
+        decode_key(change(b64(bytes(range(32)))))
+
+
 @pytest.mark.parametrize("text", ["", "AAAA", b64(bytes(15)), b64(bytes(65)), "not base64!", "é",
                                   b64(KEY)[:-1], b64(KEY) + "!"])  # fmt: skip
 def test_other_keys_are_refused_without_being_shown(text):

@@ -1,0 +1,80 @@
+"""Files of certificates and keys that are not what was expected: what they hold, and the remedy.
+
+Knows the forms in which certificates and keys are handed out. Reads no certificate.
+"""
+
+import codecs
+from typing import Final
+
+BEGIN: Final = b"-----BEGIN "
+
+_PKCS12 = b"\x02\x01\x03"
+"""How a PKCS#12 file goes on after its first length: version 3 (RFC 7292 section 4)."""
+
+CA: Final = "the CA's certificate"
+CHAIN: Final = "the device's certificate"
+KEY: Final = "the private key"
+"""The things that a file is expected to hold."""
+
+_FROM_PKCS12 = {
+    CA: "convert it: openssl pkcs12 -in FILE -nokeys -cacerts -out ca.pem",
+    CHAIN: "convert it: openssl pkcs12 -in FILE -nokeys -out chain.pem",
+    KEY: "convert it: openssl pkcs12 -in FILE -nocerts -out key.pem",
+}
+_FROM_DER = {
+    CHAIN: "convert it: openssl x509 -inform der -in FILE -out chain.pem",
+    KEY: "convert it: openssl pkey -inform der -in FILE -out key.pem",
+}
+_AS_TEXT = {
+    CA: "have the CA exported as Base-64 X.509 (.cer or .pem)",
+    CHAIN: "have it exported as Base-64 X.509 (.cer or .pem)",
+    KEY: "have it exported in PEM form, with its line -----BEGIN",
+}
+
+
+def as_ascii(data: bytes) -> bytes:
+    """Return text as ASCII, whatever Windows wrapped it in: a byte order mark, or UTF-16."""
+    for mark, name in ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")):
+        if data.startswith(mark):
+            return data[2:].decode(name, "replace").encode("ascii", "replace")
+    if data[:200].count(b"\0") > 20 and b"-\0-\0" in data:  # UTF-16 without its mark
+        return data.replace(b"\0", b"")
+    return data.removeprefix(codecs.BOM_UTF8)
+
+
+def looks_like(data: bytes, wanted: str) -> tuple[str, str]:
+    """Return what a file holds instead of what was wanted, and what to do; shows nothing of it.
+
+    Args:
+        data: the file's content.
+        wanted: ``CA``, ``CHAIN`` or ``KEY``.
+    """
+    text = as_ascii(data)
+    start = text[:400].lstrip().lower()
+    none = "no private key" if wanted == KEY else "no certificate"
+    if not text.strip():
+        return f"it is empty: {none} is in it", "copy it again"
+    if wanted != KEY and b"PRIVATE KEY-----" in text:
+        return "it holds a private key and no certificate", f"give {wanted}"
+    if b"BEGIN CERTIFICATE REQUEST" in text or b"BEGIN NEW CERTIFICATE REQUEST" in text:
+        return "it holds a certificate request", f"give {wanted}, not the request for it"
+    if wanted == KEY and b"PUBLIC KEY-----" in text:
+        return "it holds a public key", f"give {wanted} that belongs to it"
+    if wanted == KEY and b"CERTIFICATE-----" in text:
+        return "it holds a certificate and no private key", f"give the file of {wanted}"
+    if data[:1] == b"\x30" and _PKCS12 in data[:8]:
+        return "it is PKCS#12 (.pfx, .p12)", _FROM_PKCS12[wanted]
+    if data[:1] == b"\x30" and wanted in _FROM_DER:  # an ASN.1 SEQUENCE
+        return "it is in DER form, and not in PEM form", _FROM_DER[wanted]
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "it is a web page", "the download needs a login, or its address is wrong"
+    if data.startswith((b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce")):
+        return (
+            "it is a Java key store",
+            "convert it: keytool -exportcert -rfc -keystore FILE -alias NAME -file ca.pem",
+        )
+    if b"sharedaccesskey=" in start:
+        return "it is a connection string", f"give {wanted}, in PEM form"
+    if BEGIN in text:
+        return f"{none} is complete in it", "copy it again, with its last line -----END"
+    return f"{none} in PEM form was found in it", _AS_TEXT[wanted]
