@@ -80,6 +80,8 @@ def _judge_token(
     A device that has registered with one of the two keys is refused with the other until its
     registration record is deleted: observed, though not documented.
     """
+    if enrollment.endorsement_key:
+        return "its enrollment is attested by a TPM, which DPS does not serve over MQTT", ""
     if not device.password:
         return "no password", ""
     if not enrollment.keys:
@@ -123,6 +125,8 @@ def _authenticate_chain(snapshot: Snapshot, device: Device) -> Proof:
         found = _most_specific(device.chain, groups)
     if found is None:
         raise _invalid_certificate("no certificate of the chain is enrolled")
+    if found.endorsement_key:
+        raise _invalid_certificate("a certificate; this enrollment is attested by a TPM")
     if not found.certificates:
         raise _invalid_certificate("a certificate; this enrollment is attested by keys")
     fault = chain_fault(device.chain, device.registration_id, found.fingerprints, snapshot.now)

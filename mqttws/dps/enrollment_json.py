@@ -4,13 +4,12 @@ Knows the shape of its records (``stable/2021-10-01/service.json`` of Azure/azur
 No error shows a key; only ``enrollment_to_json`` writes them out.
 """
 
-import base64
-import textwrap
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import UsageError
-from ..text import shown
+from ..text import short_line, shown
+from .attestation_json import ATTESTATION, attestation_to_json, read_attestation
 from .json_reader import JsonValue, parse_text
 from .names import (
     DEVICE_ID_RULE,
@@ -20,7 +19,8 @@ from .names import (
     registration_id_fault,
 )
 from .records import Enrollment, EnrollmentGroup, IndividualEnrollment, ReprovisionPolicy
-from .sas import decode_key
+
+_GROUP_ID = "enrollmentGroupId"
 
 
 def parse_enrollments(text: str, source: str) -> list[IndividualEnrollment | EnrollmentGroup]:
@@ -59,32 +59,27 @@ def _records(whole: JsonValue) -> list[JsonValue]:
     return whole.items("a list of enrollments")
 
 
-_GROUP_ID = "enrollmentGroupId"
+_SHARED: dict[str, Any] = {
+    "attestation": ATTESTATION,
+    "capabilities": {"iotEdge": None},
+    "iotHubHostName": None,
+    "iotHubs": None,
+    "initialTwin": {"tags": None, "properties": None},
+    "provisioningStatus": None,
+    "reprovisionPolicy": {"updateHubAssignment": None, "migrateDeviceData": None},
+    "allocationPolicy": None,
+    "customAllocationDefinition": {"webhookUrl": None, "apiVersion": None},
+    "credentialPolicyName": None,
+    "etag": None,
+    "createdDateTimeUtc": None,
+    "lastUpdatedDateTimeUtc": None,
+}
+"""Members that have a meaning here, and those in them; None where what is in them is a value."""
 
-_SHARED = frozenset(
-    (
-        "attestation",
-        "capabilities",
-        "iotHubHostName",
-        "iotHubs",
-        "initialTwin",
-        "provisioningStatus",
-        "reprovisionPolicy",
-        "allocationPolicy",
-        "customAllocationDefinition",
-        "credentialPolicyName",
-        "etag",
-        "createdDateTimeUtc",
-        "lastUpdatedDateTimeUtc",
-    )
-)
+_INDIVIDUAL = _SHARED | {"registrationId": None, "deviceId": None, "registrationState": None}
+"""The last one is the service's to write."""
 
-_INDIVIDUAL = _SHARED | frozenset(
-    # The last one is the service's to write.
-    ("registrationId", "deviceId", "registrationState")
-)
-
-_GROUP = _SHARED | frozenset((_GROUP_ID,))
+_GROUP = _SHARED | {_GROUP_ID: None}
 
 
 def _read_enrollment(record: JsonValue) -> IndividualEnrollment | EnrollmentGroup:
@@ -94,16 +89,8 @@ def _read_enrollment(record: JsonValue) -> IndividualEnrollment | EnrollmentGrou
     individual = not record.member("registrationId").missing
     if individual != record.member(_GROUP_ID).missing:
         raise record.fault("expected either registrationId or enrollmentGroupId")
-    known = _INDIVIDUAL if individual else _GROUP
-    lower = {name.lower() for name in known}
-    misspelt = {name for name in record.value if name not in known and name.lower() in lower}
-    record.object_of(frozenset(record.value) - misspelt | known, "an enrollment")
     shared = _read_shared(record)
-    shared["other"] = {
-        name: value
-        for name, value in record.value.items()
-        if name not in known and value is not None
-    }
+    shared["other"] = _unknown_members(record, _INDIVIDUAL if individual else _GROUP)
     if not individual:
         return EnrollmentGroup(_read_id(record.member(_GROUP_ID)), **shared)
     return IndividualEnrollment(
@@ -111,6 +98,40 @@ def _read_enrollment(record: JsonValue) -> IndividualEnrollment | EnrollmentGrou
         _read_device_id(record.member("deviceId")),
         **shared,
     )
+
+
+def _unknown_members(found: JsonValue, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of an object, at any depth, that have no meaning here.
+
+    Raises:
+        UsageError: one that differs from a known member by case alone.
+    """
+    lower = {name.lower() for name in known}
+    unknown: dict[str, Any] = {}
+    for name, value in found.value.items():
+        if value is None:
+            continue
+        if name not in known:
+            if name.lower() in lower:
+                fault = f"unknown; expected one of {', '.join(sorted(known))}"
+                raise found.member(short_line(name)).fault(fault)
+            unknown[name] = value
+        elif isinstance(known[name], Mapping) and isinstance(value, dict):
+            below = _unknown_members(found.member(name), known[name])
+            if below:
+                unknown[name] = below
+    return unknown
+
+
+def _with_unknown(record: dict[str, Any], unknown: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with the members that ``_unknown_members`` has found."""
+    whole = dict(record)
+    for name, value in unknown.items():
+        if isinstance(value, dict) and isinstance(whole.get(name), dict):
+            whole[name] = _with_unknown(whole[name], value)
+        else:
+            whole.setdefault(name, value)
+    return whole
 
 
 def _read_id(member: JsonValue) -> str:
@@ -124,7 +145,9 @@ def _read_id(member: JsonValue) -> str:
 
 def _read_shared(record: JsonValue) -> dict[str, Any]:
     """Return the fields that individual enrollments and groups have in common."""
-    fields: dict[str, Any] = _read_attestation(record) | _read_allocation(record)
+    fields: dict[str, Any] = read_attestation(
+        record.member("attestation"), individual=record.member(_GROUP_ID).missing
+    ) | _read_allocation(record)
     fields |= {
         "iot_edge": _read_capabilities(record.member("capabilities")),
         "iot_hub_host_name": _read_hub(record.member("iotHubHostName")),
@@ -143,79 +166,10 @@ def _read_shared(record: JsonValue) -> dict[str, Any]:
     return fields
 
 
-def _read_attestation(record: JsonValue) -> dict[str, bytes]:
-    """Return keys or certificates, by the names of an enrollment's fields."""
-    attestation = record.member("attestation")
-    attestation.object_of(frozenset(("type", "symmetricKey", "x509", "tpm")), "an object with type")
-    kind = attestation.member("type")
-    if kind.value == "x509":
-        individual = record.member(_GROUP_ID).missing
-        return _read_certificates(
-            attestation.member("x509"),
-            "clientCertificates" if individual else "signingCertificates",
-        )
-    if kind.value == "tpm":
-        raise kind.fault("DPS has no TPM attestation over MQTT; expected symmetricKey or x509")
-    if kind.value != "symmetricKey":
-        raise kind.wrong("the string symmetricKey or x509")
-    keys = attestation.member("symmetricKey")
-    if keys.missing:
-        raise keys.fault("missing: an export has the keys only where they were asked for")
-    keys.object_of(frozenset(("primaryKey", "secondaryKey")), "an object with primaryKey")
-    secondary = keys.member("secondaryKey")
-    return {
-        "primary_key": _read_key(keys.member("primaryKey")),
-        "secondary_key": b"" if secondary.missing else _read_key(secondary),
-    }
-
-
-def _read_certificates(x509: JsonValue, name: str) -> dict[str, bytes]:
-    """Return the certificates that stand under ``name``, as the service API has them."""
-    if isinstance(x509.value, dict) and not x509.member("caReferences").missing:
-        raise x509.member("caReferences").fault(
-            f"no CA certificates can be uploaded here; give the CA itself in {name}"
-        )
-    x509.object_of(frozenset((name,)), f"an object with {name}")
-    certificates = x509.member(name)
-    certificates.object_of(frozenset(("primary", "secondary")), "an object with primary")
-    secondary = certificates.member("secondary")
-    return {
-        "primary_certificate": _read_certificate(certificates.member("primary")),
-        "secondary_certificate": b"" if secondary.missing else _read_certificate(secondary),
-    }
-
-
-def _read_certificate(holder: JsonValue) -> bytes:
-    holder.object_of(frozenset(("certificate", "info")), "an object with certificate")
-    member = holder.member("certificate")
-    expected = "one certificate in PEM form, or the base64 of its DER form"
-    text = member.text(expected)
-    before, begin, rest = text.partition("-----BEGIN CERTIFICATE-----")
-    body, end, rest = rest.partition("-----END CERTIFICATE-----")
-    if begin and not (end and not rest.strip()):
-        raise member.wrong(expected)
-    try:
-        # Text may stand before it, as OpenSSL writes it; without PEM's lines it is base64 alone.
-        return base64.b64decode("".join((body if begin else before).split()), validate=True)
-    except ValueError:
-        pass
-    raise member.wrong(expected)
-
-
-def _read_key(member: JsonValue) -> bytes:
-    expected = "a key of 16 to 64 bytes in base64"
-    text = member.text(expected)
-    try:
-        return decode_key(text)
-    except UsageError as error:
-        fault = str(error)
-    raise member.fault(f"{fault}; expected {expected}")
-
-
 def _read_capabilities(member: JsonValue) -> bool:
     if member.missing:
         return False
-    return member.object_of(frozenset(("iotEdge",)), "an object").member("iotEdge").flag(False)
+    return member.object("an object").member("iotEdge").flag(False)
 
 
 def _read_device_id(member: JsonValue) -> str | None:
@@ -248,7 +202,7 @@ def _host_name(member: JsonValue) -> str:
 def _read_twin(member: JsonValue) -> dict[str, Any] | None:
     if member.missing:
         return None
-    member.object_of(frozenset(("tags", "properties")), "an object with tags and properties")
+    member.object("an object with tags and properties")
     twin: dict[str, Any] = member.value
     return twin
 
@@ -264,7 +218,7 @@ def _read_status(member: JsonValue) -> str:
 def _read_reprovision_policy(member: JsonValue) -> ReprovisionPolicy | None:
     if member.missing:
         return None
-    member.object_of(frozenset(("updateHubAssignment", "migrateDeviceData")), "an object")
+    member.object("an object")
     return ReprovisionPolicy(
         update_hub_assignment=member.member("updateHubAssignment").flag(True),
         migrate_device_data=member.member("migrateDeviceData").flag(True),
@@ -276,8 +230,7 @@ def _read_allocation(record: JsonValue) -> dict[str, Any]:
     member = record.member("allocationPolicy")
     definition = record.member("customAllocationDefinition")
     if member.value == "custom":
-        members = frozenset(("webhookUrl", "apiVersion"))
-        definition.object_of(members, "an object with webhookUrl and apiVersion")
+        definition.object("an object with webhookUrl and apiVersion")
         url = definition.member("webhookUrl")
         if not _is_webhook(url.text("a URL")):
             raise url.wrong("a URL that begins with http:// or https:// and names a host")
@@ -306,8 +259,15 @@ def _is_webhook(url: str) -> bool:
     return named and plain and parts.scheme in ("http", "https")
 
 
-def enrollment_to_json(enrollment: IndividualEnrollment | EnrollmentGroup) -> dict[str, Any]:
-    """Return a record in the shape that ``parse_enrollments`` reads. It holds the keys."""
+def enrollment_to_json(
+    enrollment: IndividualEnrollment | EnrollmentGroup, *, with_cas: bool = False
+) -> dict[str, Any]:
+    """Return a record in the shape that ``parse_enrollments`` reads. It holds the keys.
+
+    Args:
+        enrollment: the record.
+        with_cas: whether the certificates of the CAs that it refers to by name stand in it.
+    """
     record: dict[str, Any] = (
         {"registrationId": enrollment.registration_id, "deviceId": enrollment.device_id}
         if isinstance(enrollment, IndividualEnrollment)
@@ -315,7 +275,7 @@ def enrollment_to_json(enrollment: IndividualEnrollment | EnrollmentGroup) -> di
     )
     policy = enrollment.reprovision_policy
     record |= {
-        "attestation": _attestation_to_json(enrollment),
+        "attestation": attestation_to_json(enrollment, with_cas=with_cas),
         "capabilities": {"iotEdge": enrollment.iot_edge},
         "iotHubHostName": enrollment.iot_hub_host_name,
         "iotHubs": list(enrollment.iot_hubs) or None,
@@ -333,21 +293,8 @@ def enrollment_to_json(enrollment: IndividualEnrollment | EnrollmentGroup) -> di
         "createdDateTimeUtc": enrollment.created or None,
         "lastUpdatedDateTimeUtc": enrollment.last_updated or None,
     }
-    record = enrollment.other | record
-    return {name: value for name, value in record.items() if value is not None}
-
-
-def _attestation_to_json(enrollment: Enrollment) -> dict[str, Any]:
-    if not enrollment.certificates:
-        keys = {"primaryKey": _encode(enrollment.primary_key)}
-        if enrollment.secondary_key:
-            keys["secondaryKey"] = _encode(enrollment.secondary_key)
-        return {"type": "symmetricKey", "symmetricKey": keys}
-    individual = isinstance(enrollment, IndividualEnrollment)
-    named = dict(zip(("primary", "secondary"), enrollment.certificates, strict=False))
-    certificates = {name: {"certificate": pem_certificate(der)} for name, der in named.items()}
-    place = "clientCertificates" if individual else "signingCertificates"
-    return {"type": "x509", "x509": {place: certificates}}
+    record = {name: value for name, value in record.items() if value is not None}
+    return _with_unknown(record, enrollment.other)
 
 
 def _allocation_to_json(enrollment: Enrollment) -> dict[str, str] | None:
@@ -357,13 +304,3 @@ def _allocation_to_json(enrollment: Enrollment) -> dict[str, str] | None:
     if enrollment.webhook_api_version:
         definition["apiVersion"] = enrollment.webhook_api_version
     return definition
-
-
-def pem_certificate(der: bytes) -> str:
-    """Return a certificate in PEM form (RFC 7468 section 5)."""
-    body = textwrap.fill(_encode(der), 64)
-    return f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n"
-
-
-def _encode(key: bytes) -> str:
-    return base64.b64encode(key).decode()

@@ -124,3 +124,8 @@ def parse_username(text: str) -> Username | None:
         if name == "api-version" and value and id_scope and registration_id:
             return Username(id_scope, registration_id, value)
     return None
+
+
+def is_certificate_name(text: str) -> bool:
+    """Whether a text can be the name of an uploaded CA's certificate: 1 to 64 characters."""
+    return re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", text) is not None

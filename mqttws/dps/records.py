@@ -39,6 +39,9 @@ class Enrollment:
         primary_certificate: DER: a device's own or its signer's; a group's signing certificate.
             Empty where keys attest.
         secondary_certificate: likewise; empty for none.
+        ca_references: names of the uploaded CAs whose certificates those are; a group's alone.
+        endorsement_key: of a TPM, base64; a device that it attests is refused over MQTT.
+        storage_root_key: likewise; empty for none.
         iot_edge: whether the device is an IoT Edge device.
         iot_hub_host_name: the one hub to assign to; None to leave it to the allocation.
         iot_hubs: the hubs to choose from; empty for all of the service's.
@@ -59,6 +62,9 @@ class Enrollment:
     secondary_key: bytes = field(default=b"", repr=False)
     primary_certificate: bytes = field(default=b"", repr=False)
     secondary_certificate: bytes = field(default=b"", repr=False)
+    ca_references: tuple[str, ...] = ()
+    endorsement_key: str = field(default="", repr=False)
+    storage_root_key: str = field(default="", repr=False)
     iot_edge: bool = False
     iot_hub_host_name: str | None = None
     iot_hubs: tuple[str, ...] = ()

@@ -30,7 +30,7 @@ def _dump(value: object) -> str:
 
 
 def _encode_enrollment(enrollment: AnyEnrollment) -> str:
-    return _dump(enrollment_to_json(enrollment))
+    return _dump(enrollment_to_json(enrollment, with_cas=True))
 
 
 def _decode_enrollment(text: str) -> AnyEnrollment:

@@ -1,10 +1,12 @@
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mqttws.dps.enrollment_json import enrollment_to_json, parse_enrollments, pem_certificate
+from mqttws.dps.attestation_json import pem_certificate
+from mqttws.dps.enrollment_json import enrollment_to_json, parse_enrollments
 from mqttws.dps.records import (
     EnrollmentGroup,
     IndividualEnrollment,
@@ -122,9 +124,9 @@ def test_a_record_survives_the_round_trip(enrollment):
         (
             ["attestation", "type"],
             "x509",
-            "[0].attestation.x509: missing; expected an object with client",
+            "[0].attestation.symmetricKey: the type is x509; expected null",
         ),
-        (["attestation", "type"], "tpm", "[0].attestation.type: DPS has no TPM"),
+        (["attestation", "type"], "none", "[0].attestation.type: found a string; expected one of"),
         (["attestation", "symmetricKey"], "k", "[0].attestation.symmetricKey: found a string"),
         (
             ["attestation", "symmetricKey", "primaryKey"],
@@ -141,7 +143,11 @@ def test_a_record_survives_the_round_trip(enrollment):
             "AAAA",
             "[0].attestation.symmetricKey.secondaryKey: a key of 3 bytes",
         ),
-        (["attestation", "symmetricKey", "key"], "x", "[0].attestation.symmetricKey.key: unknown"),
+        (
+            ["attestation", "symmetricKey", "primarykey"],
+            "x",
+            "[0].attestation.symmetricKey.primarykey: unknown; expected one of primaryKey",
+        ),
         (["capabilities"], True, "[0].capabilities: found true or false; expected an object"),
         (["capabilities", "iotEdge"], "yes", "[0].capabilities.iotEdge: found a string"),
         (["iotHubHostName"], [], "[0].iotHubHostName: found a list; expected a host name"),
@@ -152,7 +158,7 @@ def test_a_record_survives_the_round_trip(enrollment):
         (["deviceId"], "\u0159", "[0].deviceId: found a string; expected a device id"),
         (["iotHubs"], HUB, "[0].iotHubs: found a string; expected a list"),
         (["iotHubs"], [HUB, 5], "[0].iotHubs[1]: found a number; expected a host name"),
-        (["initialTwin"], {"tag": 1}, "[0].initialTwin.tag: unknown; expected one of"),
+        (["initialTwin"], {"Tags": {}}, "[0].initialTwin.Tags: unknown; expected one of"),
         (["provisioningStatus"], "off", "[0].provisioningStatus: found a string; expected enabled"),
         (["provisioningStatus"], [], "[0].provisioningStatus: found a list; expected enabled"),
         (
@@ -218,7 +224,16 @@ def test_members_that_are_null_count_as_missing_and_unknown_ones_are_kept():
 def test_a_certificate_may_be_base64_of_der_or_have_text_before_it():
     pem = pem_certificate(b"any bytes" * 30)
     bare = "".join(pem.split("\n")[1:-2])
-    for text in (pem, bare, "Bag Attributes\n    x: 1\n" + pem, pem.replace("\n", "\r\n")):
+    one_line = pem.replace("\n", "")
+    wrapped = b64(pem.encode())
+    for text in (
+        pem,
+        bare,
+        one_line,
+        wrapped,
+        "Bag Attributes\n    x: 1\n" + pem,
+        pem.replace("\n", "\r\n"),
+    ):
         record = SMALL | {
             "attestation": {
                 "type": "x509",
@@ -233,10 +248,67 @@ def test_a_certificate_may_be_base64_of_der_or_have_text_before_it():
         assert read.certificates == (b"any bytes" * 30,)
 
 
-def test_a_reference_to_a_ca_says_what_to_give_instead():
-    x509 = {"caReferences": {"primary": "root"}}
-    told = refusal(SMALL | {"attestation": {"type": "x509", "x509": x509}})
-    assert "give the CA itself in clientCertificates" in told
+def test_a_group_refers_to_cas_by_name():
+    x509 = {
+        "caReferences": {"primary": "root", "secondary": "next.root"},
+        "clientCertificates": None,
+    }
+    record = {"enrollmentGroupId": "g", "attestation": {"type": "x509", "x509": x509}}
+    (read,) = parse(record)
+    assert (read.ca_references, read.certificates) == (("root", "next.root"), ())
+    found = replace(read, primary_certificate=b"der" * 9)
+    assert enrollment_to_json(found)["attestation"]["x509"] == {
+        "caReferences": {"primary": "root", "secondary": "next.root"}
+    }
+    assert parse(enrollment_to_json(found, with_cas=True)) == [found]
+
+
+def test_a_tpm_is_kept():
+    tpm = {"endorsementKey": b64(KEY), "storageRootKey": b64(KEY)}
+    (read,) = parse(SMALL | {"attestation": {"type": "tpm", "tpm": tpm, "symmetricKey": None}})
+    assert enrollment_to_json(read)["attestation"] == {"type": "tpm", "tpm": tpm}
+    assert b64(KEY) not in repr(read)
+
+
+CERTIFIED = {"primary": {"certificate": pem_certificate(b"der" * 9)}}
+
+
+@pytest.mark.parametrize(
+    ("name", "attestation", "expected"),
+    [
+        ("d", {"type": "x509", "x509": {"caReferences": {"primary": "r"}}}, "only groups refer"),
+        ("d", {"type": "x509", "x509": {"signingCertificates": CERTIFIED}}, "expected client"),
+        ("g", {"type": "x509", "x509": {"clientCertificates": CERTIFIED}}, "expected signing"),
+        ("g", {"type": "x509", "x509": {"caReferences": {"primary": "a/b"}}}, "1 to 64 letters"),
+        ("g", {"type": "x509", "x509": {"caReferences": {}}}, "primary: missing"),
+        ("g", {"type": "x509", "x509": {"caReferences": {"primary": "r"},
+                                        "signingCertificates": CERTIFIED}}, "expected either"),
+        ("g", {"type": "tpm", "tpm": {"endorsementKey": "AAAA"}}, "attests one device"),
+        ("d", {"type": "tpm", "tpm": {"endorsementKey": "no base64"}}, "found a string; expected"),
+        ("d", {"type": "tpm"}, "tpm: missing"),
+    ],
+)  # fmt: skip
+def test_an_attestation_of_the_wrong_kind_is_refused(name, attestation, expected):
+    member = "registrationId" if name == "d" else "enrollmentGroupId"
+    assert expected in refusal({member: name, "attestation": attestation})
+
+
+def test_unknown_members_are_kept_at_any_depth():
+    record = SMALL | {
+        "later": 1,
+        "initialTwin": {"tags": {"Tags": 1}, "later": 2},
+        "attestation": {**SMALL["attestation"], "newer": {"a": 1}},
+    }
+    (read,) = parse(record)
+    assert read.other == {
+        "later": 1,
+        "initialTwin": {"later": 2},
+        "attestation": {"newer": {"a": 1}},
+    }
+    written = enrollment_to_json(read)
+    assert written["attestation"]["newer"] == {"a": 1}
+    assert written["initialTwin"] == record["initialTwin"]
+    assert parse(written) == [read]
 
 
 def test_an_id_that_is_there_twice_is_refused_whatever_its_case():
