@@ -4,17 +4,21 @@ Knows which rows belong together: a changed group, or a changed certificate, is 
 front ends, and a deleted enrollment's id stays known. Does not know how a device is judged.
 """
 
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..errors import UsageError
+from ..text import shown
 from .records import (
+    CaCertificate,
     DeviceRecord,
     EnrollmentGroup,
     IndividualEnrollment,
     RegistrationRecord,
 )
-from .store import Row, Store, Table, Write
-from .tables import DEVICES, GROUPS, INDIVIDUALS, MARKS, AnyEnrollment, device_alias
+from .store import Check, Row, Store, Table, Write
+from .tables import CAS, CERTIFIED, DEVICES, GROUPS, INDIVIDUALS, MARKS, AnyEnrollment, device_alias
 
 GROUPS_MARK = "group"
 CERTIFICATES_MARK = "certificate"
@@ -73,20 +77,78 @@ class Directory:
                 return False
         return True
 
+    async def with_cas(self, enrollment: AnyEnrollment) -> tuple[AnyEnrollment, list[Check]]:
+        """Return an enrollment with the certificates of the CAs that it refers to.
+
+        The checks let a commit fail where one of them has changed by then.
+
+        Raises:
+            UsageError: there is no CA of such a name.
+        """
+        if not enrollment.ca_references:
+            return enrollment, []
+        keys = [name.lower() for name in enrollment.ca_references]
+        rows = (await self._store.load(*((CAS, key) for key in keys))).rows
+        for name, row in zip(enrollment.ca_references, rows, strict=True):
+            if not row.version:
+                raise UsageError(
+                    f"attestation.x509.caReferences: there is no CA certificate {shown(name)};"
+                    f" upload it first: PUT /certificates/{name}"
+                )
+        ders = [row.value.der for row in rows]
+        found = replace(
+            enrollment,
+            primary_certificate=ders[0],
+            secondary_certificate=ders[1] if len(ders) > 1 else b"",
+        )
+        checks = zip(keys, rows, strict=True)
+        return found, [Check(CAS, key, row.version) for key, row in checks]
+
+    async def put_ca(self, ca: CaCertificate, before: Row) -> bool:
+        """Keep a CA's certificate, if the one that has its name is still what was loaded."""
+        return await self._store.commit([Write(CAS, ca.name.lower(), ca, before.version)])
+
+    async def remove_ca(self, name: str, before: Row) -> bool:
+        """Delete a CA's certificate, if it is still what was loaded."""
+        return await self._store.commit([Write(CAS, name.lower(), None, before.version)])
+
+    async def cas(self) -> list[CaCertificate]:
+        """Return every uploaded CA's certificate."""
+        return [row.value async for row in self._rows(CAS)]
+
+    async def groups_of_ca(self, name: str) -> list[Row]:
+        """Return the rows of the enrollment groups that refer to a CA."""
+        wanted = name.lower()
+        rows = [row async for row in self._rows(GROUPS, CERTIFIED)]
+        return [row for row in rows if wanted in [of.lower() for of in row.value.ca_references]]
+
+    async def _rows(self, table: Table[Any], group: str | None = None) -> AsyncIterator[Row]:
+        more, after = True, ""
+        while more:
+            items, more = await self._store.page(table, after, group=group)
+            for after, row in items:  # noqa: B007 - the last key is where the next page begins
+                yield row
+
     async def put(
-        self, enrollment: AnyEnrollment, before: Row, *, any_version: bool = False
+        self,
+        enrollment: AnyEnrollment,
+        before: Row,
+        checks: Sequence[Check] = (),
+        *,
+        any_version: bool = False,
     ) -> bool:
         """Keep an enrollment, if the one that has its id is still what was loaded.
 
         Args:
             enrollment: the new one.
             before: the row as it was loaded.
+            checks: rows that it depends on.
             any_version: whether it is kept whatever has been written since.
         """
         table, key = place_of(enrollment)
         expected = None if any_version else before.version
         writes = [Write(table, key, enrollment, expected)]
-        return await self._store.commit(writes + _marks(enrollment, before.value))
+        return await self._store.commit(writes + _marks(enrollment, before.value), checks)
 
     async def remove(self, enrollment: AnyEnrollment, before: Row) -> bool:
         """Delete an enrollment, if it is still what was loaded; the device's registration stays."""
@@ -105,11 +167,12 @@ class Directory:
             once: also False where its id has been enrolled before, and deleted.
         """
         table, key = place_of(enrollment)
+        enrollment, checks = await self.with_cas(enrollment)
         loaded = await self._store.load((table, key), (MARKS, f"{table.name} {key}"))
         row, mark = loaded.rows
         if row.version or (once and mark.version):
             return False
-        return await self.put(enrollment, row)
+        return await self.put(enrollment, row, checks)
 
     async def remove_registration(self, registration_id: str, before: Row) -> bool:
         """Forget a device's assignment, if its record is still what was loaded."""

@@ -127,6 +127,25 @@ class EnrollmentGroup(Enrollment):
 
 
 @dataclass(frozen=True)
+class CaCertificate:
+    """The certificate of a CA that was uploaded; groups refer to it by its name.
+
+    Attributes:
+        name: as it was written.
+        der: the certificate.
+        etag: the record's version.
+        created: ISO 8601.
+        last_updated: ISO 8601.
+    """
+
+    name: str
+    der: bytes
+    etag: str = ""
+    created: str = ""
+    last_updated: str = ""
+
+
+@dataclass(frozen=True)
 class RegistrationRecord:
     """What the service remembers of a device that it has assigned.
 

@@ -4,6 +4,7 @@ Knows the members of each row. Does not know who reads them.
 """
 
 import json
+from base64 import b64decode, b64encode
 from dataclasses import fields
 from typing import Any
 
@@ -11,6 +12,7 @@ from .enrollment_json import enrollment_to_json, parse_enrollments
 from .faults import Faults
 from .json_text import parse_json
 from .records import (
+    CaCertificate,
     DeviceRecord,
     EnrollmentGroup,
     IndividualEnrollment,
@@ -107,6 +109,19 @@ DEVICES: Table[DeviceRecord] = Table(
     "device", _encode_device, _decode_device, _device_group, _device_alias
 )
 """Devices' records by registration id, in lower case."""
+
+
+def _encode_ca(ca: CaCertificate) -> str:
+    return _dump(_members(ca) | {"der": b64encode(ca.der).decode()})
+
+
+def _decode_ca(text: str) -> CaCertificate:
+    members = parse_json(text)
+    return CaCertificate(**members | {"der": b64decode(members["der"])})
+
+
+CAS: Table[CaCertificate] = Table("CA certificate", _encode_ca, _decode_ca)
+"""Uploaded CAs' certificates by name, in lower case."""
 
 FAULTS: Table[Faults] = Table(
     "faults",

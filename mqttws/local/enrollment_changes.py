@@ -15,7 +15,7 @@ from aiohttp import web
 from ..dps.enrollment_json import enrollment_to_json
 from ..dps.records import EnrollmentGroup, IndividualEnrollment
 from ..dps.store import Row
-from ..text import shown
+from ..text import short_line, shown
 from .http_answers import Refused
 from .x509 import certificate_info
 
@@ -138,22 +138,35 @@ def hidden(enrollment: Enrollment) -> dict[str, Any]:
 
 def with_info(record: dict[str, Any]) -> dict[str, Any]:
     """Return a record with what stands in each of its certificates."""
-    for places in record["attestation"].get("x509", {}).values():
-        for entry in places.values():
-            if isinstance(entry, dict):
+    x509 = record["attestation"].get("x509", {})
+    for kind in ("clientCertificates", "signingCertificates"):
+        for place in ("primary", "secondary"):
+            entry = x509.get(kind, {}).get(place)
+            if entry is not None:
                 entry["info"] = certificate_info(entry["certificate"])
     return record
 
 
+KEPT_SILENTLY = frozenset(("optionalDeviceInformation",))
+"""Members that are kept though they mean nothing here: the cloud does no more with them."""
+
+
 def log_change(name: str, before: Enrollment | None, after: Enrollment) -> None:
-    """Log which members of an enrollment have changed, in one line and without their values."""
+    """Log which members of an enrollment have changed, in one line and without their values.
+
+    Members without a meaning here get a warning, once for each change that brings them.
+    """
     if before is None:
         logger.info("enrollment %s: created", shown(name))
-        return
-    unlike = [
-        field.name
-        for field in dataclasses.fields(after)
-        if field.name not in ("etag", "last_updated")
-        and getattr(before, field.name) != getattr(after, field.name)
-    ]
-    logger.info("enrollment %s: changed: %s", shown(name), ", ".join(unlike) or "nothing")
+    else:
+        unlike = [
+            field.name
+            for field in dataclasses.fields(after)
+            if field.name not in ("etag", "last_updated")
+            and getattr(before, field.name) != getattr(after, field.name)
+        ]
+        logger.info("enrollment %s: changed: %s", shown(name), ", ".join(unlike) or "nothing")
+    unknown = after.other.keys() - KEPT_SILENTLY - (before.other.keys() if before else set())
+    if unknown:
+        names = short_line(", ".join(sorted(unknown)))
+        logger.warning("enrollment %s: kept without a meaning here: %s", shown(name), names)

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..dps.directory import Directory, place_of
 from ..dps.enrollment_json import parse_enrollments
+from ..dps.records import CaCertificate
 from ..dps.store import Row
 from ..dps.tables import AnyEnrollment
 from ..errors import UsageError
@@ -61,11 +62,32 @@ class Enrollments:
         self, enrollment: AnyEnrollment, before: Row, *, any_version: bool = False
     ) -> bool:
         """Keep an enrollment in the place of the row that was loaded; False if that has moved."""
+        enrollment, checks = await self._directory.with_cas(enrollment)
         for der in enrollment.certificates:
             load_certificate(der)
-        if not await self._directory.put(enrollment, before, any_version=any_version):
+        if not await self._directory.put(enrollment, before, checks, any_version=any_version):
             return False
         self._trust(enrollment, before.value)
+        return True
+
+    async def put_ca(self, ca: CaCertificate, before: Row) -> bool:
+        """Keep a CA's certificate, and let the groups that refer to it take it at once.
+
+        Args:
+            ca: the new one.
+            before: the row of its name, as it was loaded; False is returned if that has moved.
+
+        Raises:
+            UsageError: it is no certificate.
+            StoreFailed: it could not be stored.
+        """
+        load_certificate(ca.der)
+        if not await self._directory.put_ca(ca, before):
+            return False
+        for row in await self._directory.groups_of_ca(ca.name):
+            found = row
+            while found.version and not await self.change(found.value, found):
+                found = await self._directory.row(*place_of(row.value))
         return True
 
     async def remove(self, enrollment: AnyEnrollment, before: Row) -> bool:
@@ -79,6 +101,7 @@ class Enrollments:
         """Enroll those whose ids the records have never held; return the ids of the others."""
 
         async def add(enrollment: AnyEnrollment) -> bool:
+            enrollment, _ = await self._directory.with_cas(enrollment)
             added = await self._directory.add(enrollment, once=True)
             if added:
                 self._trust(enrollment, None)

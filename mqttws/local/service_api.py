@@ -26,6 +26,7 @@ from ..dps.store import Row, Table
 from ..dps.tables import DEVICES, GROUPS, INDIVIDUALS
 from ..errors import UsageError
 from ..text import shown
+from .ca_api import CaApi
 from .dps import AsyncLocalDps
 from .enrollment_changes import (
     Wanted,
@@ -112,7 +113,7 @@ Handler = Callable[[Asked], Awaitable[web.Response]]
 Admit = Callable[[web.Request, str], None]
 """Raises ``Refused`` for a request that has not the right, named as the cloud's policies do."""
 
-ROOTS = frozenset((*KINDS, "registrations"))
+ROOTS = frozenset((*KINDS, "registrations", "certificates"))
 """The first parts of the paths, in lower case."""
 
 
@@ -167,6 +168,14 @@ class ServiceApi:
                 ("POST", f"{first}/query"): Route(self._query_enrollments, "EnrollmentRead"),
                 ("POST", first): Route(self._bulk, "EnrollmentWrite"),
             }
+        cas = CaApi(dps)
+        for method, path, work in (
+            ("PUT", "certificates/*", cas.put),
+            ("GET", "certificates/*", cas.get),
+            ("DELETE", "certificates/*", cas.delete),
+            ("GET", "certificates", cas.list),
+        ):
+            self._routes[method, path] = Route(_by_name(work), "ServiceConfig")
 
     async def answer(self, request: web.Request) -> web.Response:
         """Return the answer to a request.
@@ -240,7 +249,19 @@ class ServiceApi:
         raise busy()
 
     async def _get(self, asked: Asked) -> web.Response:
-        return answer(hidden((await self._find(asked)).value))
+        return answer((await self._shown([await self._find(asked)]))[0])
+
+    async def _shown(self, rows: list[Row]) -> list[dict[str, Any]]:
+        """Return enrollments without keys, a device's own with the state of its registration."""
+        records = [hidden(row.value) for row in rows]
+        names = [row.value for row in rows if isinstance(row.value, IndividualEnrollment)]
+        keys = [(DEVICES, of.registration_id.lower()) for of in names]
+        devices = (await self._dps.store.load(*keys)).rows if keys else ()
+        for record, device in zip(records, devices, strict=False):  # groups have no devices' rows
+            registration = None if device.value is None else device.value.registration
+            if registration is not None:
+                record["registrationState"] = assigned_state(registration, _NEWEST)
+        return records
 
     async def _delete(self, asked: Asked) -> web.Response:
         for _ in range(MAX_ATTEMPTS):
@@ -258,7 +279,7 @@ class ServiceApi:
     async def _query_enrollments(self, asked: Asked) -> web.Response:
         await read_query(asked.request)
         rows, headers = await self._page(asked.request, asked.kind.table)
-        return answer([hidden(row.value) for row in rows], headers)
+        return answer(await self._shown(rows), headers)
 
     async def _bulk(self, asked: Asked) -> web.Response:
         """Create, update or delete several; each by itself, and what failed is listed."""
@@ -296,6 +317,7 @@ class ServiceApi:
             if not found.version:
                 raise Refused(404201, "Enrollment not found.")
             if await self._dps.enrollments.remove(found.value, found):
+                logger.info("enrollment %s: deleted", shown(name))
                 return
         raise busy()
 
@@ -316,6 +338,7 @@ class ServiceApi:
             found = await self._find_registration(asked)
             check_etag(asked.request, found.value.registration.etag)
             if await self._dps.directory.remove_registration(asked.name, found):
+                logger.info("registration %s: deleted", shown(asked.name))
                 return web.Response(status=204)
         raise busy()
 
@@ -337,3 +360,12 @@ class ServiceApi:
             last = items[-1][0].encode()
             headers["x-ms-continuation"] = urlsafe_b64encode(last).decode()
         return [row for _, row in items], headers
+
+
+def _by_name(work: Callable[[web.Request, str], Awaitable[web.Response]]) -> Handler:
+    """Return the handler of requests that are about a name alone."""
+
+    async def handler(asked: Asked) -> web.Response:
+        return await work(asked.request, asked.name)
+
+    return handler

@@ -101,6 +101,11 @@ def certificate_info(pem: str) -> dict[str, str | int]:
     return _describe(x509.load_pem_x509_certificate(pem.encode())).to_json()
 
 
+def describe_certificate(der: bytes) -> Certificate:
+    """Return what stands in a certificate that has been read before."""
+    return _describe(x509.load_der_x509_certificate(der))
+
+
 def read_certificate(data: bytes | str) -> bytes:
     """Return a certificate's DER from its PEM or DER form.
 
