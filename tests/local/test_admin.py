@@ -241,7 +241,13 @@ async def test_an_etag_guards_against_overwriting(local_dps: AsyncLocalDps) -> N
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "told"),
     [
-        ("PUT", "/enrollments/d", {"attestation": {"type": "rain"}}, 400, "one of symmetricKey, x509"),
+        (
+            "PUT",
+            "/enrollments/d",
+            {"attestation": {"type": "rain"}},
+            400,
+            "one of symmetricKey, x509",
+        ),
         ("PUT", "/enrollments/d", {"registrationId": "e", **KEYED}, 400, "differs"),
         ("PUT", "/enrollments/d", [1], 400, "an object"),
         ("PUT", "/enrollments/d!", KEYED, 400, "registration id"),
