@@ -7,6 +7,8 @@ import logging
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
+from typing import Final
 
 import click
 
@@ -14,21 +16,46 @@ from .. import __version__
 from ..errors import MqttwsError, UsageError
 from ..errors.base import USAGE
 from . import INTERRUPTED
-from .admin import derive_key, enroll, fault
-from .demo import demo
-from .device import device
-from .doctor import doctor
 from .exits import EXIT_CODES
-from .fleet import provision_fleet_command
-from .hub import hub
 from .output import failure, is_printed, print_error, print_json
-from .provision import provision
-from .publish import publish
-from .serve import serve
-from .subscribe import subscribe
 
 logger: logging.Logger = logging.getLogger("mqttws.cli")
 """The tracebacks of expected errors, at level DEBUG; shown with ``--debug``."""
+
+
+COMMANDS: Final = {
+    "demo": "demo:demo",
+    "provision": "provision:provision",
+    "doctor": "doctor:doctor",
+    "provision-fleet": "fleet:provision_fleet_command",
+    "serve": "serve:serve",
+    "publish": "publish:publish",
+    "subscribe": "subscribe:subscribe",
+    "enroll": "admin:enroll",
+    "fault": "admin:fault",
+    "derive-key": "admin:derive_key",
+    "hub": "hub:hub",
+    "device": "device:device",
+}
+"""Each command's file and function. Only the file of the command that runs is imported: a small
+device that provisions does not wait for the local services' code."""
+
+
+class Commands(click.Group):
+    """The commands, each imported when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names, in alphabetical order."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of this name; None where there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        file, function = COMMANDS[cmd_name].split(":")
+        found = getattr(import_module(f".{file}", __package__), function)
+        assert isinstance(found, click.Command)
+        return found
 
 
 _EPILOG = f"""\b
@@ -49,6 +76,7 @@ Examples:
 
 
 @click.group(
+    cls=Commands,
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -61,20 +89,6 @@ def app() -> None:
     The other end is here too: a local DPS with real TLS and real credential
     checks, so that all of it runs without a cloud account.
     """
-
-
-app.add_command(demo)
-app.add_command(provision)
-app.add_command(doctor)
-app.add_command(provision_fleet_command)
-app.add_command(serve)
-app.add_command(publish)
-app.add_command(subscribe)
-app.add_command(enroll)
-app.add_command(fault)
-app.add_command(derive_key)
-app.add_command(hub)
-app.add_command(device)
 
 
 def run(arguments: Sequence[str]) -> int:

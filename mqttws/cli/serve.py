@@ -85,7 +85,8 @@ DPS service API; a record's keys are base64, 16 to 64 bytes:
 With --json, the first and only line of standard output:
   {{
     "status": "serving", "host", "wss_port", "mqtts_port", "id_scope",
-   "ca_file", "connection_string": of the service API or null, "admin": URL or null,
+   "ca_file", "connection_string": of the service API or null,
+   "admin": URL or null,
    "hub": {{"names", "connection_file", "connection_strings"}} or null,
    "example": {{"registration_id", "key_file", "command"}} or null}}
 
