@@ -1,4 +1,4 @@
-"""``mqttws enroll`` and ``mqttws fault``: what a running local service is told, over its admin API.
+"""``mqttws enroll`` and ``derive-key``: who may register at a local service, by its admin API.
 
 Knows the admin API's paths, and HTTP through the standard library. Needs no aiohttp: that is the
 service's side.
@@ -12,13 +12,12 @@ import urllib.request
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from email.message import Message
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import click
 
 from ..dps.enrollment_json import parse_enrollments
-from ..dps.faults import Kind
 from ..dps.json_text import parse_json
 from ..dps.names import check_registration_id
 from ..dps.sas import decode_key, derive_device_key
@@ -144,7 +143,8 @@ def _message(error: urllib.error.HTTPError) -> str:
         return str(error.reason)
 
 
-def _admin_options(command: _F) -> _F:
+def admin_options(command: _F) -> _F:
+    """Give a command the options that lead to an admin API."""
     for option in (
         click.option(
             "--token-file",
@@ -162,7 +162,8 @@ def _admin_options(command: _F) -> _F:
     return debug_option(command)
 
 
-def _client(admin: str, token_file: str | None) -> AdminClient:
+def client_for(admin: str, token_file: str | None) -> AdminClient:
+    """Return the client of the admin API that a command's options name."""
     token = None if token_file is None else read_file(token_file, "token file").strip()
     return AdminClient(admin, token)
 
@@ -181,14 +182,14 @@ Examples:
 
 
 @click.group(epilog=_ENROLL_EPILOG, short_help="Tell a running local DPS who may register.")
-@_admin_options
+@admin_options
 @click.pass_context
 def enroll(ctx: click.Context, *, admin: str, token_file: str | None) -> None:
     """Tell a running local DPS who may register; it takes effect at once.
 
     The service must have been started with --admin-port.
     """
-    ctx.obj = _client(admin, token_file)
+    ctx.obj = client_for(admin, token_file)
 
 
 @enroll.command("put", cls=Command)
@@ -259,60 +260,6 @@ def list_(client: AdminClient, *, groups: bool) -> None:
 def delete(client: AdminClient, name: str, *, group: bool) -> None:
     """Take an enrollment back; what has been registered stays."""
     client.ask("DELETE", f"/{_KINDS[group][0]}/{quote(name, safe='')}")
-
-
-_FAULT_EPILOG = f"""\b
-Examples:
-  The next two requests of one device are answered 429, ask again in 1 s:
-    mqttws fault --admin http://127.0.0.1:8080 answer --device my-device \\
-      --status 429 --retry-after 1 --times 2
-  One connection in ten is dropped right after the answer, for ever:
-    mqttws fault --admin http://127.0.0.1:8080 drop-after \\
-      --probability 0.1 --times 0
-  Enough of it:
-    mqttws fault --admin http://127.0.0.1:8080 none
-
-\b
-Kinds:
-  answer               --status instead of an answer
-  delay, trickle       the answer comes later; byte by byte (--seconds)
-  drop-before          the connection is cut instead of the answer
-  drop-after           it is cut right after the answer
-  bad-json             the answer's body ends in its middle
-  silence              no answer
-  close-websocket      the WebSocket is closed with --code
-  expired-certificate  at the next handshake
-  none                 takes all orders back
-
-{EXIT_CODES}"""
-
-
-@click.command(cls=Command, epilog=_FAULT_EPILOG, short_help="Let a local DPS fail on purpose.")
-@_admin_options
-@click.argument("kind", type=click.Choice([*get_args(Kind), "none"]))
-@click.option("--device", metavar="ID", help="Only this device's requests.  [default: all]")
-@click.option("--request", type=click.Choice(["register", "poll"]), help="Only these requests.")
-@click.option(
-    "--times", type=click.IntRange(0), default=1, show_default=True, metavar="N", help="0: always."
-)
-@click.option("--probability", type=click.FloatRange(0, 1), metavar="P", help="How likely, 0 to 1.")
-@click.option("--status", type=click.IntRange(400, 599), metavar="N", help="Of 'answer'.")
-@click.option("--retry-after", type=click.IntRange(0, 86400), metavar="S", help="Of 'answer'.")
-@click.option(
-    "--seconds", type=click.FloatRange(0, 3600), metavar="S", help="Of 'delay', 'trickle'."
-)
-@click.option("--code", type=click.IntRange(1000, 4999), metavar="N", help="Of 'close-websocket'.")
-def fault(*, admin: str, token_file: str | None, kind: str, times: int, **members: object) -> None:
-    """Let a running local DPS go wrong on purpose, to see what devices do then.
-
-    The service must have been started with --admin-port.
-    """
-    client = _client(admin, token_file)
-    if kind == "none":
-        client.ask("DELETE", "/faults")
-        return
-    order = {name: value for name, value in members.items() if value is not None}
-    client.ask("POST", "/faults", {"kind": kind, "times": times or None, **order})
 
 
 _DERIVE_EPILOG = f"""\b

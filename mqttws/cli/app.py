@@ -32,7 +32,7 @@ COMMANDS: Final = {
     "publish": "publish:publish",
     "subscribe": "subscribe:subscribe",
     "enroll": "admin:enroll",
-    "fault": "admin:fault",
+    "fault": "fault:fault",
     "derive-key": "admin:derive_key",
     "hub": "hub:hub",
     "device": "device:device",

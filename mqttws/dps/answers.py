@@ -5,6 +5,8 @@ Every answer has a JSON body, in ASCII: the Node SDK crashes on an empty one.
 
 import base64
 import uuid
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +16,7 @@ from .effects import Answer
 from .json_text import build_json
 from .records import RegistrationRecord
 from .settings import Settings
-from .topics import Message, Poll, Register, response_topic
+from .topics import Lookup, Poll, Register, Request
 
 _GROUP_IN_ANSWER_SINCE = "2021-06-01"
 _PROFILE_SINCE = "2026-11-02"
@@ -74,9 +76,12 @@ def outcome(state: dict[str, Any]) -> str:
     return f"failed {state['errorCode']}: {state['errorMessage']}"
 
 
-def verb(request: Register | Poll) -> str:
+_VERBS: Mapping[type[Request], str] = {Register: "register", Poll: "poll", Lookup: "lookup"}
+
+
+def verb(request: Request) -> str:
     """Return the name of a request, for the log and for ordered faults."""
-    return "register" if isinstance(request, Register) else "poll"
+    return _VERBS[type(request)]
 
 
 def timestamp(unix_now: float) -> str:
@@ -112,35 +117,32 @@ class Rejection(Exception):
 
 
 def build_answer(
-    request: Register | Poll,
+    request: Request,
     status: int,
     body: dict[str, Any],
     reason: str,
     retry_after: int | None = None,
 ) -> Answer:
     """Return an answer to a request; ``reason`` goes into the log."""
-    topic = response_topic(status, request.request_id, retry_after)
-    return Answer(Message(topic, build_json(body)), f"{verb(request)} {status} {reason}")
+    told = f"{verb(request)} {status} {reason}"
+    return Answer(status, build_json(body), told, request.request_id, retry_after)
 
 
-def assigning(
-    settings: Settings, request: Register | Poll, body: dict[str, Any], reason: str
-) -> Answer:
+def assigning(settings: Settings, request: Request, body: dict[str, Any], reason: str) -> Answer:
     """Return an answer that asks the device to poll later."""
     return build_answer(request, 202, body, reason, settings.retry_after)
 
 
-def rejected(
-    request: Register | Poll, rejection: Rejection, tracking_id: str, unix_now: float
-) -> Answer:
+def rejected(request: Request, rejection: Rejection, tracking_id: str, unix_now: float) -> Answer:
     """Return an error answer."""
     code = rejection.error_code
     body = error_body(code, rejection.message, tracking_id, unix_now)
     reason = f"{code}: {rejection.reason}"
-    return build_answer(request, code // 1000, body, reason, rejection.retry_after)
+    answer = build_answer(request, code // 1000, body, reason, rejection.retry_after)
+    return replace(answer, error_code=code)
 
 
-def disabled(request: Register | Poll, registration_id: str, unix_now: float) -> Answer:
+def disabled(request: Request, registration_id: str, unix_now: float) -> Answer:
     """Return the answer to a disabled device: status 200, and no operation that can be polled."""
     now = timestamp(unix_now)
     state = {

@@ -23,6 +23,7 @@ from .allocation import (
 )
 from .answers import (
     Rejection,
+    assigned_state,
     assigning,
     build_answer,
     disabled,
@@ -38,16 +39,17 @@ from .codes import (
     NOT_AUTHORIZED,
     NOT_ISSUED,
     OPERATION_NOT_FOUND,
+    REGISTRATION_NOT_FOUND,
     SERVER_UNAVAILABLE,
 )
-from .csr import has_csr, read_csr
+from .csr import read_csr
 from .effects import AllocationRequested, Close, Device, Effect, Refusal
 from .issuance import CertificateWanted, Issued, NotIssued
 from .json_text import parse_json
 from .names import parse_username, registration_id_fault
 from .records import DeviceRecord, IndividualEnrollment, Operation, Snapshot
 from .settings import Settings
-from .topics import RESPONSE_FILTER, Message, Poll, Register, parse_request_topic
+from .topics import RESPONSE_FILTER, Lookup, Message, Poll, Register, Request, parse_request_topic
 
 
 class Ids(NamedTuple):
@@ -137,7 +139,7 @@ def decide(  # noqa: PLR0917 - all that a decision depends on
     settings: Settings,
     snapshot: Snapshot,
     device: Device,
-    request: Register | Poll,
+    request: Request,
     payload: bytes,
     ids: Ids,
     issued: Issued | NotIssued | None = None,
@@ -158,10 +160,10 @@ def decide(  # noqa: PLR0917 - all that a decision depends on
         custom, csr = None, None
         if not settings.lenient:
             check_api_version(device.api_version)
-        if isinstance(request, Register):
+        if not isinstance(request, Poll):
             custom, csr = read_register_body(payload, device, settings.lenient)
-        else:
-            check_poll_body(payload)
+        if isinstance(request, Lookup) and csr is not None:
+            raise _bad_request("csr belongs into the registration request.")
         proof = authenticate(settings, snapshot, device)
         if proof.enrollment.provisioning_status == "disabled":
             answer = disabled(request, device.registration_id, snapshot.now)
@@ -170,6 +172,8 @@ def decide(  # noqa: PLR0917 - all that a decision depends on
             return Decision([], None, proof, _wanted(settings, device, proof, csr))
         if isinstance(request, Register):
             return register(settings, snapshot, device, request, proof, custom, ids, issued)
+        if isinstance(request, Lookup):
+            return look_up(snapshot, device, request, proof)
         return poll(settings, snapshot, device, request, proof)
     except Rejection as rejection:
         return Decision([rejected(request, rejection, ids.tracking_id, snapshot.now)], None, proof)
@@ -263,6 +267,15 @@ def poll(
     body |= {"status": operation.state["status"], "registrationState": operation.state}
     answer = build_answer(request, 200, body, outcome(operation.state))
     return Decision([answer], changed, proof)
+
+
+def look_up(snapshot: Snapshot, device: Device, request: Lookup, proof: Proof) -> Decision:
+    """Answer a question about the device's registration: a DeviceRegistrationResult."""
+    found = snapshot.device.registration
+    if found is None:
+        raise Rejection(REGISTRATION_NOT_FOUND, "Registration not found.")
+    state = assigned_state(found, device.api_version)
+    return Decision([build_answer(request, 200, state, outcome(state))], None, proof)
 
 
 def allocated(
@@ -361,16 +374,6 @@ def read_register_body(
     if named is not None and named.lower() != device.registration_id.lower():
         raise _bad_request("registrationId differs from the one in the user name.")
     return custom, read_csr(body, device.api_version)
-
-
-def check_poll_body(payload: bytes) -> None:
-    """Refuse a certificate signing request where none belongs; anything else is ignored."""
-    try:
-        body = parse_json(payload)
-    except ValueError:
-        return
-    if has_csr(body):
-        raise _bad_request("csr belongs into the registration request.")
 
 
 def _malformed(reason: str) -> Rejection:

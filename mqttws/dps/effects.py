@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from .certificates import Chain
 from .records import EnrollmentGroup, IndividualEnrollment, RegistrationRecord
-from .topics import Message
+from .topics import Message, response_topic
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,29 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Answer:
-    """Send this message to the device, at QoS 1, after PUBACK of its request.
+    """Send this answer to the device; over MQTT at QoS 1, after PUBACK of its request.
 
     Attributes:
-        message: the answer.
+        status: as in HTTP.
+        body: JSON in ASCII.
         reason: one line for the log.
+        request_id: as it stood in the request's topic.
+        retry_after: seconds after which the device is to ask again; None for none.
+        error_code: six digits; 0 where the request was not refused.
     """
 
-    message: Message
+    status: int
+    body: bytes
     reason: str
+    request_id: str = ""
+    retry_after: int | None = None
+    error_code: int = 0
+
+    @property
+    def message(self) -> Message:
+        """What MQTT carries."""
+        topic = response_topic(self.status, self.request_id, self.retry_after)
+        return Message(topic, self.body)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""Faults on order: what shall go wrong, for whom, and how often.
+"""Faults on order: what shall go wrong, on which leg of the way, for whom, and how often.
 
-Pure: it only says which request is struck. Whoever drives the service does the rest.
+Pure: it only says which request or connection is struck. Whoever drives the service does the rest.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
@@ -19,31 +20,80 @@ Kind = Literal[
     "bad-json",
     "silence",
     "trickle",
+    "slow",
+    "cut",
     "close-websocket",
+    "restart",
     "expired-certificate",
+    "wrong-name-certificate",
+    "unknown-ca-certificate",
+    "missing-intermediate",
     "bad-chain",
 ]
 """What goes wrong:
 
-- ``answer``: ``status`` instead of what the request deserves, which it does not get.
+- ``answer``: another answer than the request deserves, which is not served: ``status`` with
+  ``error_code`` and ``message``, or with ``body`` as it is; ``return_code`` in CONNACK; 0x80 in
+  SUBACK.
 - ``delay``: the answer comes ``seconds`` later.
 - ``drop-before``, ``drop-after``: the connection is cut instead of the answer, or right after it.
 - ``bad-json``: the answer's body ends in its middle.
-- ``silence``: the request is done, and never answered.
+- ``silence``: the request is never answered; register and poll are served all the same.
 - ``trickle``: the answer comes byte by byte, ``seconds`` apart.
+- ``slow``: from here on the connection carries ``bytes_per_second`` to the device.
+- ``cut``: the connection is cut after ``bytes`` of the answer.
 - ``close-websocket``: the WebSocket is closed with ``code``; without one, the connection is cut.
-- ``expired-certificate``: the service itself shows an expired certificate at the next handshake,
-  when no device has a name yet.
-- ``bad-chain``: the certificate that is issued is spoilt as ``chain`` says; it strikes where a
-  certificate is issued, whatever the request.
+- ``restart``: the service goes away, with every connection, and is back after ``seconds``.
+- ``expired-certificate``, ``wrong-name-certificate``, ``unknown-ca-certificate``,
+  ``missing-intermediate``: the service itself shows such a certificate in the handshake.
+- ``bad-chain``: the certificate that is issued to a device is spoilt as ``chain`` says.
 """
 
-ISSUE = "issue"
-"""The step that ``bad-chain`` strikes."""
+StruckHop = Literal["tls", "upgrade", "connect", "subscribe", "register", "poll", "lookup", "issue"]
+"""Legs of the way that can be struck, named as in ``mqttws.Hop``; ``lookup`` is the question about
+a registration, over HTTPS alone, and ``issue`` the making of a certificate."""
 
-_REQUESTS = ("register", "poll")
+ISSUE = "issue"
+
+NAMELESS = ("tls", "upgrade")
+"""Legs on which no device has a name yet."""
+
+REQUESTS = ("register", "poll", "lookup")
+
+_MQTT = ("connect", "subscribe", "register", "poll")
+_ALL = ("tls", "upgrade", *_MQTT, "lookup")
+_CERTIFICATE = (("tls",), ())
+
 _MAX_SECONDS = 3600.0
-_DEFAULT_SECONDS = 1.0
+
+_RULES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "answer": (
+        _ALL[1:],
+        ("status", "retry_after", "error_code", "message", "body", "return_code"),
+    ),
+    "delay": (_ALL, ("seconds",)),
+    "drop-before": (_ALL, ()),
+    "drop-after": (_ALL[2:], ()),
+    "bad-json": (REQUESTS, ()),
+    "silence": (_ALL, ()),
+    "trickle": (_ALL[2:], ("seconds",)),
+    "slow": (_ALL[2:], ("bytes_per_second",)),
+    "cut": (_ALL[2:], ("bytes",)),
+    "close-websocket": (_MQTT, ("code",)),
+    "restart": (_ALL, ("seconds",)),
+    "expired-certificate": _CERTIFICATE,
+    "wrong-name-certificate": _CERTIFICATE,
+    "unknown-ca-certificate": _CERTIFICATE,
+    "missing-intermediate": _CERTIFICATE,
+    "bad-chain": ((ISSUE,), ("chain",)),
+}
+"""Of each kind: the legs that it can strike, and the members that it has besides ``ALWAYS``."""
+
+ALWAYS = ("kind", "device", "hop", "times", "skip", "probability", "seed")
+"""Members of every order."""
+
+_ANSWERED_BY = {"connect": ("return_code",), "subscribe": (), "upgrade": ("status", "retry_after")}
+"""Members of ``answer`` on the legs that have no JSON body."""
 
 _CODES = {401: 401000, 404: 404201, 429: 429001}
 """The error codes that usually come with a status; with others it is the status and 000."""
@@ -56,12 +106,22 @@ class Fault:
     Attributes:
         kind: what goes wrong.
         device: whose requests are struck, a registration id; None for everybody's.
-        request: ``register`` or ``poll``; None for both.
-        times: how many requests are struck; None for all from now on.
-        probability: how likely each request is to be struck, 0 to 1.
-        status: of ``answer``: 400 to 599.
+        hop: the leg that is struck; None for the only one that ``kind`` can strike, such as the
+            handshake, and for every register, poll and lookup otherwise.
+        times: how many of them are struck; None for all from now on.
+        skip: how many that fit pass before the first one is struck: 2 strikes the third.
+        probability: how likely each one is to be struck, 0 to 1.
+        seed: of the order's own chance, for the same ones to be struck again; None takes the
+            service's.
+        status: of ``answer``: 400 to 599; 200 to 599 with a body.
         retry_after: of ``answer``: whole seconds; None for none.
-        seconds: of ``delay`` and ``trickle``.
+        error_code: of ``answer``: six digits that begin with the status; None for the usual one.
+        message: of ``answer``: for the device; None for the usual one.
+        body: of ``answer``: text that stands in the place of the JSON; None for none.
+        return_code: of ``answer`` to a CONNECT: 1 to 5.
+        seconds: of ``delay``, ``trickle`` and ``restart``.
+        bytes_per_second: of ``slow``.
+        bytes: of ``cut``.
         code: of ``close-websocket`` (RFC 6455 section 7.4).
         chain: of ``bad-chain``.
 
@@ -71,12 +131,20 @@ class Fault:
 
     kind: Kind
     device: str | None = None
-    request: Literal["register", "poll"] | None = None
+    hop: StruckHop | None = None
     times: int | None = 1
+    skip: int = 0
     probability: float = 1.0
+    seed: int | None = None
     status: int = 500
     retry_after: int | None = None
-    seconds: float = _DEFAULT_SECONDS
+    error_code: int | None = None
+    message: str | None = None
+    body: str | None = None
+    return_code: int = 3
+    seconds: float = 1.0
+    bytes_per_second: int = 100
+    bytes: int = 1
     code: int = 1011
     chain: ChainFault = "expired"
 
@@ -84,29 +152,70 @@ class Fault:
         for name, good, allowed in (
             ("kind", self.kind in get_args(Kind), ", ".join(get_args(Kind))),
             ("device", self.device is None or isinstance(self.device, str), "a registration id"),
-            ("request", self.request in (None, *_REQUESTS), "register or poll"),
+            ("hop", self.hop in (None, *get_args(StruckHop)), ", ".join(get_args(StruckHop))),
             ("times", self.times is None or _whole(self.times, 1, 10**9), "1 or more"),
+            ("skip", _whole(self.skip, 0, 10**9), "0 or more"),
             ("probability", _number(self.probability, 0, 1), "0 to 1"),
-            ("status", _whole(self.status, 400, 599), "400 to 599"),
+            ("seed", self.seed is None or _whole(self.seed, -(2**63), 2**63), "a whole number"),
+            ("status", _whole(self.status, 200, 599), "400 to 599"),
             ("retry_after", self.retry_after is None or _whole(self.retry_after, 0, 86400), "s"),
+            (
+                "error_code",
+                self.error_code is None or _whole(self.error_code, 100_000, 999_999),
+                "six digits",
+            ),
+            ("message", self.message is None or isinstance(self.message, str), "a text"),
+            ("body", self.body is None or isinstance(self.body, str), "a text"),
+            ("return_code", _whole(self.return_code, 1, 5), "1 to 5"),
             ("seconds", _number(self.seconds, 0, _MAX_SECONDS), f"0 to {_MAX_SECONDS:g}"),
+            ("bytes_per_second", _whole(self.bytes_per_second, 1, 10**9), "1 or more"),
+            ("bytes", _whole(self.bytes, 0, 10**9), "0 or more"),
             ("code", _whole(self.code, 1000, 4999), "1000 to 4999"),
             ("chain", self.chain in get_args(ChainFault), ", ".join(get_args(ChainFault))),
         ):
             if not good:
                 raise UsageError(f"fault: {name} {shown(getattr(self, name))}; allowed: {allowed}")
-        if self.kind == "bad-chain" and self.request:
-            raise UsageError("fault: bad-chain strikes where a certificate is issued; no request")
-        if self.kind == "expired-certificate" and (self.device or self.request):
-            raise UsageError(
-                "fault: expired-certificate strikes a handshake, when no device has a name yet;"
-                " allowed: neither device nor request"
+        fault = self._combination_fault()
+        if fault:
+            raise UsageError(f"fault: {fault}")
+
+    def _combination_fault(self) -> str | None:
+        """Say which members do not go together; None if all do."""
+        hops, members = _RULES[self.kind]
+        if self.hop is not None and self.hop not in hops:
+            return f"{self.kind} cannot strike {self.hop}; allowed: {', '.join(hops)}"
+        if self.kind == "answer":
+            members = _ANSWERED_BY.get(self.hop or "", members[:-1])
+        for name in self.to_json():
+            if name not in (*ALWAYS, *members):
+                at = f" at {self.hop}" if self.hop else ""
+                allowed = ", ".join((*ALWAYS, *members))
+                return f"{self.kind}{at} has no {name}; allowed: {allowed}"
+        if self.device is not None and all(hop in NAMELESS for hop in self.hops):
+            return (
+                f"{self.kind} strikes {self.hops[0]}, when no device has a name yet;"
+                " allowed: no device"
             )
+        if self.status < 400 and self.body is None:
+            return f"status {self.status} without a body; allowed: 400 to 599"
+        if self.error_code is not None and self.error_code // 1000 != self.status:
+            return f"error_code {self.error_code} with status {self.status}; allowed: its digits"
+        if self.body is not None and (self.error_code is not None or self.message is not None):
+            return "body with error_code or message; allowed: one or the other"
+        return None
 
     @property
-    def error_code(self) -> int:
+    def hops(self) -> tuple[str, ...]:
+        """The legs that are struck."""
+        if self.hop is not None:
+            return (self.hop,)
+        hops = _RULES[self.kind][0]
+        return tuple(hop for hop in hops if hop in REQUESTS) or hops
+
+    @property
+    def full_error_code(self) -> int:
         """The six digits that go with ``status``."""
-        return _CODES.get(self.status, self.status * 1000)
+        return self.error_code or _CODES.get(self.status, self.status * 1000)
 
     def to_json(self) -> dict[str, Any]:
         """Return the order's members that are not as usual, as ``parse_fault`` takes them."""
@@ -133,21 +242,51 @@ def parse_fault(members: object) -> Fault:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """An order that stands.
+
+    Attributes:
+        fault: with how many times it will still strike.
+        seen: how many that fit it has looked at; counted where ``skip`` or ``seed`` need it.
+    """
+
+    fault: Fault
+    seen: int = 0
+
+    def look(self, draw: Callable[[], float]) -> "tuple[bool, Standing | None]":
+        """Tell whether the next one that fits is struck; and the order that is left, if any."""
+        fault = self.fault
+        counts = fault.seed is not None or self.seen < fault.skip
+        left = replace(self, seen=self.seen + 1) if counts else self
+        if self.seen < fault.skip:
+            return False, left
+        if fault.probability < 1:
+            drawn = draw() if fault.seed is None else _drawn(fault.seed, self.seen)
+            if drawn >= fault.probability:
+                return False, left
+        if fault.times is None:
+            return True, left
+        if fault.times == 1:
+            return True, None
+        return True, replace(left, fault=replace(fault, times=fault.times - 1))
+
+
+@dataclass(frozen=True)
 class Faults:
     """The orders that stand; the first that fits strikes. A value: each change returns another one.
 
     Attributes:
-        orders: by number; with how many times each will still strike.
+        orders: by number.
         last: the number that was given last.
     """
 
-    orders: Mapping[int, Fault] = field(default_factory=dict)
+    orders: Mapping[int, Standing] = field(default_factory=dict)
     last: int = 0
 
     def order(self, fault: Fault) -> "Faults":
         """Return the orders with one more, whose number is ``last``."""
         number = self.last + 1
-        return Faults({**self.orders, number: fault}, number)
+        return Faults({**self.orders, number: Standing(fault)}, number)
 
     def cancel(self, number: int | None = None) -> "Faults":
         """Return the orders without one of them, or without all."""
@@ -155,54 +294,60 @@ class Faults:
         kept.pop(number or 0, None)
         return replace(self, orders=kept)
 
+    def concern(self, hop: str, registration_id: str = "") -> bool:
+        """Whether an order may strike a leg of a device's way."""
+        return any(_fits(standing.fault, hop, registration_id) for standing in self.orders.values())
+
     def strike(
-        self, registration_id: str, request: str, draw: Callable[[], float]
+        self, hop: str, registration_id: str, draw: Callable[[], float]
     ) -> "tuple[Fault | None, Faults]":
-        """Return what goes wrong with a request, None for nothing; and the orders that are left.
+        """Return what goes wrong on a leg, None for nothing; and the orders that are left.
 
         Args:
-            registration_id: whose request.
-            request: ``register``, ``poll`` or ``ISSUE``.
-            draw: returns a number from 0 to below 1, evenly; seeded, the same requests are struck.
+            hop: the leg.
+            registration_id: whose; empty where no device has a name yet.
+            draw: returns a number from 0 to below 1, evenly; seeded, the same ones are struck.
         """
-        for number, fault in self.orders.items():
-            if fault.kind == "expired-certificate" or fault.request not in (None, request):
+        orders = dict(self.orders)
+        struck = None
+        for number, standing in self.orders.items():
+            if not _fits(standing.fault, hop, registration_id):
                 continue
-            if (fault.kind == "bad-chain") != (request == ISSUE):
-                continue
-            theirs = fault.device is None or fault.device.lower() == registration_id.lower()
-            if theirs and _hits(fault, draw):
-                return fault, self._counted(number, fault)
-        return None, self
-
-    def strike_handshake(self, draw: Callable[[], float]) -> "tuple[bool, Faults]":
-        """Tell whether an expired certificate is shown in a handshake; and the orders left."""
-        for number, fault in self.orders.items():
-            if fault.kind == "expired-certificate" and _hits(fault, draw):
-                return True, self._counted(number, fault)
-        return False, self
-
-    def _counted(self, number: int, fault: Fault) -> "Faults":
-        if fault.times is None:
-            return self
-        if fault.times == 1:
-            return self.cancel(number)
-        return replace(self, orders={**self.orders, number: replace(fault, times=fault.times - 1)})
+            hit, left = standing.look(draw)
+            if left is None:
+                del orders[number]
+            else:
+                orders[number] = left
+            if hit:
+                struck = standing.fault
+                break
+        return struck, self if orders == self.orders else replace(self, orders=orders)
 
     def to_json(self) -> dict[str, Any]:
         """Return the orders as ``from_json`` takes them."""
-        orders = [[number, fault.to_json()] for number, fault in self.orders.items()]
+        orders = [
+            [number, standing.fault.to_json(), standing.seen]
+            for number, standing in self.orders.items()
+        ]
         return {"last": self.last, "orders": orders}
 
     @classmethod
     def from_json(cls, members: Any) -> "Faults":
         """Return the orders that ``to_json`` wrote."""
-        orders = {number: parse_fault(fault) for number, fault in members["orders"]}
+        orders = {
+            number: Standing(parse_fault(fault), seen) for number, fault, seen in members["orders"]
+        }
         return cls(orders, members["last"])
 
 
-def _hits(fault: Fault, draw: Callable[[], float]) -> bool:
-    return fault.probability >= 1 or draw() < fault.probability
+def _fits(fault: Fault, hop: str, registration_id: str) -> bool:
+    theirs = fault.device is None or fault.device.lower() == registration_id.lower()
+    return theirs and hop in fault.hops
+
+
+def _drawn(seed: int, number: int) -> float:
+    """Return the number that a seed draws at a place, from 0 to below 1, evenly."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:6]) / 2**48
 
 
 def _whole(value: object, least: int, most: int) -> bool:

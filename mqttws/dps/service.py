@@ -16,13 +16,13 @@ from .certificates import Chain
 from .codes import STORE_UNAVAILABLE, THROTTLED
 from .decisions import Decision, Ids, admit, allocated, decide, read_request
 from .directory import GROUPS_MARK, place_of
-from .effects import AllocationRequested, Assigned, Close, Device, Effect, Refusal
+from .effects import AllocationRequested, Answer, Assigned, Close, Device, Effect, Refusal
 from .issuance import CertificateWanted, Issued, NotIssued
 from .records import DeviceRecord, EnrollmentGroup, Groups, IndividualEnrollment, Snapshot
 from .settings import Settings
 from .store import Check, Row, Store, Write
 from .tables import DEVICES, GROUPS, INDIVIDUALS, MARKS
-from .topics import Message, Poll, Register, parse_request_topic
+from .topics import Message, Register, Request
 
 MAX_ATTEMPTS = 10
 """Decisions about one request: each but the last was void because another one was faster."""
@@ -118,10 +118,7 @@ class Service:
         return admit(self.settings, client_id, username, password, chain)
 
     async def handle(self, device: Device, message: Message, qos: int) -> Handled:
-        """Serve a message of a device.
-
-        What it changed has been committed when this returns. A store that fails is answered 503,
-        and the device comes again.
+        """Serve a message of a device; see ``serve``.
 
         Args:
             device: from ``admit``.
@@ -131,6 +128,19 @@ class Service:
         request = read_request(message, qos)
         if isinstance(request, Close):
             return Handled([request])
+        return await self.serve(device, request, message.payload)
+
+    async def serve(self, device: Device, request: Request, body: bytes) -> Handled:
+        """Serve a request of a device.
+
+        What it changed has been committed when this returns. A store that fails is answered 503,
+        and the device comes again.
+
+        Args:
+            device: from ``admit``.
+            request: what it asks for.
+            body: of the request.
+        """
         ids = Ids(next(self._operation_ids), next(self._tracking_ids))
         try:
             wait = await self._take(request, device)
@@ -138,16 +148,14 @@ class Service:
                 reason = f"ask again in {wait} s"
                 rejection = Rejection(THROTTLED, "Too many requests.", reason, wait)
             else:
-                return await self._decide(device, request, message.payload, ids)
+                return await self._decide(device, request, body, ids)
         except StoreFailed as failure:
             self.counts.store_failures += 1
             rejection = _unavailable(str(failure))
         now = await self._now()
         return Handled([rejected(request, rejection, ids.tracking_id, now)])
 
-    async def _decide(
-        self, device: Device, request: Register | Poll, payload: bytes, ids: Ids
-    ) -> Handled:
+    async def _decide(self, device: Device, request: Request, payload: bytes, ids: Ids) -> Handled:
         """Decide until nothing has moved meanwhile, and commit."""
         wanted, issued = None, None
         for _ in range(MAX_ATTEMPTS):
@@ -167,14 +175,17 @@ class Service:
         raise StoreFailed(f"{MAX_ATTEMPTS} times another request was faster")
 
     def refuse(
-        self, message: Message, error_code: int, retry_after: int | None, unix_now: float
-    ) -> list[Effect]:
+        self,
+        request: Request,
+        error_code: int,
+        unix_now: float,
+        *,
+        message: str = "Ordered fault.",
+        retry_after: int | None = None,
+    ) -> Answer:
         """Return an error answer to a request that is not looked at: an ordered fault."""
-        request = parse_request_topic(message.topic)
-        if request is None:
-            return []
-        rejection = Rejection(error_code, "Ordered fault.", retry_after=retry_after)
-        return [rejected(request, rejection, next(self._tracking_ids), unix_now)]
+        rejection = Rejection(error_code, message, retry_after=retry_after)
+        return rejected(request, rejection, next(self._tracking_ids), unix_now)
 
     async def allocated(
         self, request: AllocationRequested, status: int, answer: bytes
@@ -201,7 +212,7 @@ class Service:
 
     # The store
 
-    async def _take(self, request: Register | Poll, device: Device) -> int:
+    async def _take(self, request: Request, device: Device) -> int:
         """Count a request; return 0, or the seconds to wait if there have been too many."""
         if isinstance(request, Register):
             limit, bucket, seconds = self.settings.registers_per_minute, "register", 60

@@ -52,6 +52,17 @@ class Poll:
 
 
 @dataclass(frozen=True, slots=True)
+class Lookup:
+    """A device asks for its registration; over HTTPS alone, no topic asks for it."""
+
+    request_id: str = ""
+
+
+Request = Register | Poll | Lookup
+"""What a device may ask for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """The service answers a request.
 

@@ -176,7 +176,8 @@ class AdminApi:
 
     async def _list_faults(self, request: web.Request) -> web.Response:
         orders = await self._dps.faults.orders()
-        return answer([fault.to_json() | {"id": number} for number, fault in orders.items()])
+        found = [standing.fault.to_json() | {"id": number} for number, standing in orders.items()]
+        return answer(found)
 
     async def _order_fault(self, request: web.Request) -> web.Response:
         number = await self._dps.faults.order(parse_fault(await read_body(request)))

@@ -14,10 +14,12 @@ from pathlib import Path
 from cryptography import x509
 
 from ..dps.certificates import Chain
+from ..dps.faults import Kind
 from ..dps.store import Store
 from ..dps.tables import CERTIFIED, GROUPS, INDIVIDUALS
 from ..errors import UsageError
-from .certificates import ServerCertificate, expired_context
+from .bad_certificates import bad_context
+from .certificates import ServerCertificate
 from .x509 import load_certificate, proved_chain
 
 logger: logging.Logger = logging.getLogger("mqttws.local")
@@ -109,10 +111,11 @@ class DpsTls:
     """The server's side of TLS of a local DPS.
 
     Args:
-        strike: tells whether an expired certificate is shown in this handshake, an ordered fault.
+        strike: returns the bad certificate that an ordered fault wants in this handshake; it may
+            raise, which ends the connection.
     """
 
-    def __init__(self, strike: Callable[[], Awaitable[bool]]) -> None:
+    def __init__(self, strike: Callable[[str], Awaitable[Kind | None]]) -> None:
         self._strike = strike
         self._folder: Path
         self._names: tuple[str, ...]
@@ -143,10 +146,10 @@ class DpsTls:
 
     async def context(self, label: str) -> ssl.SSLContext:
         """Return the context of the next handshake."""
-        if not await self._strike():
+        bad = await self._strike(label)
+        if bad is None:
             return self.anchors.context()
-        logger.info("%s: fault: an expired certificate is shown", label)
-        return await asyncio.to_thread(expired_context, self._folder, self._names)
+        return await asyncio.to_thread(bad_context, bad, self._folder, self._names)
 
     def chain(self, ssl_object: ssl.SSLObject) -> Chain:
         """Return the certificates that a client has shown and proved."""

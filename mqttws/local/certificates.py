@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryDirectory
+from tempfile import NamedTemporaryFile
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -57,24 +57,9 @@ class ServerCertificate:
         return context
 
 
-def expired_context(folder: Path, hosts: Iterable[str]) -> ssl.SSLContext:
-    """Return a server's TLS context that shows a certificate which ended long ago.
-
-    Args:
-        folder: where ``prepare_certificates`` has put the CA.
-        hosts: what the certificate would be good for.
-    """
-    long_ago = datetime.datetime.now(datetime.UTC) - 2 * SERVER_LIFETIME
-    names = tuple(dict.fromkeys([*ALWAYS_NAMED, *hosts]))
-    ca, ca_key = _load(folder / "ca.pem"), _load_key(folder / "ca.key")
-    certificate, key = make_server_certificate(ca, ca_key, names, long_ago)
-    with TemporaryDirectory(prefix="mqttws-") as temporary:
-        files = ServerCertificate(
-            folder / "ca.pem", Path(temporary) / "server.pem", Path(temporary) / "server.key"
-        )
-        write_secret(files.key_file, key_pem(key))
-        write_public(files.chain_file, certificate_pem(certificate))
-        return files.context()
+def load_ca(folder: Path) -> tuple[x509.Certificate, "Key"]:
+    """Return the CA that ``prepare_certificates`` has put into a folder, and its key."""
+    return _load(folder / "ca.pem"), _load_key(folder / "ca.key")
 
 
 def prepare_certificates(folder: Path, hosts: Iterable[str] = ()) -> ServerCertificate:

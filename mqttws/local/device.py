@@ -6,14 +6,15 @@ rules, nor how bytes travel.
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from ..dps.certificates import Chain
-from ..dps.decisions import grant
-from ..dps.effects import AllocationRequested, Answer, Device, Effect, Refusal
+from ..dps.decisions import api_version_note, grant, read_request
+from ..dps.effects import AllocationRequested, Answer, Close, Device, Effect, Refusal
 from ..dps.faults import Fault
-from ..dps.topics import Message
+from ..dps.topics import Message, Request
 from ..errors import ProtocolError
 from ..protocol import (
     ConnectionClosed,
@@ -25,9 +26,9 @@ from ..protocol import (
     UnsubscribeReceived,
 )
 from ..text import shown
-from ..wire import REFUSED, Connect, Subscription
+from ..wire import REFUSED, Connect
 from .link import ServerLink
-from .sabotage import Sabotage
+from .sabotage import Sabotage, spoiled
 
 MAX_UNACKNOWLEDGED = 64
 """Answers that a device may leave without PUBACK before its connection is closed."""
@@ -57,14 +58,21 @@ class Front(Protocol):
     """What a connection needs of the service."""
 
     presence: "Presence"
+    restart: Callable[[float], None]
 
     def admit(
         self, client_id: str, username: str | None, password: bytes | None, chain: Chain
     ) -> Device | Refusal:
         """Judge a CONNECT by its names."""
 
-    async def serve(self, device: Device, message: Message, qos: int) -> Served:
-        """Decide about a message, and commit what it changes."""
+    def concern(self, hop: str, registration_id: str = "") -> bool:
+        """Whether an ordered fault may strike a leg of a device's way."""
+
+    async def strike(self, hop: str, registration_id: str = "", label: str = "") -> Fault | None:
+        """Return what goes wrong on a leg of a device's way; None for nothing."""
+
+    async def serve(self, device: Device, request: Request, body: bytes) -> Served:
+        """Decide about a request, and commit what it changes."""
 
     def request_allocation(self, request: AllocationRequested) -> None:
         """Ask an enrollment's webhook for a hub, in the background."""
@@ -105,7 +113,8 @@ class Presence:
         older = known.get(connection.key)
         known[connection.key] = connection
         if older is not None and older is not connection:
-            older.link.close("taken over by a new connection of the same device")
+            newer = connection.link.label
+            older.link.close(f"taken over by another client with this id, on connection {newer}")
 
 
 class DpsDevice:
@@ -122,9 +131,9 @@ class DpsDevice:
         self._device: Device | None = None
         self._proved = False
         self._deadline: asyncio.TimerHandle | None = None
-        self._waiting: deque[MessageReceived] = deque()
+        self._waiting: deque[MessageReceived | SubscribeReceived] = deque()
         self._working = False
-        self._sabotage = Sabotage(link, self._send)
+        self._sabotage = Sabotage(link, front.restart)
 
     @property
     def key(self) -> str:
@@ -136,8 +145,11 @@ class DpsDevice:
         match event:
             case ConnectReceived(connect):
                 self._admit(connect)
-            case SubscribeReceived(packet_id, subscriptions):
-                self._grant(packet_id, subscriptions)
+            case SubscribeReceived():
+                if self._working or self._front.concern("subscribe", self.key):
+                    self._take(event)
+                else:
+                    self._grant(event)
             case UnsubscribeReceived(packet_id):
                 if self.link.protocol.state is State.CONNECTED:
                     self.link.protocol.unsuback(packet_id)
@@ -161,21 +173,53 @@ class DpsDevice:
         link.label += f" {verdict.registration_id}"
         self._front.presence.arrive(self)
         self._deadline = link.loop.call_later(AUTHENTICATION_TIMEOUT, self._give_up)
-        link.log("CONNACK 0")
+        if self._front.concern("connect", self.key):
+            self._front.spawn(self._accept_struck(verdict))
+        else:
+            self._accept(verdict)
+
+    def _accept(self, device: Device) -> None:
+        link = self.link
+        if link.protocol.state is not State.CONNECTING:
+            return  # it has left meanwhile
+        note = api_version_note(device.api_version)
+        link.log("CONNACK 0%s", f": {note}" if note else "")
         # No session is kept, whatever CleanSession says: session present is always 0.
         link.protocol.accept(link.loop.time())
 
-    def _grant(self, packet_id: int, subscriptions: list[Subscription]) -> None:
-        protocol = self.link.protocol
+    async def _accept_struck(self, device: Device) -> None:
+        fault = await self._front.strike("connect", device.registration_id)
+        if fault is None:
+            self._accept(device)
+        elif fault.kind == "answer":
+            self.link.log("CONNACK %d", fault.return_code)
+            if self.link.protocol.state is State.CONNECTING:
+                self.link.protocol.refuse(fault.return_code)
+        else:
+            self._sabotage.disturb(fault, lambda: self._accept(device))
+        self.link.pump()
+
+    def _grant(self, event: SubscribeReceived, *, refused: bool = False) -> None:
+        protocol, subscriptions = self.link.protocol, event.subscriptions
         if protocol.state is not State.CONNECTED:
             return
         granted = [grant(asked.topic_filter, asked.qos) for asked in subscriptions]
-        protocol.suback(packet_id, [REFUSED if qos is None else qos for qos in granted])
+        if refused:
+            protocol.suback(event.packet_id, [REFUSED] * len(granted))
+            return
+        protocol.suback(event.packet_id, [REFUSED if qos is None else qos for qos in granted])
         if None in granted:
             undocumented = subscriptions[granted.index(None)].topic_filter
             self.link.end(ProtocolError(f"undocumented topic filter {shown(undocumented)}"))
 
-    def _take(self, event: MessageReceived) -> None:
+    async def _grant_struck(self, event: SubscribeReceived) -> None:
+        fault = await self._front.strike("subscribe", self.key)
+        if fault is None or fault.kind == "answer":
+            self._grant(event, refused=fault is not None)
+        else:
+            self._sabotage.disturb(fault, lambda: self._grant(event))
+
+    def _take(self, event: MessageReceived | SubscribeReceived) -> None:
         if self.link.ended or self._device is None:
             return
         self._waiting.append(event)
@@ -190,13 +234,22 @@ class DpsDevice:
         try:
             while self._waiting and not self.link.ended:
                 event = self._waiting.popleft()
-                message = Message(event.topic, event.payload)
-                served = await self._front.serve(device, message, event.qos)
-                self._carry_out(served, event)
+                if isinstance(event, SubscribeReceived):
+                    await self._grant_struck(event)
+                else:
+                    await self._serve(device, event)
                 self.link.pump()
         finally:
             self._working = False
         self.link.release("requests wait")
+
+    async def _serve(self, device: Device, event: MessageReceived) -> None:
+        message = Message(event.topic, event.payload)
+        request = read_request(message, event.qos)
+        if isinstance(request, Close):
+            self._carry_out(Served([request]), event)
+        else:
+            self._carry_out(await self._front.serve(device, request, message.payload), event)
 
     def _give_up(self) -> None:
         self.link.close(f"no proof of identity within {AUTHENTICATION_TIMEOUT:g} s")
@@ -207,7 +260,8 @@ class DpsDevice:
         link, fault = self.link, served.fault
         if link.ended:
             return
-        if fault is not None and self._sabotage.cuts(fault):
+        if fault is not None and not served.effects:
+            self._sabotage.disturb(fault, lambda: None)
             return
         if served.proved and not self._proved and link.protocol.state is State.CONNECTED:
             self._proved = True
@@ -229,7 +283,7 @@ class DpsDevice:
             elif fault is None:
                 self._send(effect)
             else:
-                self._sabotage.answer(effect, fault)
+                self._sabotage.disturb(fault, partial(self._send, spoiled(effect, fault)))
 
     def _acknowledge(self, packet_id: int) -> None:
         """Send PUBACK, unless the device has left right behind its message."""

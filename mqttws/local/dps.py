@@ -5,6 +5,7 @@ TLS, feed one service object; nothing behind a port knows which it was. There is
 """
 
 import asyncio
+import logging
 import os
 import random
 import re
@@ -26,7 +27,7 @@ from ..dps.service import Service
 from ..dps.settings import Settings
 from ..dps.store import Store
 from ..dps.tables import MARKS, AnyEnrollment
-from ..errors import StoreFailed, UsageError
+from ..errors import ServiceFailed, StoreFailed, UsageError
 from ..hub.service.access import Policy
 from ..loop_thread import AsyncOnly
 from ..net.tls import TlsConfig
@@ -41,7 +42,10 @@ from .issuing import IssuingCa, policies_by_name
 from .listening import Listener, resolve
 from .orders import FaultOrders
 from .policies import connection_string
+from .sabotage import EarlySabotage
 from .stores import open_store
+
+logger: logging.Logger = logging.getLogger("mqttws.local")
 
 DEFAULT_ID_SCOPE = "0ne00LOCAL"
 DEFAULT_HUB = "local-hub.azure-devices.net"
@@ -162,13 +166,16 @@ class AsyncLocalDps(AsyncOnly):
         self._state = state
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._ca_file: Path | None = None
-        self.tls: DpsTls = DpsTls(self.faults.strike_handshake)
-        self.enrollments: Enrollments = Enrollments(self.directory, self.tls.anchors)
         self.http: HttpDoor = HttpDoor()
+        self.front: FrontEnd = FrontEnd(self.service, self.faults, self.http)
+        self.front.restart = self.restart
+        self._early = EarlySabotage(self.front.strike_early, self.restart)
+        self.tls: DpsTls = DpsTls(self._early.handshake)
+        self.enrollments: Enrollments = Enrollments(self.directory, self.tls.anchors)
         self.http.add(self._make_service_door)
         self.policies: list[Policy] = []
-        self.front: FrontEnd = FrontEnd(self.service, self.faults, self.http)
         self._listener = Listener(self.tls)
+        self._restarting: asyncio.Task[None] | None = None
         self._given = tuple(first_enrollments), tuple(enrollments)
         self._watcher: asyncio.Task[None] | None = None
 
@@ -236,7 +243,7 @@ class AsyncLocalDps(AsyncOnly):
         """Let something go wrong from now on; return the order's number, for ``faults.cancel``.
 
         >>> await dps.fault("answer", "my-device", status=429, retry_after=1, times=2)
-        >>> await dps.fault("drop-after", request="register", probability=0.1, times=None)
+        >>> await dps.fault("drop-after", hop="register", probability=0.1, times=None)
 
         Args:
             kind: see ``mqttws.dps.faults.Kind``.
@@ -277,30 +284,61 @@ class AsyncLocalDps(AsyncOnly):
             await asyncio.to_thread(self.issuing.begin, folder)
             await self.store.open()
             self.policies = await load_dps_policies(folder, self.store)
-            await self.faults.refresh()
+            await self.faults.begin()
             await self.enrollments.begin(*self._given)
             await self.tls.load(self.store)
             if self.store.shared:
                 self._watcher = asyncio.get_running_loop().create_task(self._watch())
-            if self.wss_port is not None:
-                self.wss_port = await self._listener.listen(
-                    self.host,
-                    self.wss_port,
-                    "wss",
-                    self.front.take,
-                    websocket=True,
-                    http=self.front.take_http,
-                )
-            if self.mqtts_port is not None:
-                self.mqtts_port = await self._listener.listen(
-                    self.host, self.mqtts_port, "mqtts", self.front.take, websocket=False
-                )
+            await self._listen()
         except BaseException:
             await self.stop()
             raise
 
+    async def _listen(self) -> None:
+        if self.wss_port is not None:
+            self.wss_port = await self._listener.listen(
+                self.host,
+                self.wss_port,
+                "wss",
+                self.front.take,
+                websocket=True,
+                http=self.front.take_http,
+                before_upgrade=self._early.upgrade,
+            )
+        if self.mqtts_port is not None:
+            self.mqtts_port = await self._listener.listen(
+                self.host, self.mqtts_port, "mqtts", self.front.take, websocket=False
+            )
+
+    def restart(self, seconds: float) -> None:
+        """Go away with every connection, and listen on the same ports again after ``seconds``.
+
+        What has been recorded is kept. A restart that is under way already goes on.
+        """
+        if self._restarting is None:
+            work = self._restart(seconds)
+            self._restarting = asyncio.get_running_loop().create_task(work)
+
+    async def _restart(self, seconds: float) -> None:
+        logger.info("the service goes away for %g s", seconds)
+        try:
+            self.front.cut_all()
+            await self._listener.stop()
+            await self.http.stop()
+            self.front.cut_all()
+            await asyncio.sleep(seconds)
+            await self._listen()
+            logger.info("the service is back")
+        except ServiceFailed as error:
+            logger.error("the service does not come back: %s", error)  # noqa: TRY400
+        finally:
+            self._restarting = None
+
     async def stop(self) -> None:
         """Close every connection and stop listening; bounded in time."""
+        if self._restarting is not None:
+            self._restarting.cancel()
+            await asyncio.gather(self._restarting, return_exceptions=True)
         await self._listener.stop()
         await self.http.stop()
         if self._watcher is not None:

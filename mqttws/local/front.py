@@ -8,15 +8,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
 from ..dps.answers import verb
 from ..dps.certificates import Chain
 from ..dps.codes import INTERNAL_ERROR
-from ..dps.effects import AllocationRequested, Assigned, Device, Refusal
+from ..dps.effects import AllocationRequested, Answer, Assigned, Device, Refusal
+from ..dps.faults import Fault
 from ..dps.service import Service
-from ..dps.topics import Message, parse_request_topic
+from ..dps.topics import Request
 from ..errors import StoreFailed
 from ..net.stream import ByteStream, Stream
 from ..net.upgrade import accept_websocket
@@ -29,6 +31,9 @@ from .orders import FaultOrders
 from .webhook import ask_webhook
 
 logger: logging.Logger = logging.getLogger("mqttws.local")
+
+INSTEAD = ("drop-before", "close-websocket", "restart")
+"""Kinds of faults whose requests are not served."""
 
 STOP_TIMEOUT = 2.0
 """Seconds that requests under way are given to end when the service stops."""
@@ -55,17 +60,24 @@ class FrontEnd:
     Attributes:
         presence: which connection speaks for a device.
         hub: the hubs behind the same ports; None for none.
+        restart: lets the whole service go away for some seconds; an ordered fault.
     """
 
     def __init__(self, service: Service, faults: FaultOrders, http: HttpDoor) -> None:
         self.presence: Presence = Presence()
         self.hub: HubSide | None = None
+        self.restart: Callable[[float], None] = lambda _: None
         self._service = service
         self._faults = faults
         self._http = http
         self._requests: set[asyncio.Task[None]] = set()
         self._webhooks: set[asyncio.Task[None]] = set()
         self._links: set[ServerLink] = set()
+
+    def cut_all(self) -> None:
+        """Cut every connection, without a word."""
+        for link in list(self._links):
+            link.stream.abort()
 
     async def stop(self) -> None:
         """End what is under way, and close every connection; bounded in time."""
@@ -96,30 +108,53 @@ class FrontEnd:
         """Judge a CONNECT by its names."""
         return self._service.admit(client_id, username, password, chain)
 
-    async def serve(self, device: Device, message: Message, qos: int) -> Served:
-        """Decide about a message, and commit what it changes; ordered faults come first."""
-        request = parse_request_topic(message.topic)
-        fault = None
+    def concern(self, hop: str, registration_id: str = "") -> bool:
+        """Whether an ordered fault may strike a leg of a device's way."""
+        return self._faults.concern(hop, registration_id)
+
+    async def strike(self, hop: str, registration_id: str = "", label: str = "") -> Fault | None:
+        """Return what goes wrong on a leg of a device's way; None for nothing."""
         try:
-            if request is not None:
-                fault = await self._faults.strike(device.registration_id, verb(request))
-            if fault is not None:
-                logger.info("%s: fault: %s", device.registration_id, fault.kind)
-                if fault.kind in ("drop-before", "close-websocket"):
-                    return Served([], fault)
-                if fault.kind == "answer":
-                    code, retry_after = fault.error_code, fault.retry_after
-                    effects = self._service.refuse(message, code, retry_after, time.time())
-                    return Served(effects, fault)
+            fault = await self._faults.strike(hop, registration_id)
         except StoreFailed:
-            pass  # no fault is known then, and the service says what failed
+            return None  # it is not known then, and the service says what failed
+        if fault is not None:
+            logger.info("%s: fault at %s: %s", registration_id or label, hop, fault.kind)
+        return fault
+
+    async def strike_early(self, hop: str, label: str) -> Fault | None:
+        """Return what goes wrong with a connection whose device has no name yet."""
+        return await self.strike(hop, label=label)
+
+    async def serve(self, device: Device, request: Request, body: bytes) -> Served:
+        """Decide about a request, and commit what it changes; ordered faults come first."""
+        fault = await self.strike(verb(request), device.registration_id)
+        if fault is not None and fault.kind == "answer":
+            return Served([self._ordered_answer(request, fault)], fault)
+        if fault is not None and fault.kind in INSTEAD:
+            return Served([], fault)
         try:
-            handled = await self._service.handle(device, message, qos)
+            handled = await self._service.serve(device, request, body)
             await self._tell_hub(handled.assigned)
         except Exception as error:  # a fault of ours costs the device one answer, no connection
             logger.error("%s: %s", device.registration_id, describe(error))  # noqa: TRY400
-            return Served(self._service.refuse(message, INTERNAL_ERROR, None, time.time()))
+            refusal = self._service.refuse(
+                request, INTERNAL_ERROR, time.time(), message="Internal error."
+            )
+            return Served([refusal])
         return Served(handled.effects, fault, handled.proved)
+
+    def _ordered_answer(self, request: Request, fault: Fault) -> Answer:
+        code = fault.full_error_code
+        message = "Ordered fault." if fault.message is None else fault.message
+        answer = self._service.refuse(
+            request, code, time.time(), message=message, retry_after=fault.retry_after
+        )
+        if fault.body is None:
+            return answer
+        return replace(
+            answer, status=fault.status, body=fault.body.encode(errors="replace"), error_code=0
+        )
 
     async def _tell_hub(self, assigned: Assigned | None) -> None:
         """Let the hub make the identity of an assigned device, before the device hears of it."""

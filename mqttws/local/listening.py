@@ -48,6 +48,10 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 Take = Callable[[Stream, str, Chain], None]
 """Takes a connection, its name in the log, and the client certificates, where MQTT begins."""
 
+BeforeUpgrade = Callable[[ByteStream, str], Awaitable[None]]
+"""Called with a connection and its name in the log before a WebSocket's opening request is
+answered; what it raises ends the connection."""
+
 TakeHttp = Callable[[ByteStream, str, Chain], Awaitable[None]]
 """Takes a connection whose first bytes, still to be read, are an HTTP request and no upgrade."""
 
@@ -112,6 +116,7 @@ class _Port:
     websocket: bool
     paths: Collection[str]
     http: TakeHttp | None
+    before_upgrade: BeforeUpgrade | None
     max_message_size: int
 
 
@@ -140,6 +145,7 @@ class Listener:
         websocket: bool,
         paths: Collection[str] = WEBSOCKET_PATHS,
         http: TakeHttp | None = None,
+        before_upgrade: BeforeUpgrade | None = None,
         max_message_size: int = MAX_MESSAGE_SIZE,
     ) -> int:
         """Listen on every address of ``host``; return the port.
@@ -152,12 +158,13 @@ class Listener:
             websocket: whether MQTT travels in a WebSocket.
             paths: request targets, without a query, at which the WebSocket is offered.
             http: is given HTTP requests that ask for no WebSocket; None refuses them.
+            before_upgrade: see ``BeforeUpgrade``.
             max_message_size: bytes of one WebSocket message at most.
 
         Raises:
             ServiceFailed: the host has no address here, or the port is taken or not allowed.
         """
-        served = _Port(name, take, websocket, paths, http, max_message_size)
+        served = _Port(name, take, websocket, paths, http, before_upgrade, max_message_size)
         opened: list[_ListeningSocket] = []
         try:
             for family, address in await resolve(host):
@@ -250,12 +257,16 @@ class Listener:
                     await stream.start_tls(context, None, HANDSHAKE_TIMEOUT)
                 chain = self._tls.chain(stream.info("ssl_object"))
             hop = Hop.UPGRADE
-            async with asyncio.timeout(HANDSHAKE_TIMEOUT):
-                if port.http is not None and await _is_plain_http(stream):
-                    await port.http(stream, label, chain)
-                    return
-                carried: Stream = stream
-                if port.websocket:
+            if port.http is not None:
+                async with asyncio.timeout(HANDSHAKE_TIMEOUT):
+                    if await _is_plain_http(stream):
+                        await port.http(stream, label, chain)
+                        return
+            if port.before_upgrade is not None:
+                await port.before_upgrade(stream, label)
+            carried: Stream = stream
+            if port.websocket:
+                async with asyncio.timeout(HANDSHAKE_TIMEOUT):
                     accept = port.paths.__contains__
                     carried = await accept_websocket(stream, accept, port.max_message_size)
             port.take(carried, label, chain)

@@ -1,9 +1,10 @@
 """Ordered faults in the store: every front end obeys them, and a restart does not forget them."""
 
+import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..dps.faults import ISSUE, Fault, Faults
+from ..dps.faults import ISSUE, Fault, Faults, Standing
 from ..dps.issuance import ChainFault
 from ..dps.store import ABSENT, Store, Write
 from ..dps.tables import FAULTS
@@ -30,6 +31,12 @@ class FaultOrders:
         self._store = store
         self._draw = draw
         self._row = ABSENT  # as it was last seen: without orders, no request waits for the store
+        self._changing = asyncio.Lock()
+
+    async def begin(self) -> None:
+        """Read the orders that stand, in the loop in which requests will be struck."""
+        self._changing = asyncio.Lock()  # requests of one front end do not race for the row
+        await self.refresh()
 
     async def refresh(self) -> None:
         """Read what other front ends have changed."""
@@ -53,42 +60,39 @@ class FaultOrders:
 
         return await self._change(cancelled)
 
-    async def orders(self) -> dict[int, Fault]:
+    async def orders(self) -> dict[int, Standing]:
         """Return the orders that stand, with how many times each will still strike."""
         await self.refresh()
         return dict(self._faults.orders)
 
-    async def strike(self, registration_id: str, request: str) -> Fault | None:
-        """Return what goes wrong with this request; None for nothing."""
-        if not self._faults.orders:
+    def concern(self, hop: str, registration_id: str = "") -> bool:
+        """Whether an order may strike this leg, as far as is known without asking the store."""
+        return bool(self._faults.orders) and self._faults.concern(hop, registration_id)
+
+    async def strike(self, hop: str, registration_id: str = "") -> Fault | None:
+        """Return what goes wrong on a leg of a device's way; None for nothing."""
+        if not self.concern(hop, registration_id):
             return None
-        return await self._change(
-            lambda faults: faults.strike(registration_id, request, self._draw)
-        )
+        return await self._change(lambda faults: faults.strike(hop, registration_id, self._draw))
 
     async def strike_chain(self, common_name: str) -> ChainFault | None:
         """Return the fault of a chain that is issued to a device; None for none."""
-        fault = await self.strike(common_name, ISSUE)
+        fault = await self.strike(ISSUE, common_name)
         return None if fault is None else fault.chain
-
-    async def strike_handshake(self) -> bool:
-        """Tell whether an expired certificate is shown in this handshake."""
-        if not self._faults.orders:
-            return False
-        return await self._change(lambda faults: faults.strike_handshake(self._draw))
 
     @property
     def _faults(self) -> Faults:
         return self._row.value or Faults()
 
     async def _change(self, change: Callable[[Faults], tuple[_T, Faults]]) -> _T:
-        for _ in range(MAX_ATTEMPTS):
-            await self.refresh()
-            before = self._faults
-            result, after = change(before)
-            if after is before:
-                return result
-            if await self._store.commit([Write(FAULTS, _KEY, after, self._row.version)]):
+        async with self._changing:
+            for _ in range(MAX_ATTEMPTS):
                 await self.refresh()
-                return result
+                before = self._faults
+                result, after = change(before)
+                if after is before:
+                    return result
+                if await self._store.commit([Write(FAULTS, _KEY, after, self._row.version)]):
+                    await self.refresh()
+                    return result
         raise StoreFailed("the ordered faults change faster than this one can be taken")

@@ -418,8 +418,13 @@ async def test_the_shell_enrolls_and_orders_faults(
         assert (code, "Enrollment not found" in error) == (1, True)
         order = ("answer", "--status", "429", "--device", "x", "--times", "0")
         assert (await shell("fault", *admin, *order))[0] == 0
-        (fault,) = (await it.dps.faults.orders()).values()
+        (standing,) = (await it.dps.faults.orders()).values()
+        fault = standing.fault
         assert (fault.status, fault.device, fault.times) == (429, "x", None)
+        code, out, _ = await shell("fault", *admin, "list")
+        assert (code, json.loads(out)["status"]) == (0, 429)
+        code, _, told = await shell("fault", *admin, "silence", "--status", "429")
+        assert (code, "silence has no status" in told) == (2, True)
         assert (await shell("fault", *admin, "none"))[0] == 0
         assert await it.dps.faults.orders() == {}
 

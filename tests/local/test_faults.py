@@ -4,7 +4,9 @@ Most are written as a user's tests are, with the plugin's fixture: the service r
 """
 
 import asyncio
+import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,11 @@ from mqttws import (
     AsyncLocalDps,
     CertificateRejected,
     ConnectionLost,
+    ConnectRefused,
     Hop,
     MalformedAnswer,
     MqttwsError,
+    RegistrationFailed,
     RegistrationRejected,
     RequestTimedOut,
     Step,
@@ -26,6 +30,7 @@ from mqttws import (
     provision,
     provision_async,
 )
+from mqttws.local import listening
 from mqttws.local.running import LocalDps
 from mqttws.provisioning import exchange as provisioning
 from mqttws.pytest_plugin import _local_dps_state, local_dps
@@ -48,6 +53,12 @@ def local_dps_options() -> dict[str, Any]:
 def here(dps_state: Path) -> AsyncLocalDps:
     """A service in the test's own loop, not started: for what needs to reach into it."""
     return AsyncLocalDps(state=dps_state, retry_after=0, assigning_polls=1)
+
+
+@pytest.fixture
+def here_polling(dps_state: Path) -> Iterator[LocalDps]:
+    with LocalDps(state=dps_state, assigning_polls=5) as dps:
+        yield dps
 
 
 def registered(
@@ -94,7 +105,7 @@ class Walked:
 @pytest.mark.parametrize("status", [429, 500, 503, 599, 409, 412])
 def test_what_can_pass_is_asked_again(local_dps: LocalDps, status: int, request_: str) -> None:
     walked = Walked()
-    local_dps.fault("answer", status=status, retry_after=0, times=3, request=request_)
+    local_dps.fault("answer", status=status, retry_after=0, times=3, hop=request_)
     assert registered(local_dps, on_step=walked).device_id == "dev"
     assert [step.status for step in walked.steps if step.hop is Hop(request_)][:3] == [status] * 3
 
@@ -104,7 +115,7 @@ def test_what_can_pass_is_asked_again(local_dps: LocalDps, status: int, request_
 def test_4xx_ends_at_once_with_all_that_the_service_said(
     local_dps: LocalDps, status: int, request_: str
 ) -> None:
-    local_dps.fault("answer", "DEV", status=status, request=request_)
+    local_dps.fault("answer", "DEV", status=status, hop=request_)
     with pytest.raises(RegistrationRejected) as refused:
         registered(local_dps)
     error = refused.value
@@ -122,7 +133,7 @@ def test_a_connection_lost_in_the_middle_is_made_anew(
     local_dps: LocalDps, kind: str, request_: str, transport: str
 ) -> None:
     walked = Walked()
-    local_dps.fault(kind, request=request_)
+    local_dps.fault(kind, hop=request_)
     assert registered(local_dps, transport, on_step=walked).device_id == "dev"
     assert walked.times(Hop.CONNECT) == 2
     assert walked.times(Hop.SUBSCRIBE) == 2
@@ -141,7 +152,7 @@ def test_a_connection_that_is_always_lost_ends_at_the_deadline(local_dps: LocalD
 
 async def test_a_service_that_goes_away_in_the_middle_is_waited_for(here: AsyncLocalDps) -> None:
     async with here as dps:
-        await dps.fault("drop-after", request="register")
+        await dps.fault("drop-after", hop="register")
         answered = asyncio.Event()
 
         def on_step(step: Step) -> None:
@@ -164,7 +175,7 @@ def test_bad_json_is_an_error_of_its_own(local_dps: LocalDps) -> None:
 @pytest.mark.parametrize("request_", ["register", "poll"])
 def test_a_lost_answer_is_asked_for_again(local_dps: LocalDps, request_: str) -> None:
     walked = Walked()
-    local_dps.fault("silence", request=request_)
+    local_dps.fault("silence", hop=request_)
     assert registered(local_dps, hop_timeout=1.0, on_step=walked).device_id == "dev"
     assert walked.times(Hop.CONNECT) == 2
     assert walked.times(Hop.REGISTER) == (2 if request_ == "register" else 1)
@@ -195,11 +206,123 @@ async def test_a_device_that_leaves_during_a_delay_leaves_nothing(
             await register(dps, timeout=1.0)
 
 
-def test_an_expired_service_certificate_is_told_once(local_dps: LocalDps) -> None:
-    local_dps.fault("expired-certificate")
-    with pytest.raises(CertificateRejected, match="expired"):
+@pytest.mark.parametrize("transport", ["wss", "mqtts"])
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("expired-certificate", "expired"),
+        ("wrong-name-certificate", "wrong-name.invalid"),
+        ("unknown-ca-certificate", "mqttws development CA"),
+        ("missing-intermediate", "mqttws intermediate that is not sent"),
+    ],
+)
+def test_a_bad_service_certificate_is_told_once(
+    local_dps: LocalDps, kind: str, told: str, transport: str
+) -> None:
+    local_dps.fault(kind)
+    with pytest.raises(CertificateRejected) as caught:
+        registered(local_dps, transport)
+    assert told in f"{caught.value} {caught.value.hint}"
+    assert registered(local_dps, transport, name="next").device_id == "next"
+
+
+def test_the_third_poll_gets_the_code_that_was_ordered(here_polling: LocalDps) -> None:
+    walked = Walked()
+    members: dict[str, Any] = {"status": 403, "error_code": 403007, "message": "Not today."}
+    here_polling.fault("answer", "dev", hop="poll", skip=2, **members)
+    with pytest.raises(RegistrationRejected, match="Not today") as refused:
+        registered(here_polling, on_step=walked)
+    assert refused.value.error_code == 403007
+    assert [step.status for step in walked.steps if step.hop is Hop.POLL] == [202, 202, 403]
+
+
+def test_a_body_that_was_ordered_is_sent_as_it_is(local_dps: LocalDps) -> None:
+    state = {"errorCode": 400207, "errorMessage": "no", "status": "failed", "registrationId": "dev"}
+    body = {"operationId": "o", "status": "failed", "registrationState": state}
+    local_dps.fault("answer", status=200, body=json.dumps(body))
+    with pytest.raises(RegistrationFailed) as failed:
         registered(local_dps)
+    assert failed.value.error_code == 400207
+
+
+@pytest.mark.parametrize("code", [1, 2, 3, 4, 5])
+def test_a_connect_is_refused_with_the_code_that_was_ordered(
+    local_dps: LocalDps, code: int
+) -> None:
+    local_dps.fault("answer", "dev", hop="connect", return_code=code, times=None)
+    with pytest.raises(ConnectRefused) as refused:
+        registered(local_dps, timeout=0.5)
+    assert refused.value.return_code == code
+
+
+def test_a_subscription_is_refused(local_dps: LocalDps) -> None:
+    local_dps.fault("answer", "dev", hop="subscribe", times=None)
+    with pytest.raises(MqttwsError) as refused:
+        registered(local_dps, timeout=0.5)
+    assert refused.value.hop is Hop.SUBSCRIBE
+
+
+def test_an_upgrade_is_refused_and_asked_for_again(local_dps: LocalDps) -> None:
+    walked = Walked()
+    local_dps.fault("answer", hop="upgrade", status=503, retry_after=0, times=2)
+    assert registered(local_dps, on_step=walked).device_id == "dev"
+    assert walked.times(Hop.UPGRADE) == 3
+
+
+@pytest.mark.parametrize("kind", ["delay", "slow", "trickle"])
+@pytest.mark.parametrize("hop", ["connect", "subscribe"])
+def test_a_slow_leg_is_waited_for(local_dps: LocalDps, kind: str, hop: str) -> None:
+    pace = {"bytes_per_second": 10_000} if kind == "slow" else {"seconds": 0.001}
+    local_dps.fault(kind, "dev", hop=hop, **pace)
+    assert registered(local_dps).device_id == "dev"
+
+
+@pytest.mark.parametrize("hop", ["tls", "upgrade", "connect", "subscribe"])
+def test_a_leg_that_is_cut_is_walked_again(local_dps: LocalDps, hop: str) -> None:
+    walked = Walked()
+    local_dps.fault("drop-before", hop=hop)
+    assert registered(local_dps, on_step=walked, timeout=20).device_id == "dev"
+    assert walked.times(Hop.TCP) == 2
+    assert walked.times(Hop(hop)) == 2
+
+
+@pytest.mark.parametrize("hop", ["tls", "upgrade", "connect", "subscribe"])
+def test_a_silent_leg_ends_at_its_deadline_and_is_walked_again(
+    local_dps: LocalDps, hop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "HANDSHAKE_TIMEOUT", 1.0)
+    walked = Walked()
+    local_dps.fault("silence", hop=hop)
+    limits: dict[str, Any] = {"hop_timeout": 0.5, "request_timeout": 0.5, "timeout": 20}
+    assert registered(local_dps, on_step=walked, **limits).device_id == "dev"
+    assert walked.times(Hop(hop)) == 2
+
+
+@pytest.mark.parametrize("size", [0, 1, 7])
+@pytest.mark.parametrize("hop", ["connect", "register", "poll"])
+def test_an_answer_that_is_cut_in_its_middle_is_asked_for_again(
+    local_dps: LocalDps, hop: str, size: int
+) -> None:
+    walked = Walked()
+    local_dps.fault("cut", "dev", hop=hop, bytes=size)
+    assert registered(local_dps, on_step=walked).device_id == "dev"
+    assert walked.times(Hop.CONNECT) == 2
+
+
+@pytest.mark.parametrize("hop", ["tls", "upgrade", "connect", "subscribe", "register", "poll"])
+def test_a_restart_at_any_leg_is_survived(local_dps: LocalDps, hop: str) -> None:
+    port = local_dps.wss_port
+    local_dps.fault("restart", hop=hop, seconds=0.05)
+    assert registered(local_dps, timeout=20).device_id == "dev"
+    assert local_dps.wss_port == port
     assert registered(local_dps, name="next").device_id == "next"
+
+
+def test_a_service_that_is_stopped_during_its_restart_is_stopped(dps_state: Path) -> None:
+    with LocalDps(state=dps_state) as dps:
+        dps.fault("restart", seconds=60)
+        with pytest.raises(MqttwsError):
+            registered(dps, timeout=0.5)
 
 
 async def test_one_devices_faults_do_not_touch_another(here: AsyncLocalDps) -> None:

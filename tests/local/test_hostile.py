@@ -120,7 +120,7 @@ async def test_a_fault_of_ours_costs_one_answer_and_no_connection(
         async with device(dps) as peer:
             await ready(dps, peer, KEY)
             with monkeypatch.context() as broken:
-                broken.setattr(dps.service, "handle", lambda *_: 1 / 0)
+                broken.setattr(dps.service, "serve", lambda *_: 1 / 0)
                 await peer.send(register(qos=0))
                 status, body = await answered(peer)
             assert (status, body["errorCode"]) == ("500", 500000)

@@ -23,9 +23,9 @@ from mqttws import (
     provision,
     provision_async,
 )
-from mqttws.dps.effects import Answer, Close, Device, Effect
+from mqttws.dps.effects import Close, Device, Effect
 from mqttws.dps.service import Handled
-from mqttws.dps.topics import Message, Poll, parse_request_topic
+from mqttws.dps.topics import Poll, Request
 from mqttws.protocol import MessageReceived, SubscribeReceived
 
 from ..client.broker import broker
@@ -209,14 +209,12 @@ def say_nothing_to_polls(dps: AsyncLocalDps, monkeypatch: pytest.MonkeyPatch) ->
 def react_to_polls(
     dps: AsyncLocalDps, monkeypatch: pytest.MonkeyPatch, effects: list[Effect]
 ) -> None:
-    handle = dps.service.handle
+    serve = dps.service.serve
 
-    async def instead(device: Device, message: Message, qos: int) -> Handled:
-        if isinstance(parse_request_topic(message.topic), Poll):
-            return Handled(effects)
-        return await handle(device, message, qos)
+    async def instead(device: Device, request: Request, body: bytes) -> Handled:
+        return Handled(effects) if isinstance(request, Poll) else await serve(device, request, body)
 
-    monkeypatch.setattr(dps.service, "handle", instead)
+    monkeypatch.setattr(dps.service, "serve", instead)
 
 
 async def test_a_service_that_always_says_now_is_not_asked_without_pause(
@@ -267,13 +265,13 @@ async def test_an_answer_counts_though_the_connection_ends_with_it(
 ) -> None:
     """Row 9: the real service drops the connection at some time after a 401."""
     async with local_dps as dps:
-        handle = dps.service.handle
+        serve = dps.service.serve
 
-        async def instead(device: Device, message: Message, qos: int) -> Handled:
-            handled = await handle(device, message, qos)
+        async def instead(device: Device, request: Request, body: bytes) -> Handled:
+            handled = await serve(device, request, body)
             return Handled([*handled.effects, Close("after 401")])
 
-        monkeypatch.setattr(dps.service, "handle", instead)
+        monkeypatch.setattr(dps.service, "serve", instead)
         await dps.enroll_device("my-device")
         with pytest.raises(RegistrationRejected) as refused:
             await provisioned(dps, KEY)
@@ -309,18 +307,9 @@ async def test_a_connection_closed_between_two_polls_is_made_anew_when_the_turn_
 @pytest.mark.parametrize(
     "body", [b"", b"not json", b"[]", b'{"status": "assigned"}', b'{"status": "strange"}', b"\xff"]
 )
-async def test_an_answer_that_cannot_be_read_is_told(
-    local_dps: AsyncLocalDps, monkeypatch: pytest.MonkeyPatch, body: bytes
-) -> None:
+async def test_an_answer_that_cannot_be_read_is_told(local_dps: AsyncLocalDps, body: bytes) -> None:
     async with local_dps as dps:
-        handle = dps.service.handle
-
-        async def instead(device: Device, message: Message, qos: int) -> Handled:
-            (answer,) = (await handle(device, message, qos)).effects
-            assert isinstance(answer, Answer)
-            return Handled([Answer(Message(answer.message.topic, body), "a fault on order")])
-
-        monkeypatch.setattr(dps.service, "handle", instead)
+        await dps.fault("answer", status=200, body=body.decode("latin-1"))
         with pytest.raises(MalformedAnswer):
             await provisioned(dps, await dps.enroll_device("my-device"))
 

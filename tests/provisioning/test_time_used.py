@@ -138,7 +138,7 @@ async def test_a_proxy_that_refuses_the_login_in_the_middle_is_asked_once(
         far.close()
 
     async with local_dps as dps, listening(proxy) as port:
-        await dps.fault("drop-before", request="poll")
+        await dps.fault("drop-before", hop="poll")
         with pytest.raises(ProxyRefused) as caught:
             await registered(dps, proxy=f"http://user:wrong@127.0.0.1:{port}")
     assert caught.value.cause is Cause.PROXY_LOGIN_REFUSED

@@ -86,9 +86,9 @@ class World:
             self.enrollments.append(keyed(name))
         if outcome in ("throttled", "throttled-poll", "server-error"):
             status = 500 if outcome == "server-error" else 429
-            request = "poll" if outcome == "throttled-poll" else "register"
+            hop = "poll" if outcome == "throttled-poll" else "register"
             order = {"kind": "answer", "device": name, "status": status, "retry_after": 1}
-            self.faults.append(order | {"request": request})
+            self.faults.append(order | {"hop": hop})
         self.cases[outcome, port] = case
 
     def _files(self, name: str, device: Issued) -> dict[str, str]:
