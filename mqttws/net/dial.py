@@ -31,7 +31,6 @@ from .stream import ByteStream, Stream
 from .target import Target
 from .tcp import connect, resolve
 from .tls import Tls, TlsConfig, client_context, proxy_context
-from .upgrade import open_websocket
 from .verification import rejected_certificate
 
 if TYPE_CHECKING:
@@ -82,6 +81,9 @@ async def dial(
                 raise
         if not target.websocket:
             return stream
+        # Imported here: MQTT over TLS does not wait for what it does not use.
+        from .upgrade import open_websocket
+
         upgrade_url = replace(target, host=target.server_name).url
         before = stream.received
         async with walk.hop(Hop.UPGRADE, target.path.partition("?")[0]) as step:
