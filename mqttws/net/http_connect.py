@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import ProxyRefused, UsageError
 from ..hops import Cause, Party
 from .http_head import MAX_HEAD, Head, body_length, parse_head, printable
-from .http_page import is_page_read, parse_retry_after, words_of_page
+from .http_page import is_page_read, masked, parse_retry_after, words_of_page
 from .proxy import Challenge, Login, Proxy
 from .refusals import judge_connect
 
@@ -148,13 +148,14 @@ class HttpConnect:
 
     def _clean(self, text: str) -> str:
         """Return a proxy's words without control characters, and without the login it repeats."""
+        return printable(masked(text, self._secrets()))
+
+    def _secrets(self) -> list[str]:
         login = self._proxy.login
-        if login is not None:
-            pair = _pair(login)
-            for secret in (pair.decode(errors="replace"), b64encode(pair).decode(), login.password):
-                if secret:
-                    text = text.replace(secret, "***")
-        return printable(text)
+        if login is None:
+            return []
+        pair = _pair(login)
+        return [pair.decode(errors="replace"), b64encode(pair).decode(), login.password]
 
     def _answer_challenge(self, head: Head, *, ended: bool = False) -> bool:
         """Queue the hook's answer to a 407; return False while its page is still coming.
@@ -167,7 +168,7 @@ class HttpConnect:
             for name in ("proxy-authenticate", "www-authenticate")
             for value in head.values(name)
         )
-        challenge = tuple(map(printable, offers))
+        challenge = tuple(map(self._clean, offers))
         hook = self._proxy.on_challenge
         if head.status not in (401, 407) or hook is None:
             if head.status not in (401, 407) and not ended and not is_page_read(head, self._inbox):
@@ -206,7 +207,7 @@ class HttpConnect:
             # A second demand in one dial follows an answer of the hook.
             cause, party, hint = judge_login(self._proxy, challenge, answered=self._challenges > 1)
         else:
-            if page := self._clean(words_of_page(head, self._inbox)):
+            if page := words_of_page(head, self._inbox, self._secrets()):
                 self.facts["page"] = page
                 words.append(f"the page says: {page}")
             if location := self.facts.get("location"):

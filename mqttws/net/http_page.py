@@ -5,8 +5,12 @@ Pages come from elsewhere and may be endless: as much is read as is shown.
 
 import html
 import re
+from base64 import b64decode
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from urllib.parse import unquote
 
 from ..text import short_line
 from .http_head import Head, body_length
@@ -20,6 +24,9 @@ PAGE_PATIENCE = 1.0
 MAX_RETRY_AFTER = 3600.0
 """Seconds of a ``Retry-After`` that are believed."""
 
+LEAST_SECRET = 4
+"""Characters below which a value is no secret, and stands in other words too."""
+
 _TITLE = re.compile(rb"<(title|h1)[^>]*>(.*?)</\1\s*>", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
 
@@ -32,8 +39,14 @@ def is_page_read(head: Head, data: bytes | bytearray) -> bool:
     return body_length(head, bytearray(data)) is not None
 
 
-def words_of_page(head: Head, data: bytes | bytearray) -> str:
-    """Return a page's title, or the beginning of its text; one short line, empty without a page."""
+def words_of_page(head: Head, data: bytes | bytearray, secrets: Iterable[str] = ()) -> str:
+    """Return a page's title, or the beginning of its text; one short line, empty without a page.
+
+    Args:
+        head: the answer's.
+        data: the answer, as far as it was read.
+        secrets: of ours, which the page may repeat; they are masked.
+    """
     page = bytes(data[head.length : head.length + MAX_PAGE])
     if head.chunked:
         page = re.sub(rb"(?:^|\r\n)[0-9A-Fa-f]{1,8}[^\r\n]*\r\n", b"", page)
@@ -42,7 +55,33 @@ def words_of_page(head: Head, data: bytes | bytearray) -> str:
     kind = " ".join(head.values("content-type")).lower()
     if not found and "html" not in kind and "text" not in kind and "json" not in kind:
         return ""
-    return short_line(html.unescape(_TAG.sub(" ", text)).strip())
+    return short_line(masked(html.unescape(_TAG.sub(" ", text)).strip(), secrets))
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """Return text from elsewhere without the secrets of ours that it repeats."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    return text
+
+
+def secrets_of(headers: Iterable[tuple[str, str]], query: str) -> list[str]:
+    """Return what no message may repeat of a request: its headers' values, decoded too, its query.
+
+    Args:
+        headers: the application's own, such as Authorization.
+        query: of the URL, where a presigned one has its signature.
+    """
+    found = [query, unquote(query)]
+    for _, value in headers:
+        scheme, _, rest = value.strip().partition(" ")
+        found += [value, rest.strip()]
+        if scheme.lower() == "basic":
+            with suppress(ValueError):
+                pair = b64decode(rest, validate=True).decode()
+                found += [pair, pair.partition(":")[2]]
+    return [secret for secret in found if len(secret) >= LEAST_SECRET]
 
 
 def parse_retry_after(value: str, date: str = "") -> float | None:

@@ -21,7 +21,7 @@ from ..hops import Cause, Party
 from ..text import one_line, shown
 from .failures import CUT_OFF_HINT
 from .http_head import Head, parse_head
-from .http_page import PAGE_PATIENCE, is_page_read, words_of_page
+from .http_page import PAGE_PATIENCE, is_page_read, masked, secrets_of, words_of_page
 from .refusals import refused_upgrade
 from .stream import ByteStream
 from .websocket import WebSocketStream, silent_logger
@@ -76,7 +76,10 @@ async def open_websocket(
             raise _not_http(bytes(begun))
         head = parse_head(begun)
         if head is not None and head.status not in (0, 101):
-            raise await _refusal(stream, head, begun, host, {} if facts is None else facts)
+            secrets = secrets_of(headers, parse_uri(url).query)
+            raise await _refusal(
+                stream, head, begun, host, {} if facts is None else facts, secrets=secrets
+            )
         if data:
             protocol.receive_data(data)
         else:
@@ -112,7 +115,13 @@ def _request(protocol: ClientProtocol, headers: Sequence[tuple[str, str]]) -> Re
 
 
 async def _refusal(
-    stream: ByteStream, head: Head, begun: bytearray, host: str, facts: dict[str, str]
+    stream: ByteStream,
+    head: Head,
+    begun: bytearray,
+    host: str,
+    facts: dict[str, str],
+    *,
+    secrets: Sequence[str],
 ) -> UpgradeRefused:
     """Return the error for an answer that is no switch to WebSocket, with its page's title."""
     until = asyncio.get_running_loop().time() + PAGE_PATIENCE
@@ -121,13 +130,14 @@ async def _refusal(
         if not data:
             break
         begun += data[:MAX_ANSWER]
-    facts["status"] = f"{head.status} {one_line(head.reason)}".strip()
+    reason = masked(head.reason, secrets)
+    facts["status"] = f"{head.status} {one_line(reason)}".strip()
     for name in _TELLING:
         if values := head.values(name):
-            facts[name] = one_line(values[0][:200])
-    if page := words_of_page(head, begun):
+            facts[name] = one_line(masked(values[0], secrets)[:200])
+    if page := words_of_page(head, begun, secrets):
         facts["page"] = page
-    return refused_upgrade(head.status, head.reason, facts, host)
+    return refused_upgrade(head.status, reason, facts, host)
 
 
 _TELLING = ("server", "via", "date", "location", "retry-after", "sec-websocket-protocol")

@@ -11,6 +11,7 @@ from mqttws import (
     AsyncClient,
     AsyncLocalDps,
     Challenge,
+    ConnectFailed,
     Hop,
     HopTimedOut,
     ProxyConfig,
@@ -205,3 +206,46 @@ async def test_no_log_and_no_traceback_shows_a_login(
         shown = "\n".join(line for line in shown.splitlines() if "ProxyConfig(" not in line)
         assert "s3cret" not in shown
         assert encoded.decode() not in shown
+
+
+ECHOES = {
+    "reason": "HTTP/1.1 {status} {echo}\r\nContent-Length: 0\r\n\r\n",
+    "headers": "HTTP/1.1 {status} No\r\nProxy-Authenticate: Basic realm=\"{echo}\"\r\n"
+    "X-Squid-Error: {echo}\r\nServer: {echo}\r\nContent-Length: 0\r\n\r\n",
+    "page": "HTTP/1.1 {status} No\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n"
+    "<title>%s {echo}</title>" % ("x" * 80),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("status", [403, 407, 502])
+@pytest.mark.parametrize("place", ECHOES)
+@pytest.mark.parametrize("asked", ["proxy", "server"])
+async def test_a_login_that_the_answer_repeats_is_masked(
+    asked: str, place: str, status: int
+) -> None:
+    encoded = b64encode(b"user:s3cretword").decode()
+
+    def script(seen: Scripted) -> Conversation:
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            assert encoded.encode() in await seen.read_head(reader)
+            echo = f"user:s3cretword {encoded}"
+            writer.write(ECHOES[place].format(status=status, echo=echo).encode())
+
+        return talk
+
+    facts: list[object] = []
+    async with scripted(script) as end:
+        at = f"127.0.0.1:{end.port}"
+        if asked == "proxy":
+            client = AsyncClient("wss://dps.test/", proxy=f"http://user:s3cretword@{at}",
+                                 on_step=facts.append)  # fmt: skip
+        else:
+            headers = {"Authorization": f"Basic {encoded}"}
+            client = AsyncClient(f"ws://{at}/", proxy=None, headers=headers, on_step=facts.append)
+        with pytest.raises(ConnectFailed) as caught:
+            await client.connect()
+    steps = [getattr(step, "facts", None) for step in facts]
+    shown = f"{caught.value} {caught.value.hint} {vars(caught.value)} {steps}"
+    assert "s3cret" not in shown
+    assert encoded[:8] not in shown
+    assert "***" in shown or place == "page"  # which is not read where it says no more
