@@ -7,7 +7,8 @@ from ..errors import ConnectFailed, NameNotResolved
 from ..hops import Cause, Hop, Party
 from .hops import NAME_A_PROXY
 from .names import ascii_name
-from .proxy import ENVIRONMENT, Proxy, ProxyChoice, ProxyConfig, is_exempt, unused_variables
+from .no_proxy import is_exempt
+from .proxy import ENVIRONMENT, Proxy, ProxyChoice, ProxyConfig, unused_variables
 from .target import Target
 
 _BEFORE_A_PROXY = frozenset(

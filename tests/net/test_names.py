@@ -6,7 +6,7 @@ import pytest
 
 from mqttws import UsageError
 from mqttws.net.names import ascii_name, is_public_service
-from mqttws.net.proxy import is_exempt
+from mqttws.net.no_proxy import is_exempt
 from mqttws.net.target import make_target, parse_url
 
 from ..conftest import peer_missing
