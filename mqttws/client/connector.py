@@ -20,6 +20,7 @@ from ..net.stream import Stream
 from ..net.target import Target, parse_url
 from ..net.ways import dial_first
 from ..retry import is_forbidden, is_refused_login, reconnect_wait
+from ..text import SecretText
 from ..wire import Connect
 from . import clock
 from .options import Headers, Options, Urls, password_bytes
@@ -259,7 +260,7 @@ def checked_headers(headers: Headers | None) -> tuple[tuple[str, str], ...]:
             raise UsageError(f"header {name}: it is set by the upgrade itself")
         if not isinstance(value, str) or not re.fullmatch(r"[\t -~\x80-\xff]*", value):
             raise UsageError(f"header {name}: its value holds what no header may; allowed: text")
-    return tuple(headers.items())
+    return tuple((name, SecretText(value)) for name, value in headers.items())
 
 
 def _chance() -> float:

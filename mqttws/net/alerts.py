@@ -100,8 +100,8 @@ def refusal_of_certificate(reason: str, *, certified: bool) -> tuple[Cause, str]
     if said in _CERTIFICATE_ALERTS:
         return (
             Cause.CLIENT_CERTIFICATE_REFUSED,
-            f"the server refused this client's certificate (TLS alert: {said}): send the whole"
-            " chain, and check that it is in date and that the server trusts its issuer",
+            f"the server refused this client's certificate (TLS alert: {said}):"
+            f" {_REMEDIES.get(said, _SEND_THE_CHAIN)}",
         )
     if not reason and certified:
         return (
@@ -112,6 +112,17 @@ def refusal_of_certificate(reason: str, *, certified: bool) -> tuple[Cause, str]
         )
     return None
 
+
+_SEND_THE_CHAIN = (
+    "send the whole chain, and check that it is in date and that the server trusts its issuer"
+)
+_REMEDIES = {
+    "unsupported certificate": "it must be one for clients (extended key usage clientAuth), with a"
+    " key and a signature of a kind that the server takes",
+    "certificate expired": "renew it, or set this machine's clock right",
+    "certificate revoked": "its CA has revoked it: use a new one",
+}
+"""By alert; for the others ``_SEND_THE_CHAIN``."""
 
 _CERTIFICATE_ALERTS = frozenset(
     {

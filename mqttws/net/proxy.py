@@ -7,10 +7,11 @@ Knows proxy URLs and the environment's variables. Does not know what is said to 
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from ..errors import UsageError
+from ..text import make_secret
 from .no_proxy import is_exempt
 from .tls import Tls
 
@@ -37,10 +38,16 @@ MAX_LOGIN = 255
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A user name and password for a proxy; neither is ever shown."""
+    """A user name and password for a proxy; neither is ever shown or pickled."""
 
     username: str = field(repr=False)
     password: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        make_secret(self, "username", "password")
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,8 @@ AskLogin = Callable[[str], Login | tuple[str, str] | None]
 class ProxyConfig:
     """Which proxy to use and how to log in there.
 
+    With a login in its URL it cannot be pickled or made a dict of.
+
     Attributes:
         url: ``http://``, ``https://``, ``socks5://``, ``socks5h://`` or ``socks4a://``, with a
             login or without; ``environment`` for what the environment says; ``none`` or None for
@@ -90,6 +99,13 @@ class ProxyConfig:
     login: AskLogin | None = field(default=None, repr=False)
     on_challenge: OnChallenge | None = None
     tls: Tls = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.url, str) and "@" in self.url:  # a login, or what was meant to be one
+            make_secret(self, "url")
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
 
 ProxyChoice = ProxyConfig | str | None

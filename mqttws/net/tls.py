@@ -17,9 +17,10 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 from ..errors import UsageError
+from ..text import make_secret
 from .ca_files import ca_certificates
 from .pem import CHAIN, KEY, as_ascii, looks_like
 
@@ -30,6 +31,8 @@ Pem = str | os.PathLike[str] | bytes
 @dataclass(frozen=True, slots=True)
 class TlsConfig:
     """Whom a client trusts, and how it proves who it is.
+
+    With a key's content or password in it, it cannot be pickled or made a dict of.
 
     Attributes:
         ca: certificates of CAs to trust, as a file's path or as bytes, in PEM, DER or PKCS#7;
@@ -53,6 +56,15 @@ class TlsConfig:
     minimum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
     maximum_version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED
     truststore: bool = False
+
+    def __post_init__(self) -> None:
+        make_secret(self, "key_password")
+        for name in ("certificate", "key"):
+            if isinstance(getattr(self, name), bytes):  # and not a path
+                make_secret(self, name)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
     def context(self) -> ssl.SSLContext:
         """Return the context, built once per process and content.

@@ -57,8 +57,12 @@ _SCOPE_OR_UNAVAILABLE = 3
 
 _UNSEEN_CERTIFICATE = (
     "the service did not accept, or did not get, this device's certificate: check that it, or its"
-    " CA, is the one that is enrolled, and this clock; a proxy that re-signs TLS cannot pass a"
-    " device's certificate on: have this host exempted there, or use a key"
+    " CA, is the one that is enrolled, and this clock"
+)
+
+_RE_SIGNED = (
+    "a proxy that re-signs TLS cannot pass a device's certificate on: have this host exempted"
+    " there, or use a key"
 )
 
 _CERTIFICATE_HINT = (
@@ -338,7 +342,9 @@ class Exchange:
             error.cause = Cause.CLIENT_CERTIFICATE_REFUSED
             hints = [_CERTIFICATE_HINT]
         elif error.cause is Cause.WRONG_KEY and self._plan.certified:
-            hints = [_UNSEEN_CERTIFICATE]  # there is no key to be checked
+            hints = [_UNSEEN_CERTIFICATE, _RE_SIGNED]  # there is no key to be checked
+        elif error.cause is Cause.CLIENT_CERTIFICATE_REFUSED and error.hop is Hop.REGISTER:
+            hints.append(_RE_SIGNED)
         elif error.cause is Cause.PACKET_TOO_LARGE:
             hints = [_NO_ANSWER_OF_DPS]  # the limit is ours, and no option
         if self._evictions > 1:

@@ -1,10 +1,11 @@
 """CONNECT, CONNACK, PINGREQ, PINGRESP and DISCONNECT: how a connection begins, lives and ends."""
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Final, Self
 
 from ..errors import MalformedPacket, UsageError
-from ..text import shown
+from ..text import SecretBytes, shown
 from ._given import Given
 from .fields import FieldReader, encode_binary, encode_flag, encode_number, encode_text, frame_text
 from .topics import topic_name_fault
@@ -38,7 +39,8 @@ class Connect(Value):
     Attributes:
         client_id: at most 65535 bytes of UTF-8; empty only with ``clean_session``.
         username: at most 65535 bytes of UTF-8; None leaves it out, which differs from empty.
-        password: 0 to 65535 bytes; None leaves it out; needs a username. Never in the ``repr``.
+        password: 0 to 65535 bytes; None leaves it out; needs a username. Never in the ``repr``, nor
+            in a pickle or ``asdict``, which raise TypeError where there is one.
         clean_session: whether both sides forget the earlier session.
         keep_alive: seconds, 0 to 65535; 0 turns the mechanism off.
         will: what the server publishes when the client is lost.
@@ -50,6 +52,20 @@ class Connect(Value):
     clean_session: Given[bool] = True
     keep_alive: Given[int] = 60
     will: Given[Will | None] = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.password, bytes):
+            self.password = SecretBytes(self.password)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return type(self)(
+            self.client_id,
+            self.username,
+            self.password,
+            self.clean_session,
+            self.keep_alive,
+            deepcopy(self.will, memo),
+        )
 
     def encode(self) -> bytes:
         """Return the packet's bytes."""

@@ -1,8 +1,13 @@
 """Which proxy leads where: arguments, variables, exceptions, and that no login is ever shown."""
 
+import copy
+import dataclasses
+import pickle
+from typing import Any
+
 import pytest
 
-from mqttws import ProxyConfig, UsageError
+from mqttws import ProxyConfig, TlsConfig, UsageError
 from mqttws.net.proxy import ENVIRONMENT, Login, choose_proxy
 
 # variables, the server's scheme, host and port, the proxy that is chosen
@@ -221,3 +226,27 @@ def test_a_callable_that_returns_no_login_is_told_so(told: object) -> None:
     with pytest.raises(UsageError, match="login= returned something else") as caught:
         choose_proxy(ProxyConfig("http://p:1", lambda url: told), "wss", "e.test", 1, {})
     assert "s3cret" not in str(caught.value)
+
+
+HOLDERS = [
+    ProxyConfig("http://user:s3cret@proxy.test:3128"),
+    Login("user", "s3cret"),
+    TlsConfig(certificate="c.pem", key="k.pem", key_password="s3cret"),
+    TlsConfig(certificate=b"s3cret", key=b"s3cret"),
+]
+
+
+@pytest.mark.parametrize("holder", HOLDERS, ids=lambda holder: type(holder).__name__)
+def test_what_holds_a_secret_is_neither_pickled_nor_shown_nor_made_a_dict_of(holder: Any) -> None:
+    for expose in (pickle.dumps, dataclasses.asdict, dataclasses.astuple):
+        with pytest.raises(TypeError, match="secret"):
+            expose(holder)
+    assert "s3cret" not in repr(holder)
+    assert copy.deepcopy({"a": holder}) == {"a": holder}
+    assert dataclasses.replace(holder) == holder
+
+
+def test_what_holds_none_is_an_ordinary_value() -> None:
+    for plain in (ProxyConfig("http://proxy.test:3128"), TlsConfig(ca="ca.pem")):
+        assert pickle.loads(pickle.dumps(plain)) == plain
+        assert dataclasses.asdict(plain)

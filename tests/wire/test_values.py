@@ -78,10 +78,23 @@ def test_values_of_different_types_differ() -> None:
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
 def test_values_are_copied_and_pickled(value: Any) -> None:
-    for made in (copy.copy(value), copy.deepcopy(value), pickle.loads(pickle.dumps(value))):
+    copies = [copy.copy(value), copy.deepcopy(value)]
+    if getattr(value, "password", None) is None:
+        copies.append(pickle.loads(pickle.dumps(value)))
+    for made in copies:
         assert made == value
         assert type(made) is type(value)
         assert made is not value
+
+
+def test_a_password_is_neither_pickled_nor_shown_nor_made_a_dict_of() -> None:
+    packet = Connect("c", "u", b"s3cret")
+    assert packet.password == b"s3cret"
+    for expose in (pickle.dumps, dataclasses.asdict, dataclasses.astuple):
+        with pytest.raises(TypeError, match="secret"):
+            expose(packet)  # type: ignore[operator]
+    assert "s3cret" not in f"{packet!r} {packet.password!r}"
+    assert Connect.decode(0, packet.encode()[2:]) == packet
 
 
 def test_a_deep_copy_shares_nothing() -> None:
