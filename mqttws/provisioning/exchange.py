@@ -11,7 +11,7 @@ import random
 import time
 from dataclasses import replace
 
-from ..dps.registration import Registration
+from ..dps.registration import CONFLICTS, Registration
 from ..dps.topics import RESPONSE_FILTER, Message
 from ..errors import ConnectFailed, ConnectionLost, ConnectRefused, MqttwsError, RequestTimedOut
 from ..hops import Cause, Hop
@@ -75,6 +75,8 @@ _ANOTHER_CLIENT = (
     "another client with this registration id may be connected: the service ends a connection when"
     " the same device opens another; give each device an id of its own"
 )
+
+_CONFLICTS = tuple(map(str, CONFLICTS))
 
 _NO_ANSWER_OF_DPS = "an answer of DPS has at most 96 KiB: check that the host is a DPS endpoint"
 
@@ -347,7 +349,7 @@ class Exchange:
             hints.append(_RE_SIGNED)
         elif error.cause is Cause.PACKET_TOO_LARGE:
             hints = [_NO_ANSWER_OF_DPS]  # the limit is ours, and no option
-        if self._evictions > 1:
+        if self._evictions > 1 or any(self._registration.answers[code] for code in _CONFLICTS):
             hints.append(_ANOTHER_CLIENT)
         if isinstance(error, ConnectFailed | ConnectionLost | RequestTimedOut):
             if self._connections > 1:

@@ -123,3 +123,20 @@ async def test_the_facts_of_a_rejected_certificate_are_of_the_handshake_that_fai
     assert "days ago" in caught.value.hint
     assert "-" not in caught.value.hint.partition(" days ago")[0].rpartition(" ")[2]
     assert caught.value.party is Party.SERVER
+
+
+@pytest.mark.parametrize("status", [409, 412])
+async def test_a_conflict_to_the_end_names_another_program(
+    certificates: Certificates, status: int
+) -> None:
+    async def script(service: Service) -> None:
+        await service.welcome()
+        while True:
+            request_id = await service.request()
+            service.answer(status, {"message": "conflict"}, f"$rid={request_id}&retry-after=9")
+
+    async with scripted_dps(certificates, script) as seen:
+        with pytest.raises(MqttwsError) as caught:
+            await registered(seen, certificates, timeout=5.0)
+    assert f"answered: {status} once" in f"{caught.value} {caught.value.hint}"
+    assert "another client with this registration id" in caught.value.hint
