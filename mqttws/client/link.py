@@ -18,6 +18,7 @@ from ..errors import (
     StoreFailed,
 )
 from ..hops import Cause, Hop
+from ..net.http_head import opening
 from ..net.stream import Stream
 from ..protocol import (
     ClientProtocol,
@@ -89,6 +90,7 @@ class Link:
         self._requests: dict[int, asyncio.Future[Any]] = {}
         self._alarm = clock.Alarm(self.loop, self._on_timer)
         self._ended = False
+        self._begun = b""  # the first bytes, until CONNACK
         self._left_unsent: int | None = None  # bytes, when the stream ended
         self._unwritten = 0  # bytes that wait for the store
         self.closing: asyncio.Task[None] | None = None
@@ -132,8 +134,9 @@ class Link:
                 " user name and ClientId, and the server's log",
             ) from error
         except ProtocolError as error:
+            begins = f" (it begins with {opening(self._begun)})" if self._begun else ""
             raise ConnectFailed(
-                f"connect: the answer is not MQTT 3.1.1: {error}",
+                f"connect: the answer is not MQTT 3.1.1{begins}: {error}",
                 hop=Hop.CONNECT,
                 cause=Cause.PROTOCOL_BROKEN,
                 hint="this may not be an MQTT service: check host, port and path",
@@ -284,6 +287,8 @@ class Link:
         """Take bytes from the server."""
         if self._tracer is not None:
             self._tracer.read("<", data)
+        if not self._begun:
+            self._begun = data[:80]
         self.protocol.receive_data(data, clock.now())
         self._pump()
 

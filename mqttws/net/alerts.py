@@ -1,6 +1,18 @@
 """What a TLS failure other than a rejected certificate means: alerts and OpenSSL's reasons."""
 
+import re
+
 from ..hops import Cause, Hop
+
+_ALERT = re.compile(r"(?:(?:sslv3|tlsv1|tlsv13) )?(?:alert |(?=unrecognized name))(.+)")
+
+
+def plain_reason(reason: str) -> str:
+    """Return OpenSSL's reason as a sentence: an alert names its version wrongly, as a rule."""
+    found = _ALERT.fullmatch(reason)
+    if found is None:
+        return reason
+    return f"the other end broke off TLS with the alert {found[1].replace(' ', '_')}"
 
 
 def judge_alert(reason: str, hop: Hop) -> tuple[Cause, str]:
@@ -10,6 +22,7 @@ def judge_alert(reason: str, hop: Hop) -> tuple[Cause, str]:
         reason: OpenSSL's, in lower case with blanks.
         hop: ``PROXY_TLS`` or a hop behind the server's TLS.
     """
+    reason = reason.replace("_", " ")
     if any(word in reason for word in ("wrong version", "http request", "record layer")):
         return Cause.NOT_TLS, _not_tls(hop)
     if "protocol version" in reason or "unsupported protocol" in reason:
@@ -43,6 +56,21 @@ def _not_tls(hop: Hop) -> str:
         " a web page in a browser on this network)"
     )
 
+
+ALERTS = {
+    80: "internal_error",
+    86: "inappropriate_fallback",
+    90: "user_canceled",
+    109: "missing_extension",
+    110: "unsupported_extension",
+    112: "unrecognized_name",
+    113: "bad_certificate_status_response",
+    115: "unknown_psk_identity",
+    116: "certificate_required",
+    120: "no_application_protocol",
+    121: "ech_required",
+}
+"""Alerts that Python may have no name for, by number (IANA's registry TLS Alerts)."""
 
 _REASONS: tuple[tuple[tuple[str, ...], Cause, str], ...] = (
     (
@@ -94,8 +122,8 @@ def refusal_of_certificate(reason: str, *, certified: bool) -> tuple[Cause, str]
     if said == "certificate required":
         return (
             Cause.CLIENT_CERTIFICATE_MISSING,
-            "the server wants a client certificate and was shown none: give the device's"
-            " certificate and key (--cert, --cert-key)",
+            "the server wants a client certificate and was shown none (TLS alert: certificate"
+            " required): give the device's certificate and key (--cert, --cert-key)",
         )
     if said in _CERTIFICATE_ALERTS:
         return (

@@ -76,7 +76,7 @@ def describe_session(session: ssl.SSLObject, chain: list[bytes]) -> dict[str, st
 
 
 def describe_chain(chain: list[bytes] | tuple[bytes, ...]) -> dict[str, str]:
-    """Return the facts about a chain that are shown: subject, issuer, path, end of validity."""
+    """Return the facts about a chain that are shown: names, subject, path, issuer, end."""
     try:
         read = [parse_certificate(der) for der in chain]
     except ValueError:  # OpenSSL takes some that cannot be read here
@@ -84,6 +84,7 @@ def describe_chain(chain: list[bytes] | tuple[bytes, ...]) -> dict[str, str]:
     if not read:
         return {}
     return {
+        "names": ", ".join(read[0].names[:10]),
         "subject": read[0].subject,
         "chain": " <- ".join(facts.subject for facts in read),
         "issuer": read[0].issuer,

@@ -24,6 +24,7 @@ from .evidence import judge_silence, packets_of
 from .handshake import Handshake, proved_chain
 from .hops import Walk
 from .http_page import PAGE_PATIENCE
+from .not_tls import broken_off
 from .proxy import ENVIRONMENT, Proxy, ProxyChoice, choose_proxy
 from .proxy_advice import blame_proxy, explain_proxy
 from .sessions import Key, keep_session, key_of, take_session
@@ -118,7 +119,8 @@ async def _reach(
         return await _pass_proxy(proxy, proxy_tls, tunnel, walk)
     async with walk.hop(Hop.NAME, target.host) as step:
         addresses = [address[4][0] for address in await resolve(target.host, target.port)]
-        step.detail = f"{target.host} is " + ", ".join(addresses)
+        step.facts["addresses"] = ", ".join(addresses)
+        step.detail = f"{target.host} is {step.facts['addresses']}"
     for number, address in enumerate(addresses, 1):
         try:
             tunnel = tunnel_through(proxy, target.host, target.port, address)
@@ -135,7 +137,8 @@ async def _connect_tcp(host: str, port: int, walk: Walk, name_hop: Hop, tcp_hop:
     async with walk.hop(name_hop, host) as step:
         addresses = await resolve(host, port, name_hop)
         addresses.sort(key=lambda address: walk.failures[address[4][0]])
-        step.detail = f"{host} is " + ", ".join(address[4][0] for address in addresses)
+        step.facts["addresses"] = ", ".join(address[4][0] for address in addresses)
+        step.detail = f"{host} is {step.facts['addresses']}"
     async with walk.hop(tcp_hop, where) as step:
         stream = await connect(addresses, where, tcp_hop)
         step.detail = stream.peer
@@ -201,6 +204,8 @@ async def _secure(
             if handshake.made is not None:
                 step.certificates = tuple(proved_chain(handshake.made))
             raise rejected from error
+        except ssl.SSLError as error:
+            raise broken_off(error, hop, host, handshake.begun) from error
         except asyncio.CancelledError:  # perhaps the hop's time is over: the socket knows more
             if (packets := packets_of(stream.info("socket"))) is not None:
                 step.facts["packets"] = packets.sentence

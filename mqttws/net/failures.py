@@ -26,7 +26,7 @@ from ..errors import (
     UpgradeRefused,
 )
 from ..hops import Cause, Hop, Party
-from .alerts import judge_alert, refusal_of_certificate
+from .alerts import judge_alert, plain_reason, refusal_of_certificate
 from .names import is_public_service
 
 NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
@@ -74,7 +74,7 @@ def translate(error: OSError, hop: Hop, where: str = "") -> MqttwsError:
         unnamed = "the other end broke off the handshake, for a reason without a name here"
         reason = (error.reason or unnamed).replace("_", " ").lower()
         cause, hint = judge_alert(reason, hop)
-        return TlsFailed(found + reason, hop=hop, cause=cause, hint=hint)
+        return TlsFailed(found + plain_reason(reason), hop=hop, cause=cause, hint=hint)
     if hop in (Hop.NAME, Hop.TCP, Hop.PROXY_NAME, Hop.PROXY_TCP):
         return unreachable(error, hop, where, routed=error.errno not in NO_ROUTE)
     return _cut_off(reason_of(error), hop, found)
@@ -210,7 +210,7 @@ def unreachable(
         )
     if error.errno in REJECTED:
         return Unreachable(
-            sentence,
+            f"{hop.value}: {where}: rejected on the way, by an ICMP message ({reason_of(error)})",
             hop=hop,
             cause=Cause.REJECTED,
             hint="a firewall or router on the way rejects the connection (ICMP): ask the network"
@@ -242,7 +242,8 @@ def _refused(sentence: str, hop: Hop, where: str) -> Unreachable:
 def reason_of(error: OSError) -> str:
     """Return the operating system's words for an error, without addresses in them."""
     if error.errno is None or isinstance(error, ssl.SSLError):
-        return str(error) or type(error).__name__
+        # asyncio tells an end within the handshake by an error without a word.
+        return str(error) or "closed by the other end"
     return os.strerror(error.errno)
 
 

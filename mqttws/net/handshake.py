@@ -2,7 +2,8 @@
 
 asyncio makes the ``SSLObject`` of a handshake itself and drops it with the error. A context of our
 own passes the making on to the real context and keeps the object: the chain that the peer sent is
-read from the very handshake that failed, and no second one is needed.
+read from the very handshake that failed, and no second one is needed. The first bytes that came are
+kept too: they tell who answered where the answer is not TLS.
 """
 
 import ssl
@@ -19,9 +20,11 @@ class Handshake(ssl.SSLContext):
 
     Attributes:
         made: the TLS object; None before the handshake began.
+        begun: the first bytes that the peer sent.
     """
 
     made: ssl.SSLObject | None
+    begun: bytes
 
     def __new__(cls, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> Self:
         """Make it; OpenSSL's own part stays unused."""
@@ -29,6 +32,7 @@ class Handshake(ssl.SSLContext):
         self._real = context
         self._session = session
         self.made = None
+        self.begun = b""
         return self
 
     def __init__(self, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> None:
@@ -53,7 +57,25 @@ class Handshake(ssl.SSLContext):
             server_hostname=server_hostname,
             session=session or self._session,
         )
+        self._watch(self.made, incoming)
         return self.made
+
+    def _watch(self, made: ssl.SSLObject, incoming: ssl.MemoryBIO) -> None:
+        """Keep the first bytes before OpenSSL takes them, which does not give them back."""
+
+        def do_handshake() -> None:
+            if incoming.pending:
+                data = incoming.read()
+                incoming.write(data)
+                self.begun = data[:MAX_BEGUN]
+                del vars(made)["do_handshake"]  # once is enough
+            type(made).do_handshake(made)
+
+        vars(made)["do_handshake"] = do_handshake
+
+
+MAX_BEGUN = 4096
+"""Bytes of an answer that are kept: enough for a banner, or a page's title."""
 
 
 def shown_chain(session: ssl.SSLObject) -> list[bytes]:

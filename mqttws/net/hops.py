@@ -225,7 +225,7 @@ class Walk:
         hop = step.hop
         where = f" ({detail})" if detail else ""
         if allowed < usual:
-            waited = f"no answer before the {self.timeout:g} s for all of it were over"
+            waited = f"no answer before the {self.timeout:.3g} s for all of it were over"
         else:
             waited = f"no answer within {allowed:g} s"
         sentence = f"{hop.value}: {waited}{where}"

@@ -125,7 +125,7 @@ class HttpConnect:
         """Return the head of the next answer; None if it is not complete yet."""
         start = bytes(self._inbox[:5])
         if not b"HTTP/".startswith(start):
-            raise self._refused("the answer is not HTTP", _foreign_hint(start))
+            raise self._refused("the answer is not HTTP", *_foreign(start))
         head = parse_head(self._inbox)
         if head is None and len(self._inbox) > MAX_HEAD:
             raise self._refused(f"the answer's head is longer than {MAX_HEAD} bytes")
@@ -231,11 +231,16 @@ class HttpConnect:
         return error
 
     def _refused(
-        self, reason: str, hint: str = "", cause: Cause = Cause.NOT_A_PROXY
+        self,
+        reason: str,
+        hint: str = "",
+        party: Party | None = None,
+        cause: Cause = Cause.NOT_A_PROXY,
     ) -> ProxyRefused:
         return ProxyRefused(
             f"proxy: {self.request}: {reason}",
             cause=cause,
+            party=party,
             hint=hint or "check that this host and port are an HTTP proxy",
         )
 
@@ -250,12 +255,13 @@ def _basic(proxy: Proxy) -> str | None:
     return "Basic " + b64encode(_pair(proxy.login)).decode("ascii")
 
 
-def _foreign_hint(start: bytes) -> str:
+def _foreign(start: bytes) -> tuple[str, Party | None]:
+    """Return hint and party for an answer of another protocol: a known one, the URL must name."""
     if start[:1] in (b"\x15", b"\x16"):
-        return "it speaks TLS: write the proxy's URL with https://"
+        return "it speaks TLS: write the proxy's URL with https://", Party.HOST
     if start[:1] in (b"\x00", b"\x05"):
-        return "it speaks SOCKS: write the proxy's URL with socks5h://"
-    return "check that this host and port are an HTTP proxy"
+        return "it speaks SOCKS: write the proxy's URL with socks5h://", Party.HOST
+    return "check that this host and port are an HTTP proxy", None
 
 
 def judge_login(

@@ -3,12 +3,19 @@
 import os
 from collections.abc import Mapping
 
-from ..errors import ConnectFailed, NameNotResolved
+from ..errors import ConnectFailed, NameNotResolved, UsageError
 from ..hops import Cause, Hop, Party
 from .hops import NAME_A_PROXY
 from .names import ascii_name
 from .no_proxy import is_exempt
-from .proxy import ENVIRONMENT, Proxy, ProxyChoice, ProxyConfig, unused_variables
+from .proxy import (
+    ENVIRONMENT,
+    Proxy,
+    ProxyChoice,
+    ProxyConfig,
+    choose_proxy,
+    unused_variables,
+)
 from .target import Target
 
 _BEFORE_A_PROXY = frozenset(
@@ -72,6 +79,32 @@ def why_no_proxy(choice: ProxyChoice, target: Target, environ: Mapping[str, str]
     return ""
 
 
+def ignored_proxy(
+    choice: ProxyChoice, target: Target, environ: Mapping[str, str] | None = None
+) -> tuple[str, ProxyConfig] | None:
+    """Return the proxy that a variable names and that is not used for a server, and its variable.
+
+    None where there is no such proxy, or the variable cannot be read.
+    """
+    environ = os.environ if environ is None else environ
+    if not why_no_proxy(choice, target, environ) or _is_local(target):
+        return None
+    set_ = (name for name in (*_NAMING, *unused_variables(target.scheme, environ)))
+    name = next((name for name in set_ if environ.get(name)), None)
+    if name is None or environ[name].lower() == "none":
+        return None
+    config = ProxyConfig(environ[name])
+    try:
+        choose_proxy(config, target.scheme, target.host, target.port, environ)
+    except UsageError:
+        return None
+    return name, config
+
+
+_NAMING = ("MQTTWS_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+"""Variables whose proxy counts for a server, unless ``no_proxy`` exempts it."""
+
+
 def _is_local(target: Target) -> bool:
     name = ascii_name(target.host)
     return name in ("localhost", "::1") or name.startswith("127.")
@@ -84,6 +117,12 @@ def blame_proxy(error: ConnectFailed, chosen: Proxy | None) -> None:
     """
     if chosen is None or error.hop is not Hop.TLS:
         return
+    if error.cause is Cause.NOT_TLS:
+        error.party = Party.PROXY
+        error.hint = (
+            f"the proxy {chosen} said that it is connected, and what came through it is not TLS:"
+            " probably its own page: ask the proxy's team to let this host pass without inspection"
+        )
     if error.cause in (Cause.SILENT, Cause.CUT_OFF):
         ended = "stays silent" if error.cause is Cause.SILENT else "breaks off"
         error.party = Party.PROXY

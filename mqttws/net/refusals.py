@@ -53,6 +53,19 @@ def refused_upgrade(
     return error
 
 
+def refused_in_place(status: int, facts: Mapping[str, str], host: str) -> _Verdict | None:
+    """Return cause, party and hint where a device on the way answers in the server's place.
+
+    That is a login page, a block page or a transparent proxy; None for any other answer.
+    """
+    verdict = _judge(status, facts, host)
+    return verdict if verdict[0] in IN_PLACE else None
+
+
+IN_PLACE = frozenset({Cause.CAPTIVE_PORTAL, Cause.BLOCKED_BY_POLICY, Cause.PROXY_LOGIN_MISSING})
+"""Causes of an answer over HTTP that somebody gives in the server's place."""
+
+
 def _judge(status: int, facts: Mapping[str, str], host: str) -> _Verdict:
     page = facts.get("page", "").lower()
     software = " ".join(facts.get(name, "") for name in ("server", "via", "proxy-agent"))

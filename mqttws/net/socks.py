@@ -7,7 +7,7 @@ import ipaddress
 from collections.abc import Callable
 
 from ..errors import ProxyRefused
-from ..hops import Cause
+from ..hops import Cause, Party
 from .proxy import Proxy
 
 
@@ -77,12 +77,19 @@ class _SocksConnect:
         return data
 
     def _refused(
-        self, reason: str, *, status: int = 0, hint: str = "", cause: Cause = Cause.NOT_A_PROXY
+        self,
+        reason: str,
+        hint: str = "",
+        party: Party | None = None,
+        *,
+        status: int = 0,
+        cause: Cause = Cause.NOT_A_PROXY,
     ) -> ProxyRefused:
         return ProxyRefused(
             f"proxy: {self.request}: {reason}",
             status=status,
             cause=cause,
+            party=party,
             hint=hint or "check that this host and port are a SOCKS proxy of this version",
         )
 
@@ -108,7 +115,7 @@ class Socks5Connect(_SocksConnect):
             return False
         version, method = message
         if version != 5:
-            raise self._refused("the answer is not SOCKS5", hint=_socks_hint(version))
+            raise self._refused("the answer is not SOCKS5", *_foreign(version))
         if method == 2 and self._proxy.login is not None:
             username = self._proxy.login.username.encode()
             password = self._proxy.login.password.encode()
@@ -187,12 +194,13 @@ def _socks5_address(host: str) -> bytes:
     return (b"\x01" if address.version == 4 else b"\x04") + address.packed
 
 
-def _socks_hint(version: int) -> str:
+def _foreign(version: int) -> tuple[str, Party | None]:
+    """Return hint and party for an answer of another protocol: a known one, the URL must name."""
     if version == ord("H"):
-        return "it speaks HTTP: write the proxy's URL with http://"
+        return "it speaks HTTP: write the proxy's URL with http://", Party.HOST
     if version in (0, 4):
-        return "it speaks SOCKS4: write the proxy's URL with socks4a://"
-    return "check that this host and port are a SOCKS5 proxy"
+        return "it speaks SOCKS4: write the proxy's URL with socks4a://", Party.HOST
+    return "check that this host and port are a SOCKS5 proxy", None
 
 
 _SERVER_BEHIND = (
@@ -255,8 +263,8 @@ class Socks4aConnect(_SocksConnect):
             return False
         version, code = message[0], message[1]
         if version != 0:
-            hint = "it speaks HTTP: write the proxy's URL with http://" if version == 72 else ""
-            raise self._refused("the answer is not SOCKS4", hint=hint)
+            known = _foreign(version) if version == ord("H") else ()
+            raise self._refused("the answer is not SOCKS4", *known)
         reason, hint, cause = _SOCKS4_REPLIES.get(code, _UNKNOWN_REPLY)
         self.facts["status"] = f"{code} {reason}"
         if code != 90:

@@ -18,9 +18,9 @@ from websockets.uri import parse_uri
 
 from ..errors import MqttwsError, SubprotocolRefused, UpgradeRefused
 from ..hops import Cause, Party
-from ..text import one_line, shown
+from ..text import one_line
 from .failures import CUT_OFF_HINT
-from .http_head import Head, parse_head
+from .http_head import Head, opening, parse_head
 from .http_page import PAGE_PATIENCE, is_page_read, masked, secrets_of, words_of_page
 from .refusals import refused_upgrade
 from .stream import ByteStream
@@ -181,7 +181,7 @@ def _upgrade_error(response: Response | None, error: Exception | None, begun: by
 
 
 def _not_http(begun: bytes) -> UpgradeRefused:
-    reason = f"the answer is not HTTP: it begins with {shown(begun[:16])}"
+    reason = f"the answer is not HTTP: it begins with {opening(begun)}"
     return UpgradeRefused(
         f"upgrade: {reason}",
         reason=reason,

@@ -108,11 +108,16 @@ def rejected_certificate(
         names = ", ".join(facts.names[:5]) or f"no host at all (subject {facts.subject})"
         rejected.hint = (
             f"the certificate is for another name ({names}) than {host}: connect by a name that it"
-            " holds, or the server's operator must issue one for this name; where the name resolves"
-            " to a wrong address, the name server is at fault"
+            " holds, or the server's operator must issue one for this name. See too whether"
+            f" nslookup {host} gives the same address on another network: if not, the name server"
+            " here leads to a wrong one"
         )
+    elif code in _CODE_HINTS:
+        rejected.hint = _CODE_HINTS[code]
     elif cause is Cause.CERTIFICATE_WEAK:
         rejected.hint = f"{_strength(seen.certificate)}: {rejected.hint}"
+    if hop is Hop.PROXY_TLS:
+        rejected.hint = rejected.hint.replace("the server's operator", "the proxy's team")
     return rejected
 
 
@@ -316,6 +321,14 @@ _HINTS = {
     Cause.CERTIFICATE_SELF_SIGNED: "it is its own issuer: the default of an appliance or a new"
     " server; its operator must install a certificate from a CA, or give it with --ca FILE",
 }
+
+_CODE_HINTS = {
+    25: "a CA above the server's certificate permits fewer CAs below it than there are: the"
+    " server's operator must have the certificate issued by a CA that may",
+    34: "it holds a critical extension that OpenSSL does not know: the server's operator must have"
+    " it issued without that extension",
+}
+"""By OpenSSL's result, where a cause has more than one remedy."""
 
 _CODES: dict[int, tuple[Cause, str]] = {
     2: (Cause.ISSUER_UNKNOWN, "the issuer of a CA certificate in the chain was not found"),
