@@ -313,6 +313,7 @@ _DEPENDING_ON_HOP: dict[Cause, dict[Hop | None, Party]] = {
         None: Party.SERVER,
         Hop.PROXY_NAME: Party.HOST,
         Hop.NAME: Party.HOST,
+        Hop.PROXY: Party.PROXY,
         Hop.CONNECT: Party.SERVER,
         Hop.SUBSCRIBE: Party.SERVER,
         Hop.REGISTER: Party.SERVER,
@@ -359,7 +360,8 @@ class CertificateFacts:
     self_signed: bool
 
     def __str__(self) -> str:
+        names = f"for {', '.join(self.names[:5])}; " if self.names else ""
         return (
-            f"subject {self.subject}; issuer {self.issuer};"
+            f"{names}subject {self.subject}; issuer {self.issuer};"
             f" valid {self.not_before:%Y-%m-%d} to {self.not_after:%Y-%m-%d}"
         )

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from mqttws import Cause, ConnectRefused, Hop, MqttwsError, Step, SymmetricKey
-from mqttws.doctor.judge import Evidence, judge
+from mqttws.doctor.evidence import Evidence
+from mqttws.doctor.judge import judge
 from mqttws.doctor.name_servers import Answered
 from mqttws.doctor.report import Alternative, Way
 from mqttws.dps.registration import Registration
@@ -50,10 +51,10 @@ def evidence(error: MqttwsError, host: str, words: str) -> Iterator[Evidence]:
     steps = [Step(hop, words, 0.0, 1.0, error)]
     yield Evidence(host, steps)
     yield Evidence(host, steps, skew=200_000.0)
-    yield Evidence(host, steps, certified=True, proxied=True)
+    yield Evidence(host, steps, certified=True, proxy="http://p:3128")
     yield Evidence(host, steps, name_servers=[Answered("192.0.2.1", "SERVFAIL")])
     for way in Way:
-        yield Evidence(host, steps, [Alternative(words, True, words, way)], proxied=True)
+        yield Evidence(host, steps, [Alternative(words, True, words, way)], proxy="http://p:3128")
 
 
 def verdicts(error: MqttwsError, words: str) -> list[tuple[object, ...]]:

@@ -12,8 +12,9 @@ import mqttws
 
 from ..doctor.advice import TEAMS
 from ..doctor.letter import letter
-from ..doctor.report import Report
+from ..doctor.report import Report, Request
 from ..doctor.settings import describe_settings
+from ..hops import Party
 from ..net.proxy import ENVIRONMENT
 from ..net.target import make_target
 from ..options import WEBSOCKET_PATH
@@ -178,6 +179,15 @@ def _print_facts(step: mqttws.Step) -> None:
             print_line(f"{'':22}{name + ':':<11} {value}", "dim")
 
 
+def _shown(request: Request) -> str:
+    """Return the line that says what to ask of whom, or what to do here."""
+    if request.party is Party.HOST:
+        here = f"if {request.condition}, here" if request.condition else "on this machine"
+        return f"do             {here}: {request.text}"
+    condition = f", if {request.condition}" if request.condition else ""
+    return f"ask            {TEAMS[request.party]}{condition}: please {request.text}"
+
+
 def _print_report(report: Report, report_file: str | None) -> None:
     print_line()
     if report.clock_skew is not None:
@@ -195,10 +205,16 @@ def _print_report(report: Report, report_file: str | None) -> None:
     if report.party is not None:
         also = f", or {report.also.value}" if report.also is not None else ""
         print_line(f"likely cause   {report.party.value}{also}", "bold")
+    if report.because:
+        print_line(f"because        {report.because}")
+    if report.telling:
+        print_line(f"which one      {report.telling}", "bold")
     for line in report.advice:
         print_line(f"try            {line}", "cyan")
-    if report.message_to_team and report.party is not None:
-        print_line(f"tell           {TEAMS[report.party]}: {report.message_to_team}", "cyan")
+    for request in report.requests:
+        print_line(_shown(request), "cyan")
+    if report.message_to_team:
+        print_line(f"send along     {report.sighting}")
         if report_file is None:
             print_line("               (--report FILE writes all of this for them)", "dim")
     if report_file is not None:

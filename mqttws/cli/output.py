@@ -143,7 +143,9 @@ def _step_line(step: Step) -> Text:
     took = step.seconds * 1000
     line = Text(f"{ended:7.3f} s {took:6.0f} ms  ", "dim")
     line.append(f"{_LABELS[step.hop]:<11}", "not dim bold red" if step.error else "not dim bold")
-    detail = f"{step.outcome} ({step.detail})" if step.error else step.detail
+    detail = step.detail
+    if step.error is not None:
+        detail = step.error.cause.value + (f" ({detail})" if detail else "")
     line.append(one_line(detail), "not dim")
     return line
 

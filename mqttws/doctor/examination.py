@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Literal
 
 from ..client.client import AsyncClient
@@ -23,12 +24,15 @@ from ..provisioning.credentials import Credential
 from ..provisioning.plan import Plan
 from ..provisioning.provision import register
 from ..provisioning.symmetric_key import SymmetricKey
-from .advice import advise, hop_of, message_to_team
+from .advice import advise, hop_of, telling
 from .clock import MAX_SKEW, clock_skew, describe_skew, expiry_warnings, is_proxys_clock
-from .judge import Evidence, judge
+from .evidence import Evidence
+from .judge import judge
 from .name_servers import ASK_TIMEOUT, Answered, ask_all, name_servers
 from .report import Report
+from .requests import requests_of
 from .settings import describe_settings
+from .sighting import addresses_of, origin, sighting
 from .ways import other_ways, try_ways
 
 ALTERNATIVE_TIMEOUT = 6.0
@@ -133,7 +137,15 @@ async def diagnose_async(
     if skew is not None and abs(skew) > MAX_SKEW:
         proxys = is_proxys_clock(walked.steps)
         warnings = (describe_skew(skew, now, proxys=proxys), *warnings)
-    report = Report(target.url, settings, tuple(walked.steps), warnings=warnings, clock_skew=skew)
+    report = Report(
+        target.url,
+        settings,
+        tuple(walked.steps),
+        warnings=warnings,
+        clock_skew=skew,
+        when=datetime.fromtimestamp(now, UTC),
+        origin=origin(addresses_of(walked.steps) or name_servers()),
+    )
     if error is None:
         return report
     left = min(ALTERNATIVE_TIMEOUT, timeout - (time.monotonic() - began))
@@ -144,6 +156,7 @@ def _judged(error: MqttwsError, report: Report, seen: Evidence) -> Report:
     """Return a report with the verdict about a failure, and advice."""
     hop = hop_of(error, report.steps)
     verdict = judge(error, hop, seen)
+    target = report.target
     return replace(
         report,
         error=error,
@@ -151,8 +164,19 @@ def _judged(error: MqttwsError, report: Report, seen: Evidence) -> Report:
         cause=verdict.cause,
         party=verdict.party,
         also=verdict.also,
+        because=verdict.because,
+        telling=telling(verdict),
         advice=advise(error, verdict, seen),
-        message_to_team=message_to_team(error, hop, verdict, report.target, seen),
+        requests=requests_of(error, hop, verdict, target, seen),
+        sighting=sighting(
+            error,
+            report.steps,
+            seen.alternatives,
+            where=target.partition("://")[2].partition("/")[0],
+            proxy=seen.proxy,
+            when=report.when,
+            origin=report.origin,
+        ),
         alternatives=tuple(seen.alternatives),
     )
 
@@ -276,15 +300,16 @@ class _Patient:
             report.clock_skew,
             answered,
             certified=certified,
-            proxied=self.proxied,
+            proxy=self.chosen_proxy,
         )
         return _judged(error, report, seen)
 
     @property
-    def proxied(self) -> bool:
-        """Whether the way leads through a proxy."""
+    def chosen_proxy(self) -> str:
+        """The URL of the proxy that the way leads through, without its login; empty for none."""
         target = self.target
-        return choose_proxy(self.proxy, target.scheme, target.host, target.port) is not None
+        chosen = choose_proxy(self.proxy, target.scheme, target.host, target.port)
+        return "" if chosen is None else chosen.url
 
     async def ask_name_servers(self, hop: Hop | None, timeout: float) -> list[Answered]:
         """Ask this host's name servers one by one, where a name could not be resolved."""

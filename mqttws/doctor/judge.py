@@ -4,75 +4,15 @@ Judged from the error's fields, the facts of the steps and the other ways that w
 from the words of a sentence. Knows no network.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..errors import MqttwsError
 from ..hops import Cause, Hop, Party, usual_party
-from ..net.certificate import parse_certificate
-from ..net.hops import Step
-from ..net.issuers import names_inspector
 from ..net.names import is_public_service
-from ..net.tls import default_roots
 from .clock import MAX_SKEW, is_proxys_clock
-from .name_servers import Answered
-from .report import Alternative, Way
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What is known of a failure besides the error.
-
-    Attributes:
-        host: the server's name.
-        steps: the hops that were walked.
-        alternatives: the other ways that were tried.
-        skew: seconds that this host's clock is ahead, if that is known.
-        name_servers: their answers, where the name could not be resolved.
-        certified: whether the device shows a certificate.
-        proxied: whether the way led through a proxy.
-    """
-
-    host: str
-    steps: Sequence[Step] = ()
-    alternatives: Sequence[Alternative] = ()
-    skew: float | None = None
-    name_servers: Sequence[Answered] = field(default=())
-    certified: bool = False
-    proxied: bool = False
-
-    def works(self, way: Way) -> bool:
-        """Whether another way that was tried is open."""
-        return any(other.works and other.way is way for other in self.alternatives)
-
-    @property
-    def issuer(self) -> str:
-        """The issuer of the server's certificate, where TLS was made or failed on it."""
-        for step in self.steps:
-            if step.hop is Hop.TLS and step.certificates:
-                try:
-                    return parse_certificate(step.certificates[0]).issuer
-                except ValueError:
-                    return ""
-        return ""
-
-    @property
-    def resigned(self) -> bool:
-        """Whether TLS is certainly re-signed on the way: no public CA vouches for a public name."""
-        for step in self.steps:
-            if step.hop is Hop.TLS and step.error is None and step.certificates:
-                private = step.certificates[-1] not in default_roots()
-                return private and (is_public_service(self.host) or names_inspector(self.issuer))
-        return False
-
-    @property
-    def private_ca(self) -> bool:
-        """Whether the server's certificate leads to a CA that is not one of the system's."""
-        return any(
-            step.certificates[-1] not in default_roots()
-            for step in self.steps
-            if step.hop is Hop.TLS and step.error is None and step.certificates
-        )
+from .evidence import Evidence
+from .report import Way
+from .two_parties import other_party
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +24,14 @@ class Verdict:
         party: most probably.
         also: the other party that it may be; None where the evidence points to one.
         because: what the verdict rests on beyond the error's own hint; empty for nothing.
+        remedy: what is to be done, where it is another thing than usual for the cause.
     """
 
     cause: Cause
     party: Party
     also: Party | None = None
     because: str = ""
+    remedy: str = ""
 
 
 TOO_MANY_REQUESTS = 429
@@ -132,19 +74,11 @@ def judge(error: MqttwsError, hop: Hop | None, seen: Evidence) -> Verdict:
         seen: everything else that is known.
     """
     party = error.party or usual_party(error.cause, hop) or Party.SERVER
-    usual = Verdict(error.cause, party, _other_party(error, hop, party, seen))
-    for rule in (
-        _by_clock,
-        _by_throttling,
-        _by_other_ways,
-        _by_names,
-        _by_inspection,
-        _by_public_service,
-    ):
+    for rule in _RULES:
         verdict = rule(error, hop, seen)
         if verdict is not None:
             return verdict
-    return usual
+    return Verdict(error.cause, party, other_party(error, hop, party, seen))
 
 
 def _by_clock(error: MqttwsError, hop: Hop | None, seen: Evidence) -> Verdict | None:
@@ -154,8 +88,8 @@ def _by_clock(error: MqttwsError, hop: Hop | None, seen: Evidence) -> Verdict | 
     return Verdict(
         error.cause,
         Party.HOST,
-        because="set this host's clock, which is wrong (timedatectl set-ntp true, or date -s):"
-        " tokens and certificates are judged by the time",
+        because="this host's clock is wrong, and tokens and certificates are judged by the time",
+        remedy="set this host's clock (timedatectl set-ntp true, or date -s)",
     )
 
 
@@ -164,7 +98,7 @@ def _by_throttling(error: MqttwsError, hop: Hop | None, seen: Evidence) -> Verdi
         return None
     if seen.steps[-1].status != TOO_MANY_REQUESTS:
         return None
-    because = "DPS is throttled (429): too many devices ask it at once; try again later"
+    because = "DPS is throttled (429): too many devices ask it at once"
     return Verdict(Cause.THROTTLED, Party.SERVER, because=because)
 
 
@@ -172,9 +106,18 @@ def _by_other_ways(error: MqttwsError, hop: Hop | None, seen: Evidence) -> Verdi
     if seen.works(Way.TLS_1_2):
         return Verdict(
             Cause.TLS_1_3_INTOLERANT,
-            Party.PROXY if seen.proxied else Party.NETWORK,
+            Party.PROXY if seen.proxy else Party.NETWORK,
             because="the same server answers TLS 1.2 and not TLS 1.3 at once: a firewall or"
             " middlebox on the way cannot stand a TLS 1.3 hello (it must be updated)",
+        )
+    if seen.works(Way.IGNORED_PROXY):
+        return Verdict(
+            error.cause,
+            Party.HOST,
+            because="the server answers through the proxy that a variable of this machine names,"
+            " and this machine's settings leave that proxy out for this server",
+            remedy="set https_proxy or MQTTWS_PROXY to that proxy's URL, and take this server out"
+            " of no_proxy",
         )
     if seen.works(Way.WITHOUT_PROXY) and hop in (Hop.PROXY, Hop.TLS, Hop.UPGRADE):
         if error.cause in (Cause.PROXY_LOGIN_MISSING, Cause.PROXY_LOGIN_REFUSED):
@@ -255,6 +198,18 @@ def _by_inspection(error: MqttwsError, hop: Hop | None, seen: Evidence) -> Verdi
     return None
 
 
+def _by_genuine_tls(error: MqttwsError, hop: Hop | None, seen: Evidence) -> Verdict | None:
+    answered = hop is Hop.UPGRADE and bool(getattr(error, "status", 0))
+    if not (answered and error.party is Party.NETWORK and seen.genuine):
+        return None
+    return Verdict(
+        error.cause,
+        Party.SERVER,
+        because=f"the certificate is genuine (a public CA issued it for {seen.host}), so no device"
+        " on the way can have given this answer: the server, or a gateway of its operator, did",
+    )
+
+
 def _by_public_service(error: MqttwsError, hop: Hop | None, seen: Evidence) -> Verdict | None:
     usual = error.party or usual_party(error.cause, hop)
     if not is_public_service(seen.host) or usual is not Party.SERVER:
@@ -282,35 +237,7 @@ _RULES = (
     _by_other_ways,
     _by_names,
     _by_inspection,
+    _by_genuine_tls,
     _by_public_service,
 )
 """The first one that applies decides."""
-
-_TWO_SIDED: dict[tuple[Cause, Hop | None], Party] = {
-    (Cause.REFUSED, Hop.TCP): Party.NETWORK,
-    (Cause.SILENT, Hop.TCP): Party.SERVER,
-    (Cause.CUT_OFF, Hop.TLS): Party.SERVER,
-    (Cause.SILENT, Hop.TLS): Party.SERVER,
-    (Cause.CUT_OFF, Hop.UPGRADE): Party.SERVER,
-    (Cause.SILENT, Hop.UPGRADE): Party.SERVER,
-    (Cause.SILENT, Hop.CONNECT): Party.NETWORK,
-    (Cause.INTERCEPTED, Hop.TLS): Party.SERVER,
-    (Cause.CERTIFICATE_EXPIRED, Hop.TLS): Party.HOST,
-    (Cause.INTERMEDIATE_MISSING, Hop.TLS): Party.HOST,
-    (Cause.PROXY_CANNOT_REACH, Hop.PROXY): Party.PROXY,
-    (Cause.UPGRADE_SWALLOWED, Hop.UPGRADE): Party.SERVER,
-}
-"""The other party that a failure may come from, where the error alone does not tell."""
-
-
-def _other_party(error: MqttwsError, hop: Hop | None, party: Party, seen: Evidence) -> Party | None:
-    other = _TWO_SIDED.get((error.cause, hop))
-    if other is None or other is party or (other is Party.SERVER and is_public_service(seen.host)):
-        return None
-    if error.cause is Cause.INTERCEPTED and names_inspector(seen.issuer):
-        return None  # it has the name of a product that inspects TLS
-    if any(step.error is error and step.silence is not None for step in seen.steps):
-        return None  # the kernel's counters have told
-    if error.cause is Cause.SILENT and party is Party.PROXY:
-        return Party.SERVER
-    return other

@@ -1,9 +1,5 @@
 """The report as one text for the team that can help: tried, answered, to be allowed."""
 
-import platform
-import socket
-from datetime import UTC, datetime
-
 from ..hops import Party
 from ..net.certificate import shown_time
 from ..text import one_line
@@ -11,19 +7,11 @@ from .advice import TEAMS
 from .report import Report
 
 
-def letter(report: Report, when: datetime | None = None, origin: str | None = None) -> str:
-    """Return a report as text for a team that was not there, without secrets.
-
-    Args:
-        report: of the failure.
-        when: the time of the examination; None for now.
-        origin: the host on which it was made; None for this one.
-    """
-    when = when or datetime.now(UTC)
-    origin = origin or f"{socket.gethostname()} ({platform.system()} {platform.release()})"
+def letter(report: Report) -> str:
+    """Return a report as text for a team that was not there, without secrets."""
     lines = [
         f"Connection report for {report.target}",
-        f"Made on {shown_time(when)} from {one_line(origin)} by mqttws doctor.",
+        f"Made on {shown_time(report.when)} from {report.origin or 'a device'} by mqttws doctor.",
         "",
     ]
     if report.error is None:
@@ -32,8 +20,14 @@ def letter(report: Report, when: datetime | None = None, origin: str | None = No
         party = TEAMS[report.party] if report.party is not None else "unknown"
         also = f", or {TEAMS[report.also]}" if report.also is not None else ""
         lines += ["What fails", f"  {report.error}", f"  To be mended by: {party}{also}."]
-        if report.message_to_team:
-            lines += ["", "Request", f"  {report.message_to_team}"]
+        lines += [f"  Which one: {report.telling}."] if report.telling else []
+        lines += [f"  {report.because}."] if report.because else []
+        for request in report.requests:
+            here = request.party is Party.HOST
+            lines += ["", "On this machine" if here else f"Request to {TEAMS[request.party]}"]
+            condition = f"If {request.condition}: " if request.condition else ""
+            lines.append(f"  {condition}{'' if here else 'please '}{request.text}.")
+        lines += ["", "Seen", f"  {report.sighting}"]
     lines += ["", "What was tried, step by step"]
     for step in report.steps:
         outcome = "passed" if step.error is None else "FAILED"

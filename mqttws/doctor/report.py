@@ -4,6 +4,7 @@ Knows no network. Nothing in a report is a secret.
 """
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
@@ -17,6 +18,7 @@ class Way(Enum):
     """What is different on another way that is tried after a failure."""
 
     WITHOUT_PROXY = "without the proxy"
+    IGNORED_PROXY = "through a proxy that the settings name and leave out"
     OTHER_PATH = "another path"
     OTHER_TRANSPORT = "another transport"
     TLS_1_2 = "TLS 1.2 at most"
@@ -40,6 +42,22 @@ class Alternative:
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """What to ask of a party.
+
+    Attributes:
+        party: who can help; ``HOST`` for the reader's own machine.
+        condition: with two possible parties, the outcome of ``Report.telling`` that speaks for this
+            one; empty where there is one only.
+        text: what is to be done, as an order.
+    """
+
+    party: Party
+    condition: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What the doctor found out.
 
@@ -52,12 +70,17 @@ class Report:
         cause: the reason, judged from all evidence; None if there is no failure.
         party: who is probably responsible.
         also: the other party that it may be; None where the evidence points to one.
+        because: what the verdict rests on besides the failure itself; empty for nothing.
+        telling: the observation that tells two possible parties apart; empty for one.
         advice: what to try, the most promising first.
-        message_to_team: a sentence for the team that can help; empty where it is the reader's own.
+        requests: what to ask of each party that it may be.
+        sighting: when, from where, to where, and what answered: it goes along with a request.
         warnings: what is odd, but did not fail.
         alternatives: other ways that were tried after a failure.
         clock_skew: seconds that this host's clock is ahead of the server's, or of the proxy's where
             no server has told its time; None if nothing is known.
+        when: the moment of the examination.
+        origin: this host's name, address and system.
     """
 
     target: str
@@ -68,11 +91,24 @@ class Report:
     cause: Cause | None = None
     party: Party | None = None
     also: Party | None = None
+    because: str = ""
+    telling: str = ""
     advice: tuple[str, ...] = ()
-    message_to_team: str = ""
+    requests: tuple[Request, ...] = ()
+    sighting: str = ""
     warnings: tuple[str, ...] = ()
     alternatives: tuple[Alternative, ...] = field(default=())
     clock_skew: float | None = None
+    when: datetime = field(default_factory=lambda: datetime.now(UTC))
+    origin: str = ""
+
+    @property
+    def message_to_team(self) -> str:
+        """The request to the first team, with what was seen; empty where it is the reader's own."""
+        for request in self.requests:
+            if request.party is not Party.HOST:
+                return f"please {request.text}; {self.sighting}"
+        return ""
 
     @property
     def ok(self) -> bool:
@@ -93,7 +129,8 @@ class Report:
         ``status`` is ``ok`` or ``error``; ``hop``, ``cause``, ``party``, ``also``, ``error`` (a
         class) and ``clock_skew_s`` are null where there is none; ``steps`` have ``hop``,
         ``outcome``, ``detail``, ``started_ms``, ``took_ms``, and where there are any, ``error`` and
-        ``facts``; ``alternatives`` have ``name``, ``works`` and ``detail``. The rest are sentences.
+        ``facts``; ``alternatives`` have ``name``, ``works`` and ``detail``, ``requests`` have
+        ``party``, ``if`` and ``text``. The rest are sentences.
         """
         error = MqttwsError() if self.error is None else self.error
         return {
@@ -106,7 +143,14 @@ class Report:
             "cause": self.cause.value if self.cause is not None else None,
             "party": self.party.value if self.party is not None else None,
             "also": self.also.value if self.also is not None else None,
+            "because": self.because,
+            "telling": self.telling,
             "advice": list(self.advice),
+            "requests": [
+                {"party": each.party.value, "if": each.condition, "text": each.text}
+                for each in self.requests
+            ],
+            "sighting": self.sighting,
             "message_to_team": self.message_to_team,
             "warnings": list(self.warnings),
             "settings": list(self.settings),

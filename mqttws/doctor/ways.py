@@ -9,6 +9,7 @@ from ..hops import Cause, Hop
 from ..net.dial import dial
 from ..net.hops import Walk
 from ..net.proxy import ProxyChoice, choose_proxy
+from ..net.proxy_advice import ignored_proxy
 from ..net.target import Target
 from ..net.tls import Tls, tls_at_most_1_2
 from ..options import WEBSOCKET_PATH
@@ -46,6 +47,10 @@ def other_ways(
     ways: list[_Try] = []
     if choose_proxy(proxy, target.scheme, target.host, target.port) is not None:
         ways.append(_Try(Way.WITHOUT_PROXY, "without the proxy (--proxy none)", target, None, tls))
+    if ignored := ignored_proxy(proxy, target):
+        name, config = ignored
+        told = f"through the proxy that {name} names, which was not used"
+        ways.append(_Try(Way.IGNORED_PROXY, told, target, config, tls))
     if hop is Hop.TLS and cause in _MAYBE_TLS_1_3 and (capped := tls_at_most_1_2(tls)):
         ways.append(_Try(Way.TLS_1_2, "TLS 1.2 at most (--tls-max 1.2)", target, proxy, capped))
     if hop is Hop.UPGRADE:

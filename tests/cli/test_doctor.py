@@ -95,10 +95,14 @@ def test_json_is_one_object(service: Service) -> None:
     report = json.loads(done.stdout)
     assert list(report) == [
         *("schema", "status", "error", "message", "hint", "hop", "cause", "party", "retryable"),
-        *("exit_code", "facts", "target", "also", "advice", "message_to_team", "warnings"),
-        *("settings", "clock_skew_s", "steps", "alternatives"),
+        *("exit_code", "facts", "target", "also", "because", "telling", "advice", "requests"),
+        *("sighting", "message_to_team", "warnings", "settings", "clock_skew_s", "steps"),
+        "alternatives",
     ]
-    assert list(report["steps"][0]) == ["hop", "outcome", "detail", "started_ms", "took_ms"]
+    first = report["steps"][0]
+    assert list(first) == ["hop", "outcome", "detail", "started_ms", "took_ms", "facts"]
+    assert [list(each) for each in report["requests"]] == [["party", "if", "text"]] * 2
+    assert f":{service.place['wss_port']}" in report["sighting"]
     assert list(report["alternatives"][0]) == ["name", "works", "detail"]
     assert (report["status"], report["hop"], report["party"]) == ("error", "upgrade", "the server")
     assert report["steps"][-1]["facts"]["status"].startswith("404")

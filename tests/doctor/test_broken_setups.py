@@ -339,7 +339,7 @@ async def test_throttled(dps: AsyncLocalDps, files: Path) -> None:
             timeout=2.5,
         )
     found(report, Hop.REGISTER, Party.SERVER, "429", "DPS is throttled (429)")
-    assert report.advice[0].startswith("DPS is throttled")
+    assert report.because.startswith("DPS is throttled")
 
 
 def under_another_clock(shift: str, files: Path, dps: AsyncLocalDps, key: str) -> dict[str, object]:
@@ -391,7 +391,7 @@ async def test_clock_two_days_behind_an_older_certificate(
         report = await asyncio.to_thread(under_another_clock, "-2d", tmp_path, dps, key)
     assert (report["hop"], report["party"]) == ("register", "this host")
     assert report["exit_code"] % 40 == Hop.REGISTER.exit_code
-    assert "set this host's clock" in json.dumps(report["advice"])
+    assert "set this host's clock" in json.dumps(report["requests"])
     assert "2.0 days behind" in json.dumps(report["warnings"])
 
 

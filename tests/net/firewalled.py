@@ -289,8 +289,8 @@ async def doctor_port_dropped() -> None:
             "127.0.0.1", tls=TlsConfig(ca=dps.ca_file), hop_timeout=1.0, proxy=None
         )
         assert (report.hop, report.party) == (Hop.TCP, Party.NETWORK), report.to_json()
-        assert "8883" in report.advice[1]
-        assert "blocked" in report.advice[0]
+        assert "8883" in report.advice[0]
+        assert "blocked" in report.because
         assert counted("port443") >= 1
 
 
@@ -299,7 +299,7 @@ async def doctor_port_rejected() -> None:
         firewall(REJECT.format(syn=SYN, port=443))
         report = await diagnose_async("127.0.0.1", tls=TlsConfig(ca=dps.ca_file), proxy=None)
         assert (report.hop, report.party) == (Hop.TCP, Party.NETWORK), report.to_json()
-        assert "8883" in report.advice[1]
+        assert "8883" in report.advice[0]
 
 
 async def doctor_all_ports_dropped() -> None:

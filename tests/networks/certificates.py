@@ -214,7 +214,7 @@ ROWS = [
         "the certificate is for another name",
         showing(leaf(hosts=["other.test", "www.other.test"])),
         *(TLS, NAME, Party.SERVER),
-        says=("other.test", "another name"),
+        says=("another name (for other.test, www.other.test; subject", "names:      other.test"),
     ),
     Row(
         "a wildcard for another domain",

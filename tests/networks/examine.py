@@ -19,6 +19,7 @@ from pathlib import Path
 
 from mqttws import MqttwsError, SymmetricKey, TlsConfig, UsageError, diagnose, provision
 from mqttws.cli import doctor as cli
+from mqttws.cli import output
 from mqttws.doctor.letter import letter
 
 from .row import Device, Found, Row
@@ -72,8 +73,9 @@ def examine(world: World, device: Device) -> Found:
         found.late = found.seconds - device.timeout
         for line in report.settings:
             print(f"on this host   {line}")
+        print(f"\n{output.STEP_HEADER}")
         for step in report.steps:
-            print(f"{step.seconds:8.2f} s  {step.name:<11} {step.outcome:<20} {step.detail}")
+            print(output._step_line(step))
             cli._print_facts(step)
         cli._print_report(report, None)
         found.letter = letter(report)

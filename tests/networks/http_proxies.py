@@ -362,13 +362,13 @@ ROWS = [
     Row(
         "the proxy speaks TLS",
         proxy(says(b"\x15\x03\x01\x00\x02\x02\x46")),
-        *(PROXY, NO_PROXY, Party.PROXY),
+        *(PROXY, NO_PROXY, Party.HOST),
         says=("https://",),
     ),
     Row(
         "the proxy speaks SOCKS",
         proxy(says(b"\x05\xff")),
-        *(PROXY, NO_PROXY, Party.PROXY),
+        *(PROXY, NO_PROXY, Party.HOST),
         says=("socks5h://",),
     ),
     Row("the proxy closes", proxy(hang_up), PROXY, Cause.CUT_OFF, Party.PROXY),
@@ -382,13 +382,13 @@ ROWS = [
     Row(
         "the proxy says nothing",
         proxy(silent),
-        *(PROXY, Cause.SILENT, Party.NETWORK),
+        *(PROXY, Cause.SILENT, Party.PROXY),
         says=("firewall behind it",),
     ),
     Row(
         "the proxy's answer stays unfinished",
         proxy(says(b"HTTP/1.1 200 OK\r\nX: y\r\n", then_close=False)),
-        *(PROXY, Cause.SILENT, Party.NETWORK),
+        *(PROXY, Cause.SILENT, Party.PROXY),
         says=("23 bytes of an unfinished answer",),
         never=("said nothing and nothing",),
     ),
@@ -421,7 +421,8 @@ ROWS = [
     Row(
         "a page behind the 200 instead of TLS",
         proxy(tunnelling(says(b"HTTP/1.1 403 No\r\n\r\n"))),
-        *(TLS, Cause.NOT_TLS, Party.SERVER),
+        *(TLS, Cause.NOT_TLS, Party.PROXY),
+        says=("HTTP/1.1 403 No", "said that it is connected"),
     ),
     Row(
         "no proxy listens there",
@@ -453,7 +454,7 @@ ROWS = [
     Row(
         "the proxy does not speak TLS",
         tls_to_proxy("plain"),
-        *(Hop.PROXY_TLS, Cause.NOT_TLS, Party.PROXY),
+        *(Hop.PROXY_TLS, Cause.NOT_TLS, Party.HOST),
         says=("http://",),
         sdk=False,
     ),

@@ -1,10 +1,12 @@
 """One row of the table of networks: how it is made, and what must be found in it."""
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mqttws import errors
 from mqttws.hops import Cause, Hop, Party
 from mqttws.net.tls import TlsConfig
 
@@ -84,6 +86,8 @@ class Row:
             )
         faults += [f"does not say {word!r}" for word in self.says if word not in found.text]
         faults += [f"says {word!r}" for word in (*self.never, *NEVER) if word in found.text]
+        if found.party is not None:
+            faults += self._unhelpful(found)
         if not found.text.replace("\n", "").isprintable():
             faults.append("writes control characters")
         if found.late > 1.0:
@@ -92,8 +96,37 @@ class Row:
             faults.append(f"provision fails: {found.provision}")
         return faults
 
+    @staticmethod
+    def _unhelpful(found: "Found") -> list[str]:
+        """Return what a reader misses who sees nothing but the text."""
+        faults = []
+        parties = [party for party in (found.party, found.also) if party]
+        for party in parties:
+            line = ASKED[Party(party)]
+            if f"\n{line}" not in found.text:
+                faults.append(f"does not say what to ask: {line}")
+        if len(parties) == 2 and "\nwhich one " not in found.text:
+            faults.append("does not say which of the two it is")
+        if parties != [Party.HOST.value]:
+            seen = [line for line in found.text.splitlines() if line.startswith("send along ")]
+            if not seen or not re.search(r" UTC from .+ to \S+:\d+.*: ", seen[0]):
+                faults.append("does not say what was seen, when, from where and to where")
+        return faults
 
-NEVER = ("s3cretword", "TlsConfig", "ProxyConfig", "on_challenge", "None", "Traceback", "0x7f")
+
+ASKED = {
+    Party.HOST: "do  ",
+    Party.PROXY: "ask            the proxy's team",
+    Party.NETWORK: "ask            the network team",
+    Party.SERVER: "ask            the server's operator",
+}
+"""How the line begins that says what to ask of a party."""
+
+NEVER = (
+    *("s3cretword", "TlsConfig", "ProxyConfig", "on_challenge", "None", "Traceback", "0x7f"),
+    *("OSError", "ConnectionResetError", "TimeoutError", "SSLError", "b'", 'b"'),
+    *(name for name in errors.__all__ if name[0].isupper()),
+)
 """Words that no output may hold: a login, Python's identifiers."""
 
 

@@ -133,6 +133,7 @@ ROWS = [
         CONNECT,
         Cause.PROTOCOL_BROKEN,
         Party.SERVER,
+        says=("HTTP/1.1 400 Bad Request",),
     ),
     Row(
         "a wrong key",

@@ -135,15 +135,15 @@ ROWS = [
     Row(
         "an HTTP proxy behind socks5h://",
         proxy(socks5(b"HTTP/1.1 400 Bad Request\r\n\r\n")),
-        *(PROXY, Cause.NOT_A_PROXY, Party.PROXY),
+        *(PROXY, Cause.NOT_A_PROXY, Party.HOST),
         says=("http://",),
     ),
     Row(
         "a SOCKS4 proxy behind socks5h://",
         proxy(socks5(b"\x00\x5b" + bytes(6))),
-        *(PROXY, Cause.NOT_A_PROXY, Party.PROXY),
+        *(PROXY, Cause.NOT_A_PROXY, Party.HOST),
         says=("socks4a://",),
     ),
     Row("the proxy closes", proxy(hang_up), PROXY, Cause.CUT_OFF, Party.PROXY),
-    Row("the proxy says nothing", proxy(silent), PROXY, Cause.SILENT, Party.NETWORK),
+    Row("the proxy says nothing", proxy(silent), PROXY, Cause.SILENT, Party.PROXY),
 ]

@@ -1,25 +1,30 @@
 """Firewalls, routes and closed ports: everything before the first byte."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from mqttws.hops import Cause, Hop, Party
 
 from .dns import Name
+from .http_proxies import AT, honest
 from .row import Device, Network, Row
-from .world import HOST, PUBLIC, SYN, World
+from .world import HOST, PUBLIC, SYN, World, serving
 
 DROP = f"{SYN} tcp dport {{port}} drop"
 RESET = f"{SYN} tcp dport {{port}} reject with tcp reset"
 
 
-def firewall(*rules: str, host: str = HOST, **environ: str) -> Network:
-    """A firewall before a good server."""
+def firewall(*rules: str, host: str = HOST, behind: bool = False, **environ: str) -> Network:
+    """A firewall before a good server; ``behind``: a proxy on 3128 leads there."""
 
     @asynccontextmanager
     async def network(world: World) -> AsyncIterator[Device]:
         world.firewall(*rules)
-        async with world.good():
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(world.good())
+            if behind:
+                await stack.enter_async_context(serving(honest(), 3128))
             yield Device(host, environ=dict(environ))
 
     return network
@@ -146,6 +151,18 @@ ROWS = [
         firewall(*BOTH, https_proxy="http://proxy.test:3128", no_proxy="dps.test"),
         *(Hop.TCP, Cause.SILENT, Party.NETWORK),
         says=("no_proxy exempts this server",),
+    ),
+    Row(
+        "both are dropped, the proxy of http_proxy leads there",
+        firewall(*BOTH, behind=True, http_proxy=AT),
+        *(Hop.TCP, Cause.SILENT, Party.HOST),
+        says=("http_proxy names", "set https_proxy or MQTTWS_PROXY"),
+    ),
+    Row(
+        "both are dropped, the proxy that no_proxy leaves out leads there",
+        firewall(*BOTH, behind=True, https_proxy=AT, no_proxy="dps.test"),
+        *(Hop.TCP, Cause.SILENT, Party.HOST),
+        says=("https_proxy names", "out of no_proxy"),
     ),
     Row(
         "a firewall rejects: administratively prohibited",

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from mqttws import TlsConfig
 from mqttws.hops import Cause, Hop, Party
 
+from .dns import Name
 from .row import Device, Network, Row
 from .world import (
     HOST,
@@ -174,6 +175,13 @@ async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     await silent(reader, writer)
 
 
+@asynccontextmanager
+async def first_address_silent(world: World) -> AsyncIterator[Device]:
+    world.names[HOST] = Name(("127.0.0.1", "127.0.0.2"))
+    async with serving(silent, 443), world.good(443, host="127.0.0.2"):
+        yield Device(timeout=8.0)
+
+
 ROWS = [
     Row("TLS 1.2 only", versions(ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2)),
     Row("TLS 1.3 only", versions(ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_3)),
@@ -207,6 +215,12 @@ ROWS = [
         at_443(silent),
         *(Hop.TLS, Cause.SILENT, Party.NETWORK),
         says=("or the server", "hotspot", "nothing came back"),
+    ),
+    Row(
+        "the first of two addresses does not answer to TLS",
+        first_address_silent,
+        *(Hop.TLS, Cause.SILENT, Party.NETWORK),
+        registers=True,
     ),
     Row(
         "TLS is not answered on 443, 8883 is open",
@@ -251,13 +265,26 @@ ROWS = [
         "HTTP on the port of TLS",
         at_443(says(b"HTTP/1.1 400 Bad Request\r\n\r\n")),
         *(Hop.TLS, Cause.NOT_TLS, Party.SERVER),
-        says=("does not speak TLS",),
+        says=("HTTP without TLS: HTTP/1.1 400 Bad Request", "or this host"),
+    ),
+    Row(
+        "a login page on the port of TLS",
+        at_443(says(b"HTTP/1.1 302 Found\r\nLocation: http://portal.hotel.example/\r\n\r\n")),
+        *(Hop.TLS, Cause.CAPTIVE_PORTAL, Party.NETWORK),
+        says=("http://portal.hotel.example/", "login page"),
+    ),
+    Row(
+        "a block page on the port of TLS",
+        at_443(says(b"HTTP/1.1 403 No\r\nServer: Fortinet\r\n\r\n<title>Blocked</title>")),
+        *(Hop.TLS, Cause.BLOCKED_BY_POLICY, Party.NETWORK),
+        says=("Fortinet", "network team"),
     ),
     Row(
         "SSH on the port of TLS",
         at_443(says(b"SSH-2.0-OpenSSH_9.2\r\n", first=True)),
         *(Hop.TLS, Cause.NOT_TLS, Party.SERVER),
-        says=("does not speak TLS",),
+        says=("an SSH server", "SSH-2.0-OpenSSH_9.2"),
+        never=("web server",),
     ),
     Row(
         "a server of TLS 1.1",
@@ -309,7 +336,7 @@ ROWS = [
         "alert no_application_protocol",
         at_443(alert(120)),
         *(Hop.TLS, Cause.TLS_ALERT, Party.SERVER),
-        says=("broke off", "log says why"),
+        says=("broke off", "no_application_protocol", "ALPN"),
         never=("tls: dps.test: failed",),
     ),
     Row(
