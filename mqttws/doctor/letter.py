@@ -27,7 +27,7 @@ def letter(report: Report) -> str:
             lines += ["", "On this machine" if here else f"Request to {TEAMS[request.party]}"]
             condition = f"If {request.condition}: " if request.condition else ""
             lines.append(f"  {condition}{'' if here else 'please '}{request.text}.")
-        lines += ["", "Seen", f"  {report.sighting}"]
+        lines += ["", "What was seen", f"  {report.sighting}"]
     lines += ["", "What was tried, step by step"]
     for step in report.steps:
         outcome = "passed" if step.error is None else "FAILED"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..errors import MqttwsError
 from ..hops import Cause, Hop, Party
 from ..net.issuers import names_inspector
-from ..net.names import is_public_service
+from ..net.names import is_local, is_public_service
 from ..net.refusals import IN_PLACE
 from .evidence import Evidence
 
@@ -88,6 +88,8 @@ def other_party(error: MqttwsError, hop: Hop | None, party: Party, seen: Evidenc
     others = [other for other in _OTHER.get((error.cause, hop), ()) if other is not party]
     if error.cause is Cause.UPGRADE_REFUSED:
         others = _of_a_refused_upgrade(error)
+    if is_local(seen.host):
+        others = [other for other in others if other is not Party.NETWORK]
     if is_public_service(seen.host):
         others = [other for other in others if other is not Party.SERVER]
     if not others or _is_told(error, hop, party, seen):

@@ -49,7 +49,7 @@ def other_ways(
         ways.append(_Try(Way.WITHOUT_PROXY, "without the proxy (--proxy none)", target, None, tls))
     if ignored := ignored_proxy(proxy, target):
         name, config = ignored
-        told = f"through the proxy that {name} names, which was not used"
+        told = f"through the proxy that {name} names (left out by the settings)"
         ways.append(_Try(Way.IGNORED_PROXY, told, target, config, tls))
     if hop is Hop.TLS and cause in _MAYBE_TLS_1_3 and (capped := tls_at_most_1_2(tls)):
         ways.append(_Try(Way.TLS_1_2, "TLS 1.2 at most (--tls-max 1.2)", target, proxy, capped))

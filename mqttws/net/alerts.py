@@ -101,7 +101,8 @@ _REASONS: tuple[tuple[tuple[str, ...], Cause, str], ...] = (
     (
         ("no application protocol",),
         Cause.TLS_ALERT,
-        "the server serves only another protocol on this port (ALPN): check host and port",
+        "the server, or a device that answers for it, serves only another protocol on this port"
+        " (ALPN), such as HTTP/2: its configuration must be mended",
     ),
     (
         ("internal error",),

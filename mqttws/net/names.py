@@ -58,6 +58,12 @@ def _label(label: str, host: str) -> str:
     return made
 
 
+def is_local(host: str) -> bool:
+    """Whether a host name means this machine itself: no network lies between."""
+    name = ascii_name(host.rstrip("."))
+    return name in ("localhost", "::1") or name.startswith("127.")
+
+
 def is_public_service(host: str) -> bool:
     """Whether a host name belongs to a public cloud service, which does not refuse, nor re-sign."""
     name = host.rstrip(".").lower()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from ..errors import ConnectFailed, NameNotResolved, UsageError
 from ..hops import Cause, Hop, Party
 from .hops import NAME_A_PROXY
-from .names import ascii_name
+from .names import is_local
 from .no_proxy import is_exempt
 from .proxy import (
     ENVIRONMENT,
@@ -49,7 +49,7 @@ def explain_proxy(
     """
     environ = os.environ if environ is None else environ
     if chosen is None:
-        if error.hop in (Hop.NAME, Hop.TCP) and not _is_local(target):
+        if error.hop in (Hop.NAME, Hop.TCP) and not is_local(target.host):
             words = why_no_proxy(choice, target, environ)
             if error.cause in _BEFORE_A_PROXY or error.party is Party.NETWORK:
                 words = f"{words}; {NAME_A_PROXY}" if words else NAME_A_PROXY
@@ -87,7 +87,7 @@ def ignored_proxy(
     None where there is no such proxy, or the variable cannot be read.
     """
     environ = os.environ if environ is None else environ
-    if not why_no_proxy(choice, target, environ) or _is_local(target):
+    if not why_no_proxy(choice, target, environ) or is_local(target.host):
         return None
     set_ = (name for name in (*_NAMING, *unused_variables(target.scheme, environ)))
     name = next((name for name in set_ if environ.get(name)), None)
@@ -103,11 +103,6 @@ def ignored_proxy(
 
 _NAMING = ("MQTTWS_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 """Variables whose proxy counts for a server, unless ``no_proxy`` exempts it."""
-
-
-def _is_local(target: Target) -> bool:
-    name = ascii_name(target.host)
-    return name in ("localhost", "::1") or name.startswith("127.")
 
 
 def blame_proxy(error: ConnectFailed, chosen: Proxy | None) -> None:

@@ -21,7 +21,8 @@ from mqttws.doctor.judge import Verdict, judge
 from mqttws.doctor.letter import letter
 from mqttws.doctor.name_servers import Answered, name_servers
 from mqttws.doctor.report import Alternative, Report, Way
-from mqttws.doctor.requests import _SENTENCES, requests_of
+from mqttws.doctor.requests import requests_of
+from mqttws.doctor.sentences import SENTENCES
 from mqttws.doctor.sighting import sighting
 from mqttws.doctor.two_parties import _OTHER, _UNKNOWN_PAIR, what_tells
 from mqttws.errors import CertificateRejected, NameNotResolved, RegistrationRejected, Unreachable
@@ -162,7 +163,7 @@ def test_every_pair_of_parties_has_something_that_tells_them_apart() -> None:
 
 def test_every_sentence_can_be_made() -> None:
     seen = Evidence("dps.test")
-    for party, cause, hop in _SENTENCES:
+    for party, cause, hop in SENTENCES:
         error = MqttwsError("x", cause=cause)
         verdict = Verdict(cause, party)
         (asked,) = requests_of(error, hop, verdict, "wss://dps.test:443/p", seen)
