@@ -18,7 +18,7 @@ from ..errors import (
     StoreFailed,
 )
 from ..hops import Cause, Hop
-from ..net.http_head import opening
+from ..net.http_page import opening
 from ..net.stream import Stream
 from ..protocol import (
     ClientProtocol,

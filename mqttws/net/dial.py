@@ -6,6 +6,7 @@ know what is said to a proxy (``tunnel``) and which one it is (``proxy``).
 
 import asyncio
 import ssl
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -75,8 +76,12 @@ async def dial(
     try:
         if context is not None:
             key = key_of(context, target, chosen) if walk.resume else None
+            login = chosen.login if chosen is not None else None
+            hidden = login.secrets if login is not None else ()
             try:
-                await _secure(stream, context, target.server_name, walk, Hop.TLS, key=key)
+                await _secure(
+                    stream, context, target.server_name, walk, Hop.TLS, key=key, secrets=hidden
+                )
             except (TlsFailed, HopTimedOut) as error:
                 blame_proxy(error, chosen)
                 raise
@@ -193,6 +198,7 @@ async def _secure(
     hop: Hop,
     *,
     key: Key | None = None,
+    secrets: Sequence[str] = (),
 ) -> None:
     """Go on in TLS; a certificate that is rejected is described from this very handshake."""
     handshake = Handshake(context, take_session(key) if key is not None else None)
@@ -205,7 +211,7 @@ async def _secure(
                 step.certificates = tuple(proved_chain(handshake.made))
             raise rejected from error
         except ssl.SSLError as error:
-            raise broken_off(error, hop, host, handshake.begun) from error
+            raise broken_off(error, hop, host, handshake.begun, secrets) from error
         except asyncio.CancelledError:  # perhaps the hop's time is over: the socket knows more
             if (packets := packets_of(stream.info("socket"))) is not None:
                 step.facts["packets"] = packets.sentence

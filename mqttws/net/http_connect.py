@@ -10,7 +10,7 @@ from ..errors import ProxyRefused, UsageError
 from ..hops import Cause, Party
 from .http_head import MAX_HEAD, Head, body_length, parse_head, printable
 from .http_page import is_page_read, masked, parse_retry_after, words_of_page
-from .proxy import Challenge, Login, Proxy
+from .proxy import Challenge, Proxy
 from .refusals import judge_connect
 
 MAX_BODY = 256 * 1024
@@ -151,11 +151,7 @@ class HttpConnect:
         return printable(masked(text, self._secrets()))
 
     def _secrets(self) -> list[str]:
-        login = self._proxy.login
-        if login is None:
-            return []
-        pair = _pair(login)
-        return [pair.decode(errors="replace"), b64encode(pair).decode(), login.password]
+        return [] if self._proxy.login is None else self._proxy.login.secrets
 
     def _answer_challenge(self, head: Head, *, ended: bool = False) -> bool:
         """Queue the hook's answer to a 407; return False while its page is still coming.
@@ -245,14 +241,10 @@ class HttpConnect:
         )
 
 
-def _pair(login: Login) -> bytes:
-    return f"{login.username}:{login.password}".encode()  # RFC 7617 section 2
-
-
 def _basic(proxy: Proxy) -> str | None:
     if proxy.login is None:
         return None
-    return "Basic " + b64encode(_pair(proxy.login)).decode("ascii")
+    return "Basic " + b64encode(proxy.login.pair).decode("ascii")
 
 
 def _foreign(start: bytes) -> tuple[str, Party | None]:

@@ -111,11 +111,3 @@ def _chunked_length(data: bytes) -> int | None:
 def printable(text: str) -> str:
     """Return a peer's words so that they can be shown in one line of a terminal or a log."""
     return "".join(c if c.isprintable() else "?" for c in text[:500])
-
-
-def opening(data: bytes) -> str:
-    """Return the beginning of an answer of unknown kind: its first line, or its bytes in hex."""
-    line = data.split(b"\n")[0].strip()[:80]
-    if line and all(0x20 <= byte < 0x7F for byte in line):
-        return f'"{line.decode("ascii")}"'
-    return f"the bytes {data[:16].hex(' ')}"

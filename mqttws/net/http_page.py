@@ -66,6 +66,19 @@ def masked(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
+def opening(data: bytes, secrets: Iterable[str] = ()) -> str:
+    """Return the beginning of an answer of unknown kind: its first line, or its bytes in hex.
+
+    Args:
+        data: the answer, as far as it came.
+        secrets: of ours, which it may repeat; they are masked.
+    """
+    line = data.split(b"\n")[0].strip()
+    if line and all(0x20 <= byte < 0x7F for byte in line):
+        return f'"{short_line(masked(line.decode("ascii"), secrets))}"'
+    return f"the bytes {data[:16].hex(' ')}"
+
+
 def secrets_of(headers: Iterable[tuple[str, str]], query: str) -> list[str]:
     """Return what no message may repeat of a request: its headers' values, decoded too, its query.
 

@@ -4,14 +4,15 @@ A service of another kind, a web server without TLS, or a login or block page of
 """
 
 import ssl
+from collections.abc import Sequence
 
 from ..errors import MqttwsError, TlsFailed
 from ..hops import Cause, Hop, Party
 from ..text import one_line
 from .alerts import ALERTS, judge_alert, plain_reason
 from .failures import translate
-from .http_head import opening, parse_head
-from .http_page import words_of_page
+from .http_head import parse_head
+from .http_page import masked, opening, words_of_page
 from .refusals import refused_in_place
 
 _RECORDS = range(0x14, 0x18)
@@ -41,7 +42,9 @@ def alert_number(begun: bytes) -> int | None:
     return None
 
 
-def broken_off(error: ssl.SSLError, hop: Hop, host: str, begun: bytes) -> MqttwsError:
+def broken_off(
+    error: ssl.SSLError, hop: Hop, host: str, begun: bytes, secrets: Sequence[str] = ()
+) -> MqttwsError:
     """Return the error for a handshake that failed for another reason than the certificate.
 
     Args:
@@ -49,9 +52,11 @@ def broken_off(error: ssl.SSLError, hop: Hop, host: str, begun: bytes) -> Mqttws
         hop: ``TLS`` or ``PROXY_TLS``.
         host: the name that was asked for.
         begun: the first bytes of the answer.
+        secrets: of ours, which it may repeat: a proxy's login.
     """
     if not is_tls(begun):
-        return not_tls(begun, host, hop)
+        hidden = [secret.encode().decode("latin-1") for secret in secrets]
+        return not_tls(masked(begun.decode("latin-1"), hidden).encode("latin-1"), host, hop)
     number = alert_number(begun)
     if number is not None and not error.reason:  # Python has no name for newer alerts
         reason = f"alert {ALERTS.get(number, f'number {number}')}"

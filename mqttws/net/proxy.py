@@ -5,6 +5,7 @@ Knows proxy URLs and the environment's variables. Does not know what is said to 
 """
 
 import os
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
@@ -48,6 +49,16 @@ class Login:
 
     def __deepcopy__(self, memo: object) -> Self:
         return self
+
+    @property
+    def pair(self) -> bytes:
+        """User name and password as Basic sends them (RFC 7617 section 2), before base64."""
+        return f"{self.username}:{self.password}".encode()
+
+    @property
+    def secrets(self) -> list[str]:
+        """What no message may repeat: the pair, plain and in base64, and the password."""
+        return [self.pair.decode(errors="replace"), b64encode(self.pair).decode(), self.password]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ from ..errors import MqttwsError, SubprotocolRefused, UpgradeRefused
 from ..hops import Cause, Party
 from ..text import one_line
 from .failures import CUT_OFF_HINT
-from .http_head import Head, opening, parse_head
-from .http_page import PAGE_PATIENCE, is_page_read, masked, secrets_of, words_of_page
+from .http_head import Head, parse_head
+from .http_page import PAGE_PATIENCE, is_page_read, masked, opening, secrets_of, words_of_page
 from .refusals import refused_upgrade
 from .stream import ByteStream
 from .websocket import WebSocketStream, silent_logger
@@ -69,14 +69,14 @@ async def open_websocket(
     response: Response | None = None
     early: list[Event] = []
     begun = bytearray()
+    secrets = secrets_of(headers, parse_uri(url).query)
     while response is None and protocol.handshake_exc is None:
         data = await stream.read()
         begun += data[: MAX_ANSWER - len(begun)]
         if not b"HTTP/".startswith(bytes(begun[:5])):
-            raise _not_http(bytes(begun))
+            raise _not_http(bytes(begun), secrets)
         head = parse_head(begun)
         if head is not None and head.status not in (0, 101):
-            secrets = secrets_of(headers, parse_uri(url).query)
             raise await _refusal(
                 stream, head, begun, host, {} if facts is None else facts, secrets=secrets
             )
@@ -93,7 +93,7 @@ async def open_websocket(
         if not data:
             break
     if protocol.handshake_exc is not None or response is None:
-        raise _upgrade_error(response, protocol.handshake_exc, bytes(begun))
+        raise _upgrade_error(response, protocol.handshake_exc, bytes(begun), secrets)
     if protocol.subprotocol is None:  # WS-24
         raise SubprotocolRefused(
             "upgrade: the server opened a WebSocket without the subprotocol mqtt",
@@ -153,7 +153,9 @@ def _note(response: Response, facts: dict[str, str] | None) -> None:
             facts[name] = one_line(values[0][:200])
 
 
-def _upgrade_error(response: Response | None, error: Exception | None, begun: bytes) -> MqttwsError:
+def _upgrade_error(
+    response: Response | None, error: Exception | None, begun: bytes, secrets: Sequence[str]
+) -> MqttwsError:
     if isinstance(error, NegotiationError):
         answered = response.headers.get("Sec-WebSocket-Protocol") if response is not None else None
         if answered is not None and answered != SUBPROTOCOL:
@@ -177,11 +179,11 @@ def _upgrade_error(response: Response | None, error: Exception | None, begun: by
         return UpgradeRefused(
             f"upgrade: {reason}", reason=reason, cause=Cause.CUT_OFF, hint=CUT_OFF_HINT
         )
-    return _not_http(begun)
+    return _not_http(begun, secrets)
 
 
-def _not_http(begun: bytes) -> UpgradeRefused:
-    reason = f"the answer is not HTTP: it begins with {opening(begun)}"
+def _not_http(begun: bytes, secrets: Sequence[str]) -> UpgradeRefused:
+    reason = f"the answer is not HTTP: it begins with {opening(begun, secrets)}"
     return UpgradeRefused(
         f"upgrade: {reason}",
         reason=reason,

@@ -425,6 +425,16 @@ ROWS = [
         says=("HTTP/1.1 403 No", "said that it is connected"),
     ),
     Row(
+        "a page behind the 200 repeats the login",
+        proxy(
+            tunnelling(says(f"HTTP/1.1 403 no {USER}:{WORD}\r\n\r\n".encode())),
+            url=AT.replace("//", f"//{USER}:{WORD}@"),
+        ),
+        *(TLS, Cause.NOT_TLS, Party.PROXY),
+        says=("403 no ***",),
+        never=(USER + ":",),
+    ),
+    Row(
         "no proxy listens there",
         proxy(silent, url="http://127.0.0.1:9"),
         *(Hop.PROXY_TCP, Cause.REFUSED, Party.PROXY),
