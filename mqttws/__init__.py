@@ -68,7 +68,8 @@ if TYPE_CHECKING:
     from .hub.device.twin import DesiredChange, Twin
     from .hub_client.client import AsyncHubClient
     from .hub_client.messages import CloudMessageStream
-    from .hub_client.sync import HubClient, SyncStream, TelemetryReceipt
+    from .hub_client.sync import HubClient
+    from .hub_client.sync_results import SyncStream, TelemetryReceipt
     from .hub_client.twins import DesiredChanges
     from .local.dps import AsyncLocalDps
     from .local.hub import AsyncLocalHub
@@ -134,7 +135,8 @@ _HOMES = {
     "hub.device.twin": ("DesiredChange", "Twin"),
     "hub_client.client": ("AsyncHubClient",),
     "hub_client.messages": ("CloudMessageStream",),
-    "hub_client.sync": ("HubClient", "SyncStream", "TelemetryReceipt"),
+    "hub_client.sync": ("HubClient",),
+    "hub_client.sync_results": ("SyncStream", "TelemetryReceipt"),
     "hub_client.twins": ("DesiredChanges",),
     "doctor.examination": ("diagnose", "diagnose_async"),
     "doctor.report": ("Report",),

@@ -4,6 +4,7 @@ One place for registrations, ``provision``, fleets and clients. Errors' fields, 
 attempts and random numbers come in, seconds come out: there is no clock and no chance in here.
 """
 
+import math
 from dataclasses import dataclass
 
 from .errors import ConnectFailed, MqttwsError, UsageError
@@ -39,7 +40,8 @@ class Backoff:
     limit: float = 60.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.first <= self.limit:
+        good = all(type(one) in (int, float) for one in (self.first, self.limit))
+        if not (good and 0 <= self.first <= self.limit < math.inf):
             raise UsageError(f"Backoff(first={self.first!r}, limit={self.limit!r}): 0 to limit")
 
     def ceiling(self, attempt: int) -> float:

@@ -8,18 +8,27 @@ import pytest
 
 import mqttws
 from mqttws.options import (
+    ASSIGNED_CLIENT,
+    ASSIGNED_HUB_CLIENT,
     CLIENT,
     DIAGNOSE,
     FLEET,
     HUB_CLIENT,
     LOCAL_DPS,
+    LOCAL_HUB,
     PROVISION,
     REQUIRED,
+    SYNC_ASSIGNED_CLIENT,
+    SYNC_ASSIGNED_HUB_CLIENT,
     SYNC_CLIENT,
     SYNC_HUB_CLIENT,
     SYNC_LOCAL_DPS,
+    SYNC_LOCAL_HUB,
+    TELEMETRY,
     Table,
 )
+
+ASSIGNED = mqttws.Assignment("hub.example", "my-device", "", "my-device", "")
 
 CALLS: dict[Callable[..., Any], Table] = {
     mqttws.AsyncClient: CLIENT,
@@ -35,6 +44,12 @@ CALLS: dict[Callable[..., Any], Table] = {
     mqttws.LocalDps: SYNC_LOCAL_DPS,
     mqttws.AsyncHubClient: HUB_CLIENT,
     mqttws.HubClient: SYNC_HUB_CLIENT,
+    mqttws.AsyncLocalHub: LOCAL_HUB,
+    mqttws.LocalHub: SYNC_LOCAL_HUB,
+    ASSIGNED.client_async: ASSIGNED_CLIENT,
+    ASSIGNED.client: SYNC_ASSIGNED_CLIENT,
+    ASSIGNED.hub_client_async: ASSIGNED_HUB_CLIENT,
+    ASSIGNED.hub_client: SYNC_ASSIGNED_HUB_CLIENT,
 }
 
 
@@ -51,6 +66,51 @@ def test_a_signature_has_the_options_of_its_table_with_their_defaults(
         assert default == option.default or (
             default is inspect.Parameter.empty and option.default is REQUIRED
         ), name
+
+
+MADE_FROM_TEXT: dict[Callable[..., Any], Table] = {
+    mqttws.AsyncHubClient.from_connection_string: ASSIGNED_HUB_CLIENT.but("credential"),
+    mqttws.HubClient.from_connection_string: SYNC_ASSIGNED_HUB_CLIENT.but("credential"),
+    mqttws.AsyncHubClient.send_telemetry: TELEMETRY,
+    mqttws.HubClient.send_telemetry: TELEMETRY,
+    mqttws.AsyncHubClient.send_telemetry_nowait: TELEMETRY,
+    mqttws.HubClient.send_telemetry_nowait: TELEMETRY,
+}
+
+
+@pytest.mark.parametrize("call", MADE_FROM_TEXT, ids=lambda call: call.__qualname__)
+def test_other_calls_have_each_option_too(call: Callable[..., Any]) -> None:
+    parameters = inspect.signature(call).parameters
+    for name, option in MADE_FROM_TEXT[call].items():
+        assert parameters[name].default == option.default, name
+    assert not any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+
+
+def test_no_public_call_hides_an_argument() -> None:
+    """``**options`` shows no option and no default in ``help()`` and in an editor.
+
+    An ordered fault of a DPS has the members of its kind, which ``dps.faults`` describes.
+    """
+    hidden = []
+    for public in mqttws.__all__:
+        kind = getattr(mqttws, public)
+        if inspect.isclass(kind) and issubclass(kind, mqttws.MqttwsError):
+            continue  # made by the package; their fields are in the class's docstring
+        members = [kind] + (
+            [getattr(kind, name) for name in dir(kind) if not name.startswith("_")]
+            if inspect.isclass(kind)
+            else []
+        )
+        for member in members:
+            if not callable(member) or (isinstance(member, type) and member is not kind):
+                continue
+            try:
+                parameters = inspect.signature(member).parameters.values()
+            except (TypeError, ValueError):  # an enum's
+                continue
+            if any(one.kind is one.VAR_KEYWORD for one in parameters):
+                hidden.append(getattr(member, "__qualname__", public))
+    assert hidden == ["LocalDps.fault", "AsyncLocalDps.fault"]
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)

@@ -5,7 +5,7 @@ import pytest
 from mqttws import Cause, ConnectFailed, MqttwsError, Party, UsageError
 
 from .raises import all_raises, explained, missed, raises_of
-from .raises_recorder import faults_of
+from .recording.error_record import faults_of
 
 SOURCE = """
 class A:

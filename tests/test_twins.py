@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 import mqttws
-from mqttws.options import ASSIGNED_CLIENT, CLIENT, SYNC_CLIENT
-from mqttws.provisioning.options import AssignedClientOptions, SyncAssignedClientOptions
+from mqttws.options import ASSIGNED_CLIENT, CLIENT, SYNC_ASSIGNED_CLIENT, SYNC_CLIENT
 
 PAIRS = [
     (mqttws.Client, mqttws.AsyncClient),
@@ -111,17 +110,8 @@ def test_the_credential_is_in_no_text_pickle_or_comparison() -> None:
             other.client()
 
 
-@pytest.mark.parametrize("name", sorted(ASSIGNED_CLIENT))
-def test_a_wrong_option_of_an_assignments_client_is_named(name: str) -> None:
-    held = ASSIGNED.holding(mqttws.SymmetricKey("dev", KEY))
-    for make in (held.client, held.client_async):
-        with pytest.raises(mqttws.UsageError, match=f"^{name}: found"):
-            make(**{name: object()})  # type: ignore[arg-type]
-
-
 def test_an_assignments_client_has_the_options_of_a_client() -> None:
     given = {"client_id", "username", "password", "clean_session"}
-    way = {"transport", "host", "port", "api_version", "token_lifetime"}
-    assert set(AssignedClientOptions.__annotations__) == set(CLIENT) - given | way
-    assert set(SyncAssignedClientOptions.__annotations__) == set(SYNC_CLIENT) - given | way
-    assert set(ASSIGNED_CLIENT) == set(SYNC_CLIENT) - given | way
+    way = {"credential", "transport", "host", "port", "api_version", "token_lifetime"}
+    assert set(ASSIGNED_CLIENT) == set(CLIENT) - given | way
+    assert set(SYNC_ASSIGNED_CLIENT) == set(SYNC_CLIENT) - given | way

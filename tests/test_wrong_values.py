@@ -96,6 +96,12 @@ WRONG: dict[str, tuple[object, ...]] = {
     "credential_policies": (None, 5, "x", {}),
     "issuing_ca": ("", 5, True, b"x", []),
     "connection_profiles": (5, "x", True, []),
+    "dps": (5, "x", True, mqttws.LocalDps),
+    "name": (None, "", *TEXT),
+    "policies": (5, "x", True, [5]),
+    "limits": (5, "x", True, []),
+    "lock_seconds": SECONDS,
+    "count_deliveries": BOOL,
     "fault_seed": ("x", 1.5, True, [], 10**30),
 }
 """By option: values of a wrong type, None, negative, zero, huge, empty, and nearly right."""
@@ -113,6 +119,12 @@ GOOD: dict[str, object] = {
 
 
 ALLOWED = {
+    *(
+        (name, "host", None)
+        for name in ("client", "client_async", "hub_client", "hub_client_async")
+    ),
+    ("hub_client", "credential", SECRET),
+    ("hub_client_async", "credential", SECRET),
     ("AsyncHubClient", "credential", SECRET),  # a str is a key, whose form is checked elsewhere
     ("HubClient", "credential", SECRET),
     ("AsyncHubClient", "host", None),

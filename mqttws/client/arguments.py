@@ -16,6 +16,8 @@ def subscriptions_of(topic_filter: str | Iterable[tuple[str, int]], qos: int) ->
         UsageError: one breaks a rule, or there is none.
     """
     given = [(topic_filter, qos)] if isinstance(topic_filter, str) else _pairs(topic_filter)
+    if not given:
+        raise UsageError("topic_filter: found none; allowed: at least one")
     subscriptions = [Subscription(*pair) for pair in given]
     Subscribe(1, subscriptions).encode()  # what breaks a rule is refused before it is waited for
     return subscriptions

@@ -18,7 +18,7 @@ from ..net.hops import OnStep, Walk
 from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.stream import CLOSE_TIMEOUT
 from ..net.tls import Tls
-from ..options import CLIENT
+from ..options import CLIENT, LEAVE, PUBLISH, REDIRECT, SUBSCRIBE
 from ..protocol import ClientProtocol
 from ..retry import REFUSED_LOGIN_WAIT, Backoff
 from ..wire import DEFAULT_MAX_PACKET_SIZE, Connect, Unsubscribe, Will
@@ -222,6 +222,8 @@ class AsyncClient(Facts, AsyncOnly):
             StoreFailed: it could not be stored.
         """
         raw = payload if type(payload) is bytes else payload_bytes(payload)
+        if type(qos) is not int or type(retain) is not bool:  # hot: what is usual is not checked
+            PUBLISH.check(locals())
         link = self._outgoing.free_link
         if not qos and link is not None and get_running_loop() is link.loop:
             link.publish(topic, raw, qos, retain)  # hot: it needs no receipt
@@ -259,6 +261,7 @@ class AsyncClient(Facts, AsyncOnly):
             QueueFull: ``max_outgoing`` is reached, or the outbox is full; nothing was sent.
             UsageError: nothing was sent.
         """
+        PUBLISH.check(locals())
         receipt = Receipt(topic, payload_bytes(payload), qos, retain)
         engine = self._engine
         engine.require_usable()
@@ -287,10 +290,11 @@ class AsyncClient(Facts, AsyncOnly):
             SubscribeRefused: the server refused at least one filter.
             ConnectionLost, RequestTimedOut, UsageError: as for ``publish``.
         """
+        SUBSCRIBE.check(locals())
+        wishes = subscriptions_of(topic_filter, qos)
         engine = self._engine
         engine.require_usable()
         engine.require_loop()
-        wishes = subscriptions_of(topic_filter, qos)
 
         def send(protocol: ClientProtocol) -> int:
             return protocol.subscribe(wishes)
@@ -362,6 +366,7 @@ class AsyncClient(Facts, AsyncOnly):
         Raises:
             UsageError: the client is not connected yet, or was disconnected.
         """
+        LEAVE.check(locals())
         self._engine.reconnect(timeout)
 
     def redirect(self, url: Urls, *, username: str | None = None) -> None:
@@ -371,6 +376,7 @@ class AsyncClient(Facts, AsyncOnly):
             url: as for the class.
             username: as for the class.
         """
+        REDIRECT.check(locals())
         self._engine.connector.redirect(targets_of(url), username)
 
     async def disconnect(self, timeout: float = LEAVE_TIMEOUT) -> None:
@@ -383,6 +389,7 @@ class AsyncClient(Facts, AsyncOnly):
             timeout: seconds for the acknowledgements of what was accepted, and for the server to
                 close its half of the connection.
         """
+        LEAVE.check(locals())
         await self._engine.disconnect(timeout)
 
     async def __aenter__(self) -> Self:

@@ -1,5 +1,6 @@
 """The properties that both clients have."""
 
+from ..options import FAILED
 from ..wire import Publish
 from .engine import Engine
 from .options import ClientState
@@ -49,4 +50,5 @@ class Facts:
         Args:
             forget: whether the list is emptied.
         """
+        FAILED.check(locals())
         return self._engine.keeper.failed(forget)

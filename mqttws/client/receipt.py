@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Generator
 
 from ..errors import MqttwsError, RequestTimedOut
+from ..options import WAIT
 from ..wire import Publish
 
 
@@ -126,6 +127,7 @@ class Receipt(Delivery):
         Raises:
             RequestTimedOut: its end did not come in time; it is still under way.
         """
+        WAIT.check(locals())
         try:
             async with asyncio.timeout(timeout):
                 await self

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from os import PathLike
 
 from ..errors import MqttwsError, StoreDamaged, StoreFailed, UsageError, store_failed
+from ..options import SQLITE_STORE
 from ..protocol import Change
 from ..wire import Publish, PubRel, decode, encode
 from .store import Failed, FailedForgotten, Queued, Step, Stored, Unqueued
@@ -56,11 +57,8 @@ class SqliteStore:
         synchronous: str = "FULL",
         busy_timeout: float = 2.0,
     ) -> None:
-        if synchronous not in ("FULL", "NORMAL"):
-            raise UsageError(f"synchronous {synchronous!r}; allowed: 'FULL' or 'NORMAL'")
+        SQLITE_STORE.check(locals())
         self._path = os.fspath(path)
-        if not isinstance(self._path, str) or "\0" in self._path:
-            raise UsageError(f"path {self._path!r}; allowed: text without U+0000")
         self._synchronous = synchronous
         self._busy_timeout = busy_timeout
         self._database: sqlite3.Connection | None = None

@@ -19,7 +19,7 @@ from ..net.hops import OnStep
 from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.stream import CLOSE_TIMEOUT
 from ..net.tls import Tls
-from ..options import SYNC_CLIENT
+from ..options import LEAVE, PUBLISH, SYNC_CLIENT
 from ..retry import REFUSED_LOGIN_WAIT, Backoff
 from ..wire import DEFAULT_MAX_PACKET_SIZE, Will
 from .arguments import Payload, payload_bytes
@@ -159,6 +159,8 @@ class Client(Facts, SynchronousOnly):
         self, topic: str, payload: Payload = b"", *, qos: int = 0, retain: bool = False
     ) -> None:
         """Send a message; as ``AsyncClient.publish``."""
+        if type(qos) is not int or type(retain) is not bool:  # hot: what is usual is not checked
+            PUBLISH.check(locals())
         if not qos and self._hand_over(topic, payload, retain):
             return
         self._call(partial(self._client.publish, topic, payload, qos=qos, retain=retain))
@@ -167,6 +169,7 @@ class Client(Facts, SynchronousOnly):
         self, topic: str, payload: Payload = b"", *, qos: int = 0, retain: bool = False
     ) -> SyncReceipt:
         """Send a message and return at once; as ``AsyncClient.publish_nowait``."""
+        PUBLISH.check(locals())
         receipt = SyncReceipt(topic, payload_bytes(payload), qos, retain, self)
         engine = self._engine
         engine.require_usable()
@@ -207,6 +210,7 @@ class Client(Facts, SynchronousOnly):
 
     def disconnect(self, timeout: float = LEAVE_TIMEOUT) -> None:
         """Leave; as ``AsyncClient.disconnect``. The client's thread has ended then."""
+        LEAVE.check(locals())
         with self._leaving:  # a second thread finds it done
             if self._open:
                 try:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from ..errors import MqttwsError, RequestTimedOut, UsageError
 from ..hops import Cause
 from ..loop_thread import wait_for
+from ..options import WAIT
 from .message import ReceivedMessage
 from .options import ClientState
 from .receipt import Delivery, late
@@ -42,6 +43,7 @@ class SyncReceipt(Delivery):
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait for its end, ``timeout`` seconds at most; raises as ``Receipt.wait`` does."""
+        WAIT.check(locals())
         if not self._done:
             if self._client._thread.is_current:
                 raise UsageError(
@@ -145,6 +147,7 @@ class SyncMessageStream(Iterator[ReceivedMessage]):
         self.close()
 
     def _refill(self, timeout: float | None) -> None:
+        WAIT.check(locals())
         try:
             self._client._call(partial(self._take, timeout))
         except StopAsyncIteration:

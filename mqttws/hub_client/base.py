@@ -3,28 +3,15 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import TypedDict, Unpack
+from typing import Any
 
 from ..client.client import AsyncClient
 from ..client.options import ClientState
 from ..client.receipt import Receipt
 from ..hub.device.identity import HubIdentity
+from ..options import SEND_BATCH, TELEMETRY
 from .bodies import Body, message_of
 from .upkeep import Upkeep
-
-
-class TelemetryFields(TypedDict, total=False):
-    """The keyword arguments of ``send_telemetry``."""
-
-    properties: Mapping[str, str | None] | None
-    content_type: str
-    content_encoding: str
-    message_id: str
-    correlation_id: str
-    user_id: str
-    creation_time: datetime | None
-    output: str
-    component: str
 
 
 class HubDevice:
@@ -62,17 +49,32 @@ class HubDevice:
         """Whether messages can be sent now."""
         return self._client.connected
 
-    async def send_telemetry(self, body: Body = b"", **properties: Unpack[TelemetryFields]) -> None:
+    async def send_telemetry(
+        self,
+        body: Body = b"",
+        *,
+        properties: Mapping[str, str | None] | None = None,
+        content_type: str = "",
+        content_encoding: str = "",
+        message_id: str = "",
+        correlation_id: str = "",
+        user_id: str = "",
+        creation_time: datetime | None = None,
+        output: str = "",
+        component: str = "",
+    ) -> None:
         """Send a message to the hub; return when the hub has stored it.
 
         Args:
             body: bytes, text (sent as UTF-8), a dict or list (sent as JSON, with its content type
                 and encoding), or a ``TelemetryMessage``, which brings all of the rest. At most 256
                 KB together with the properties.
-            properties: ``properties``, the application's own by name (None for a name without a
-                value), and the system's: ``content_type``, ``content_encoding``, ``message_id``
-                (at most 128 characters), ``correlation_id``, ``user_id``, ``creation_time`` (with
-                a time zone), ``output`` (a module's), ``component`` (of a Plug and Play model).
+            properties: the application's own by name; None for a name without a value.
+            content_type, content_encoding, correlation_id, user_id: the system's; empty for none.
+            message_id: at most 128 characters.
+            creation_time: with a time zone.
+            output: a module's, for routes of an edge device.
+            component: of a Plug and Play model.
 
         Raises:
             UsageError: the message is too large or not allowed; nothing was sent.
@@ -80,11 +82,22 @@ class HubDevice:
                 sent again until it is, and the error says so.
             MqttwsError: why the client has ended.
         """
-        topic, raw = self._telemetry(body, properties)
+        topic, raw = self._telemetry(body, TELEMETRY.check(locals()))
         await self._client.publish(topic, raw, qos=1)
 
     def send_telemetry_nowait(
-        self, body: Body = b"", **properties: Unpack[TelemetryFields]
+        self,
+        body: Body = b"",
+        *,
+        properties: Mapping[str, str | None] | None = None,
+        content_type: str = "",
+        content_encoding: str = "",
+        message_id: str = "",
+        correlation_id: str = "",
+        user_id: str = "",
+        creation_time: datetime | None = None,
+        output: str = "",
+        component: str = "",
     ) -> Receipt:
         """Send a message and return at once; await the receipt for the hub's confirmation.
 
@@ -94,7 +107,7 @@ class HubDevice:
             QueueFull: ``max_outgoing`` is reached; nothing was sent.
             UsageError: the message is too large or not allowed; nothing was sent.
         """
-        topic, raw = self._telemetry(body, properties)
+        topic, raw = self._telemetry(body, TELEMETRY.check(locals()))
         return self._client.publish_nowait(topic, raw, qos=1)
 
     async def send_batch(self, bodies: Iterable[Body]) -> None:
@@ -109,6 +122,7 @@ class HubDevice:
             UsageError: one is too large or not allowed; nothing was sent.
             RequestTimedOut, MqttwsError: as for ``send_telemetry``, for the first that failed.
         """
+        SEND_BATCH.check(locals())
         messages = [self._telemetry(body, {}) for body in bodies]
         publish = self._client.publish
         results = await asyncio.gather(
@@ -118,7 +132,7 @@ class HubDevice:
             if result is not None:
                 raise result
 
-    def _telemetry(self, body: Body, properties: TelemetryFields) -> tuple[str, bytes]:
-        message = message_of(body, **properties)
+    def _telemetry(self, body: Body, fields: dict[str, Any]) -> tuple[str, bytes]:
+        message = message_of(body, **fields)
         identity = self._identity
         return message.topic(identity.device_id, identity.module_id), message.body

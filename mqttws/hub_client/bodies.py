@@ -34,7 +34,7 @@ def message_of(
         try:
             raw = build_json(body)
         except ValueError as error:
-            raise UsageError(f"telemetry: {error}") from None
+            raise UsageError(f"telemetry: body: {error}") from None
         given = {"content_type": "application/json", "content_encoding": "utf-8"} | given
     else:
         raw = _bytes(body)
@@ -48,10 +48,10 @@ def _bytes(body: object) -> bytes:
         try:
             return body.encode()
         except UnicodeEncodeError:
-            raise UsageError("telemetry: text with a lone surrogate has no UTF-8") from None
+            raise UsageError("telemetry: body: text with a lone surrogate has no UTF-8") from None
     if isinstance(body, bytes | bytearray | memoryview):
         return bytes(body)
     raise UsageError(
-        f"telemetry: found {type(body).__name__}; allowed: bytes, str, dict, list or"
+        f"telemetry: body: found {type(body).__name__}; allowed: bytes, str, dict, list or"
         " TelemetryMessage"
     )

@@ -7,7 +7,7 @@ methods in ``methods``; topics and rules are in ``hub``.
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar
 
 from ..client.message import ReceivedMessage
 from ..client.options import OnState
@@ -29,7 +29,7 @@ from ..net.hops import OnStep
 from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.stream import CLOSE_TIMEOUT
 from ..net.tls import Tls
-from ..options import HUB_CLIENT
+from ..options import ASSIGNED_HUB_CLIENT, HUB_CLIENT, LEAVE, METHOD, PATCH
 from ..retry import REFUSED_LOGIN_WAIT, Backoff
 from .access import (
     HubCredential,
@@ -40,7 +40,6 @@ from .base import HubDevice
 from .making import make_upkeep
 from .messages import CloudMessageStream
 from .methods import Handler, MethodServer
-from .options import HubClientOptions
 from .twins import DesiredChanges, TwinRequests
 from .upkeep import Provisioning
 
@@ -157,7 +156,32 @@ class AsyncHubClient(HubDevice):
         cls,
         connection_string: str | ConnectionString,
         credential: HubCredential | None = None,
-        **options: Unpack[HubClientOptions],
+        *,
+        transport: HubTransport = "wss",
+        host: str | None = None,
+        port: int | None = None,
+        tls: Tls = None,
+        proxy: ProxyChoice = ENVIRONMENT,
+        api_version: str = DEFAULT_API_VERSION,
+        token_lifetime: float = 3600,
+        client_type: str = "mqttws",
+        model_id: str = "",
+        keep_alive: int = 60,
+        connect_timeout: float = 30.0,
+        hop_timeout: float = 15.0,
+        request_timeout: float = 30.0,
+        max_outgoing: int = 10_000,
+        max_queued: int = 1000,
+        reconnect: Backoff | None = Backoff(),  # noqa: B008 - a value, never changed
+        refused_login_retry: float | None = REFUSED_LOGIN_WAIT,
+        store: Store | MemoryStore | None = None,
+        manual_ack: bool = False,
+        will: TelemetryMessage | None = None,
+        provisioning: Provisioning | None = None,
+        provisioning_limit: int = 5,
+        on_step: OnStep | None = None,
+        on_packet: OnPacket | None = None,
+        on_state: OnState | None = None,
     ) -> Self:
         """Make a client from a device's or module's connection string.
 
@@ -165,14 +189,14 @@ class AsyncHubClient(HubDevice):
             connection_string: with ``SharedAccessKey``, ``SharedAccessSignature`` or ``x509=true``.
                 Its ``GatewayHostName`` is where to connect, unless ``host`` is given.
             credential: the certificate for ``x509=true``; else None.
-            options: as for the class.
+            The others are those of the class.
 
         Raises:
             UsageError: it is not a device's; the message shows no secret.
         """
+        options = ASSIGNED_HUB_CLIENT.but("credential").check(locals())
         parts, found = read_connection_string(connection_string, credential)
-        if parts.gateway:
-            options.setdefault("host", parts.gateway)
+        options["host"] = host or parts.gateway or None
         return cls(parts.hub, parts.device_id, found, module_id=parts.module_id, **options)
 
     # Connecting
@@ -201,6 +225,7 @@ class AsyncHubClient(HubDevice):
         Args:
             timeout: seconds for all of it.
         """
+        LEAVE.check(locals())
         await self._methods.stop(timeout)
         await self._upkeep.stop()
         await self._client.disconnect(timeout)
@@ -264,6 +289,7 @@ class AsyncHubClient(HubDevice):
         status 200 and any other JSON value that it returns, with 500 if it raises (which is
         logged), 504 if it is too slow, 404 if there is no handler, 400 if the payload is not JSON.
         """
+        METHOD.check(locals())
         self._methods.table.add(name, handler, time_limit)
         self._upkeep.want_soon(METHODS_FILTER)
 
@@ -292,6 +318,7 @@ class AsyncHubClient(HubDevice):
             UsageError: the patch has no JSON form; nothing was sent.
             HubRequestRejected, RequestTimedOut, MqttwsError: as for ``twin``.
         """
+        PATCH.check(locals())
         return await self._requests.report(patch)
 
     def desired_changes(self) -> DesiredChanges:

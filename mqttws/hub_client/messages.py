@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from ..client.streams import MessageStream
 from ..errors import RequestTimedOut
 from ..hub.device.messages import CloudMessage, parse_cloud_message
+from ..options import WAIT
 from ..text import shown
 from .upkeep import logger
 
@@ -45,6 +46,7 @@ class CloudMessageStream(AsyncIterator[CloudMessage]):
             RequestTimedOut: there was none in time.
             StopAsyncIteration: the client was disconnected.
         """
+        WAIT.check(locals())
         try:
             async with asyncio.timeout(timeout):
                 return await anext(self)

@@ -6,14 +6,13 @@ threads; does not know hubs.
 
 import threading
 import warnings
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar
 
 from ..client.options import ClientState, OnState
-from ..client.receipt import Receipt
 from ..client.store import MemoryStore, Store
 from ..client.trace import OnPacket
 from ..errors import MqttwsError, UsageError
@@ -27,7 +26,7 @@ from ..net.hops import OnStep
 from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.stream import CLOSE_TIMEOUT
 from ..net.tls import Tls
-from ..options import SYNC_HUB_CLIENT
+from ..options import LEAVE, SYNC_ASSIGNED_HUB_CLIENT, SYNC_HUB_CLIENT
 from ..retry import REFUSED_LOGIN_WAIT, Backoff
 from .access import (
     FixedToken,
@@ -37,11 +36,10 @@ from .access import (
     SignsTokens,
     read_connection_string,
 )
-from .base import TelemetryFields
-from .bodies import Body
 from .client import METHOD_TIME_LIMIT, AsyncHubClient, H
 from .methods import Handler
-from .options import SyncHubClientOptions
+from .sync_base import SyncHubDevice
+from .sync_results import SyncStream
 from .upkeep import Provisioning
 
 T = TypeVar("T")
@@ -54,7 +52,7 @@ CLOSING_SLACK = 5.0
 """Seconds beyond the time limit of a disconnect after which the thread is given up."""
 
 
-class HubClient:
+class HubClient(SyncHubDevice):
     """A device's or module's client for IoT Hub; its calls may come from any thread.
 
     >>> with HubClient.from_connection_string(text) as client:
@@ -127,41 +125,39 @@ class HubClient:
         cls,
         connection_string: str | ConnectionString,
         credential: HubCredential | None = None,
-        **options: Unpack[SyncHubClientOptions],
+        *,
+        transport: HubTransport = "wss",
+        host: str | None = None,
+        port: int | None = None,
+        tls: Tls = None,
+        proxy: ProxyChoice = ENVIRONMENT,
+        api_version: str = "2021-04-12",
+        token_lifetime: float = 3600,
+        client_type: str = "mqttws",
+        model_id: str = "",
+        keep_alive: int = 60,
+        connect_timeout: float = 30.0,
+        hop_timeout: float = 15.0,
+        request_timeout: float = 30.0,
+        max_outgoing: int = 10_000,
+        max_queued: int = 1000,
+        reconnect: Backoff | None = Backoff(),  # noqa: B008 - a value, never changed
+        refused_login_retry: float | None = REFUSED_LOGIN_WAIT,
+        store: Store | MemoryStore | None = None,
+        manual_ack: bool = False,
+        will: TelemetryMessage | None = None,
+        provisioning: Provisioning | None = None,
+        provisioning_limit: int = 5,
+        on_step: OnStep | None = None,
+        on_packet: OnPacket | None = None,
+        on_state: OnState | None = None,
+        thread: LoopThread | None = None,
     ) -> Self:
         """Make a client from a connection string; as ``AsyncHubClient.from_connection_string``."""
+        options = SYNC_ASSIGNED_HUB_CLIENT.but("credential").check(locals())
         parts, found = read_connection_string(connection_string, credential)
-        if parts.gateway:
-            options.setdefault("host", parts.gateway)
+        options["host"] = host or parts.gateway or None
         return cls(parts.hub, parts.device_id, found, module_id=parts.module_id, **options)
-
-    def __repr__(self) -> str:
-        return repr(self._client).replace("AsyncHubClient", "HubClient", 1)
-
-    @property
-    def hub(self) -> str:
-        """The hub's host name; another one after the device was moved."""
-        return self._client.hub
-
-    @property
-    def device_id(self) -> str:
-        """The device's name at the hub."""
-        return self._client.device_id
-
-    @property
-    def module_id(self) -> str:
-        """The module's name; empty for the device itself."""
-        return self._client.module_id
-
-    @property
-    def state(self) -> ClientState:
-        """Where the client stands."""
-        return self._client.state
-
-    @property
-    def connected(self) -> bool:
-        """Whether messages can be sent now."""
-        return self._client.connected
 
     # Connecting
 
@@ -186,6 +182,7 @@ class HubClient:
 
     def disconnect(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Leave; as ``AsyncHubClient.disconnect``. The client's thread has ended then."""
+        LEAVE.check(locals())
         with self._gate:  # a second thread finds it done
             if self._open:
                 try:
@@ -214,30 +211,9 @@ class HubClient:
             if self._owns_thread:
                 self._thread.close(0.0)
 
-    # Telemetry
-
-    def send_telemetry(self, body: Body = b"", **properties: Unpack[TelemetryFields]) -> None:
-        """Send a message to the hub; as ``AsyncHubClient.send_telemetry``."""
-        self._call(lambda: self._client.send_telemetry(body, **properties))
-
-    def send_telemetry_nowait(
-        self, body: Body = b"", **properties: Unpack[TelemetryFields]
-    ) -> "TelemetryReceipt":
-        """Send a message without waiting; as ``AsyncHubClient.send_telemetry_nowait``."""
-
-        async def send() -> Receipt:
-            return self._client.send_telemetry_nowait(body, **properties)
-
-        return TelemetryReceipt(self, self._call(send))
-
-    def send_batch(self, bodies: Iterable[Body]) -> None:
-        """Send several messages together; as ``AsyncHubClient.send_batch``."""
-        given = list(bodies)
-        self._call(lambda: self._client.send_batch(given))
-
     # Messages from the cloud
 
-    def messages(self) -> "SyncStream[CloudMessage]":
+    def messages(self) -> SyncStream[CloudMessage]:
         """Subscribe to messages from the cloud; as ``AsyncHubClient.messages``."""
         take = self._settled if self._manual_ack else None
         return SyncStream(self, self._do(self._client.messages), take)
@@ -271,7 +247,7 @@ class HubClient:
         """Change the reported properties; as ``AsyncHubClient.patch_reported``."""
         return self._call(lambda: self._client.patch_reported(patch))
 
-    def desired_changes(self) -> "SyncStream[DesiredChange]":
+    def desired_changes(self) -> SyncStream[DesiredChange]:
         """Subscribe to changes of the desired properties; as ``AsyncHubClient.desired_changes``."""
         return SyncStream(self, self._do(self._client.desired_changes), None)
 
@@ -309,88 +285,6 @@ class HubClient:
         self._callbacks.close()
         if self._owns_thread:
             self._thread.close(timeout + CLOSING_SLACK)
-
-
-class TelemetryReceipt:
-    """The end of a message sent with ``send_telemetry_nowait``."""
-
-    def __init__(self, client: HubClient, receipt: Receipt) -> None:
-        self._client = client
-        self._receipt = receipt
-
-    def __repr__(self) -> str:
-        return repr(self._receipt).replace("Receipt", "TelemetryReceipt", 1)
-
-    @property
-    def done(self) -> bool:
-        """Whether its end has come, good or bad."""
-        return self._receipt.done
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Wait until the hub has stored it, ``timeout`` seconds at most.
-
-        Raises:
-            RequestTimedOut: its end did not come in time; it is still under way.
-            MqttwsError: why the client gave it up.
-        """
-        if self._receipt.done:
-            if self._receipt.error is not None:
-                raise self._receipt.error
-            return
-        self._client._call(lambda: self._receipt.wait(timeout))
-
-
-class AsyncStream(Protocol[T_co]):
-    """A stream of an ``AsyncHubClient``."""
-
-    def next(self, timeout: float | None = None) -> Coroutine[Any, Any, T_co]:
-        """Wait for the next item."""
-
-
-class SyncStream(Iterator[T], Generic[T]):
-    """Messages or changes as they come; several threads may share one."""
-
-    def __init__(
-        self, client: HubClient, stream: AsyncStream[T], take: Callable[[T], None] | None
-    ) -> None:
-        self._client = client
-        self._stream = stream
-        self._take = take
-
-    def __next__(self) -> T:
-        """Wait for the next one."""
-        return self.next()
-
-    def next(self, timeout: float | None = None) -> T:
-        """Wait for the next one, ``timeout`` seconds at most.
-
-        Raises:
-            RequestTimedOut: there was none in time.
-            StopIteration: the client was disconnected.
-            MqttwsError: why the client ended, if it was not asked to.
-        """
-        client = self._client
-        if not client._open and client.state is ClientState.CLOSED:
-            raise StopIteration
-        try:
-            found = client._call(lambda: _next_or_end(self._stream, timeout))
-        except MqttwsError as error:
-            if error.cause is Cause.DISCONNECTED:
-                raise StopIteration from None
-            raise
-        if found is None:
-            raise StopIteration
-        if self._take is not None:
-            self._take(found)
-        return found
-
-
-async def _next_or_end(stream: AsyncStream[T], timeout: float | None) -> T | None:
-    """Return the next item; None at the end, as no exception of an iterator leaves a task."""
-    try:
-        return await stream.next(timeout)
-    except StopAsyncIteration:
-        return None
 
 
 def _abandon(client: AsyncHubClient) -> None:

@@ -24,6 +24,7 @@ from ..hub.topics import (
     twin_get_topic,
     twin_report_topic,
 )
+from ..options import WAIT
 from ..text import shown
 from .upkeep import Upkeep, ended, logger
 
@@ -86,15 +87,13 @@ class TwinRequests:
         """Change the reported properties; return their new version, None if the hub gave none.
 
         Raises:
-            UsageError: the patch is no object, or has no JSON form; nothing was sent.
+            UsageError: the patch has no JSON form; nothing was sent.
             HubRequestRejected, RequestTimedOut: as for ``get``.
         """
-        if not isinstance(patch, dict):
-            raise UsageError(f"reported: found {type(patch).__name__}; allowed: dict")
         try:
             body = build_json(patch)
         except ValueError as error:
-            raise UsageError(f"reported: {error}") from None
+            raise UsageError(f"reported: patch: {error}") from None
         response, _ = await self._ask(
             "the reported properties were not confirmed", twin_report_topic, body, self._reporting
         )
@@ -281,6 +280,7 @@ class DesiredChanges(AsyncIterator[DesiredChange]):
             RequestTimedOut: there was none in time.
             StopAsyncIteration: the client was disconnected.
         """
+        WAIT.check(locals())
         try:
             async with asyncio.timeout(timeout):
                 return await anext(self)

@@ -31,7 +31,7 @@ from ..errors import ServiceFailed, StoreFailed, UsageError
 from ..hub.service.access import Policy
 from ..loop_thread import AsyncOnly
 from ..net.tls import TlsConfig
-from ..options import LOCAL_DPS
+from ..options import ENROLL, ENROLL_DEVICE, LOCAL_DPS
 from .anchors import DpsTls
 from .certificates import prepare_certificates
 from .dps_policies import OWNER, load_dps_policies
@@ -207,6 +207,7 @@ class AsyncLocalDps(AsyncOnly):
             UsageError: names the member that is wrong and what was expected.
             StoreFailed: it could not be stored.
         """
+        ENROLL.check(locals())
         await self.enrollments.enroll(record, replace=replace)
 
     async def keep(self, enrollment: AnyEnrollment, *, replace: bool = False) -> None:
@@ -224,6 +225,7 @@ class AsyncLocalDps(AsyncOnly):
             registration_id: the device's.
             credential_policy: by which it may be issued a certificate; empty for none.
         """
+        ENROLL_DEVICE.check(locals())
         return await self.enrollments.enroll_device(registration_id, credential_policy)
 
     def service_connection_string(self, policy: str = OWNER) -> str:

@@ -46,7 +46,11 @@ class Enrollments:
             UsageError: names the member that is wrong and what was expected.
             StoreFailed: it could not be stored.
         """
-        for enrollment in parse_enrollments(json.dumps([record]), "enroll"):
+        try:
+            text = json.dumps([record])
+        except (TypeError, ValueError):
+            raise UsageError("enroll: record: found what JSON cannot hold") from None
+        for enrollment in parse_enrollments(text, "enroll"):
             await self.keep(enrollment, replace=replace)
 
     async def keep(self, enrollment: AnyEnrollment, *, replace: bool = False) -> None:

@@ -4,22 +4,41 @@ Assembles a hub's core, its place behind the ports of a local DPS, and the calls
 program makes on the service's side. The rules are ``hub.service``'s.
 """
 
+import os
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from ..dps.issuance import CredentialPolicy
+from ..dps.store import Store
+from ..dps.tables import AnyEnrollment
 from ..errors import UsageError
 from ..hub.service.access import Policy
 from ..hub.service.queue import LOCK_SECONDS
 from ..hub.service.records import HubStore
 from ..hub.service.throttles import Limits
 from ..loop_thread import AsyncOnly
-from .dps import DEFAULT_HUB, AsyncLocalDps
+from ..options import LOCAL_HUB, OWN_DPS, Table
+from .dps import DEFAULT_HUB, DEFAULT_ID_SCOPE, AsyncLocalDps
 from .hub_base import Settings
 from .hub_calls import DeviceCalls
 from .hub_core import Hub
 from .hub_door import Hubs
 from .hub_registry import RegistryCalls
 from .hub_store import StoredRecords
+
+
+def own_dps_options(table: Table, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a hub's own DPS among those of the hub.
+
+    Raises:
+        UsageError: one is set, though a DPS is given.
+    """
+    options = {name: given[name] for name in OWN_DPS}
+    changed = [name for name in OWN_DPS if given[name] != table[name].default]
+    if given["dps"] is not None and changed:
+        raise UsageError(f"{', '.join(changed)}: options of the DPS, which is given already")
+    return options
 
 
 class AsyncLocalHub(RegistryCalls, DeviceCalls, AsyncOnly):
@@ -43,7 +62,7 @@ class AsyncLocalHub(RegistryCalls, DeviceCalls, AsyncOnly):
         count_deliveries: whether such a delivery counts towards ``maxDeliveryCount``, as in the
             documents until about 2025.
         fault_seed: for faults that strike at random; the same seed strikes the same operations.
-        **options: of ``AsyncLocalDps``, where none is given.
+        The others are those of ``AsyncLocalDps``, for the one that is started where none is given.
 
     Attributes:
         name: the hub's host name.
@@ -62,10 +81,24 @@ class AsyncLocalHub(RegistryCalls, DeviceCalls, AsyncOnly):
         lock_seconds: float = LOCK_SECONDS,
         count_deliveries: bool = False,
         fault_seed: int | None = None,
-        **options: Any,
+        host: str = "127.0.0.1",
+        wss_port: int | None = 0,
+        mqtts_port: int | None = 0,
+        state: str | os.PathLike[str] | None = None,
+        id_scope: str = DEFAULT_ID_SCOPE,
+        enrollments: Sequence[AnyEnrollment] = (),
+        first_enrollments: Sequence[AnyEnrollment] = (),
+        records: str | os.PathLike[str] | Store | None = None,
+        retry_after: int = 3,
+        assigning_polls: int = 0,
+        registers_per_minute: int | None = None,
+        polls_per_10s: int | None = None,
+        lenient: bool = False,
+        credential_policies: Sequence[CredentialPolicy] = (),
+        issuing_ca: str | os.PathLike[str] | None = None,
+        connection_profiles: Mapping[str, str] | None = None,
     ) -> None:
-        if dps is not None and options:
-            raise UsageError(f"{', '.join(options)}: options of the DPS, which is given already")
+        options = own_dps_options(LOCAL_HUB, LOCAL_HUB.check(locals()))
         self.name = name
         self.dps: AsyncLocalDps = dps or AsyncLocalDps(hubs=(name,), **options)
         self._owns_dps = dps is None

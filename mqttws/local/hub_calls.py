@@ -8,12 +8,15 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from ..dps.issuance import ChainFault
+from ..dps.json_text import build_json
 from ..errors import RequestTimedOut, UsageError
-from ..hub.service.faults import HubFault
+from ..hub.service.faults import FaultKind, HubFault, Operation
 from ..hub.service.methods import Invocation, method_name_fault
 from ..hub.service.queue import CloudMessage, Feedback
 from ..hub.service.telemetry import Telemetry
 from ..hub.service.twin import service_view
+from ..options import INVOKE, PATCH_TWIN, SEND, WAIT
 from .hub_base import MethodResult
 from .hub_core import Hub
 from .hub_events import Event
@@ -62,6 +65,7 @@ class DeviceCalls:
         Raises:
             HubRequestRejected: there is no such device, or a value is not allowed.
         """
+        PATCH_TWIN.check(locals())
         body: dict[str, Any] = {}
         if desired is not None:
             body["properties"] = {"desired": dict(desired)}
@@ -96,9 +100,14 @@ class DeviceCalls:
             HubRequestRejected: 404 (404103) where the device does not listen, 504 (504101) where
                 it does not answer in time.
         """
+        INVOKE.check(locals())
         fault = method_name_fault(method)
         if fault:
             raise UsageError(fault)
+        try:
+            build_json(payload)
+        except ValueError as error:
+            raise UsageError(f"payload: {error}") from None
         invocation = Invocation(method, payload, response_timeout, connect_timeout)
         return granted(await self.core.invoke(self.core.key(device_id, module_id), invocation))
 
@@ -133,6 +142,7 @@ class DeviceCalls:
         Raises:
             HubRequestRejected: 50 messages wait already, or a value is not allowed.
         """
+        SEND.check(locals())
         system = {
             "$.mid": message_id,
             "$.cid": correlation_id,
@@ -185,6 +195,7 @@ class DeviceCalls:
         Raises:
             RequestTimedOut: none came in time.
         """
+        WAIT.check(locals())
         stream = self.core.events
         try:
             async with asyncio.timeout(timeout):
@@ -199,7 +210,20 @@ class DeviceCalls:
 
     # Faults on order
 
-    def fault(self, kind: str, device: str | None = None, **members: Any) -> int:
+    def fault(
+        self,
+        kind: FaultKind,
+        device: str | None = None,
+        *,
+        operation: Operation | None = None,
+        times: int | None = 1,
+        probability: float = 1.0,
+        status: int = 503,
+        retry_after: float | None = None,
+        return_code: int = 3,
+        seconds: float = 1.0,
+        chain: ChainFault = "expired",
+    ) -> int:
         """Let something go wrong from now on; return the order's number, for ``cancel_faults``.
 
         >>> hub.fault("answer", "my-device", operation="twin-get", status=429, times=2)
@@ -207,16 +231,25 @@ class DeviceCalls:
         Args:
             kind: see ``mqttws.hub.service.faults.FaultKind``.
             device: a device id; None for all.
-            **members: of ``mqttws.hub.service.faults.HubFault``.
+            The others are those of ``mqttws.hub.service.faults.HubFault``.
 
         Raises:
             UsageError: names the member and what is allowed.
         """
-        try:
-            order = HubFault(kind, device, **members)  # type: ignore[arg-type]  # it checks
-        except TypeError:
-            raise UsageError("fault: a member that is unknown") from None
-        return self.core.faults.order(order)
+        return self.core.faults.order(
+            HubFault(
+                kind,
+                device,
+                operation=operation,
+                times=times,
+                probability=probability,
+                status=status,
+                retry_after=retry_after,
+                return_code=return_code,
+                seconds=seconds,
+                chain=chain,
+            )
+        )
 
     def cancel_faults(self, number: int | None = None) -> bool:
         """Take one order back, or all; return whether there was one."""

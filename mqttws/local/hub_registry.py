@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from ..dps.sas import decode_key
 from ..errors import HubRequestRejected, UsageError
 from ..hub.service.codes import Fault
 from ..hub.service.identity import Credentials, Identity, id_fault
+from ..options import CREATE_DEVICE
 from .dps import AsyncLocalDps
 from .hub_core import Hub
 from .policies import connection_string
@@ -60,16 +62,17 @@ class RegistryCalls:
             HubRequestRejected: it exists already, or a value is not allowed.
             UsageError: the certificate cannot be read.
         """
-        credentials = Credentials("sas", () if key is None else (base64.b64decode(key),))
+        CREATE_DEVICE.check(locals())
+        credentials = Credentials("sas", () if key is None else (decode_key(key),))
         if certificate is not None:
             der = read_certificate(certificate)
             thumbprint = hashlib.sha256(der).hexdigest()
             credentials = Credentials("selfSigned", (), (thumbprint,), (der,))
         elif ca_signed:
             credentials = Credentials("certificateAuthority")
-        fault = id_fault(device_id) or (id_fault(module_id) if module_id else None)
-        if fault:
-            raise UsageError(fault)
+        for name, value in (("device_id", device_id), ("module_id", module_id or "-")):
+            if fault := id_fault(value):
+                raise UsageError(f"{name}: {fault}")
         new = Identity(device_id, module_id, credentials)
         made = granted(await self.core.register(new, initial_twin=initial_twin))
         keys = made.credentials.keys

@@ -3,22 +3,30 @@
 It lives in the loop of a ``LocalDps``; every wait is bounded.
 """
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+import os
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
-from ..hub.service.queue import Feedback
-from ..hub.service.telemetry import Telemetry
-from .dps import DEFAULT_HUB
-from .hub import AsyncLocalHub
-from .hub_base import MethodResult
-from .hub_events import Event
+from ..dps.issuance import CredentialPolicy
+from ..dps.store import Store
+from ..dps.tables import AnyEnrollment
+from ..hub.service.access import Policy
+from ..hub.service.queue import LOCK_SECONDS
+from ..hub.service.records import HubStore
+from ..hub.service.throttles import Limits
+from ..loop_thread import LoopThread
+from ..options import SYNC_LOCAL_HUB
+from .dps import DEFAULT_HUB, DEFAULT_ID_SCOPE
+from .hub import AsyncLocalHub, own_dps_options
+from .hub_running_calls import SyncDeviceCalls
 from .running import LocalDps
 from .threaded import TIMEOUT, Threaded
 
 _T = TypeVar("_T")
 
 
-class LocalHub(Threaded):
+class LocalHub(SyncDeviceCalls, Threaded):
     """An IoT hub behind the ports of a local DPS, in its thread; see ``AsyncLocalHub``.
 
     >>> with LocalDps() as dps, LocalHub(dps) as hub:
@@ -26,10 +34,8 @@ class LocalHub(Threaded):
     ...     answer = hub.invoke("my-device", "reboot")
 
     Args:
-        dps: running; None starts one for this hub alone.
-        name: the hub's host name.
-        dps_options: of ``LocalDps``, where none is given.
-        **options: of ``AsyncLocalHub``.
+        dps: running; None starts one for this hub alone, in ``thread`` if there is one.
+        The others are those of ``AsyncLocalHub``; ``retry_after`` is 0 where it is not given.
     """
 
     def __init__(
@@ -37,14 +43,36 @@ class LocalHub(Threaded):
         dps: LocalDps | None = None,
         *,
         name: str = DEFAULT_HUB,
-        dps_options: Mapping[str, Any] | None = None,
-        **options: Any,
+        store: HubStore | None = None,
+        policies: list[Policy] | None = None,
+        limits: Limits | None = None,
+        lock_seconds: float = LOCK_SECONDS,
+        count_deliveries: bool = False,
+        fault_seed: int | None = None,
+        host: str = "127.0.0.1",
+        wss_port: int | None = 0,
+        mqtts_port: int | None = 0,
+        state: str | os.PathLike[str] | None = None,
+        id_scope: str = DEFAULT_ID_SCOPE,
+        enrollments: Sequence[AnyEnrollment] = (),
+        first_enrollments: Sequence[AnyEnrollment] = (),
+        records: str | os.PathLike[str] | Store | None = None,
+        retry_after: int = 0,
+        assigning_polls: int = 0,
+        registers_per_minute: int | None = None,
+        polls_per_10s: int | None = None,
+        lenient: bool = False,
+        credential_policies: Sequence[CredentialPolicy] = (),
+        issuing_ca: str | os.PathLike[str] | None = None,
+        connection_profiles: Mapping[str, str] | None = None,
+        thread: LoopThread | None = None,
     ) -> None:
+        given = SYNC_LOCAL_HUB.check(locals())
+        options = own_dps_options(SYNC_LOCAL_HUB, given) | {"thread": thread}
         self._owns_dps = dps is None
-        self.dps: LocalDps = (
-            LocalDps(**{"hubs": (name,), **(dps_options or {})}) if dps is None else dps
-        )
-        self._hub = AsyncLocalHub(self.dps._dps, name=name, **options)
+        self.dps: LocalDps = LocalDps(hubs=(name,), **options) if dps is None else dps
+        of_hub = {one: given[one] for one in given if one not in options and one != "dps"}
+        self._hub = AsyncLocalHub(self.dps._dps, **of_hub)
         super().__init__(self._hub)
 
     @property
@@ -67,9 +95,27 @@ class LocalHub(Threaded):
 
     # Devices
 
-    def create_device(self, device_id: str, **options: Any) -> str:
+    def create_device(
+        self,
+        device_id: str,
+        *,
+        module_id: str = "",
+        key: str | None = None,
+        certificate: bytes | str | None = None,
+        ca_signed: bool = False,
+        initial_twin: Mapping[str, Any] | None = None,
+    ) -> str:
         """Create a device or module; see ``AsyncLocalHub.create_device``."""
-        return self.run(lambda: self._hub.create_device(device_id, **options))
+        create = partial(
+            self._hub.create_device,
+            device_id,
+            module_id=module_id,
+            key=key,
+            certificate=certificate,
+            ca_signed=ca_signed,
+            initial_twin=initial_twin,
+        )
+        return self.dps.run(create)
 
     def trust_ca(self, certificate: bytes | str) -> None:
         """Trust a CA, PEM or DER; see ``AsyncLocalHub.trust_ca``."""
@@ -98,104 +144,6 @@ class LocalHub(Threaded):
             return self._hub.drop(device_id)
 
         return self.run(drop)
-
-    # Twins, methods, messages
-
-    def twin(self, device_id: str, module_id: str = "") -> dict[str, Any]:
-        """Return a twin; see ``AsyncLocalHub.twin``."""
-        return self.run(lambda: self._hub.twin(device_id, module_id))
-
-    def patch_twin(self, device_id: str, **changes: Any) -> int:
-        """Change desired properties and tags; see ``AsyncLocalHub.patch_twin``."""
-        return self.run(lambda: self._hub.patch_twin(device_id, **changes))
-
-    def invoke(
-        self,
-        device_id: str,
-        method: str,
-        payload: Any = None,
-        *,
-        module_id: str = "",
-        response_timeout: float = 20.0,
-        connect_timeout: float = 5.0,
-    ) -> MethodResult:
-        """Call a direct method and return the answer; see ``AsyncLocalHub.invoke``."""
-        return self.run(
-            lambda: self._hub.invoke(
-                device_id,
-                method,
-                payload,
-                module_id=module_id,
-                response_timeout=response_timeout,
-                connect_timeout=connect_timeout,
-            ),
-            TIMEOUT + response_timeout + connect_timeout,
-        )
-
-    def send(self, device_id: str, payload: bytes, *arguments: Any, **options: Any) -> int:
-        """Send a device a message; see ``AsyncLocalHub.send``."""
-        return self.run(lambda: self._hub.send(device_id, payload, *arguments, **options))
-
-    def waiting(self, device_id: str) -> int:
-        """Return how many messages wait for a device or for its PUBACK."""
-        return self.run(lambda: self._hub.waiting(device_id))
-
-    def feedback(self) -> list[Feedback]:
-        """Return feedback about messages, each once."""
-
-        async def feedback() -> list[Feedback]:
-            return self._hub.feedback()
-
-        return self.run(feedback)
-
-    def next_telemetry(self, timeout: float | None = 10.0) -> Telemetry:
-        """Return the next message that a device has published; each once, in order.
-
-        Args:
-            timeout: seconds; None for any time.
-
-        Raises:
-            RequestTimedOut: none came in time.
-        """
-        limit = None if timeout is None else TIMEOUT + timeout
-        return self.run(lambda: self._hub.next_telemetry(timeout), limit)
-
-    def telemetry(self, timeout: float | None = 10.0) -> Iterator[Telemetry]:
-        """Yield what devices publish, each message once, in order.
-
-        Args:
-            timeout: seconds to wait for each message; None for any time.
-
-        Raises:
-            RequestTimedOut: none came in time.
-        """
-        while True:
-            yield self.next_telemetry(timeout)
-
-    def events(self, after: int | None = None) -> Iterator[Event]:
-        """Yield what happens: telemetry, connections, twin changes; from now on, or a number on.
-
-        It waits for the next one as long as it takes; it ends with the hub.
-        """
-        stream: list[AsyncIterator[Event]] = []
-
-        async def following() -> Event | None:
-            if not stream:
-                stream.append(self._hub.events(after))
-            return await anext(stream[0], None)
-
-        while (event := self.run(following, None)) is not None:
-            yield event
-
-    # Faults on order
-
-    def fault(self, kind: str, device: str | None = None, **members: Any) -> int:
-        """Let something go wrong; see ``AsyncLocalHub.fault``."""
-        return self._hub.fault(kind, device, **members)
-
-    def cancel_faults(self, number: int | None = None) -> bool:
-        """Take one order back, or all; return whether there was one."""
-        return self._hub.cancel_faults(number)
 
     def run(
         self, work: Callable[[], Coroutine[Any, Any, _T]], timeout: float | None = TIMEOUT

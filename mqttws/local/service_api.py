@@ -19,6 +19,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+from aiohttp import web
+
 from ..dps.answers import assigned_state, new_etag, timestamp
 from ..dps.enrollment_json import enrollment_to_json, parse_enrollments
 from ..dps.records import EnrollmentGroup, IndividualEnrollment
@@ -47,13 +49,6 @@ from .http_answers import (
     read_query,
     refusal_of,
 )
-
-try:
-    from aiohttp import web
-except ImportError:
-    raise UsageError(
-        "the service API needs aiohttp, which is not installed", hint="pip install 'mqttws[admin]'"
-    ) from None
 
 logger: logging.Logger = logging.getLogger("mqttws.local")
 

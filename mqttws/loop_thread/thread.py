@@ -15,6 +15,7 @@ from typing import Any, Final, Generic, Self, TypeVar
 
 from ..errors import ConnectionLost, RequestTimedOut, ServiceFailed, UsageError
 from ..hops import Cause
+from ..options import THREAD_NAME
 
 logger: Logger = getLogger("mqttws.loop")
 
@@ -51,6 +52,7 @@ class LoopThread:
     """
 
     def __init__(self, name: str = "mqttws") -> None:
+        THREAD_NAME.check(locals())
         self._name = name
         self._gate = threading.RLock()  # a client may be collected while it is held
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -7,11 +7,12 @@ Knows proxy URLs and the environment's variables. Does not know what is said to 
 import os
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from ..errors import UsageError
+from ..options import LOGIN, PROXY
 from ..text import make_secret
 from .no_proxy import is_exempt
 from .tls import Tls
@@ -45,6 +46,7 @@ class Login:
     password: str = field(repr=False)
 
     def __post_init__(self) -> None:
+        LOGIN.check({"username": self.username, "password": self.password})
         make_secret(self, "username", "password")
 
     def __deepcopy__(self, memo: object) -> Self:
@@ -112,6 +114,7 @@ class ProxyConfig:
     tls: Tls = None
 
     def __post_init__(self) -> None:
+        PROXY.check({one.name: getattr(self, one.name) for one in fields(self)})
         if isinstance(self.url, str) and "@" in self.url:  # a login, or what was meant to be one
             make_secret(self, "url")
 
@@ -329,9 +332,10 @@ def _asked(proxy: Proxy, ask: AskLogin) -> Proxy:
         return proxy
     if not isinstance(told, tuple | Login) or (isinstance(told, tuple) and len(told) != 2):
         raise UsageError("login= returned something else than a Login, a pair, or None")
-    login = told if isinstance(told, Login) else Login(*told)
-    if not (isinstance(login.username, str) and isinstance(login.password, str)):
-        raise UsageError("login= returned something else than text")
+    try:
+        login = told if isinstance(told, Login) else Login(*told)
+    except UsageError:
+        raise UsageError("login= returned something else than text") from None
     return Proxy(
         proxy.scheme,
         proxy.host,

@@ -13,13 +13,14 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Self, cast
 
 from ..errors import UsageError
+from ..options import TLS
 from ..text import make_secret
 from .ca_files import ca_certificates
 from .pem import CHAIN, KEY, as_ascii, looks_like
@@ -58,6 +59,10 @@ class TlsConfig:
     truststore: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("ca", "certificate", "key"):
+            _refuse_text(getattr(self, name), name)
+        TLS.check({one.name: getattr(self, one.name) for one in fields(self)})
+        self._check()
         make_secret(self, "key_password")
         for name in ("certificate", "key"):
             if isinstance(getattr(self, name), bytes):  # and not a path
@@ -72,7 +77,6 @@ class TlsConfig:
         Raises:
             UsageError: a file cannot be read, holds something else, or does not fit the others.
         """
-        self._check()
         ca = _given(self.ca, "CA file")
         certificate = _given(self.certificate, "client certificate")
         key = _given(self.key, "client key") or certificate
@@ -104,7 +108,6 @@ class TlsConfig:
         Raises:
             UsageError: as for ``context``.
         """
-        self._check()
         return self._new_context(_given(self.ca, "CA file"))
 
     def without_certificate(self) -> "TlsConfig":
@@ -259,6 +262,16 @@ def _truststore_context() -> ssl.SSLContext:
     return context
 
 
+def _refuse_text(source: object, what: str) -> None:
+    """Refuse PEM where a path is meant: a key, perhaps, which must not be shown as a file's name.
+
+    Raises:
+        UsageError: it is PEM.
+    """
+    if isinstance(source, str) and "-----BEGIN" in source:
+        raise UsageError(f"{what}: found PEM in a str, which means a path", hint="give it as bytes")
+
+
 def _given(source: Pem | None, what: str) -> bytes | None:
     return None if source is None else read_pem(source, what)
 
@@ -273,8 +286,7 @@ def read_pem(source: Pem, what: str) -> bytes:
         return source
     if not isinstance(source, str | os.PathLike):
         raise UsageError(f"the {what}: found {type(source).__name__}; allowed: a path, or bytes")
-    if "-----BEGIN" in str(source):  # a key, perhaps: it must not be shown as a file's name
-        raise UsageError(f"the {what} is PEM in a str, which means a path", hint="give it as bytes")
+    _refuse_text(source, f"the {what}")
     try:
         return Path(source).read_bytes()
     except OSError as error:

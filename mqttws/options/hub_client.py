@@ -1,12 +1,13 @@
 """The options of ``HubClient`` and ``AsyncHubClient``."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from .client import CLIENT, SYNC_CLIENT
+from .client import CLIENT, SYNC_CLIENT, THREAD
 from .common import A_FUNCTION, COMMON
 from .option import MAX_SECONDS, Option, Table
-from .provisioning import PORT, PROVISION, TRANSPORT
-from .values import has, is_function, is_number, is_some_text, is_text, or_none, whole
+from .provisioning import CREDENTIAL, PORT, PROVISION, TRANSPORT
+from .values import has, instance, is_function, is_number, is_some_text, is_text, or_none, whole
 
 HUB_CLIENT = Table(
     hub=Option(is_some_text, "the hub's full host name, alone", "The IoT hub's host name."),
@@ -78,8 +79,46 @@ HUB_CLIENT = Table(
 
 SYNC_HUB_CLIENT = Table(HUB_CLIENT, SYNC_CLIENT.only("thread"))
 
+# An assignment's clients: their server, and who they are there, is the assignment's.
+
 ASSIGNED_CLIENT = Table(
-    HUB_CLIENT.only("host", "port", "api_version", "token_lifetime"),
-    SYNC_CLIENT.but("client_id", "username", "password", "clean_session"),
+    credential=Option(
+        or_none(CREDENTIAL.test),
+        "a SymmetricKey, an X509Certificate, or None for the one that is held",
+        "The device's credential.",
+        None,
+        secret=True,
+    ),
     transport=TRANSPORT,
+    **HUB_CLIENT.only("host", "port", "api_version", "token_lifetime"),
+    **CLIENT.but("client_id", "username", "password", "clean_session"),
 )
+SYNC_ASSIGNED_CLIENT = Table(ASSIGNED_CLIENT, THREAD)
+
+ASSIGNED_HUB_CLIENT = HUB_CLIENT.but("hub", "device_id", "module_id")
+SYNC_ASSIGNED_HUB_CLIENT = Table(ASSIGNED_HUB_CLIENT, THREAD)
+
+_SYSTEM_PROPERTY = Option(is_text, "a str", "A system property; empty for none.", "")
+
+TELEMETRY = Table(
+    properties=Option(
+        or_none(lambda value: isinstance(value, Mapping)),
+        "a mapping from names to text or None, or None",
+        "The application's own properties.",
+        None,
+    ),
+    content_type=_SYSTEM_PROPERTY,
+    content_encoding=_SYSTEM_PROPERTY,
+    message_id=_SYSTEM_PROPERTY,
+    correlation_id=_SYSTEM_PROPERTY,
+    user_id=_SYSTEM_PROPERTY,
+    creation_time=Option(
+        or_none(instance("datetime.datetime")),
+        "a datetime with a time zone, or None",
+        "The time at which the message was made.",
+        None,
+    ),
+    output=_SYSTEM_PROPERTY,
+    component=_SYSTEM_PROPERTY,
+)
+"""The properties of a telemetry message."""

@@ -1,13 +1,25 @@
-"""The options of ``LocalDps`` and ``AsyncLocalDps``."""
+"""The options of the local services: ``LocalDps``, ``LocalHub`` and their asyncio twins."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 
 from .client import THREAD
-from .common import A_LISTENING_PORT, MANY
+from .common import A_LISTENING_PORT, MANY, SECONDS
 from .option import Option, Table
 from .provisioning import HOST, ID_SCOPE
-from .values import is_bool, is_iterable, is_path, or_none, whole
+from .values import (
+    has,
+    instance,
+    is_bool,
+    is_iterable,
+    is_path,
+    is_seconds,
+    is_some_text,
+    or_none,
+    whole,
+)
+
+_is_policy = instance("mqttws.hub.service.access.Policy")
 
 LISTENING = Table(
     wss_port=Option(or_none(whole(0, 65535)), A_LISTENING_PORT, "Port for MQTT over WebSocket.", 0),
@@ -72,3 +84,59 @@ LOCAL_DPS = Table(
 )
 
 SYNC_LOCAL_DPS = Table(LOCAL_DPS.with_defaults(retry_after=0), THREAD)
+
+OWN_DPS = (
+    "host", "wss_port", "mqtts_port", "state", "id_scope", "enrollments", "first_enrollments",
+    "records", "retry_after", "assigning_polls", "registers_per_minute", "polls_per_10s", "lenient",
+    "credential_policies", "issuing_ca", "connection_profiles",
+)  # fmt: skip
+"""The options of a hub that are those of its own DPS, where none is given."""
+
+LOCAL_HUB = Table(
+    dps=Option(
+        or_none(instance("mqttws.local.dps.AsyncLocalDps")),
+        "an AsyncLocalDps, or None for one of its own",
+        "The DPS whose ports the hub shares.",
+        None,
+    ),
+    name=Option(is_some_text, "a host name", "The hub's host name.", "local-hub.azure-devices.net"),
+    store=Option(
+        or_none(has("load", "commit", "list")),
+        "a store of a hub's records, or None for the DPS's",
+        "The place of the hub's records.",
+        None,
+    ),
+    policies=Option(
+        or_none(lambda value: isinstance(value, list) and all(map(_is_policy, value))),
+        "a list of Policy, or None for those of a new hub",
+        "The shared access policies.",
+        None,
+        secret=True,
+    ),
+    limits=Option(
+        or_none(instance("mqttws.hub.service.throttles.Limits")),
+        "Limits, or None for no throttles",
+        "The throttles.",
+        None,
+    ),
+    lock_seconds=Option(
+        is_seconds,
+        SECONDS,
+        "Seconds until a message without PUBACK is delivered again.",
+        60.0,
+    ),
+    count_deliveries=Option(
+        is_bool, "True or False", "Whether such a delivery counts towards maxDeliveryCount.", False
+    ),
+    **LOCAL_DPS.only("fault_seed", *OWN_DPS),
+)
+
+SYNC_LOCAL_HUB = Table(
+    LOCAL_HUB.with_defaults(retry_after=0),
+    THREAD,
+    dps=replace(
+        LOCAL_HUB["dps"],
+        test=or_none(instance("mqttws.local.running.LocalDps")),
+        allowed="a LocalDps, or None for one of its own",
+    ),
+)

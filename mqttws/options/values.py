@@ -65,6 +65,18 @@ def is_path(value: object) -> bool:
     return (isinstance(value, str) and bool(value)) or has("__fspath__")(value)
 
 
+def is_file(value: object) -> bool:
+    """Whether it is the path of a file, as text."""
+    if hasattr(type(value), "__fspath__"):
+        value = value.__fspath__()  # type: ignore[attr-defined]
+    return isinstance(value, str) and bool(value) and "\0" not in value
+
+
+def is_mapping(value: object) -> bool:
+    """Whether it is a mapping, such as a dict."""
+    return isinstance(value, Mapping)
+
+
 def instance(*names: str) -> Test:
     """Return a test for classes by module and name, such as ``ssl.SSLContext``."""
     return lambda value: any(

@@ -45,7 +45,7 @@ class SymmetricKey:
         """
         check_registration_id(registration_id)
         credential = cls.__new__(cls)
-        key = derive_device_key(decode_key(_key_text(group_key)), registration_id)
+        key = derive_device_key(decode_key(_key_text(group_key, "group_key")), registration_id)
         credential._set(registration_id, key)
         return credential
 
@@ -119,10 +119,10 @@ class SymmetricKey:
         return self
 
 
-def _key_text(key: str | bytes) -> str:
+def _key_text(key: str | bytes, name: str = "key") -> str:
     """Return a key's base64 text; what is not ASCII in it is not base64 and found so later."""
     if isinstance(key, bytes):
         return key.decode("ascii", "replace")
     if not isinstance(key, str):
-        raise UsageError(f"key: found {type(key).__name__}; allowed: base64 as str or bytes")
+        raise UsageError(f"{name}: found {type(key).__name__}; allowed: base64 as str or bytes")
     return key

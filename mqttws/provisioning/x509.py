@@ -16,6 +16,7 @@ from ..errors import UsageError
 from ..net.certificate import plain_name
 from ..net.pem import CHAIN, KEY, as_ascii, looks_like
 from ..net.tls import Pem, Tls, TlsConfig, load_client_certificate, read_pem
+from ..options import X509
 from ..text import shown
 
 if TYPE_CHECKING:
@@ -64,12 +65,15 @@ class X509Certificate:
         registration_id: str | None = None,
         key_password: str | bytes | None = None,
     ) -> None:
+        X509.check(locals())
+        if registration_id is not None:
+            check_registration_id(registration_id)
         certificates = _parse_chain(chain)
         _check_order(certificates)
         name = _common_name(certificates[0])
         if registration_id is None:
             registration_id = _checked_name(name)
-        if name.lower() != check_registration_id(registration_id).lower():
+        if name.lower() != registration_id.lower():
             raise UsageError(
                 f"the certificate's common name is {name!a}, the registration id"
                 f" {registration_id!a}; allowed: the same",

@@ -23,6 +23,8 @@ from unittest import mock
 import mqttws
 from mqttws.cli import app
 
+from ..raises_recorder import RECORDING
+
 DEADLINE = 60.0
 """Seconds within which a command must have done what is waited for."""
 
@@ -37,7 +39,7 @@ def environment(**variables: str) -> dict[str, str]:
     unwanted = ("MQTTWS_", "PYTHON", "FORCE_COLOR", "NO_COLOR", "SSL_CERT", "COV_")
     found = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
     found |= {
-        "PYTHONPATH": str(Path(mqttws.__file__).parent.parent),
+        "PYTHONPATH": os.pathsep.join([RECORDING, str(Path(mqttws.__file__).parent.parent)]),
         "PYTHONWARNINGS": "default::ResourceWarning",
         "COLUMNS": "80",
         "TERM": "xterm",

@@ -335,7 +335,7 @@ async def test_the_file_is_synced_before_what_depends_on_it_is_sent(tmp_path: Pa
     calls = log.read_text().splitlines()
     stored = position(calls, r"pwrite64\(.*the-payload")
     sent = position(calls, r"send(to|msg)\(.*the-payload")
-    released = position(calls, r"send(to|msg)\(\d+, \"b\\2")
+    released = position(calls, r"send(to|msg)\(\d+, \"b\\0*2")
     synced = [at for at, call in enumerate(calls) if re.search(r"f(data)?sync\(.*\) += 0", call)]
     resumed = [at for at, call in enumerate(calls) if re.search(r"f(data)?sync resumed", call)]
     assert any(stored < at < sent for at in synced + resumed), "\n".join(calls)

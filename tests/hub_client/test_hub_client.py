@@ -225,7 +225,7 @@ async def test_the_twin_is_read_and_reported(hub_and_client: HubOf, transport: s
             assert await client.patch_reported({"c": None}) == 3
             assert (await client.twin()).reported == {"a": {"b": 1}}
             for wrong in ([1], {"a": object()}, {"a": float("nan")}):
-                with pytest.raises(UsageError, match="reported: "):
+                with pytest.raises(UsageError, match="patch: "):
                     await client.patch_reported(wrong)  # type: ignore[arg-type]
 
 

@@ -575,7 +575,6 @@ async def test_faults_strike_what_was_ordered() -> None:
         for wrong in (
             {"kind": "x"},
             {"kind": "refuse", "return_code": 9},
-            {"kind": "drop", "a": 1},
         ):
             with pytest.raises(UsageError):
                 hub.fault(**wrong)

@@ -52,7 +52,7 @@ def test_a_device_goes_through_dps_to_its_hub_and_back(state: str) -> None:
 
 
 def test_a_hub_of_its_own_needs_no_dps(state: str) -> None:
-    with LocalHub(name="own.azure-devices.net", dps_options={"state": state}) as hub:
+    with LocalHub(name="own.azure-devices.net", state=state) as hub:
         key = hub.create_device("dev")
         assert hub.connection_string("dev") == (
             f"HostName=own.azure-devices.net;DeviceId=dev;SharedAccessKey={key};"

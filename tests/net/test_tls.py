@@ -202,22 +202,22 @@ def test_what_cannot_be_used_is_refused_without_a_question_on_the_terminal(
 ) -> None:
     certificate = world.certificate
     wrong = [
-        TlsConfig(certificate=certificate, key=world.encrypted),
-        TlsConfig(certificate=certificate, key=world.encrypted, key_password="no"),
-        TlsConfig(certificate=certificate, key=world.other_key),
-        TlsConfig(certificate=certificate, key=b"no key"),
-        TlsConfig(certificate=certificate),
-        TlsConfig(certificate=b"no certificate", key=world.key),
-        TlsConfig(certificate="/nonexistent/c.pem"),
-        TlsConfig(key=world.key),
-        TlsConfig(minimum_version=ssl.TLSVersion.TLSv1_1),
-        TlsConfig(minimum_version=ssl.TLSVersion.MINIMUM_SUPPORTED),
-        TlsConfig(only_ca=True),
-        TlsConfig(b"", only_ca=True),
+        lambda: TlsConfig(certificate=certificate, key=world.encrypted),
+        lambda: TlsConfig(certificate=certificate, key=world.encrypted, key_password="no"),
+        lambda: TlsConfig(certificate=certificate, key=world.other_key),
+        lambda: TlsConfig(certificate=certificate, key=b"no key"),
+        lambda: TlsConfig(certificate=certificate),
+        lambda: TlsConfig(certificate=b"no certificate", key=world.key),
+        lambda: TlsConfig(certificate="/nonexistent/c.pem"),
+        lambda: TlsConfig(key=world.key),
+        lambda: TlsConfig(minimum_version=ssl.TLSVersion.TLSv1_1),
+        lambda: TlsConfig(minimum_version=ssl.TLSVersion.MINIMUM_SUPPORTED),
+        lambda: TlsConfig(only_ca=True),
+        lambda: TlsConfig(b"", only_ca=True),
     ]
-    for config in wrong:
+    for make in wrong:
         with pytest.raises(UsageError) as caught:
-            config.context()
+            make().context()
         assert PASSWORD not in str(caught.value)
 
 

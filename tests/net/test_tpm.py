@@ -22,6 +22,7 @@ from mqttws import AsyncLocalDps
 from ..conftest import peer_missing, require_program
 from ..local.x509_world import individual
 from ..ports import free_port
+from ..raises_recorder import RECORDING
 from . import programs
 
 OPENSSL_CONF = """
@@ -162,7 +163,7 @@ async def test_a_key_in_a_tpm_registers_a_device(local_dps: AsyncLocalDps, tmp_p
                 env={
                     **environ,
                     "OPENSSL_CONF": str(tmp_path / "openssl.cnf"),
-                    "PYTHONPATH": os.pathsep.join(sys.path),
+                    "PYTHONPATH": os.pathsep.join([RECORDING, *sys.path]),
                 },
                 capture_output=True,
                 text=True,

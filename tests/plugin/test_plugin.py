@@ -1,6 +1,7 @@
 """The fixture ``local_dps`` as a user's tests have it."""
 
 import gc
+import os
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from mqttws.local.running import LocalDps
 from mqttws.local.x509 import DeviceAuthority
 
 from ..local import x509_world
+from ..raises_recorder import RECORDING
 
 
 def test_three_lines_provision_a_device(local_dps: LocalDps) -> None:
@@ -121,7 +123,7 @@ def test_a_users_suite_in_a_process_of_its_own(tmp_path: Path, workers: list[str
     done = subprocess.run(
         [sys.executable, "-c", code, *options],
         cwd=tmp_path,
-        env={"PYTHONPATH": package, "PATH": "/usr/bin:/bin"},
+        env={"PYTHONPATH": os.pathsep.join([RECORDING, package]), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         timeout=60,
