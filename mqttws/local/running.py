@@ -114,6 +114,14 @@ class LocalDps(Threaded):
         """Let something go wrong; see ``AsyncLocalDps.fault``."""
         return self.run(partial(self._dps.fault, kind, device, **members))
 
+    def restart(self, seconds: float) -> None:
+        """Stop serving, and come back ``seconds`` later; see ``AsyncLocalDps.restart``."""
+
+        async def restart() -> None:
+            self._dps.restart(seconds)
+
+        self.run(restart)
+
     def cancel_faults(self) -> None:
         """Take every order for a fault back."""
         self.run(self._dps.cancel_faults)
