@@ -46,7 +46,7 @@ from .csr import read_csr
 from .effects import AllocationRequested, Close, Device, Effect, Refusal
 from .issuance import CertificateWanted, Issued, NotIssued
 from .json_text import parse_json
-from .names import parse_username, registration_id_fault
+from .names import Username, parse_username, registration_id_fault
 from .records import DeviceRecord, IndividualEnrollment, Operation, Snapshot
 from .settings import Settings
 from .topics import RESPONSE_FILTER, Lookup, Message, Poll, Register, Request, parse_request_topic
@@ -105,16 +105,24 @@ def admit(
     names = parse_username(username)
     if names is None:
         return Refusal(NOT_AUTHORIZED, f"user name {shown(username)} cannot be read")
-    if names.id_scope.lower() != settings.id_scope.lower():
-        return Refusal(SERVER_UNAVAILABLE, f"unknown id scope {shown(names.id_scope)}")
-    if client_id.lower() != names.registration_id.lower():
+    ours = names.id_scope.lower() == settings.id_scope.lower()
+    if ours and client_id.lower() != names.registration_id.lower():
         reason = f"ClientId {shown(client_id)} is not {shown(names.registration_id)}"
         return Refusal(NOT_AUTHORIZED, reason)
+    # A password that is not UTF-8 is no token; that is found out at the first request.
+    token = None if password is None else password.decode(errors="replace")
+    return admit_names(settings, names, token, chain)
+
+
+def admit_names(
+    settings: Settings, names: Username, token: str | None, chain: Chain
+) -> Device | Refusal:
+    """Judge the names that a device gives, in its user name or in the path of an HTTPS request."""
+    if names.id_scope.lower() != settings.id_scope.lower():
+        return Refusal(SERVER_UNAVAILABLE, f"unknown id scope {shown(names.id_scope)}")
     fault = registration_id_fault(names.registration_id)
     if fault:
         return Refusal(IDENTIFIER_REJECTED, fault)
-    # A password that is not UTF-8 is no token; that is found out at the first request.
-    token = None if password is None else password.decode(errors="replace")
     return Device(names.registration_id, names.id_scope, names.api_version, token, chain)
 
 
@@ -367,7 +375,7 @@ def read_register_body(
     if not (custom is None or isinstance(custom, dict) or lenient):
         raise _malformed("payload is no JSON object")
     if body.get("tpm") is not None:
-        raise _bad_request("TPM attestation is not available over MQTT; use HTTP or AMQP.")
+        raise _bad_request("TPM attestation is not served here.")
     named = body.get("registrationId")
     if named is not None and not isinstance(named, str):
         raise _bad_request("registrationId is not a string.")

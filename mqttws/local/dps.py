@@ -173,6 +173,7 @@ class AsyncLocalDps(AsyncOnly):
         self.tls: DpsTls = DpsTls(self._early.handshake)
         self.enrollments: Enrollments = Enrollments(self.directory, self.tls.anchors)
         self.http.add(self._make_service_door)
+        self.http.add(self._make_device_door)
         self.policies: list[Policy] = []
         self._listener = Listener(self.tls)
         self._restarting: asyncio.Task[None] | None = None
@@ -371,6 +372,11 @@ class AsyncLocalDps(AsyncOnly):
         from .service_door import ServiceDoor  # needs the extra
 
         return ServiceDoor(self)
+
+    def _make_device_door(self) -> HttpService:
+        from .device_door import DeviceDoor  # needs the extra
+
+        return DeviceDoor(self)
 
     async def _watch(self) -> None:
         """Follow what other front ends change: ordered faults, and certificates to trust."""

@@ -15,8 +15,10 @@ from typing import Any, Protocol
 from ..dps.answers import verb
 from ..dps.certificates import Chain
 from ..dps.codes import INTERNAL_ERROR
+from ..dps.decisions import admit_names
 from ..dps.effects import AllocationRequested, Answer, Assigned, Device, Refusal
 from ..dps.faults import Fault
+from ..dps.names import Username
 from ..dps.service import Service
 from ..dps.topics import Request
 from ..errors import StoreFailed
@@ -107,6 +109,10 @@ class FrontEnd:
     ) -> Device | Refusal:
         """Judge a CONNECT by its names."""
         return self._service.admit(client_id, username, password, chain)
+
+    def admit_names(self, names: Username, token: str | None, chain: Chain) -> Device | Refusal:
+        """Judge the names in an HTTPS request."""
+        return admit_names(self._service.settings, names, token, chain)
 
     def concern(self, hop: str, registration_id: str = "") -> bool:
         """Whether an ordered fault may strike a leg of a device's way."""

@@ -234,8 +234,10 @@ async def accept_websocket(
             if data:
                 stream.write(data)
     if response.status_code != 101:
+        why = protocol.handshake_exc
+        told = f": {one_line(str(why))[:200]}" if isinstance(why, NegotiationError) else ""
         raise UpgradeRefused(
-            f"upgrade: answered {response.status_code} {response.reason_phrase}",
+            f"upgrade: answered {response.status_code} {response.reason_phrase}{told}",
             status=response.status_code,
             reason=response.reason_phrase,
         )
@@ -264,4 +266,8 @@ def _select_subprotocol(
     for token in offered:
         if token.lower() == SUBPROTOCOL:
             return token
-    raise NegotiationError("the subprotocol mqtt was not offered")  # answered 400 (WS-32)
+    named = f"not {shown(', '.join(offered))}" if offered else "and none was offered"
+    amqp = any(token.lower().startswith("amqp") for token in offered)
+    advice = "; AMQP is not served here: use MQTT, or HTTPS" if amqp else ""
+    # Answered 400 (WS-32), with these words.
+    raise NegotiationError(f"the subprotocol is mqtt, {named}{advice}")

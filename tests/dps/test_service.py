@@ -163,6 +163,10 @@ WITHOUT_CSR = [
 """Requests for certificates have vectors of their own: ``issuance_vectors.json``."""
 
 
+@pytest.mark.operation(
+    "Device API: register over MQTT and MQTT over WebSocket",
+    "Device API: operation status over MQTT and MQTT over WebSocket",
+)
 @pytest.mark.parametrize("case", WITHOUT_CSR, ids=lambda c: c["sdk"])
 def test_the_register_body_of_every_sdk_is_taken(case):
     """Rows 10 and 11: no body, no id and a payload of null are all fine."""
@@ -178,8 +182,9 @@ def test_the_register_body_of_every_sdk_is_taken(case):
     [(b"oops", "not a JSON object"), (b"[]", "not a JSON object"), (b"\xff", "not a JSON object"),
      (b"null", "not a JSON object"), (b"[" * 100_000, "not a JSON object"),
      (b'{"registrationId": 5}', "not a string"), (b'{"registrationId": "dev-02"}', "differs"),
-     (b'{"tpm": {"endorsementKey": "x"}}', "TPM attestation is not available over MQTT")],
+     (b'{"tpm": {"endorsementKey": "x"}}', "TPM attestation is not served here")],
 )  # fmt: skip
+@pytest.mark.operation("Device API: TPM attestation")
 def test_a_wrong_register_body_is_answered_400(body, told):
     service = make_service(individual())
     answer = register(service, connect(service), body)
@@ -235,6 +240,7 @@ def test_an_api_version_that_no_document_names_is_told(version, told):
     assert api_version_note(version) == told
 
 
+@pytest.mark.operation("Device API: api-version")
 @pytest.mark.parametrize("version", ["1999-01-01", "garbage", "2021-06", "2021-06-01-final"])
 def test_an_api_version_that_never_was_is_answered_400_unless_lenient(version):
     service = make_service(individual())

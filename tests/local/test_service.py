@@ -225,6 +225,7 @@ async def test_an_unknown_scope_is_connack_3(local_dps: AsyncLocalDps) -> None:
         assert "wrong id scope" in caught.value.hint
 
 
+@pytest.mark.operation("Device API: symmetric keys")
 async def test_a_wrong_key_is_401_at_register(local_dps: AsyncLocalDps) -> None:
     """Row 5."""
     async with local_dps as dps:
@@ -437,12 +438,25 @@ async def test_a_wrong_path_is_404(local_dps: AsyncLocalDps) -> None:
 
 
 @pytest.mark.rule("WS-32")
-async def test_another_subprotocol_is_400(local_dps: AsyncLocalDps) -> None:
+@pytest.mark.operation("Device API: AMQP over WebSocket")
+@pytest.mark.parametrize(
+    ("offered", "told"),
+    [
+        ("AMQPWSB10", "the subprotocol is mqtt, not 'AMQPWSB10'; AMQP is not served here: use"),
+        ("soap", "the subprotocol is mqtt, not 'soap'"),
+    ],
+)
+async def test_another_subprotocol_is_400(
+    local_dps: AsyncLocalDps, caplog: pytest.LogCaptureFixture, offered: str, told: str
+) -> None:
+    caplog.set_level("INFO", "mqttws.local")
     async with local_dps as dps:
         with pytest.raises(InvalidStatus) as caught:
-            async with device(dps, subprotocol="amqp"):
+            async with device(dps, subprotocol=offered):
                 pass
     assert caught.value.response.status_code == 400
+    assert told in caught.value.response.body.decode()
+    assert told in caplog.text
 
 
 async def raw(dps: AsyncLocalDps, request: bytes, *, tls: bool = True) -> bytes:

@@ -104,6 +104,7 @@ async def test_a_chain_without_its_intermediates_ends_in_tls_with_a_hint(
         assert "whole chain" in refused.value.hint
 
 
+@pytest.mark.operation("Device API: client certificate (MQTT)")
 @pytest.mark.parametrize("transport", ["wss", "mqtts"])
 async def test_a_wholly_unknown_chain_ends_in_tls_with_a_hint(
     local_dps: AsyncLocalDps, transport: str, caplog: pytest.LogCaptureFixture

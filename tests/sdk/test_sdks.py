@@ -32,20 +32,36 @@ def python_sdk(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
 
 
 @pytest.fixture(scope="module")
-def node_sdk(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+def node_modules(tmp_path_factory: pytest.TempPathFactory) -> str:
     modules = os.environ.get("MQTTWS_NODE_MODULES")  # a node_modules folder that is there already
-    node = require_program("node")
-    world = World(tmp_path_factory.mktemp("node-sdk"))
-    if modules is None:
-        if os.environ.get("CI") != "true":
-            peer_missing("MQTTWS_NODE_MODULES names no folder with the Node SDK")
-        npm = require_program("npm")
-        shutil.copy(HERE / "package.json", world.folder)
-        install = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts"]
-        subprocess.run(install, cwd=world.folder, check=True, timeout=240)
-        modules = str(world.folder / "node_modules")
-    command = [node, str(HERE / "node_device.js")]
+    if modules is not None:
+        return modules
+    if os.environ.get("CI") != "true":
+        peer_missing("MQTTWS_NODE_MODULES names no folder with the Node SDK")
+    npm = require_program("npm")
+    folder = tmp_path_factory.mktemp("node-modules")
+    shutil.copy(HERE / "package.json", folder)
+    install = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts"]
+    subprocess.run(install, cwd=folder, check=True, timeout=240)
+    return str(folder / "node_modules")
+
+
+def run_node(folder: Path, modules: str, *arguments: str) -> Outcomes:
+    world = World(folder)
+    command = [require_program("node"), str(HERE / "node_device.js"), *arguments]
     return world.outcomes(world.run(world.batches(command, env={"NODE_PATH": modules})))
+
+
+@pytest.fixture(scope="module")
+def node_sdk(tmp_path_factory: pytest.TempPathFactory, node_modules: str) -> Outcomes:
+    return run_node(tmp_path_factory.mktemp("node-sdk"), node_modules)
+
+
+@pytest.fixture(scope="module")
+def node_https(tmp_path_factory: pytest.TempPathFactory, node_modules: str) -> Outcomes:
+    if not Path(node_modules, "azure-iot-provisioning-device-http").exists():
+        peer_missing("the Node SDK's HTTP transport is not installed")
+    return run_node(tmp_path_factory.mktemp("node-https"), node_modules, "https")
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +138,38 @@ def test_the_node_sdk_is_told_why_not(
     assert told in found["errors"][0]
     if code is not None:
         assert found["result"]["errorCode"] == code
+
+
+@pytest.mark.operation(
+    "Device API: PUT /{idScope}/registrations/{id}/register (HTTPS)",
+    "Device API: GET /{idScope}/registrations/{id}/operations/{operationId} (HTTPS)",
+)
+@pytest.mark.parametrize("outcome", ["key", "group-key", "certificate", "group-certificate"])
+def test_the_node_sdks_http_transport_is_assigned(node_https: Outcomes, outcome: str) -> None:
+    assert node_https[outcome, 443] == {
+        "status": "assigned",
+        "hub": "local-hub.azure-devices.net",
+        "device": "Own" if outcome == "certificate" else f"{outcome}-443",
+    }
+
+
+@pytest.mark.parametrize(
+    ("outcome", "told"),
+    [
+        ("wrong-key", 'UnauthorizedError: Error: {"errorCode":401000'),
+        ("wrong-certificate", 'UnauthorizedError: Error: {"errorCode":401002'),
+        ("unknown", "Not found"),
+        ("throttled", 'ThrottlingError: Error: {"errorCode":429001'),
+        ("server-error", "InternalServerError"),
+        ("failed", "ProvisioningRegistrationFailedError"),
+        ("disabled", "disabled"),
+    ],
+)
+def test_the_node_sdks_http_transport_is_told_why_not(
+    node_https: Outcomes, outcome: str, told: str
+) -> None:
+    """It asks nothing again, whatever the status: its HTTP client makes an error of each."""
+    assert told in node_https[outcome, 443]["errors"][0]
 
 
 @pytest.mark.parametrize("port", PORTS)
