@@ -14,6 +14,7 @@ from ..dps.certificates import Chain
 from ..errors import UsageError
 from ..net.stream import ByteStream
 from ..text import shown
+from .listening import WEBSOCKET_PATHS
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -141,9 +142,24 @@ class HttpDoor:
             service = self._made[make]
             if service.serves(parts):
                 return await service.answer(request, connection)
+        if request.path in WEBSOCKET_PATHS:
+            return _no_upgrade(request, connection.label)
         path = shown(request.path)
         logger.info("%s: %s %s: 404: no service here", connection.label, request.method, path)
         return refuse(Refused(404000, f"Not Found: nothing is served at {path}."))
+
+
+def _no_upgrade(request: "web.Request", label: str) -> "web.StreamResponse":
+    """Refuse what asks for no WebSocket at a path that has nothing else."""
+    from aiohttp import web
+
+    if request.method == "GET":
+        answer = web.Response(status=426, headers={"Upgrade": "websocket"})
+    else:
+        answer = web.Response(status=405, headers={"Allow": "GET"})
+    answer.force_close()
+    logger.info("%s: upgrade: answered %d %s", label, answer.status, answer.reason)
+    return answer
 
 
 class _OneLine(logging.LoggerAdapter[logging.Logger]):

@@ -18,7 +18,7 @@ from websockets.uri import parse_uri
 
 from ..errors import MqttwsError, SubprotocolRefused, UpgradeRefused
 from ..hops import Cause, Party
-from ..text import one_line
+from ..text import one_line, shown
 from .failures import CUT_OFF_HINT
 from .http_head import Head, parse_head
 from .http_page import PAGE_PATIENCE, is_page_read, masked, opening, secrets_of, words_of_page
