@@ -38,6 +38,13 @@ def servers(*addresses: str) -> Network:
 
 
 @asynccontextmanager
+async def patient_resolver(world: World) -> AsyncIterator[Device]:
+    world.resolv(NAME_SERVER, options="timeout:5 attempts:2")  # the C library's own
+    async with answering(Name(("127.0.0.1",), silent=frozenset({AAAA})))(world) as device:
+        yield device
+
+
+@asynccontextmanager
 async def silent_server(world: World) -> AsyncIterator[Device]:
     world.names[HOST] = Name(silent=frozenset({A, AAAA}))
     yield Device(hop_timeout=3.0, timeout=10.0)
@@ -135,6 +142,7 @@ NO_NAME, BROKEN = Cause.NAME_UNKNOWN, Cause.NAME_SERVER_FAILED
 ROWS = [
     Row("a good network", good),
     Row("AAAA questions are swallowed", answering(Name(("127.0.0.1",), silent=frozenset({AAAA})))),
+    Row("AAAA questions are swallowed, the resolver is as patient as usual", patient_resolver),
     Row("AAAA is answered SERVFAIL", answering(Name(("127.0.0.1",), code6=SERVFAIL))),
     Row("AAAA is answered NXDOMAIN", answering(Name(("127.0.0.1",), code6=3))),
     Row("the name server takes longer than a hop", slow_server, says=("the name server is slow",)),
