@@ -31,9 +31,9 @@ COMMANDS: Final = {
     "serve": "serve:serve",
     "publish": "publish:publish",
     "subscribe": "subscribe:subscribe",
-    "enroll": "admin:enroll",
+    "enroll": "enroll:enroll",
     "fault": "fault:fault",
-    "derive-key": "admin:derive_key",
+    "derive-key": "enroll:derive_key",
     "hub": "hub:hub",
     "device": "device:device",
 }

@@ -90,13 +90,15 @@ Kinds, and the options of their own:
 @click.option("--bytes", type=click.IntRange(0), metavar="N", help="Of 'cut'.")
 @click.option("--code", type=click.IntRange(1000, 4999), metavar="N", help="Of 'close-websocket'.")
 @click.option("--chain", type=click.Choice(get_args(ChainFault)), help="Of 'bad-chain'.")
-def fault(*, admin: str, token_file: str | None, kind: str, times: int, **members: object) -> None:
+def fault(
+    *, admin: str, token_file: str | None, ca: str | None, kind: str, times: int, **members: object
+) -> None:
     """Let a running local DPS go wrong on purpose, to see what devices do then.
 
     The service must have been started with --admin-port. Options that do not go
     together are refused.
     """
-    client = client_for(admin, token_file)
+    client = client_for(admin, token_file, ca)
     if kind == "none":
         client.ask("DELETE", "/faults")
         return

@@ -194,7 +194,7 @@ Environment:
     show_default=True,
     metavar="NAME",
     callback=check_host,
-    help="Address for the admin API; any but a loopback one needs a token.",
+    help="Address for the admin API; any but a loopback one needs a token, and speaks TLS.",
 )
 @click.option(
     "--admin-token-file",
@@ -365,6 +365,8 @@ class _Admin:
             self._token = read_file(token_file, "admin token file").strip()
             if not self._token:
                 raise UsageError(f"the admin token file {token_file}: it is empty")
+            if len(self._token.split()) > 1:  # no header could bring it
+                raise UsageError(f"the admin token file {token_file}: allowed: one word")
 
     def api(self, dps: mqttws.AsyncLocalDps) -> "AdminApi":
         """Return the API, which has not been started."""

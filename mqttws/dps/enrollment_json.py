@@ -26,9 +26,9 @@ _GROUP_ID = "enrollmentGroupId"
 def parse_enrollments(text: str, source: str) -> list[IndividualEnrollment | EnrollmentGroup]:
     """Return the records of a JSON list, each in the shape of the DPS service API.
 
-    One object is taken for a list of one; an object with ``value`` for a page of a query. Members
-    that are null count as missing. Members that are not known are kept, and returned as they came:
-    the service API grows.
+    One object is taken for a list of one; an object with ``value`` for a page of a query; one with
+    ``enrollments`` or ``enrollmentGroups`` for an export. Members that are null count as missing.
+    Members that are not known are kept, and returned as they came: the service API grows.
 
     Args:
         text: JSON.
@@ -54,8 +54,10 @@ def parse_enrollments(text: str, source: str) -> list[IndividualEnrollment | Enr
 
 def _records(whole: JsonValue) -> list[JsonValue]:
     if isinstance(whole.value, dict):
-        listed = whole.member("value")
-        return [whole] if listed.missing else listed.items("a list of enrollments")
+        given = [whole.member(name) for name in ("value", "enrollments", "enrollmentGroups")]
+        listed = [member for member in given if not member.missing]
+        items = [item for member in listed for item in member.items("a list of enrollments")]
+        return items if listed else [whole]
     return whole.items("a list of enrollments")
 
 

@@ -5,22 +5,25 @@ handlers of its own, and is kept by the team that keeps asyncio's HTTP alive. Th
 installs it. What a request of the service API means is ``ServiceApi``'s matter; orders of faults
 are the admin API's own.
 
-On a loopback address everybody on this machine may ask; the Host header must be a loopback name
-then, so that no web page can. Any other address demands a token. Nothing here is encrypted: do not
-let it leave a network that you trust.
+On a loopback address everybody on this machine may ask, in clear; the Host header must be a
+loopback name then, so that no web page can. On any other address it speaks TLS, with a certificate
+of the DPS's CA, and demands a token.
 """
 
+import asyncio
 import hmac
-import ipaddress
 import logging
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self
 
+from ..dps.certificates import Chain
 from ..dps.faults import parse_fault
 from ..errors import UsageError
-from ..net.failures import listening_failed
-from .dps import AsyncLocalDps
+from ..net.names import is_loopback
+from ..net.stream import Stream
+from .certificates import prepare_certificates
+from .dps import AsyncLocalDps, own_names
 
 try:
     from aiohttp import web
@@ -30,24 +33,17 @@ except ImportError:
     ) from None
 
 from .http_answers import Refused, answer, is_number, read_body, refusal_of, refuse
+from .http_door import HttpServer
+from .listening import FixedTls, Listener
+from .policies import EVERYWHERE
 from .service_api import ServiceApi
 
 MAX_BODY = 1024 * 1024
 """Bytes of a request's body that are read."""
 
-STOP_TIMEOUT = 2.0
-"""Seconds that requests under way are given to end when the API stops."""
+logger: logging.Logger = logging.getLogger("mqttws.local")
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class _OneLine(logging.LoggerAdapter[logging.Logger]):
-    """Takes what aiohttp has to say about a request that cannot be read: in one line."""
-
-    def log(self, level: int, msg: object, *args: object, **options: Any) -> None:
-        error = options.pop("exc_info", None)
-        reason = f": {type(error).__name__}" if isinstance(error, BaseException) else ""
-        self.logger.log(min(level, logging.WARNING), "admin: %s%s", str(msg)[:100], reason)
 
 
 class AdminApi:
@@ -60,7 +56,8 @@ class AdminApi:
         dps: whose enrollments, registrations and faults.
         host: the address to listen on.
         port: 0 takes a free one.
-        token: what a request must bring as ``Authorization: Bearer``; None for none.
+        token: what a request must bring as ``Authorization: Bearer``; None for none, which only a
+            loopback address allows.
 
     Raises:
         UsageError: an address that is not loopback, without a token.
@@ -74,7 +71,7 @@ class AdminApi:
         port: int = 0,
         token: str | None = None,
     ) -> None:
-        self._local = _is_loopback(host)
+        self._local = is_loopback(host)
         if not self._local and not token:
             raise UsageError(
                 f"the admin API on {host} needs a token; only a loopback address needs none"
@@ -84,42 +81,41 @@ class AdminApi:
         self._dps = dps
         self._api = ServiceApi(dps)
         self._token = token
-        self._runner: web.AppRunner | None = None
+        self._server = HttpServer(self._application, "admin")
+        self._listener: Listener | None = None
 
     @property
     def url(self) -> str:
-        """Where it listens, without a slash at the end."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        """Where clients on this machine find it, without a slash at the end."""
+        host = EVERYWHERE.get(self.host, self.host)
+        host = f"[{host}]" if ":" in host else host
+        return f"{'http' if self._local else 'https'}://{host}:{self.port}"
 
     async def start(self) -> None:
         """Listen.
 
         Raises:
             ServiceFailed: the port is taken or may not be used.
+            StoreFailed: the certificate cannot be written.
         """
-        runner = web.AppRunner(
-            self._application(),
-            access_log=None,
-            handle_signals=False,
-            shutdown_timeout=STOP_TIMEOUT,
-            logger=_OneLine(logging.getLogger("mqttws.local")),
+        tls = None
+        if not self._local:
+            names = (self.host, EVERYWHERE.get(self.host, self.host), *own_names())
+            folder = self._dps.ca_file.parent
+            made = await asyncio.to_thread(prepare_certificates, folder, names, "admin")
+            tls = FixedTls(made.context())
+        listener = Listener(tls)
+        self.port = await listener.listen(
+            self.host, self.port, "admin", _refuse, websocket=False, http=self._server.take
         )
-        await runner.setup()
-        site = web.TCPSite(runner, self.host, self.port)
-        try:
-            await site.start()
-        except OSError as error:
-            await runner.cleanup()
-            raise listening_failed(self.host, self.port, error) from error
-        self._runner = runner
-        self.port = runner.addresses[0][1]
+        self._listener = listener
 
     async def stop(self) -> None:
         """Stop listening, and end what is being answered; bounded in time."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        if self._listener is not None:
+            await self._listener.stop()
+            self._listener = None
+        await self._server.stop()
 
     async def __aenter__(self) -> Self:
         """Start."""
@@ -166,7 +162,7 @@ class AdminApi:
             given = request.headers.get("Authorization", "").encode(errors="replace")
             if not hmac.compare_digest(given, f"Bearer {self._token}".encode()):
                 raise Refused(401002, "Unauthorized. Authorization: Bearer and the token.")
-        elif not _is_loopback(request.url.host or ""):
+        elif not is_loopback(request.url.host or ""):
             raise Refused(403000, "Forbidden. The Host header names no loopback address.")
         if request.can_read_body and request.content_type != "application/json":
             # A web page's form cannot send this type, so it cannot enroll anybody.
@@ -192,8 +188,14 @@ class AdminApi:
         return web.Response(status=204)
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
+def _refuse(stream: Stream, label: str, chain: Chain) -> None:
+    """End a connection that carries no HTTP request."""
+    logger.info("%s: no HTTP request came, or its head was too long", label)
+    stream.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    closing = asyncio.get_running_loop().create_task(stream.close())
+    _CLOSING.add(closing)
+    closing.add_done_callback(_CLOSING.discard)
+
+
+_CLOSING: set[asyncio.Task[None]] = set()
+"""Connections that are being closed: the loop keeps no task by itself."""

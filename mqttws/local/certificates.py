@@ -62,20 +62,23 @@ def load_ca(folder: Path) -> tuple[x509.Certificate, "Key"]:
     return _load(folder / "ca.pem"), _load_key(folder / "ca.key")
 
 
-def prepare_certificates(folder: Path, hosts: Iterable[str] = ()) -> ServerCertificate:
+def prepare_certificates(
+    folder: Path, hosts: Iterable[str] = (), name: str = "server"
+) -> ServerCertificate:
     """Return the certificates in ``folder``; make anew what is missing, ending or for other hosts.
 
     Args:
         folder: is made if need be, mode 0700.
         hosts: names and addresses by which clients connect; localhost, 127.0.0.1 and ::1 always.
+        name: of the files of the server's certificate; a CA serves several servers.
 
     Raises:
         StoreFailed: the folder cannot be written, or holds files that are none of ours.
     """
     names = tuple(dict.fromkeys([*ALWAYS_NAMED, *hosts]))
-    for name in names:
-        _general_name(name)  # a host that cannot be one is told before anything is written
-    files = ServerCertificate(folder / "ca.pem", folder / "server.pem", folder / "server.key")
+    for host in names:
+        _general_name(host)  # a host that cannot be one is told before anything is written
+    files = ServerCertificate(folder / "ca.pem", folder / f"{name}.pem", folder / f"{name}.key")
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _locked(folder):  # another process may start on the same folder

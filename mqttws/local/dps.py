@@ -280,7 +280,7 @@ class AsyncLocalDps(AsyncOnly):
         else:
             folder = Path(self._state)
         try:
-            names = (self.host, *_own_names())
+            names = (self.host, *own_names())
             certificates = await asyncio.to_thread(prepare_certificates, folder, names)
             self._ca_file = certificates.ca_file
             self.tls.begin(folder, certificates, names)
@@ -391,7 +391,7 @@ class AsyncLocalDps(AsyncOnly):
             await asyncio.sleep(WATCH_INTERVAL)
 
 
-def _own_names() -> list[str]:
+def own_names() -> list[str]:
     """Return the machine's name, if it is one that can stand in a certificate."""
     name = socket.gethostname()
     return [name] if re.fullmatch(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*", name) else []

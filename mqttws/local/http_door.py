@@ -52,39 +52,35 @@ class HttpService(Protocol):
         """Return the answer to a request."""
 
 
-class HttpDoor:
-    """Takes HTTP connections from a listener, and gives each request to the service of its path.
+class HttpServer:
+    """Answers HTTP on connections that a listener has accepted.
 
-    A service is added as the function that makes it, called when the first request comes.
+    Args:
+        make_application: is called when the first request comes.
+        name: for the log.
     """
 
-    def __init__(self) -> None:
-        self._makers: list[Callable[[], HttpService]] = []
-        self._made: dict[Callable[[], HttpService], HttpService] = {}
+    def __init__(self, make_application: "Callable[[], web.Application]", name: str) -> None:
+        self._make_application = make_application
+        self._name = name
         self._runner: web.AppRunner | None = None
         self._starting = asyncio.Lock()
         self._connections: dict[asyncio.Transport, Connection] = {}
 
-    def add(self, make: Callable[[], HttpService]) -> None:
-        """Let a service answer from now on; the one that was added first is asked first."""
-        self._makers.append(make)
+    async def take(self, stream: ByteStream, label: str, chain: Chain) -> None:
+        """Take a connection whose first bytes are an HTTP request.
 
-    def remove(self, make: Callable[[], HttpService]) -> None:
-        """Let a service answer no more."""
-        self._makers.remove(make)
-        self._made.pop(make, None)
-
-    async def take(self, stream: ByteStream, label: str, chain: Chain) -> bool:
-        """Take a connection whose first bytes are an HTTP request; False where none is served."""
+        Raises:
+            UsageError: the extra is not installed.
+        """
         async with self._starting:
-            if self._runner is None and self._makers:
-                try:
-                    self._runner = await self._start()
-                except UsageError as error:
-                    logger.info("%s: an HTTP request: %s", label, error)
-        if self._runner is None or self._runner.server is None:
-            return False
-        protocol = self._runner.server()
+            if self._runner is None:
+                self._runner = await self._start()
+        server = self._runner.server
+        if server is None:
+            stream.abort()
+            return
+        protocol = server()
         transport, data = stream.transport, await stream.read()
         known = self._connections.items()
         self._connections = {of: at for of, at in known if at.socket.fileno() >= 0}
@@ -94,7 +90,11 @@ class HttpDoor:
         protocol.connection_made(transport)
         protocol.data_received(data)
         transport.resume_reading()
-        return True
+
+    def connection(self, request: "web.Request") -> Connection:
+        """Return the connection that a request came by."""
+        found = self._connections.get(request.transport)  # type: ignore[arg-type]
+        return found or Connection(self._name, (), None)  # it may have ended in between
 
     async def stop(self) -> None:
         """End every connection; bounded in time."""
@@ -110,31 +110,68 @@ class HttpDoor:
         for _ in range(2):  # the turns in which asyncio closes the sockets
             await asyncio.sleep(0)
 
-    # Inside
-
     async def _start(self) -> "web.AppRunner":
         from aiohttp import web
 
         from . import http_answers  # noqa: F401 - without the extra it says so
 
-        app = web.Application(client_max_size=MAX_BODY)
-        app.router.add_route("*", "/{path:.*}", self._answer)
         runner = web.AppRunner(
-            app,
+            self._make_application(),
             access_log=None,
             handle_signals=False,
             shutdown_timeout=STOP_TIMEOUT,
-            logger=quiet_logger("http"),
+            logger=quiet_logger(self._name),
         )
         await runner.setup()
         return runner
 
+
+class HttpDoor:
+    """Gives each HTTP request on the ports of a local DPS to the service of its path.
+
+    A service is added as the function that makes it, called when the first request comes.
+    """
+
+    def __init__(self) -> None:
+        self._makers: list[Callable[[], HttpService]] = []
+        self._made: dict[Callable[[], HttpService], HttpService] = {}
+        self._server = HttpServer(self._application, "http")
+
+    def add(self, make: Callable[[], HttpService]) -> None:
+        """Let a service answer from now on; the one that was added first is asked first."""
+        self._makers.append(make)
+
+    def remove(self, make: Callable[[], HttpService]) -> None:
+        """Let a service answer no more."""
+        self._makers.remove(make)
+        self._made.pop(make, None)
+
+    async def take(self, stream: ByteStream, label: str, chain: Chain) -> bool:
+        """Take a connection whose first bytes are an HTTP request; False where none is served."""
+        try:
+            await self._server.take(stream, label, chain)
+        except UsageError as error:
+            logger.info("%s: an HTTP request: %s", label, error)
+            return False
+        return True
+
+    async def stop(self) -> None:
+        """End every connection; bounded in time."""
+        await self._server.stop()
+
+    # Inside
+
+    def _application(self) -> "web.Application":
+        from aiohttp import web
+
+        application = web.Application(client_max_size=MAX_BODY)
+        application.router.add_route("*", "/{path:.*}", self._answer)
+        return application
+
     async def _answer(self, request: "web.Request") -> "web.StreamResponse":
         from .http_answers import Refused, refuse
 
-        connection = self._connections.get(request.transport)  # type: ignore[arg-type]
-        if connection is None:  # it ended in between
-            connection = Connection("https", (), None)
+        connection = self._server.connection(request)
         parts = [unquote(part) for part in request.rel_url.raw_path.strip("/").split("/")]
         for make in self._makers:
             if make not in self._made:

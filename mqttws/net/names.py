@@ -3,6 +3,7 @@
 Knows no network.
 """
 
+import ipaddress
 import re
 import unicodedata
 
@@ -68,3 +69,11 @@ def is_public_service(host: str) -> bool:
     """Whether a host name belongs to a public cloud service, which does not refuse, nor re-sign."""
     name = host.rstrip(".").lower()
     return any(name == suffix or name.endswith(f".{suffix}") for suffix in PUBLIC_SUFFIXES)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine by its name or address: nothing leaves the machine then."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

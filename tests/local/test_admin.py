@@ -378,6 +378,25 @@ def test_another_address_than_loopback_needs_a_token(local_dps: AsyncLocalDps) -
     AdminApi(local_dps, host="0.0.0.0", token="t")
 
 
+async def test_another_address_than_loopback_speaks_tls_alone(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("s3cret\n")
+    async with AsyncLocalDps() as dps, AdminApi(dps, host="0.0.0.0", token="s3cret") as admin:
+        assert admin.url == f"https://127.0.0.1:{admin.port}"
+        given = ("--token-file", str(token))
+        trusting = ("enroll", "--admin", admin.url, *given, "--ca", str(dps.ca_file), "list")
+        assert await shell(*trusting) == (0, "", "")
+        code, out, err = await shell("enroll", "--admin", admin.url, *given, "list")
+        assert (code, out) == (1, "")
+        assert "certificate" in err
+        assert "s3cret" not in err
+        clear = admin.url.replace("https:", "http:")
+        assert (await shell("enroll", "--admin", clear, *given, "list"))[0] != 0
+        far = ("enroll", "--admin", "http://192.0.2.1:8080", *given, "list")
+        code, out, err = await shell(*far)
+        assert (code, "in clear" in err) == (2, True)
+
+
 async def test_a_taken_port_is_told(local_dps: AsyncLocalDps) -> None:
     async with script(local_dps) as it:
         with pytest.raises(PortTaken, match="cannot listen"):
