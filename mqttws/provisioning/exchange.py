@@ -329,8 +329,8 @@ class Exchange:
             f"not done within {self._walk.timeout:g} s ({registration.describe()})",
             hop=Hop(registration.waiting_for),
             cause=Cause.OUT_OF_TIME,
-            hint=f"DPS wants to be asked again in {again:.3g} s: come back then, or give it more"
-            " time",
+            hint=f"DPS wants to be asked again in {round(again, 1):g} s: come back then, or give it"
+            " more time",
         )
 
     def _explain(self, error: MqttwsError) -> None:

@@ -144,6 +144,35 @@ async def test_two_processes_with_one_identity_both_end_without_a_loop(
         assert "another client with this registration id" in caplog.text
 
 
+async def test_a_service_that_takes_over_at_connect_sees_no_loop(
+    certificates: Certificates,
+) -> None:
+    newest: list[Service] = []
+
+    async def script(service: Service) -> None:
+        await service.welcome()
+        for older in newest:
+            older.peer.writer.close()
+        newest[:] = [service]
+        while True:
+            request_id = await service.request()
+            first = "PUT" in service.requests[-1]
+            status, body = (202, {"operationId": "op", "status": "assigning"}) if first else OK
+            service.answer(status, body, f"$rid={request_id}&retry-after=5")
+
+    async def one(start: float) -> Assignment:
+        await asyncio.sleep(start)
+        return await registered(seen, certificates, timeout=30.0)
+
+    async with scripted_dps(certificates, script) as seen:
+        both = await asyncio.gather(one(0.0), one(1.0))
+    assert [each.device_id for each in both] == ["dev", "dev"]
+    assert seen.connections <= 5
+
+
+OK = (200, ASSIGNED)
+
+
 async def test_the_one_that_loses_has_the_reason_in_its_hint(dps_state: Any) -> None:
     async with AsyncLocalDps(state=dps_state, retry_after=3, assigning_polls=5) as dps:
         found = await _together(dps, "wss", [0.0, 0.5], timeout=5.0)
