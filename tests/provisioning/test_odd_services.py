@@ -224,7 +224,7 @@ async def test_a_hello_that_is_cut_off_once_is_repeated_as_it_was_where_one_was_
             versions.append(step.facts["version"])
 
     async with local_dps as dps, listening(way) as port:
-        await dps.fault("drop-before", request="poll")
+        await dps.fault("drop-before", hop="poll")
         await provision_async(
             dps.id_scope,
             SymmetricKey("dev", await dps.enroll_device("dev")),
