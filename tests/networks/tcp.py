@@ -163,6 +163,7 @@ ROWS = [
         firewall(*BOTH, behind=True, https_proxy=AT, no_proxy="dps.test"),
         *(Hop.TCP, Cause.SILENT, Party.HOST),
         says=("https_proxy names", "out of no_proxy"),
+        sdk=False,  # it registers here: it takes https_proxy and does not know no_proxy
     ),
     Row(
         "a firewall rejects: administratively prohibited",
