@@ -100,13 +100,11 @@ def _read_x509(x509: JsonValue, *, individual: bool) -> dict[str, Any]:
     if not x509.member(name).missing:
         raise references.fault(f"expected either caReferences or {name}")
     references.object("an object with primary")
-    fields: dict[str, Any] = {
-        "ca_references": tuple(
-            _read_reference(references.member(place))
-            for place in _PLACES
-            if place == "primary" or not references.member(place).missing
-        )
-    }
+    given = {place: references.member(place) for place in _PLACES}
+    names = ["" if of.missing else _read_reference(of) for of in given.values()]
+    if not any(names):
+        raise given["primary"].wrong("the name of a CA's certificate")
+    fields: dict[str, Any] = {"ca_references": tuple(names if names[1] else names[:1])}
     kept = x509.member("caCertificates")
     return fields if kept.missing else fields | _read_certificates(kept)
 
@@ -119,10 +117,12 @@ def _read_reference(member: JsonValue) -> str:
 
 
 def _read_certificates(certificates: JsonValue) -> dict[str, Any]:
+    """Return one certificate or two; ``az`` removes the primary one and leaves the other."""
     certificates.object("an object with primary")
-    secondary = certificates.member("secondary")
+    primary, secondary = (certificates.member(place) for place in _PLACES)
+    lone = primary.missing and not secondary.missing
     return {
-        "primary_certificate": _read_certificate(certificates.member("primary")),
+        "primary_certificate": b"" if lone else _read_certificate(primary),
         "secondary_certificate": b"" if secondary.missing else _read_certificate(secondary),
     }
 
@@ -184,11 +184,19 @@ def attestation_to_json(enrollment: Enrollment, *, with_cas: bool = False) -> di
         if enrollment.secondary_key:
             keys["secondaryKey"] = _encode(enrollment.secondary_key)
         return {"type": "symmetricKey", "symmetricKey": keys}
-    named = dict(zip(_PLACES, enrollment.certificates, strict=False))
-    certificates = {name: {"certificate": pem_certificate(der)} for name, der in named.items()}
+    both = (enrollment.primary_certificate, enrollment.secondary_certificate)
+    certificates = {
+        place: {"certificate": pem_certificate(der)}
+        for place, der in zip(_PLACES, both, strict=True)
+        if der
+    }
     if enrollment.ca_references:
         x509: dict[str, Any] = {
-            "caReferences": dict(zip(_PLACES, enrollment.ca_references, strict=False))
+            "caReferences": {
+                place: name
+                for place, name in zip(_PLACES, enrollment.ca_references, strict=False)
+                if name
+            }
         }
         if with_cas and certificates:
             x509["caCertificates"] = certificates

@@ -87,22 +87,22 @@ class Directory:
         """
         if not enrollment.ca_references:
             return enrollment, []
-        keys = [name.lower() for name in enrollment.ca_references]
+        keys = [name.lower() for name in enrollment.ca_references if name]
         rows = (await self._store.load(*((CAS, key) for key in keys))).rows
-        for name, row in zip(enrollment.ca_references, rows, strict=True):
+        found = dict(zip(keys, rows, strict=True))
+        for name, row in found.items():
             if not row.version:
                 raise UsageError(
                     f"attestation.x509.caReferences: there is no CA certificate {shown(name)};"
                     f" upload it first: PUT /certificates/{name}"
                 )
-        ders = [row.value.der for row in rows]
-        found = replace(
+        primary, secondary = (*enrollment.ca_references, "")[:2]
+        complete = replace(
             enrollment,
-            primary_certificate=ders[0],
-            secondary_certificate=ders[1] if len(ders) > 1 else b"",
+            primary_certificate=found[primary.lower()].value.der if primary else b"",
+            secondary_certificate=found[secondary.lower()].value.der if secondary else b"",
         )
-        checks = zip(keys, rows, strict=True)
-        return found, [Check(CAS, key, row.version) for key, row in checks]
+        return complete, [Check(CAS, key, row.version) for key, row in found.items()]
 
     async def put_ca(self, ca: CaCertificate, before: Row) -> bool:
         """Keep a CA's certificate, if the one that has its name is still what was loaded."""
