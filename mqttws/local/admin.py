@@ -32,7 +32,16 @@ except ImportError:
         "the admin API needs aiohttp, which is not installed", hint="pip install 'mqttws[admin]'"
     ) from None
 
-from .http_answers import Refused, answer, is_number, read_body, refusal_of, refuse
+from .http_answers import (
+    Refused,
+    answer,
+    host_names,
+    is_number,
+    log_refusal,
+    read_body,
+    refusal_of,
+    refuse,
+)
 from .http_door import HttpServer
 from .listening import FixedTls, Listener
 from .policies import EVERYWHERE
@@ -153,6 +162,8 @@ class AdminApi:
                 refusal = refusal_of(error)
                 if refusal is None:
                     raise
+                label = self._server.connection(request).label
+                log_refusal(label, request, refusal)
                 return refuse(refusal)
 
         return guard
@@ -162,7 +173,7 @@ class AdminApi:
             given = request.headers.get("Authorization", "").encode(errors="replace")
             if not hmac.compare_digest(given, f"Bearer {self._token}".encode()):
                 raise Refused(401002, "Unauthorized. Authorization: Bearer and the token.")
-        elif not is_loopback(request.url.host or ""):
+        elif not is_loopback(host_names(request)[1]):
             raise Refused(403000, "Forbidden. The Host header names no loopback address.")
         if request.can_read_body and request.content_type != "application/json":
             # A web page's form cannot send this type, so it cannot enroll anybody.

@@ -4,6 +4,7 @@ Knows HTTP, through aiohttp, and the shape of the service API's errors. Does not
 request is about.
 """
 
+import logging
 import re
 import time
 import uuid
@@ -13,7 +14,7 @@ from typing import Any
 from ..dps.answers import error_body
 from ..dps.json_text import build_json, parse_json
 from ..errors import MqttwsError, StoreFull, UsageError
-from ..text import shown
+from ..text import short_line, shown
 
 try:
     from aiohttp import web
@@ -25,7 +26,9 @@ except ImportError:
 __all__ = [
     "Refused",
     "answer",
+    "host_names",
     "is_number",
+    "log_refusal",
     "read_body",
     "read_count",
     "read_position",
@@ -34,6 +37,8 @@ __all__ = [
     "refuse",
     "web",
 ]
+
+logger: logging.Logger = logging.getLogger("mqttws.local")
 
 _QUERY = re.compile(r"\s*(select\s+)?\*(\s+from\s+\w+)?\s*", re.IGNORECASE)
 
@@ -121,6 +126,20 @@ def refusal_of(error: Exception) -> Refused | None:
     if isinstance(error, web.HTTPException):
         return Refused(error.status * 1000, error.reason)
     return None
+
+
+def host_names(request: web.Request) -> tuple[str, str]:
+    """Return the Host header as it came, and without its port; both in lower case."""
+    host = request.headers.get("Host", "").lower()
+    if host.endswith("]") or ":" not in host:
+        return host, host
+    return host, host.rpartition(":")[0]
+
+
+def log_refusal(label: str, request: web.Request, refusal: Refused) -> None:
+    """Log a refusal in one line, with its reason; no header and no body."""
+    place = f"{label}: {request.method} {shown(request.path)}"
+    logger.info("%s: %d: %s", place, refusal.error_code, short_line(refusal.reason))
 
 
 def refuse(refusal: Refused) -> web.Response:

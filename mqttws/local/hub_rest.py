@@ -15,6 +15,7 @@ from ..dps.json_text import parse_json
 from ..errors import StoreFailed
 from ..hub.service.access import service_fault
 from ..hub.service.codes import Code, Fault
+from .http_answers import host_names
 from .http_door import Connection
 from .hub_base import tracking_id
 from .hub_core import Hub
@@ -100,8 +101,7 @@ class HubRest:
     def _admit(self, request: web.Request, right: str) -> Hub:
         """Return the hub that a request is for, if its signature grants it."""
         authorization = request.headers.get("Authorization", "")
-        host = request.headers.get("Host", "").lower()
-        name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
+        host, name = host_names(request)
         hubs = self._hubs()
         named = [hub for hub in hubs if hub.name.lower() == name]
         reason = "there is no such hub here"

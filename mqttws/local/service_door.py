@@ -3,17 +3,13 @@
 Knows signatures and rights. What a request does is ``ServiceApi``'s matter.
 """
 
-import logging
 import time
 
 from ..hub.service.access import service_fault
-from ..text import shown
 from .dps import AsyncLocalDps
-from .http_answers import Refused, refusal_of, refuse, web
+from .http_answers import Refused, host_names, log_refusal, refusal_of, refuse, web
 from .http_door import Connection
 from .service_api import ROOTS, ServiceApi
-
-logger: logging.Logger = logging.getLogger("mqttws.local")
 
 
 class ServiceDoor:
@@ -39,19 +35,16 @@ class ServiceDoor:
             refusal = refusal_of(error)
             if refusal is None:
                 raise
-            place = f"{connection.label}: {request.method} {shown(request.path)}"
-            logger.info("%s: %d: %s", place, refusal.error_code, refusal.reason)
+            log_refusal(connection.label, request, refusal)
             return refuse(refusal)
 
     def _admit(self, request: web.Request, right: str) -> None:
         """Refuse a request without a signature, made with a key of a policy with this right."""
         authorization = request.headers.get("Authorization", "")
-        host = request.headers.get("Host", "").lower()
-        name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
         fault: str | None = "no Authorization header"
         if authorization:
             policies = self._dps.policies
-            fault = service_fault(authorization, (host, name), right, policies, time.time())
+            fault = service_fault(authorization, host_names(request), right, policies, time.time())
         if fault is None:
             return
         raise Refused(401002, "Unauthorized", f"not let in: {fault}")

@@ -397,6 +397,43 @@ async def test_another_address_than_loopback_speaks_tls_alone(tmp_path: Path) ->
         assert (code, "in clear" in err) == (2, True)
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /enrollments/" + b"x" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nbad header\r\n\r\n",
+        b"GET /" + b"x" * 17000,
+        b"garbage\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: evil.example#@127.0.0.1\r\n\r\n",
+        b"PUT /enrollments/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
+    ],
+    ids=["long URL", "bad header", "long head", "garbage", "bad host", "bad length"],
+)
+async def test_a_request_that_cannot_be_read_is_refused_in_one_line(
+    sent: bytes, local_dps: AsyncLocalDps, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "mqttws.local")
+    async with script(local_dps) as it:
+        reader, writer = await asyncio.open_connection(it.admin.host, it.admin.port)
+        writer.write(sent)
+        answered = await asyncio.wait_for(reader.readline(), 10)
+        writer.close()
+    assert answered.split()[1] in (b"400", b"403")
+    (record,) = [record for record in caplog.records if "admin" in record.getMessage()]
+    assert record.exc_info is None
+    assert "\n" not in record.getMessage()
+
+
+async def test_a_refusal_is_one_line_in_the_log(
+    local_dps: AsyncLocalDps, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "mqttws.local")
+    async with script(local_dps) as it:
+        await it.ask("GET", "/enrollments/none")
+    (line,) = [line for line in caplog.messages if "404201" in line]
+    assert "GET '/enrollments/none'" in line
+
+
 async def test_a_taken_port_is_told(local_dps: AsyncLocalDps) -> None:
     async with script(local_dps) as it:
         with pytest.raises(PortTaken, match="cannot listen"):
