@@ -15,7 +15,7 @@ from ..hub.service.access import RIGHTS
 from ..hub.service.telemetry import Telemetry
 from ..local.dps import AsyncLocalDps
 from ..local.hub import AsyncLocalHub
-from ..local.hub_events import json_line
+from ..local.numbered import json_line
 from ..local.policies import load_policies
 from .common import read_file
 from .hub_service import write_connections

@@ -44,6 +44,7 @@ from .http_answers import (
 )
 from .http_door import HttpServer
 from .listening import FixedTls, Listener
+from .numbered import send_events
 from .policies import EVERYWHERE
 from .service_api import ServiceApi
 
@@ -143,6 +144,7 @@ class AdminApi:
     def _application(self) -> web.Application:
         application = web.Application(client_max_size=MAX_BODY, middlewares=[self._guard()])
         router = application.router
+        router.add_get("/events", self._stream_events)
         router.add_get("/faults", self._list_faults)
         router.add_post("/faults", self._order_fault)
         router.add_delete("/faults", self._cancel_faults)
@@ -179,7 +181,10 @@ class AdminApi:
             # A web page's form cannot send this type, so it cannot enroll anybody.
             raise Refused(415000, "Content-Type must be application/json.")
 
-    # Faults: no cloud has these
+    # Events and faults: no cloud has these
+
+    async def _stream_events(self, request: web.Request) -> web.StreamResponse:
+        return await send_events(request, self._dps.front.events)
 
     async def _list_faults(self, request: web.Request) -> web.Response:
         orders = await self._dps.faults.orders()

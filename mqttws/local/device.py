@@ -27,6 +27,7 @@ from ..protocol import (
 )
 from ..text import shown
 from ..wire import REFUSED, Connect
+from .dps_events import DpsEvents, note_answer
 from .link import ServerLink
 from .sabotage import Sabotage, spoiled
 
@@ -58,6 +59,7 @@ class Front(Protocol):
     """What a connection needs of the service."""
 
     presence: "Presence"
+    events: DpsEvents
     restart: Callable[[float], None]
 
     def admit(
@@ -166,7 +168,7 @@ class DpsDevice:
             connect.client_id, connect.username, connect.password, link.chain
         )
         if isinstance(verdict, Refusal):
-            link.log("CONNACK %d: %s", verdict.return_code, verdict.reason)
+            self._note_refused(verdict.return_code, verdict.reason)
             link.protocol.refuse(verdict.return_code)
             return
         self._device = verdict
@@ -184,15 +186,23 @@ class DpsDevice:
             return  # it has left meanwhile
         note = api_version_note(device.api_version)
         link.log("CONNACK 0%s", f": {note}" if note else "")
+        name, label = device.registration_id, link.label
+        self._front.events.add("connected", name, label, apiVersion=device.api_version)
         # No session is kept, whatever CleanSession says: session present is always 0.
         link.protocol.accept(link.loop.time())
+
+    def _note_refused(self, code: int, reason: str) -> None:
+        self.link.log("CONNACK %d: %s", code, reason)
+        name = "" if self._device is None else self._device.registration_id
+        facts = {"hop": "connect", "returnCode": code, "reason": reason}
+        self._front.events.add("refused", name, self.link.label, **facts)
 
     async def _accept_struck(self, device: Device) -> None:
         fault = await self._front.strike("connect", device.registration_id)
         if fault is None:
             self._accept(device)
         elif fault.kind == "answer":
-            self.link.log("CONNACK %d", fault.return_code)
+            self._note_refused(fault.return_code, "an ordered fault")
             if self.link.protocol.state is State.CONNECTING:
                 self.link.protocol.refuse(fault.return_code)
         else:
@@ -293,6 +303,8 @@ class DpsDevice:
     def _send(self, answer: Answer) -> None:
         link = self.link
         link.log("%s", answer.reason)
+        assert self._device is not None
+        note_answer(self._front.events, self._device.registration_id, link.label, answer)
         if link.protocol.state is not State.CONNECTED:
             link.log("the device has left: the answer is lost")
         elif not link.protocol.publish(answer.message.topic, answer.message.payload, qos=1):
@@ -301,6 +313,9 @@ class DpsDevice:
     def _finish(self, error: Exception | None) -> None:
         who = "after the refusal" if self._device is None else "by the device"
         self.link.log("closed: %s", error or who)
+        if self._device is not None:
+            name, reason = self._device.registration_id, str(error or who)
+            self._front.events.add("disconnected", name, self.link.label, reason=reason)
         if self._deadline is not None:
             self._deadline.cancel()
         self._sabotage.abandon()

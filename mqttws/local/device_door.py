@@ -20,6 +20,7 @@ from ..dps.topics import Lookup, Poll, Register, Request
 from ..text import shown
 from .device import Served
 from .dps import AsyncLocalDps
+from .dps_events import note_answer
 from .http_answers import Refused, refuse, web
 from .http_door import Connection
 from .sabotage import spoiled
@@ -60,11 +61,13 @@ class DeviceDoor:
         except Refused as refused:
             place = f"{request.method} {shown(request.path)}"
             logger.info("%s: %s: %d: %s", label, place, refused.error_code, refused.reason)
+            facts = {"hop": "https", "reason": refused.reason, "errorCode": refused.error_code}
+            self._dps.front.events.add("refused", "", label, **facts)
             return refuse(refused)
         if note := api_version_note(names.api_version):
             logger.info("%s: %s", label, note)
         served = await self._dps.front.serve(device, asked, body)
-        return await self._carry_out(request, served, label, asked)
+        return await self._carry_out(request, served, label, names.registration_id, asked)
 
     def _admit(self, names: Username, request: web.Request, connection: Connection) -> Device:
         token = request.headers.get("Authorization")
@@ -78,7 +81,7 @@ class DeviceDoor:
         raise Refused(404000, "ID scope not found.", verdict.reason)
 
     async def _carry_out(
-        self, request: web.Request, served: Served, label: str, asked: Request
+        self, request: web.Request, served: Served, label: str, name: str, asked: Request
     ) -> web.StreamResponse:
         answer = None
         for effect in served.effects:
@@ -94,6 +97,7 @@ class DeviceDoor:
                 self._dps.restart(fault.seconds)
             return _cut(request)
         logger.info("%s: %s", label, answer.reason)
+        note_answer(self._dps.front.events, name, label, answer)
         if fault is None:
             return _response(request, answer, asked)
         return await _disturbed(request, spoiled(answer, fault), fault, asked)

@@ -17,12 +17,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypedDict
+from typing import Self, TypedDict
 
 from ..dps.directory import CERTIFICATES_MARK, Directory
-from ..dps.faults import parse_fault
 from ..dps.issuance import CredentialPolicy
-from ..dps.records import RegistrationRecord
 from ..dps.service import Service
 from ..dps.settings import Settings
 from ..dps.store import Store
@@ -31,9 +29,11 @@ from ..errors import ServiceFailed, StoreFailed, UsageError
 from ..hub.service.access import Policy
 from ..loop_thread import AsyncOnly
 from ..net.tls import TlsConfig
-from ..options import ENROLL, ENROLL_DEVICE, LOCAL_DPS
+from ..options import LOCAL_DPS
 from .anchors import DpsTls
 from .certificates import prepare_certificates
+from .dps_calls import DpsCalls
+from .dps_events import DpsEvents
 from .dps_policies import OWNER, load_dps_policies
 from .enrollments import Enrollments
 from .front import FrontEnd
@@ -44,6 +44,7 @@ from .orders import FaultOrders
 from .policies import connection_string
 from .sabotage import EarlySabotage
 from .stores import open_store
+from .x509 import DeviceAuthority
 
 logger: logging.Logger = logging.getLogger("mqttws.local")
 
@@ -62,7 +63,7 @@ class WayToDps(TypedDict):
     tls: TlsConfig
 
 
-class AsyncLocalDps(AsyncOnly):
+class AsyncLocalDps(DpsCalls, AsyncOnly):
     """A local DPS with real TLS and real credential checks.
 
     >>> async with mqttws.AsyncLocalDps() as dps:
@@ -167,15 +168,17 @@ class AsyncLocalDps(AsyncOnly):
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._ca_file: Path | None = None
         self.http: HttpDoor = HttpDoor()
-        self.front: FrontEnd = FrontEnd(self.service, self.faults, self.http)
+        self._events = DpsEvents()
+        self._authorities: dict[str, DeviceAuthority] = {}
+        self.front: FrontEnd = FrontEnd(self.service, self.faults, self.http, self._events)
         self.front.restart = self.restart
         self._early = EarlySabotage(self.front.strike_early, self.restart)
         self.tls: DpsTls = DpsTls(self._early.handshake)
-        self.enrollments: Enrollments = Enrollments(self.directory, self.tls.anchors)
+        self.enrollments: Enrollments = Enrollments(self.directory, self.tls.anchors, self._events)
         self.http.add(self._make_service_door)
         self.http.add(self._make_device_door)
         self.policies: list[Policy] = []
-        self._listener = Listener(self.tls)
+        self._listener = Listener(self.tls, self._note_refused)
         self._restarting: asyncio.Task[None] | None = None
         self._given = tuple(first_enrollments), tuple(enrollments)
         self._watcher: asyncio.Task[None] | None = None
@@ -197,38 +200,6 @@ class AsyncLocalDps(AsyncOnly):
             raise UsageError("the local DPS has not been started")
         return self._ca_file
 
-    async def enroll(self, record: Mapping[str, Any], *, replace: bool = False) -> None:
-        """Let a device, or a group of them, register from now on.
-
-        Args:
-            record: an individual enrollment or a group, in the shape of the DPS service API.
-            replace: whether it may take the place of the one that has its id.
-
-        Raises:
-            UsageError: names the member that is wrong and what was expected.
-            StoreFailed: it could not be stored.
-        """
-        ENROLL.check(locals())
-        await self.enrollments.enroll(record, replace=replace)
-
-    async def keep(self, enrollment: AnyEnrollment, *, replace: bool = False) -> None:
-        """Take an enrollment that has been read already; otherwise like ``enroll``."""
-        await self.enrollments.keep(enrollment, replace=replace)
-
-    async def enroll_once(self, enrollments: Sequence[AnyEnrollment]) -> list[str]:
-        """Enroll those whose ids the records have never held; return the ids of the others."""
-        return await self.enrollments.enroll_once(enrollments)
-
-    async def enroll_device(self, registration_id: str, *, credential_policy: str = "") -> str:
-        """Enroll one device with fresh keys; return its primary key, base64.
-
-        Args:
-            registration_id: the device's.
-            credential_policy: by which it may be issued a certificate; empty for none.
-        """
-        ENROLL_DEVICE.check(locals())
-        return await self.enrollments.enroll_device(registration_id, credential_policy)
-
     def service_connection_string(self, policy: str = OWNER) -> str:
         """Return the connection string of the service API, at the WebSocket's port.
 
@@ -238,30 +209,8 @@ class AsyncLocalDps(AsyncOnly):
         """
         return connection_string(self.host, self.wss_port, self.policies, policy)
 
-    async def registration(self, registration_id: str) -> RegistrationRecord | None:
-        """Return the registration record of a device; None if it is not assigned."""
-        return await self.directory.registration(registration_id)
-
-    async def fault(self, kind: str, device: str | None = None, **members: Any) -> int:
-        """Let something go wrong from now on; return the order's number, for ``faults.cancel``.
-
-        >>> await dps.fault("answer", "my-device", status=429, retry_after=1, times=2)
-        >>> await dps.fault("drop-after", hop="register", probability=0.1, times=None)
-
-        Args:
-            kind: see ``mqttws.dps.faults.Kind``.
-            device: a registration id; None for all.
-            **members: of ``mqttws.dps.faults.Fault``.
-
-        Raises:
-            UsageError: names the member and what is allowed.
-            StoreFailed: it could not be stored.
-        """
-        return await self.faults.order(parse_fault({"kind": kind, "device": device, **members}))
-
-    async def cancel_faults(self) -> None:
-        """Take every order for a fault back."""
-        await self.faults.cancel()
+    def _note_refused(self, label: str, hop: str, reason: str) -> None:
+        self._events.add("refused", "", label, hop=hop, reason=reason)
 
     async def start(self) -> None:
         """Make or load the certificates and listen.

@@ -16,6 +16,7 @@ from ..dps.tables import AnyEnrollment
 from ..errors import UsageError
 from ..text import short_line, shown
 from .anchors import TrustAnchors
+from .dps_events import DpsEvents
 from .x509 import load_certificate
 
 logger: logging.Logger = logging.getLogger("mqttws.local")
@@ -29,11 +30,13 @@ class Enrollments:
     Args:
         directory: of the store.
         anchors: the certificates in which a device's chain may end.
+        events: is told what changes.
     """
 
-    def __init__(self, directory: Directory, anchors: TrustAnchors) -> None:
+    def __init__(self, directory: Directory, anchors: TrustAnchors, events: DpsEvents) -> None:
         self._directory = directory
         self._anchors = anchors
+        self._events = events
 
     async def enroll(self, record: Mapping[str, Any], *, replace: bool = False) -> None:
         """Let a device, or a group of them, register from now on.
@@ -150,5 +153,9 @@ class Enrollments:
             )
 
     def _trust(self, after: AnyEnrollment | None, before: AnyEnrollment | None) -> None:
+        known = after or before
+        if known is not None:
+            change = "deleted" if after is None else "put"
+            self._events.add("enrollment", change=change, id=place_of(known)[1])
         added, removed = (() if known is None else known.certificates for known in (after, before))
         self._anchors.change(added, removed)

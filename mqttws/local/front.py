@@ -27,6 +27,7 @@ from ..net.upgrade import accept_websocket
 from ..protocol import ConnectReceived, Event
 from . import listening
 from .device import DpsDevice, Presence, Served
+from .dps_events import DpsEvents
 from .http_door import HttpDoor
 from .link import Handler, ServerLink
 from .orders import FaultOrders
@@ -58,6 +59,7 @@ class FrontEnd:
         service: the rules over the store.
         faults: what shall go wrong.
         http: the services that answer HTTP requests.
+        events: is told what happens.
 
     Attributes:
         presence: which connection speaks for a device.
@@ -65,10 +67,13 @@ class FrontEnd:
         restart: lets the whole service go away for some seconds; an ordered fault.
     """
 
-    def __init__(self, service: Service, faults: FaultOrders, http: HttpDoor) -> None:
+    def __init__(
+        self, service: Service, faults: FaultOrders, http: HttpDoor, events: DpsEvents
+    ) -> None:
         self.presence: Presence = Presence()
         self.hub: HubSide | None = None
         self.restart: Callable[[float], None] = lambda _: None
+        self.events: DpsEvents = events
         self._service = service
         self._faults = faults
         self._http = http
@@ -126,6 +131,7 @@ class FrontEnd:
             return None  # it is not known then, and the service says what failed
         if fault is not None:
             logger.info("%s: fault at %s: %s", registration_id or label, hop, fault.kind)
+            self.events.add("fault", registration_id, label, hop=hop, fault=fault.kind)
         return fault
 
     async def strike_early(self, hop: str, label: str) -> Fault | None:
@@ -164,11 +170,21 @@ class FrontEnd:
 
     async def _tell_hub(self, assigned: Assigned | None) -> None:
         """Let the hub make the identity of an assigned device, before the device hears of it."""
-        if assigned is not None and self.hub is not None:
+        if assigned is None:
+            return
+        found = assigned.registration
+        self.events.add(
+            "assigned",
+            found.registration_id,
+            assignedHub=found.assigned_hub,
+            deviceId=found.device_id,
+            substatus=found.substatus,
+        )
+        if self.hub is not None:
             try:
                 await self.hub.assigned(assigned)
             except StoreFailed as error:
-                name = assigned.registration.registration_id
+                name = found.registration_id
                 logger.warning("%s: the hub could not keep the device: %s", name, error)
 
     def request_allocation(self, request: AllocationRequested) -> None:

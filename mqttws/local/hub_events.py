@@ -1,24 +1,18 @@
 """The stream of a hub's events for its consumers: telemetry, connections, twin changes, feedback.
 
-Numbered, bounded, in memory. A reader keeps its own place, the number of the last event that it has
-read; one that falls too far behind reads on at the oldest event that is left.
+Numbered, bounded, in memory, as ``numbered`` has it.
 """
 
-import asyncio
-import json
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..hub.service.codes import timestamp
 from ..hub.service.queue import Feedback
 from ..hub.service.telemetry import Telemetry
-
-MAX_EVENTS = 100_000
-MAX_BYTES = 64 * 1024 * 1024
-"""Bounds of what is kept for readers; the oldest goes first."""
+from .numbered import NumberedStream
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,69 +51,26 @@ class HubEvent:
 Event = Telemetry | HubEvent
 
 
-def json_line(event: Event) -> str:
-    """Return an event as one line of JSON, ASCII."""
-    return json.dumps(event.to_json(), separators=(",", ":"))
-
-
-class EventStream:
+class EventStream(NumberedStream[Event]):
     """The events of one hub."""
-
-    def __init__(self) -> None:
-        self._events: deque[Event] = deque()
-        self._bytes = 0
-        self._readers: set[asyncio.Future[None]] = set()
-        self.last: int = 0
-        """Number of the newest event; 0 before the first."""
 
     def add_telemetry(self, telemetry: Telemetry) -> None:
         """Take in what a device has published."""
         self.last += 1
-        self._keep(replace(telemetry, sequence=self.last))
+        self._add(replace(telemetry, sequence=self.last))
 
     def add(self, kind: str, device_id: str, module_id: str = "", **data: Any) -> None:
         """Take in another event."""
         self.last += 1
-        self._keep(HubEvent(kind, device_id, module_id, data, self.last, time.time()))
+        self._add(HubEvent(kind, device_id, module_id, data, self.last, time.time()))
 
-    def after(self, sequence: int, limit: int = 1000) -> list[Event]:
-        """Return the events behind a number, at most ``limit``."""
-        if not self._events or sequence >= self.last:
-            return []
-        skipped = max(0, sequence + 1 - self._events[0].sequence)
-        return [self._events[at] for at in range(skipped, min(skipped + limit, len(self._events)))]
+    def _add(self, event: Event) -> None:
+        self.keep(event, self.size(event))
 
-    async def wait(self, sequence: int) -> None:
-        """Return once there is an event behind a number."""
-        while self.last <= sequence:
-            reader = asyncio.get_running_loop().create_future()
-            self._readers.add(reader)
-            try:
-                await reader
-            finally:
-                self._readers.discard(reader)
-
-    async def read(self, after: int | None = None) -> AsyncIterator[Event]:
-        """Yield events as they come; from now on, or behind a number."""
-        sequence = self.last if after is None else after
-        while True:
-            await self.wait(sequence)
-            for event in self.after(sequence):
-                sequence = event.sequence
-                yield event
-
-    def _keep(self, event: Event) -> None:
-        self._events.append(event)
-        self._bytes += _size(event)
-        while len(self._events) > MAX_EVENTS or self._bytes > MAX_BYTES:
-            self._bytes -= _size(self._events.popleft())
-        for reader in self._readers:
-            if not reader.done():
-                reader.set_result(None)
-
-
-def _size(event: Event) -> int:
-    return 200 + (len(event.payload) if isinstance(event, Telemetry) else 200)
+    @staticmethod
+    def size(event: Event) -> int:
+        """Return about how many bytes an event takes."""
+        return 200 + (len(event.payload) if isinstance(event, Telemetry) else 200)
 
 
 class FeedbackBox:

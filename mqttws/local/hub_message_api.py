@@ -4,23 +4,16 @@ Two substitutes stand in for what the cloud offers by AMQP only: a message to a 
 ``/devices/{id}/messages/devicebound``, and telemetry is read from ``/messages/events``.
 """
 
-import asyncio
 import secrets
 import time
-from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from urllib.parse import unquote
 
 from ..hub.service.codes import Code, Fault
 from ..hub.service.queue import CloudMessage
-from .hub_events import EventStream, json_line
 from .hub_http import web
 from .hub_request import Answer, Asked, Refused, granted
-
-KEEP_ALIVE_SECONDS = 15.0
-"""Seconds after which an event stream without events sends a comment."""
-
-EVENT_STREAM = "text/event-stream"
+from .numbered import send_events
 
 
 async def send(asked: Asked) -> Answer:
@@ -97,39 +90,5 @@ async def complete_feedback(asked: Asked) -> Answer:
 
 
 async def events(asked: Asked) -> Answer:
-    """Stream what happens: server-sent events, or JSON Lines.
-
-    From now on, or behind the number in ``Last-Event-ID`` or ``after``.
-    """
-    request, stream = asked.request, asked.hub.events
-    given = request.headers.get("Last-Event-ID") or request.query.get("after") or ""
-    sequence = (
-        int(given) if given.isascii() and given.isdigit() and len(given) < 16 else stream.last
-    )
-    as_lines = EVENT_STREAM not in request.headers.get("Accept", "")
-    kind = "application/x-ndjson" if as_lines else EVENT_STREAM
-    response = web.StreamResponse(headers={"Content-Type": kind, "Cache-Control": "no-store"})
-    await response.prepare(request)
-    with suppress(ConnectionResetError):  # the reader has gone
-        await _stream(response, stream, sequence, as_lines=as_lines)
-    return response
-
-
-async def _stream(
-    response: web.StreamResponse, stream: EventStream, sequence: int, *, as_lines: bool
-) -> None:
-    """Write events as they come, until the reader goes."""
-    await response.write(b"\n" if as_lines else b": ready\n\n")
-    while True:
-        try:
-            async with asyncio.timeout(KEEP_ALIVE_SECONDS):
-                await stream.wait(sequence)
-        except TimeoutError:
-            await response.write(b"\n" if as_lines else b": \n\n")
-            continue
-        parts = []
-        for event in stream.after(sequence):
-            sequence = event.sequence
-            line = json_line(event)
-            parts.append(line if as_lines else f"id: {sequence}\ndata: {line}\n")
-        await response.write(("\n".join(parts) + "\n").encode())
+    """Stream what happens; see ``send_events``."""
+    return await send_events(asked.request, asked.hub.events)

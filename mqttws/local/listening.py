@@ -52,6 +52,9 @@ BeforeUpgrade = Callable[[ByteStream, str], Awaitable[None]]
 """Called with a connection and its name in the log before a WebSocket's opening request is
 answered; what it raises ends the connection."""
 
+OnRefused = Callable[[str, str, str], None]
+"""Called with the name, the hop and the reason of each connection that has ended before MQTT."""
+
 TakeHttp = Callable[[ByteStream, str, Chain], Awaitable[None]]
 """Takes a connection whose first bytes, still to be read, are an HTTP request and no upgrade."""
 
@@ -125,10 +128,12 @@ class Listener:
 
     Args:
         tls: the server's side of TLS; None to speak in clear.
+        on_refused: see ``OnRefused``; None to tell nobody.
     """
 
-    def __init__(self, tls: ServerTls | None = None) -> None:
+    def __init__(self, tls: ServerTls | None = None, on_refused: OnRefused | None = None) -> None:
         self._tls = tls
+        self._on_refused = on_refused
         self._sockets: list[_ListeningSocket] = []
         self._accepting: set[asyncio.Task[None]] = set()
         self._greeting: dict[asyncio.Task[None], tuple[ByteStream, socket.socket]] = {}
@@ -271,13 +276,14 @@ class Listener:
                     carried = await accept_websocket(stream, accept, port.max_message_size)
             port.take(carried, label, chain)
         except TimeoutError:
-            logger.info("%s: %s: nothing came within %g s", label, hop.value, HANDSHAKE_TIMEOUT)
+            reason = f"{hop.value}: nothing came within {HANDSHAKE_TIMEOUT:g} s"
+            self._note_refused(label, hop, reason)
             stream.abort()
         except OSError as error:
-            logger.info("%s: %s", label, translate(error, hop))
+            self._note_refused(label, hop, str(translate(error, hop)))
             _abort(stream, accepted)
         except MqttwsError as error:
-            logger.info("%s: %s", label, error)
+            self._note_refused(label, hop, str(error))
             await stream.close()
         except Exception as error:  # whatever it is, it ends this connection alone
             logger.error("%s: %s: %s", label, hop.value, type(error).__name__)  # noqa: TRY400
@@ -285,6 +291,11 @@ class Listener:
         except BaseException:
             _abort(stream, accepted)
             raise
+
+    def _note_refused(self, label: str, hop: Hop, reason: str) -> None:
+        logger.info("%s: %s", label, reason)
+        if self._on_refused is not None:
+            self._on_refused(label, hop.value, reason)
 
 
 async def resolve(host: str) -> list[tuple[socket.AddressFamily, str]]:

@@ -4,7 +4,8 @@ Whatever is asked of it is done in the service's own event loop; every wait is b
 """
 
 import os
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,13 +14,15 @@ from ..dps.issuance import CredentialPolicy
 from ..dps.records import RegistrationRecord
 from ..dps.store import Store
 from ..dps.tables import AnyEnrollment
-from ..errors import UsageError
+from ..errors import ConnectionLost, UsageError
 from ..hops import Cause
 from ..loop_thread import LoopThread
 from ..options import SYNC_LOCAL_DPS
 from .dps import DEFAULT_HUB, DEFAULT_ID_SCOPE, AsyncLocalDps, WayToDps
+from .dps_events import DpsEvent
 from .dps_policies import OWNER
 from .threaded import TIMEOUT, Threaded
+from .x509 import Issued
 
 _T = TypeVar("_T")
 
@@ -109,6 +112,69 @@ class LocalDps(Threaded):
         """Enroll one device with fresh keys; see ``AsyncLocalDps.enroll_device``."""
         enroll = self._dps.enroll_device
         return self.run(partial(enroll, registration_id, credential_policy=credential_policy))
+
+    def enroll_group(self, enrollment_group_id: str) -> str:
+        """Enroll a group of devices with fresh keys; see ``AsyncLocalDps.enroll_group``."""
+        return self.run(partial(self._dps.enroll_group, enrollment_group_id))
+
+    def enroll_certificate(self, registration_id: str, *, group: str = "") -> Issued:
+        """Enroll a device by a certificate; see ``AsyncLocalDps.enroll_certificate``."""
+        return self.run(partial(self._dps.enroll_certificate, registration_id, group=group))
+
+    def delete(self, name: str, *, group: bool = False) -> None:
+        """Delete an enrollment; what has been registered stays."""
+        self.run(partial(self._dps.delete, name, group=group))
+
+    def disable(self, name: str, *, group: bool = False) -> None:
+        """Let a device, or the devices of a group, register no more."""
+        self.run(partial(self._dps.disable, name, group=group))
+
+    def enable(self, name: str, *, group: bool = False) -> None:
+        """Let a device, or the devices of a group, register again."""
+        self.run(partial(self._dps.enable, name, group=group))
+
+    def enrolled(self) -> list[dict[str, Any]]:
+        """Return every enrollment and group in the shape of the service API, without keys."""
+        return self.run(self._dps.enrolled)
+
+    def registrations(self) -> list[RegistrationRecord]:
+        """Return the registration record of every device that is assigned."""
+        return self.run(self._dps.registrations)
+
+    # What it has seen
+
+    def events(self, after: int | None = None) -> Iterator[DpsEvent]:
+        """Yield what happens; see ``AsyncLocalDps.events``.
+
+        It waits for the next one as long as it takes; it ends with the service.
+        """
+        stream: list[AsyncIterator[DpsEvent]] = []
+
+        async def following() -> DpsEvent | None:
+            if not stream:
+                stream.append(self._dps.events(after))
+            return await anext(stream[0], None)
+
+        with suppress(ConnectionLost):  # the service has ended
+            while (event := self.run(following, None)) is not None:
+                yield event
+
+    def seen(
+        self, kind: str | None = None, device: str | None = None, after: int = 0
+    ) -> list[DpsEvent]:
+        """Return what has happened so far; see ``AsyncLocalDps.seen``."""
+        return self._dps.seen(kind, device, after)
+
+    def wait_for(
+        self,
+        kind: str,
+        device: str | None = None,
+        after: int = 0,
+        timeout: float | None = 10.0,
+    ) -> DpsEvent:
+        """Return the first event of a kind; see ``AsyncLocalDps.wait_for``."""
+        limit = None if timeout is None else TIMEOUT + timeout
+        return self.run(lambda: self._dps.wait_for(kind, device, after, timeout), limit)
 
     def fault(self, kind: str, device: str | None = None, **members: Any) -> int:
         """Let something go wrong; see ``AsyncLocalDps.fault``."""

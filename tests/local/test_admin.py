@@ -342,6 +342,37 @@ async def test_scripts_and_devices_do_not_disturb_each_other(local_dps: AsyncLoc
         assert len((await it.dps.store.page(INDIVIDUALS)).items) == 20
 
 
+@pytest.mark.parametrize("accept", ["text/event-stream", "*/*"])
+async def test_what_happens_is_streamed(local_dps: AsyncLocalDps, accept: str) -> None:
+    async with script(local_dps) as it:
+        key = await it.dps.enroll_device("dev")
+        await it.register("dev", key)
+        options = {"headers": {"Accept": accept}, "params": {"after": "0"}}
+        found: list[dict[str, Any]] = []
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"{it.admin.url}/events", **options) as response:  # type: ignore[arg-type]
+                as_events = accept == "text/event-stream"
+                async for line in response.content:
+                    text = line.decode().strip()
+                    if as_events and text.startswith("data: "):
+                        found.append(json.loads(text.removeprefix("data: ")))
+                    elif not as_events and text:
+                        found.append(json.loads(text))
+                    if found and found[-1]["event"] == "disconnected":
+                        break
+        kinds = [event["event"] for event in found]
+        assert kinds == [
+            "enrollment",
+            "connected",
+            "assigned",
+            "request",
+            "request",
+            "disconnected",
+        ]
+        assert [event["sequenceNumber"] for event in found] == list(range(1, 7))
+        assert key not in str(found)
+
+
 async def test_faults_are_ordered_listed_and_cancelled(local_dps: AsyncLocalDps) -> None:
     async with script(local_dps) as it:
         order = {"kind": "answer", "device": "d", "status": 429, "retry_after": 0, "times": 2}
