@@ -18,6 +18,7 @@ from ..hub.service.queue import ACKS
 from ..local.x509 import fingerprint_of
 from .common import debug_option, read_file
 from .exits import EXIT_CODES, Command
+from .hub_faults import fault, throttle
 from .hub_service import CONNECTION_FILE, VARIABLE, HubService, find_service
 from .output import print_json, print_line
 from .serve import default_state
@@ -36,6 +37,9 @@ Examples:
   A twin, and a change of its desired properties:
     mqttws hub twin my-device
     mqttws hub twin my-device --desired '{{"interval": 10}}'
+  The hub goes wrong, or takes no more than so much:
+    mqttws hub fault drop --operation telemetry
+    mqttws hub throttle --telemetry 5
   A device that does not come through DPS:
     mqttws hub create-device my-device
 
@@ -68,6 +72,10 @@ def hub(ctx: click.Context, *, connection_file: str, hub_name: str | None, ca: s
 
 
 Service = Callable[[], HubService]
+
+
+hub.add_command(fault)
+hub.add_command(throttle)
 
 
 @hub.command("watch", cls=Command)

@@ -213,6 +213,12 @@ Environment:
     help="Serve bodies and api-versions that the cloud refuses.",
 )
 @click.option(
+    "--fault-seed",
+    type=click.IntRange(-(2**63), 2**63),
+    metavar="N",
+    help="Let 'mqttws fault --probability' strike the same requests each time.",
+)
+@click.option(
     "--polls-per-10s",
     type=click.IntRange(1, 10**9),
     metavar="N",
@@ -239,6 +245,7 @@ def serve(
     admin_token_file: str | None,
     registers_per_minute: int | None,
     lenient: bool,
+    fault_seed: int | None,
     polls_per_10s: int | None,
     as_json: bool,
 ) -> None:
@@ -291,6 +298,7 @@ def serve(
         retry_after=retry_after,
         registers_per_minute=registers_per_minute,
         lenient=lenient,
+        fault_seed=fault_seed,
         polls_per_10s=polls_per_10s,
     )
     hub_server = None

@@ -10,7 +10,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
@@ -121,11 +121,7 @@ class HubBase:
         self.connections: dict[tuple[str, str], Connection] = {}
         self.trust: Callable[[bytes], None] = lambda der: None
         self.seen: dict[tuple[str, str], float] = {}
-        limits = self.settings.limits
-        self.connects: Throttle = Throttle(limits.connects)
-        self.telemetry: Throttle = Throttle(limits.telemetry)
-        self.twin_reads: Throttle = Throttle(limits.twin_reads)
-        self.twin_updates: Throttle = Throttle(limits.twin_updates)
+        self.throttle(self.settings.limits)
         self._locks: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
         self._calls: dict[str, asyncio.Future[MethodResult | Fault]] = {}
         self._call_of: dict[str, tuple[str, str]] = {}
@@ -133,6 +129,14 @@ class HubBase:
         self._arrivals: set[asyncio.Future[None]] = set()
         self._expiries: dict[Key, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def throttle(self, limits: Limits) -> None:
+        """Let these throttles hold from now on, and no others."""
+        self.settings = replace(self.settings, limits=limits)
+        self.connects: Throttle = Throttle(limits.connects)
+        self.telemetry: Throttle = Throttle(limits.telemetry)
+        self.twin_reads: Throttle = Throttle(limits.twin_reads)
+        self.twin_updates: Throttle = Throttle(limits.twin_updates)
 
     def key(self, device_id: str, module_id: str = "") -> Key:
         """Return the place of a record of this hub."""

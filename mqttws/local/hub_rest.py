@@ -19,6 +19,13 @@ from .http_answers import host_names
 from .http_door import Connection
 from .hub_base import tracking_id
 from .hub_core import Hub
+from .hub_fault_api import (
+    cancel_faults,
+    get_throttles,
+    list_faults,
+    order_fault,
+    put_throttles,
+)
 from .hub_http import web
 from .hub_message_api import complete_feedback, events, feedback, purge, send
 from .hub_registry_api import (
@@ -138,6 +145,8 @@ def _route(method: str, parts: list[str]) -> tuple[Route, str, str, str]:
             module_id, pattern[3] = parts[3], "{module}"
     elif pattern[:3] == ["messages", "servicebound", "feedback"] and len(parts) == 4:
         rest, pattern[3] = parts[3], "{token}"
+    elif pattern[0] == "faults" and len(parts) == 2:
+        rest, pattern[1] = parts[1], "{number}"
     route = ROUTES.get((method, "/".join(pattern)))
     if route is None:
         raise Refused(Fault(Code.DeviceNotFound, f"{method} of this path is not served"))
@@ -168,6 +177,12 @@ ROUTES: Mapping[tuple[str, str], Route] = {
     ("GET", "messages/servicebound/feedback"): Route(feedback, "service"),
     ("DELETE", "messages/servicebound/feedback/{token}"): Route(complete_feedback, "service"),
     ("GET", "messages/events"): Route(events, "service"),
+    ("GET", "faults"): Route(list_faults, "service"),
+    ("POST", "faults"): Route(order_fault, "service"),
+    ("DELETE", "faults"): Route(cancel_faults, "service"),
+    ("DELETE", "faults/{number}"): Route(cancel_faults, "service"),
+    ("GET", "throttles"): Route(get_throttles, "service"),
+    ("PUT", "throttles"): Route(put_throttles, "service"),
     ("GET", "statistics/devices"): Route(statistics, "registry-read"),
     ("GET", "statistics/service"): Route(service_statistics, "service"),
 }

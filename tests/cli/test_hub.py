@@ -99,6 +99,43 @@ def test_a_device_goes_from_the_enrollment_to_the_hub_and_the_shell_is_its_servi
     assert json.loads(lines[0])["properties"] == {"a": "b"}
 
 
+def test_the_hub_fails_and_throttles_on_order(state: Any) -> None:
+    _, place = state
+    tls = mqttws.TlsConfig(ca=place["ca_file"], only_ca=True)
+    where = {"host": place["host"], "port": place["wss_port"], "tls": tls}
+    assignment = mqttws.provision(place["id_scope"], mqttws.SymmetricKey("enrolled", KEY), **where)
+    assert (
+        hub(state, "fault", "refuse", "--device", "enrolled", "--return-code", "5").returncode == 0
+    )
+    (listed,) = [json.loads(line) for line in hub(state, "fault", "list").stdout.splitlines()]
+    assert (listed["kind"], listed["return_code"]) == ("refuse", 5)
+    with pytest.raises(mqttws.ConnectRefused) as refused:
+        assignment.client(**where).connect()
+    assert refused.value.return_code == 5
+    assert hub(state, "fault", "list").stdout == ""
+    for arguments, told in (
+        (("drop", "--status", "429"), "'drop' has no 'status'"),
+        (("answer", "--operation", "telemetry"), "allowed: twin-get, twin-patch"),
+    ):
+        wrong = hub(state, "fault", *arguments)
+        assert (wrong.returncode, told in wrong.stderr) == (2, True), wrong.stderr
+    hub(state, "fault", "drop", "--times", "0")
+    assert hub(state, "fault", "none").returncode == 0
+    limits = json.loads(hub(state, "throttle", "--connects", "0.01").stdout)
+    assert (limits["connects"], limits["telemetry"]) == (0.01, None)
+    codes = []
+    for _ in range(2):
+        try:
+            with assignment.client(**where):
+                codes.append(0)
+        except mqttws.ConnectRefused as error:
+            codes.append(error.return_code)
+    assert codes[-1] == 3
+    assert json.loads(hub(state, "throttle").stdout)["connects"] is None
+    with assignment.client(**where):
+        pass
+
+
 def test_devices_are_created_listed_and_deleted(state: Any) -> None:
     made = hub(state, "create-device", "made")
     assert made.returncode == 0, made.stderr

@@ -4,9 +4,9 @@ Pure: it says which operation is struck; the driver of the hub does the rest.
 """
 
 import itertools
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
 
 from ...dps.issuance import ChainFault
 from ...errors import UsageError
@@ -64,6 +64,11 @@ class HubFault:
     seconds: float = 1.0
     chain: ChainFault = "expired"
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the members that are not as usual, as ``parse_hub_fault`` takes them."""
+        usual = {known.name: known.default for known in fields(self)}
+        return {name: value for name, value in asdict(self).items() if value != usual[name]}
+
     def __post_init__(self) -> None:
         operations = allowed_operations(self.kind)
         for name, good, allowed in (
@@ -84,6 +89,35 @@ class HubFault:
         ):
             if not good:
                 raise UsageError(f"fault: {name} {shown(getattr(self, name))}; allowed: {allowed}")
+
+
+_MEMBERS = {
+    "refuse": ("return_code",),
+    "answer": ("status", "retry_after"),
+    "delay": ("seconds",),
+    "bad-chain": ("chain",),
+}
+"""Members of an order besides those of every order, by its kind."""
+
+_ALWAYS = ("kind", "device", "operation", "times", "probability")
+
+
+def parse_hub_fault(members: object) -> HubFault:
+    """Return the fault that a JSON object orders.
+
+    Raises:
+        UsageError: names the member that is wrong, or that its kind does not have.
+    """
+    if not isinstance(members, Mapping) or "kind" not in members:
+        raise UsageError("fault: expected an object with kind")
+    kind = members["kind"]
+    allowed = (*_ALWAYS, *_MEMBERS.get(kind if isinstance(kind, str) else "", ()))
+    for name in members:
+        if name not in allowed:
+            raise UsageError(
+                f"fault: {shown(kind)} has no {shown(name)}; allowed: {', '.join(allowed)}"
+            )
+    return HubFault(**members)
 
 
 def allowed_operations(kind: str) -> tuple[str, ...]:
@@ -114,6 +148,11 @@ class HubFaults:
         number = next(self._numbers)
         self._orders[number] = fault
         return number
+
+    @property
+    def orders(self) -> dict[int, HubFault]:
+        """The orders that stand, by number, with how many times each will still strike."""
+        return dict(self._orders)
 
     @property
     def standing(self) -> bool:

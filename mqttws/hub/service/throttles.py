@@ -4,7 +4,11 @@ Source: azure-docs ``iot-hub-devguide-quotas-throttling.md``: bursts are let thr
 is shaped (answers come late), then refused. Pure: the caller says what time it is.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from ...errors import UsageError
+from ...text import shown
 
 BURST_SECONDS = 1.0
 """Seconds' worth of operations that are let through at once."""
@@ -29,6 +33,24 @@ class Limits:
     telemetry: float | None = None
     twin_reads: float | None = None
     twin_updates: float | None = None
+
+
+def parse_limits(members: object) -> Limits:
+    """Return the limits that a JSON object holds; without one, there is no limit.
+
+    Raises:
+        UsageError: names the member that is wrong.
+    """
+    allowed = [known.name for known in fields(Limits)]
+    if not isinstance(members, Mapping):
+        raise UsageError(f"throttles: expected an object with {', '.join(allowed)}")
+    for name, rate in members.items():
+        if name not in allowed:
+            raise UsageError(f"throttles: {shown(name)} is unknown; allowed: {', '.join(allowed)}")
+        number = isinstance(rate, int | float) and not isinstance(rate, bool)
+        if rate is not None and not (number and 0 < rate <= 10**9):
+            raise UsageError(f"throttles: {name} {shown(rate)}; allowed: above 0, or null for none")
+    return Limits(**members)
 
 
 class Throttle:

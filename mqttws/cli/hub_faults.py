@@ -1,0 +1,88 @@
+"""``mqttws hub fault`` and ``mqttws hub throttle``: a running local hub goes wrong on purpose.
+
+Knows the options. What each kind does, and which options go together, is ``hub.service``'s matter.
+"""
+
+from collections.abc import Callable
+from typing import get_args
+
+import click
+
+from ..dps.issuance import ChainFault
+from ..hub.service.faults import FaultKind, Operation, parse_hub_fault
+from .exits import EXIT_CODES, Command
+from .hub_service import HubService
+from .output import print_json
+
+Service = Callable[[], HubService]
+
+_EPILOG = f"""\b
+Examples:
+  The next two twin reads of one device are answered 429:
+    mqttws hub fault answer --device my-device --operation twin-get \\
+      --status 429 --times 2
+  One telemetry message in ten is never acknowledged:
+    mqttws hub fault silence --operation telemetry --probability 0.1 --times 0
+  What stands, and enough of it:
+    mqttws hub fault list
+    mqttws hub fault none
+
+\b
+Kinds, and the options of their own:
+  refuse      CONNACK with --return-code
+  drop        the connection is cut instead of the operation
+  drop-after  it is cut after the operation was acknowledged
+  answer      a twin operation is answered --status, and not done
+  silence     the operation is not done, nor answered
+  delay       it is done --seconds later
+  bad-chain   an issued certificate is spoilt (--chain)
+  list        prints the orders that stand, one JSON object a line
+  none        takes all orders back
+
+{EXIT_CODES}"""
+
+
+@click.command(cls=Command, epilog=_EPILOG, short_help="Let the hub fail on purpose.")
+@click.argument("kind", type=click.Choice([*get_args(FaultKind), "list", "none"]))
+@click.option("--device", metavar="ID", help="Only this device.  [default: all]")
+@click.option("--operation", type=click.Choice(get_args(Operation)), help="Only this operation.")
+@click.option(
+    "--times", type=click.IntRange(0), default=1, show_default=True, metavar="N", help="0: always."
+)
+@click.option("--probability", type=click.FloatRange(0, 1), metavar="P", help="How likely, 0 to 1.")
+@click.option("--status", type=click.IntRange(400, 599), metavar="N", help="Of 'answer'.")
+@click.option("--retry-after", type=click.FloatRange(0, 86400), metavar="S", help="Of 'answer'.")
+@click.option("--return-code", type=click.IntRange(1, 5), metavar="N", help="Of 'refuse'.")
+@click.option("--seconds", type=click.FloatRange(0, 3600), metavar="S", help="Of 'delay'.")
+@click.option("--chain", type=click.Choice(get_args(ChainFault)), help="Of 'bad-chain'.")
+@click.pass_obj
+def fault(service: Service, /, *, kind: str, times: int, **members: object) -> None:
+    """Let the running hub go wrong on purpose, to see what devices do then."""
+    if kind == "none":
+        service().ask("DELETE", "/faults")
+        return
+    if kind == "list":
+        for order in service().ask("GET", "/faults"):
+            print_json(order, schema=None)
+        return
+    given = {name: value for name, value in members.items() if value is not None}
+    order = {"kind": kind, "times": times or None, **given}
+    parse_hub_fault(order)  # before it is sent: no hub need be asked to see what is wrong
+    service().ask("POST", "/faults", order)
+
+
+_RATE = click.FloatRange(0, 10**9, min_open=True)
+
+
+@click.command(cls=Command, epilog=EXIT_CODES, short_help="Limit what the hub takes in a second.")
+@click.option("--connects", type=_RATE, metavar="N", help="CONNACK 3 to more.")
+@click.option("--telemetry", type=_RATE, metavar="N", help="Acknowledge more late, then close.")
+@click.option("--twin-reads", type=_RATE, metavar="N", help="Answer 429 to more.")
+@click.option("--twin-updates", type=_RATE, metavar="N", help="Likewise.")
+@click.pass_obj
+def throttle(service: Service, /, **limits: float | None) -> None:
+    """Limit operations a second at the running hub, and print the limits.
+
+    A limit that is not named ends; without any option there is none.
+    """
+    print_json(service().ask("PUT", "/throttles", limits))
