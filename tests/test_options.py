@@ -110,7 +110,7 @@ def test_no_public_call_hides_an_argument() -> None:
                 continue
             if any(one.kind is one.VAR_KEYWORD for one in parameters):
                 hidden.append(getattr(member, "__qualname__", public))
-    assert hidden == ["LocalDps.fault", "AsyncLocalDps.fault"]
+    assert hidden == ["LocalDps.fault", "DpsCalls.fault"]
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
