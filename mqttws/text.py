@@ -24,6 +24,8 @@ def one_line(text: str) -> str:
 
     Control characters are written out: a peer must not forge lines, nor colour a terminal.
     """
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 

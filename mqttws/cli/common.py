@@ -120,8 +120,17 @@ def _log_everything(
 class _OneLine(logging.Formatter):
     """Keeps a log record in one line, whatever a peer put into it."""
 
+    _latest: tuple[int, str] = (0, "")  # a second and its text
+
     def formatMessage(self, record: logging.LogRecord) -> str:
         return one_line(super().formatMessage(record))
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        second, text = self._latest
+        if second != int(record.created):
+            text = super().formatTime(record, datefmt)
+            self._latest = (int(record.created), text)
+        return text
 
 
 def log_to_stderr(logger: logging.Logger, level: int) -> None:

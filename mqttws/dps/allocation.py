@@ -157,7 +157,7 @@ def assign(
     if operation.chain is not None:
         state[CHAIN] = operation.chain
     ended = replace(operation, state=state)
-    return replace(snapshot.device.with_operation(ended), registration=registration)
+    return DeviceRecord(registration, snapshot.device.with_operation(ended).operations)
 
 
 def fail_overdue(snapshot: Snapshot, operation: Operation, registration_id: str) -> Operation:

@@ -7,7 +7,7 @@ import base64
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from ..text import shown
@@ -23,6 +23,7 @@ _PROFILE_SINCE = "2026-11-02"
 
 _REPROVISIONED_SINCE = "2019-04-15"
 """The first with ``reprovisionedToInitialAssignment`` (azure-iot-sdk-csharp pull 2397)."""
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - without an offset in its ISO form
 
 
 def assigned_state(
@@ -87,8 +88,7 @@ def verb(request: Request) -> str:
 def timestamp(unix_now: float) -> str:
     """Return ISO 8601 with the service's seven fractional digits."""
     seconds, ticks = divmod(round(unix_now * 10**7), 10**7)
-    whole = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
-    return f"{whole:%Y-%m-%dT%H:%M:%S}.{ticks:07d}Z"
+    return f"{(_EPOCH + timedelta(seconds=seconds)).isoformat()}.{ticks:07d}Z"
 
 
 def new_etag(name: str) -> str:

@@ -86,6 +86,8 @@ def _judge_token(
         return "no password", ""
     if not enrollment.keys:
         return "a token; this enrollment is attested by certificates", ""
+    if isinstance(device.token, str):
+        return device.token, ""
     named = _named_keys(enrollment, device)
     before = snapshot.device.registration
     pinned = (
@@ -93,7 +95,7 @@ def _judge_token(
     )
     for key_name, keys in named.items():
         fault = token_fault(
-            device.password,
+            device.token,
             settings.id_scope,
             device.registration_id,
             keys,

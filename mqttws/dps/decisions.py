@@ -56,7 +56,7 @@ class Ids(NamedTuple):
     """Fresh ids that a decision may need.
 
     Attributes:
-        operation_id: of a registration.
+        operation_id: of a registration; empty for a poll.
         tracking_id: of an error answer.
     """
 

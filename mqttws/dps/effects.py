@@ -5,10 +5,12 @@ one line for the log, without secrets.
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from .certificates import Chain
 from .records import EnrollmentGroup, IndividualEnrollment, RegistrationRecord
+from .sas import Token, read_token
 from .topics import Message, response_topic
 
 
@@ -30,6 +32,11 @@ class Device:
     api_version: str
     password: str | None = field(default=None, repr=False)
     chain: Chain = field(default=(), repr=False)
+
+    @cached_property
+    def token(self) -> Token | str:
+        """The password as a token, read once for all requests; or what is wrong with its form."""
+        return read_token(self.password or "")
 
 
 @dataclass(frozen=True)

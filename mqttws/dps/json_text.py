@@ -20,7 +20,7 @@ def build_json(value: object) -> bytes:
         ValueError: the value has no JSON form.
     """
     try:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+        return _ENCODER.encode(value).encode()
     except (TypeError, RecursionError) as error:
         reason = str(error)
     raise ValueError(reason)
@@ -36,7 +36,7 @@ def parse_json(data: bytes | str) -> Any:
     """
     text = data.decode() if isinstance(data, bytes) else data
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        value = _DECODER.decode(text)
     except RecursionError:
         pass
     else:
@@ -54,6 +54,10 @@ def _finite(text: str) -> float:
     if math.isinf(number):
         raise ValueError(f"the number {text[:20]} is too large")
     return number
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def _depth_within(value: object, limit: int) -> bool:

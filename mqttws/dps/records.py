@@ -5,7 +5,7 @@ judged by them. Keys are bytes here, in no ``repr`` and in no message.
 """
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -229,12 +229,9 @@ class DeviceRecord:
 
     def with_operation(self, operation: Operation) -> "DeviceRecord":
         """Return the record with an operation added, or put in place of its earlier state."""
-        others = [kept for kept in self.operations if kept.operation_id != operation.operation_id]
-        if len(others) == len(self.operations):
-            return replace(self, operations=(*others, operation)[-OPERATIONS_PER_DEVICE:])
-        same = operation.operation_id
-        kept = (operation if kept.operation_id == same else kept for kept in self.operations)
-        return replace(self, operations=tuple(kept))
+        known = {kept.operation_id: kept for kept in self.operations}
+        known[operation.operation_id] = operation  # one that is known keeps its place
+        return DeviceRecord(self.registration, tuple(known.values())[-OPERATIONS_PER_DEVICE:])
 
 
 @dataclass(frozen=True)

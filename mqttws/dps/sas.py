@@ -46,7 +46,7 @@ def _signature(resource_text: str, expiry: int, key: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token's fields.
+    """A token's fields. Whether a key has signed it is found out once for each key.
 
     Attributes:
         resource_text: ``sr`` exactly as it stands in the token, because that text is signed.
@@ -59,6 +59,16 @@ class Token:
     signature: str = field(repr=False)
     expiry: int
     key_name: str
+    _signers: dict[bytes, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def is_signed_by(self, key: bytes) -> bool:
+        """Tell whether a key, decoded, has signed the token."""
+        known = self._signers.get(key)
+        if known is None:
+            expected = _signature(self.resource_text, self.expiry, key).encode()
+            received = self.signature.encode(errors="replace")
+            known = self._signers[key] = hmac.compare_digest(expected, received)
+        return known
 
 
 def parse_token(text: str) -> Token | None:
@@ -93,7 +103,7 @@ def read_token(text: str) -> Token | str:
 
 
 def token_fault(  # noqa: PLR0917 - token, whose it must be, and when: the call reads in that order
-    token: str,
+    token: str | Token,
     id_scope: str,
     registration_id: str,
     keys: Iterable[bytes],
@@ -107,14 +117,14 @@ def token_fault(  # noqa: PLR0917 - token, whose it must be, and when: the call 
     secret.
 
     Args:
-        token: the password of the device's CONNECT.
+        token: the password of the device's CONNECT, or what ``read_token`` has made of it.
         id_scope: the service's.
         registration_id: the device's.
         keys: any of which may have signed it, decoded.
         unix_now: seconds.
         leeway: seconds after its expiry for which a token is still taken.
     """
-    read = read_token(token)
+    read = read_token(token) if isinstance(token, str) else token
     if isinstance(read, str):
         return read
     fault = _resource_fault(read.resource_text, id_scope, registration_id)
@@ -134,11 +144,7 @@ def is_signed(token: Token, keys: Iterable[bytes]) -> bool:
 
     Every key is tried, so that the time taken tells nothing.
     """
-    received = token.signature.encode(errors="replace")
-    fits = [
-        hmac.compare_digest(_signature(token.resource_text, token.expiry, key).encode(), received)
-        for key in keys
-    ]
+    fits = [token.is_signed_by(key) for key in keys]
     return any(fits)
 
 

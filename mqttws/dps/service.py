@@ -141,7 +141,8 @@ class Service:
             request: what it asks for.
             body: of the request.
         """
-        ids = Ids(next(self._operation_ids), next(self._tracking_ids))
+        registers = isinstance(request, Register)
+        ids = Ids(next(self._operation_ids) if registers else "", next(self._tracking_ids))
         try:
             wait = await self._take(request, device)
             if wait:

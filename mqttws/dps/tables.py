@@ -5,6 +5,7 @@ Knows the members of each row. Does not know who reads them.
 
 import json
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -27,8 +28,7 @@ CERTIFIED = "x509"
 """The group of enrollments whose devices are attested by certificates."""
 
 
-def _dump(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))
+_dump: Callable[[object], str] = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def _encode_enrollment(enrollment: AnyEnrollment) -> str:

@@ -5,6 +5,7 @@ TLS, feed one service object; nothing behind a port knows which it was. There is
 """
 
 import asyncio
+import itertools
 import logging
 import os
 import random
@@ -161,7 +162,7 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
             settings,
             self.store,
             operation_ids=_operation_ids(),
-            tracking_ids=_uuids(),
+            tracking_ids=_tracking_ids(),
             issuer=self.issuing,
         )
         self._state = state
@@ -353,6 +354,7 @@ def _operation_ids() -> Iterator[str]:
         yield f"5.{instance}.{uuid.uuid4()}"
 
 
-def _uuids() -> Iterator[str]:
-    while True:
-        yield str(uuid.uuid4())
+def _tracking_ids() -> Iterator[str]:
+    """Yield ids that look like UUIDs: each request takes one, so they are but counted."""
+    instance = str(uuid.uuid4())[:24]
+    return (f"{instance}{number:012x}" for number in itertools.count())
