@@ -29,11 +29,11 @@ class Site:
         self.forgets = broker.forgets
         self.scheme = way.split("-")[1]
         self.port = nginx.wss if nginx else getattr(broker, self.scheme)
-        self._tls = TlsConfig(ca=ca, only_ca=True)
+        self.tls = TlsConfig(ca=ca, only_ca=True)
 
     def client(self, kind: str, client_id: str, *, port: int = 0, **options: Any) -> Any:
         options.setdefault("reconnect", Backoff(0.0, 0.05))
-        options.setdefault("tls", self._tls)
+        options.setdefault("tls", self.tls)
         options.setdefault("username", "somebody")
         url = f"{self.scheme}://127.0.0.1:{port or self.port}/mqtt"
         return BOTH[kind](url, client_id=client_id, **options)
