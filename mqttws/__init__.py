@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from .net.tls import TlsConfig
     from .provisioning.assignment import Assignment
     from .provisioning.fleet import FleetResult, provision_fleet, provision_fleet_async
+    from .provisioning.issued import CertificateStore
     from .provisioning.provision import provision, provision_async
     from .provisioning.steps import ProvisioningSteps
     from .provisioning.symmetric_key import SymmetricKey
@@ -150,6 +151,7 @@ _HOMES = {
     "client.message": ("ReceivedMessage",),
     "client.streams": ("MessageStream",),
     "client.options": ("ClientState",),
+    "provisioning.issued": ("CertificateStore",),
     "provisioning.provision": ("provision", "provision_async"),
     "provisioning.steps": ("ProvisioningSteps",),
     "client.receipt": ("Receipt",),
@@ -180,6 +182,7 @@ __all__ = [
     "SymmetricKey",
     "X509Certificate",
     "ExternalKey",
+    "CertificateStore",
     "Assignment",
     "AsyncHubClient",
     "HubClient",

@@ -102,6 +102,8 @@ WRONG: dict[str, tuple[object, ...]] = {
     "limits": (5, "x", True, []),
     "lock_seconds": SECONDS,
     "count_deliveries": BOOL,
+    "issue": ("x", 5, True, [], mqttws.CertificateStore),
+    "auto_renew": BOOL,
     "fault_seed": ("x", 1.5, True, [], 10**30),
 }
 """By option: values of a wrong type, None, negative, zero, huge, empty, and nearly right."""

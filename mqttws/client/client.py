@@ -369,15 +369,16 @@ class AsyncClient(Facts, AsyncOnly):
         LEAVE.check(locals())
         self._engine.reconnect(timeout)
 
-    def redirect(self, url: Urls, *, username: str | None = None) -> None:
+    def redirect(self, url: Urls, *, username: str | None = None, tls: Tls = None) -> None:
         """Connect elsewhere from the next connection on; the session and the queue go along.
 
         Args:
             url: as for the class.
             username: as for the class.
+            tls: as for the class; None keeps the present one.
         """
         REDIRECT.check(locals())
-        self._engine.connector.redirect(targets_of(url), username)
+        self._engine.connector.redirect(targets_of(url), username, tls)
 
     async def disconnect(self, timeout: float = LEAVE_TIMEOUT) -> None:
         """Leave in order: deliver what was accepted, send DISCONNECT, and close.

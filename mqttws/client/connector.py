@@ -18,6 +18,7 @@ from ..net.hops import Walk
 from ..net.proxy import ProxyConfig
 from ..net.stream import Stream
 from ..net.target import Target, parse_url
+from ..net.tls import Tls
 from ..net.ways import dial_first
 from ..retry import is_forbidden, is_refused_login, reconnect_wait
 from ..text import SecretText
@@ -89,10 +90,11 @@ class Connector:
         connect.encode()
         return connect
 
-    def redirect(self, targets: list[Target], username: str | None) -> None:
-        """Connect to other targets, as another user, from the next attempt on."""
+    def redirect(self, targets: list[Target], username: str | None, tls: Tls) -> None:
+        """Connect to other targets, as another user, from the next attempt on; None: as before."""
         self.targets = targets
         self._options.make_url = None
+        self._options.tls = tls or self._options.tls
         self._options.connect = replace(self._options.connect, username=username)
 
     async def _judgement(self, error: MqttwsError) -> bool | None:

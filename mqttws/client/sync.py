@@ -204,9 +204,9 @@ class Client(Facts, SynchronousOnly):
         """Leave the connection and open a new one; as ``AsyncClient.reconnect``."""
         self._call(partial(self._client.reconnect, timeout))
 
-    def redirect(self, url: Urls, *, username: str | None = None) -> None:
+    def redirect(self, url: Urls, *, username: str | None = None, tls: Tls = None) -> None:
         """Connect elsewhere from the next connection on; as ``AsyncClient.redirect``."""
-        self._client.redirect(url, username=username)
+        self._client.redirect(url, username=username, tls=tls)
 
     def disconnect(self, timeout: float = LEAVE_TIMEOUT) -> None:
         """Leave; as ``AsyncClient.disconnect``. The client's thread has ended then."""

@@ -9,15 +9,16 @@ import math
 import random
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, NoReturn, Protocol, runtime_checkable
 
 from ..dps.sas import decode_key, parse_token, sign_token
 from ..errors import UsageError
+from ..hub.credentials import ISSUE_API_VERSION
 from ..hub.device.connection_string import ConnectionString, parse_connection_string
 from ..hub.device.identity import HubIdentity
 from ..hub.device.renewal import renewal_time
-from ..hub.topics import build_username
+from ..hub.topics import DEFAULT_API_VERSION, build_username
 from ..net.target import Target, make_target
 from ..net.tls import Tls
 from ..options import WEBSOCKET_PATH
@@ -46,6 +47,36 @@ class ShowsCertificate(Protocol):
 
     def context(self, tls: Tls) -> ssl.SSLContext:
         """Return a TLS context that shows the certificate and trusts whom ``tls`` names."""
+
+
+class CertificateRequest(Protocol):
+    """A certificate that a device asks for."""
+
+    csr: bytes
+    """PKCS#10 in DER."""
+
+    def accept(self, chain: Sequence[bytes]) -> None:
+        """Check the chain that came, DER, and store it with its key."""
+
+
+@runtime_checkable
+class RenewsCertificate(ShowsCertificate, Protocol):
+    """A credential whose certificate can be issued anew: a ``CertificateStore``."""
+
+    def begin_renewal(self) -> CertificateRequest:
+        """Return a request for a certificate in the place of the present one."""
+
+    def renewal_time(self, chance: float = 0.0) -> float | None:
+        """Return the Unix time at which it is due; ``chance``, 0 to 1, spreads a fleet."""
+
+    def expires_at(self) -> float | None:
+        """Return the Unix time at which it expires."""
+
+    def confirm(self) -> None:
+        """Note that the hub has accepted the present certificate."""
+
+    def revert(self) -> bool:
+        """Go back to the certificate before this one, if it can serve; return whether."""
 
 
 TokenFunction = Callable[[str], str | Awaitable[str]]
@@ -146,6 +177,8 @@ class HubAccess:
 
     Attributes:
         renew_at: Unix time at which the token in use is to be renewed; None for never.
+        certificate: the credential, if its certificate can be issued anew; else None.
+        reverted: whether the newest certificate was refused, and the one before is shown again.
     """
 
     def __init__(
@@ -167,6 +200,9 @@ class HubAccess:
         self.identity: HubIdentity = identity
         self.renew_at: float | None = None
         self.tls = tls
+        self._trust = tls
+        self.certificate: RenewsCertificate | None = None
+        self.reverted: bool = False
         self._schemes = TRANSPORTS[transport]
         self._host = host
         self._port = port
@@ -180,8 +216,12 @@ class HubAccess:
     def _token_function(self, credential: HubCredential) -> TokenFunction | None:
         if isinstance(credential, str):
             credential = HubKey(credential)
+        if isinstance(credential, RenewsCertificate):
+            self.certificate = credential
+            if self._api_version == DEFAULT_API_VERSION:
+                self._api_version = ISSUE_API_VERSION
         if isinstance(credential, ShowsCertificate):
-            self.tls = credential.context(self.tls)
+            self.tls = credential.context(self._trust)
             return None
         if isinstance(credential, SignsTokens):
             sign = credential.sign
@@ -213,6 +253,12 @@ class HubAccess:
     def password(self) -> Callable[[], Awaitable[str]] | None:
         """The function that returns a token for each connection; None with a certificate."""
         return None if self._make_token is None else self._take_token
+
+    def show_certificate(self) -> None:
+        """Have the next connection show the certificate that is stored now."""
+        if self.certificate is not None:
+            self.tls = self.certificate.context(self._trust)
+            self.reverted = False
 
     def move(self, identity: HubIdentity) -> None:
         """Have the next connection lead to another hub."""

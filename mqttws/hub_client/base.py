@@ -1,4 +1,4 @@
-"""The plain part of a hub client: its identity and state, and the calls that send telemetry."""
+"""The plain part of a hub client: its identity, its state, telemetry and its certificate."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -9,9 +9,13 @@ from ..client.client import AsyncClient
 from ..client.options import ClientState
 from ..client.receipt import Receipt
 from ..hub.device.identity import HubIdentity
-from ..options import SEND_BATCH, TELEMETRY
+from ..options import RENEW, SEND_BATCH, TELEMETRY
 from .bodies import Body, message_of
+from .certificates import CertificateRenewal
 from .upkeep import Upkeep
+
+RENEWAL_TIMEOUT = 120.0
+"""Seconds for a certificate: as long as the C SDK waits."""
 
 
 class HubDevice:
@@ -20,6 +24,7 @@ class HubDevice:
     _client: AsyncClient
     _identity: HubIdentity
     _upkeep: Upkeep
+    _renewal: CertificateRenewal
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._upkeep.access.identity.resource} {self.state.value}>"
@@ -131,6 +136,29 @@ class HubDevice:
         for result in results:
             if result is not None:
                 raise result
+
+    async def renew_certificate(self, timeout: float = RENEWAL_TIMEOUT) -> None:
+        """Have the hub issue another certificate, store it, and connect with it.
+
+        For a client made with a ``CertificateStore``. The connection stays until the new
+        certificate is stored. A request that a connection is lost to is sent again; throttling
+        (429) and the hub's own trouble (5xx) are waited for as it says, within ``timeout``. If the
+        hub then refuses the new certificate, the one before is used again, and this raises.
+
+        Args:
+            timeout: seconds for all of it.
+
+        Raises:
+            CertificateNotIssued: the hub does not know certificate requests, sent no certificate,
+                or one that cannot be used; the present one stays in use.
+            HubRequestRejected: the hub refused; ``retryable`` says whether to ask again later.
+            StoreFailed: the certificate cannot be stored.
+            RequestTimedOut: it was not done within ``timeout``.
+            UsageError: the credential is no ``CertificateStore``, or the client is not connected.
+            MqttwsError: why the client has ended.
+        """
+        RENEW.check(locals())
+        await self._renewal.renew(timeout)
 
     def _telemetry(self, body: Body, fields: dict[str, Any]) -> tuple[str, bytes]:
         message = message_of(body, **fields)

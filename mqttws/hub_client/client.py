@@ -14,7 +14,8 @@ from ..client.options import OnState
 from ..client.store import MemoryStore, Store
 from ..client.streams import MessageStream
 from ..client.trace import OnPacket
-from ..errors import MqttwsError
+from ..errors import MqttwsError, UsageError
+from ..hub.credentials import CREDENTIALS_FILTER
 from ..hub.device.connection_string import ConnectionString
 from ..hub.device.identity import HubIdentity
 from ..hub.device.telemetry import TelemetryMessage
@@ -36,7 +37,8 @@ from .access import (
     HubTransport,
     read_connection_string,
 )
-from .base import HubDevice
+from .base import RENEWAL_TIMEOUT, HubDevice
+from .certificates import CertificateRenewal
 from .making import make_upkeep
 from .messages import CloudMessageStream
 from .methods import Handler, MethodServer
@@ -99,6 +101,8 @@ class AsyncHubClient(HubDevice):
             session and its queue then go to the hub that DPS names. None for never.
         provisioning_limit: how many times in a row DPS is asked before the client ends; it counts
             anew after a connection that has lasted a minute.
+        auto_renew: whether the certificate of a ``CertificateStore`` is renewed over the hub by
+            itself when it is due; see ``renew_certificate``.
         on_step: called with each hop of each attempt to connect.
         on_packet: called with each packet sent (``>``) and received (``<``), secrets included.
         on_state: called with each change of ``state`` and its reason.
@@ -136,6 +140,7 @@ class AsyncHubClient(HubDevice):
         will: TelemetryMessage | None = None,
         provisioning: Provisioning | None = None,
         provisioning_limit: int = 5,
+        auto_renew: bool = False,
         on_step: OnStep | None = None,
         on_packet: OnPacket | None = None,
         on_state: OnState | None = None,
@@ -148,6 +153,12 @@ class AsyncHubClient(HubDevice):
         self._methods = MethodServer(self._upkeep)
         self._requests = TwinRequests(self._upkeep, self._client.publish_nowait, request_timeout)
         self._desired = DesiredChanges(self._upkeep, self._requests)
+        self._renewal = CertificateRenewal(
+            self._upkeep, lambda topic, body: self._client.publish_nowait(topic, body, qos=1)
+        )
+        self._auto_renew = auto_renew
+        if auto_renew and self._upkeep.access.certificate is None:
+            raise UsageError("auto_renew: the credential is no CertificateStore; allowed: False")
         # Open before the connection: a kept session's messages come behind CONNACK.
         self._cloud = self._client.messages(identity.message_filter)
 
@@ -179,6 +190,7 @@ class AsyncHubClient(HubDevice):
         will: TelemetryMessage | None = None,
         provisioning: Provisioning | None = None,
         provisioning_limit: int = 5,
+        auto_renew: bool = False,
         on_step: OnStep | None = None,
         on_packet: OnPacket | None = None,
         on_state: OnState | None = None,
@@ -213,9 +225,12 @@ class AsyncHubClient(HubDevice):
             (METHODS_FILTER, self._methods.on_message),
             (TWIN_RESPONSE_FILTER, self._requests.on_message),
             (DESIRED_FILTER, self._desired.on_message),
+            (CREDENTIALS_FILTER, self._renewal.on_message),
         ):
             self._upkeep.start(_pump(self._client.messages(topic_filter), take))
         await self._upkeep.ready()
+        if self._auto_renew:
+            self._upkeep.start(self._renewal.keep_fresh(RENEWAL_TIMEOUT))
 
     async def disconnect(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Leave: send what waits, then DISCONNECT, and close. Never raises for a dead link.

@@ -36,6 +36,7 @@ from .access import (
     SignsTokens,
     read_connection_string,
 )
+from .base import RENEWAL_TIMEOUT
 from .client import METHOD_TIME_LIMIT, AsyncHubClient, H
 from .methods import Handler
 from .sync_base import SyncHubDevice
@@ -98,6 +99,7 @@ class HubClient(SyncHubDevice):
         will: TelemetryMessage | None = None,
         provisioning: Provisioning | None = None,
         provisioning_limit: int = 5,
+        auto_renew: bool = False,
         on_step: OnStep | None = None,
         on_packet: OnPacket | None = None,
         on_state: OnState | None = None,
@@ -148,6 +150,7 @@ class HubClient(SyncHubDevice):
         will: TelemetryMessage | None = None,
         provisioning: Provisioning | None = None,
         provisioning_limit: int = 5,
+        auto_renew: bool = False,
         on_step: OnStep | None = None,
         on_packet: OnPacket | None = None,
         on_state: OnState | None = None,
@@ -246,6 +249,10 @@ class HubClient(SyncHubDevice):
     def patch_reported(self, patch: dict[str, Any]) -> int | None:
         """Change the reported properties; as ``AsyncHubClient.patch_reported``."""
         return self._call(lambda: self._client.patch_reported(patch))
+
+    def renew_certificate(self, timeout: float = RENEWAL_TIMEOUT) -> None:
+        """Have the hub issue another certificate; see ``AsyncHubClient``."""
+        self._call(lambda: self._client.renew_certificate(timeout))
 
     def desired_changes(self) -> SyncStream[DesiredChange]:
         """Subscribe to changes of the desired properties; as ``AsyncHubClient.desired_changes``."""

@@ -68,6 +68,8 @@ class Upkeep:
     Attributes:
         number: of the newest connection, 1 for the first.
         on_ready: called when a connection can be used, with its number.
+        on_connected: called with each CONNACK that accepts the device.
+        before_judging: called with each failed attempt; True for another one at once.
         on_lost: called when the connection is lost, and when the client has ended.
         error: why the client ended; None before, and if it was asked to.
     """
@@ -84,6 +86,8 @@ class Upkeep:
         self.filters: dict[str, int] = {}
         self.number: int = 0
         self.on_ready: list[Callable[[int], None]] = []
+        self.on_connected: list[Callable[[], None]] = []
+        self.before_judging: Callable[[MqttwsError], bool] | None = None
         self.on_lost: list[Callable[[], None]] = []
         self.error: MqttwsError | None = None
         self._provisioning = provisioning
@@ -200,6 +204,8 @@ class Upkeep:
         if state is ClientState.CONNECTED:
             self.number += 1
             self._policy.on_connected()
+            for tell in self.on_connected:
+                tell()
             self.start(self._settle(self.number))
             asyncio.get_running_loop().call_later(GOOD_AFTER, self._note_good, self.number)
         elif state is ClientState.CLOSED:
@@ -214,6 +220,8 @@ class Upkeep:
 
     async def judge(self, error: MqttwsError) -> bool | None:
         """Decide after a failed attempt whether the device asks DPS where it belongs."""
+        if self.before_judging is not None and self.before_judging(error):
+            return True
         if self._provisioning is None:
             return None
         refused = error.cause in REFUSALS
@@ -308,6 +316,11 @@ class Upkeep:
             logger.warning("the device belongs to %s now", identity.hub)
             self.access.move(identity)
             self.client.redirect(self.access.targets, username=self.access.username)
+        if self.access.certificate is not None:  # DPS may have issued another one
+            self.access.show_certificate()
+            self.client.redirect(
+                self.access.targets, username=self.access.username, tls=self.access.tls
+            )
         return True
 
 

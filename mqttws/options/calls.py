@@ -36,7 +36,11 @@ WAIT = Table(
         or_none(is_seconds_or_0), f"{SECONDS_OR_0}; or None for any time", "Seconds to wait.", None
     )
 )
-REDIRECT = Table(username=Option(or_none(is_text), "a str, or None", "The user name.", None))
+REDIRECT = Table(
+    username=Option(or_none(is_text), "a str, or None", "The user name.", None),
+    tls=COMMON["tls"],
+)
+RENEW = Table(timeout=Option(is_seconds, SECONDS, "Seconds for a certificate.", 120.0))
 FAILED = Table(forget=FLAG)
 
 SEND_BATCH = Table(bodies=Option(is_iterable, "an iterable of bodies", "The messages."))

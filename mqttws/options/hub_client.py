@@ -7,7 +7,7 @@ from .client import CLIENT, SYNC_CLIENT, THREAD
 from .common import A_FUNCTION, COMMON
 from .option import MAX_SECONDS, Option, Table
 from .provisioning import CREDENTIAL, PORT, PROVISION, TRANSPORT
-from .values import has, instance, is_function, is_number, is_some_text, is_text, or_none, whole
+from .values import has, instance, is_bool, is_function, is_number, is_some_text, is_text, or_none, whole
 
 HUB_CLIENT = Table(
     hub=Option(is_some_text, "the hub's full host name, alone", "The IoT hub's host name."),
@@ -74,6 +74,9 @@ HUB_CLIENT = Table(
         None,
     ),
     provisioning_limit=Option(whole(1, 1000), "1 to 1000", "Times in a row that DPS is asked.", 5),
+    auto_renew=Option(
+        is_bool, "True or False", "Whether the issued certificate is renewed when it is due.", False
+    ),
     **CLIENT.only("on_step", "on_packet", "on_state"),
 )
 
@@ -95,7 +98,12 @@ ASSIGNED_CLIENT = Table(
 )
 SYNC_ASSIGNED_CLIENT = Table(ASSIGNED_CLIENT, THREAD)
 
-ASSIGNED_HUB_CLIENT = HUB_CLIENT.but("hub", "device_id", "module_id")
+ASSIGNED_HUB_CLIENT = Table(
+    HUB_CLIENT.but("hub", "device_id", "module_id"),
+    credential=replace(
+        HUB_CLIENT["credential"], test=or_none(HUB_CLIENT["credential"].test), default=None
+    ),
+)
 SYNC_ASSIGNED_HUB_CLIENT = Table(ASSIGNED_HUB_CLIENT, THREAD)
 
 _SYSTEM_PROPERTY = Option(is_text, "a str", "A system property; empty for none.", "")

@@ -8,6 +8,7 @@ from .common import A_PORT, COMMON, SECONDS, SECONDS_OR_0
 from .option import NEVER_SHOWN, PROVISIONING_HOST, REQUIRED, WEBSOCKET_PATH, Option, Table
 from .values import (
     has,
+    instance,
     is_bool,
     is_function,
     is_iterable,
@@ -90,6 +91,12 @@ PROVISION = Table(
     cache=Option(
         or_none(is_path), "a file's path, or None", "The file that keeps the assignment.", None
     ),
+    issue=Option(
+        or_none(instance("mqttws.provisioning.issued.CertificateStore")),
+        "a CertificateStore, or None",
+        "Where to keep a certificate for the hub that DPS issues.",
+        None,
+    ),
     force=Option(is_bool, "True or False", "Whether to register despite a kept assignment.", False),
     **COMMON.only("on_step", "on_packet"),
 )
@@ -113,7 +120,9 @@ FLEET = Table(
         "Seconds for all devices together.",
         None,
     ),
-    **PROVISION.but("id_scope", "credential", "payload", "on_step").with_defaults(jitter=1.0),
+    **PROVISION.but("id_scope", "credential", "payload", "issue", "on_step").with_defaults(
+        jitter=1.0
+    ),
 )
 
 DIAGNOSE = Table(

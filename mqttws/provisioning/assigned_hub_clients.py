@@ -1,10 +1,11 @@
 """An assignment's hub clients: telemetry, messages, methods and the twin, where it leads to."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..client.options import OnState
 from ..client.store import MemoryStore, Store
 from ..client.trace import OnPacket
+from ..errors import UsageError
 from ..hub.device.telemetry import TelemetryMessage
 from ..hub.topics import DEFAULT_API_VERSION
 from ..loop_thread import LoopThread
@@ -13,6 +14,7 @@ from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.tls import Tls
 from ..options import ASSIGNED_HUB_CLIENT, SYNC_ASSIGNED_HUB_CLIENT
 from ..retry import REFUSED_LOGIN_WAIT, Backoff
+from .credentials import Credential
 
 if TYPE_CHECKING:  # they take a while to load
     from ..hub_client.access import HubCredential, HubTransport
@@ -31,10 +33,11 @@ class AssignedHubClients:
 
     assigned_hub: str
     device_id: str
+    _credential: ClassVar[Credential | None] = None  # of an instance: see ``Assignment.holding``
 
     def hub_client(
         self,
-        credential: "HubCredential",
+        credential: "HubCredential | None" = None,
         *,
         transport: "HubTransport" = "wss",
         host: str | None = None,
@@ -58,6 +61,7 @@ class AssignedHubClients:
         will: TelemetryMessage | None = None,
         provisioning: "Provisioning | None" = None,
         provisioning_limit: int = 5,
+        auto_renew: bool = False,
         on_step: OnStep | None = None,
         on_packet: OnPacket | None = None,
         on_state: OnState | None = None,
@@ -65,12 +69,12 @@ class AssignedHubClients:
     ) -> "HubClient":
         """Return a client of the device's hub: telemetry, messages, methods and the twin.
 
-        >>> with assignment.hub_client(credential) as client:
+        >>> with assignment.hub_client() as client:
         ...     client.send_telemetry({"temperature": 21.5})
 
         Args:
-            credential: the one that the device registered with: a device's key at DPS is its key
-                at the hub too.
+            credential: a device's key at DPS is its key at the hub too; None for the credential
+                that the assignment holds, which ``provision`` has handed in.
             provisioning: has a device that its hub refuses ask DPS again.
             The others are those of ``HubClient``, which describes them.
 
@@ -80,11 +84,11 @@ class AssignedHubClients:
         from ..hub_client.sync import HubClient
 
         options = SYNC_ASSIGNED_HUB_CLIENT.check(locals())
-        return HubClient(self.assigned_hub, self.device_id, **options)
+        return HubClient(self.assigned_hub, self.device_id, **self._shown(options))
 
     def hub_client_async(
         self,
-        credential: "HubCredential",
+        credential: "HubCredential | None" = None,
         *,
         transport: "HubTransport" = "wss",
         host: str | None = None,
@@ -108,6 +112,7 @@ class AssignedHubClients:
         will: TelemetryMessage | None = None,
         provisioning: "Provisioning | None" = None,
         provisioning_limit: int = 5,
+        auto_renew: bool = False,
         on_step: OnStep | None = None,
         on_packet: OnPacket | None = None,
         on_state: OnState | None = None,
@@ -116,4 +121,11 @@ class AssignedHubClients:
         from ..hub_client.client import AsyncHubClient
 
         options = ASSIGNED_HUB_CLIENT.check(locals())
-        return AsyncHubClient(self.assigned_hub, self.device_id, **options)
+        return AsyncHubClient(self.assigned_hub, self.device_id, **self._shown(options))
+
+    def _shown(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return a client's options with the credential that is shown to the hub."""
+        credential = options["credential"] or self._credential
+        if credential is None:
+            raise UsageError("credential: found None; allowed: a credential, as none is held")
+        return options | {"credential": credential}

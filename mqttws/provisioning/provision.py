@@ -4,17 +4,19 @@ Knows the arguments and the file that keeps an assignment. What is said to DPS i
 matter.
 """
 
+import asyncio
 import logging
 import os
 import random
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from typing import TypeVar
 
 from ..client.trace import OnPacket
 from ..dps.names import DEFAULT_API_VERSION
 from ..dps.registration import MAX_RETRY_AFTER, Registration
-from ..errors import StoreFailed
+from ..errors import StoreFailed, UsageError
 from ..loop_thread import run_to_the_end
 from ..net.hops import OnStep, Walk
 from ..net.proxy import ENVIRONMENT, ProxyChoice
@@ -24,6 +26,9 @@ from .assignment import Assignment
 from .cache import AssignmentFile
 from .credentials import Credential
 from .exchange import Exchange
+from .issued import CertificateStore
+from .issuing import issue_version, register_with_certificate
+from .pending import PendingCertificate
 from .plan import Pipelined, Plan, Transport
 
 logger: logging.Logger = logging.getLogger("mqttws.provisioning")
@@ -52,6 +57,7 @@ def provision(
     wait_for_network: bool = False,
     cache: str | os.PathLike[str] | None = None,
     force: bool = False,
+    issue: CertificateStore | None = None,
     on_step: OnStep | None = None,
     on_packet: OnPacket | None = None,
 ) -> Assignment:
@@ -87,6 +93,7 @@ async def provision_async(
     wait_for_network: bool = False,
     cache: str | os.PathLike[str] | None = None,
     force: bool = False,
+    issue: CertificateStore | None = None,
     on_step: OnStep | None = None,
     on_packet: OnPacket | None = None,
 ) -> Assignment:
@@ -132,6 +139,10 @@ async def provision_async(
             ``force``, when the hub refuses the device. Should the file fail when all is done, a
             warning in the log says so.
         force: register even though there is a stored assignment.
+        issue: where to keep a certificate for the hub, which DPS issues by the enrollment's
+            credential policy: its key is made here, and its chain checked. The assignment then
+            holds the store as its credential. What is stored is used again until it is due; the
+            api-version is 2026-11-01 unless another one is given.
         on_step: told of each step when it begins and when it has ended.
         on_packet: told of each packet sent (``>``) and received (``<``), secrets included.
 
@@ -141,9 +152,15 @@ async def provision_async(
         RegistrationFailed: the operation ended, but not with an assignment.
         RequestTimedOut: it was not done within ``timeout``; says what was answered.
         ConnectionLost, ProtocolError, MalformedAnswer: the connection or an answer was broken.
+        CertificateNotIssued: the device is assigned, and no certificate that it can use came.
+        StoreFailed: the certificate cannot be stored.
         UsageError: an argument cannot be right; nothing was sent.
     """
     PROVISION.check(locals())
+    if issue is not None:
+        if cache is not None:
+            raise UsageError("cache and issue: the certificate store keeps the assignment already")
+        api_version = issue_version(api_version)
     plan = Plan(
         id_scope,
         credential,
@@ -158,13 +175,8 @@ async def provision_async(
         wait_for_network=wait_for_network,
         on_packet=on_packet,
     )
-    file = None if cache is None else AssignmentFile(cache, host, id_scope, credential)
-    if file is not None:
-        stored = None if force else file.load()
-        if stored is not None:
-            return stored.holding(credential)
-        file.check()
-    assignment = await register(
+    ask = partial(
+        register,
         plan,
         payload=payload,
         timeout=timeout,
@@ -174,6 +186,23 @@ async def provision_async(
         max_retry_after=max_retry_after,
         on_step=on_step,
     )
+    if issue is not None:
+        return await register_with_certificate(
+            issue,
+            lambda pending: ask(pending=pending),
+            host=host,
+            id_scope=id_scope,
+            registration_id=credential.registration_id,
+            force=force,
+            sends_payload=payload is not None,
+        )
+    file = None if cache is None else AssignmentFile(cache, host, id_scope, credential)
+    if file is not None:
+        stored = None if force else file.load()
+        if stored is not None:
+            return stored.holding(credential)
+        file.check()
+    assignment = await ask()
     if file is not None:
         try:
             file.store(assignment)
@@ -192,11 +221,17 @@ async def register(
     jitter: float = 0.0,
     max_retry_after: float = MAX_RETRY_AFTER,
     on_step: OnStep | None = None,
+    pending: PendingCertificate | None = None,
 ) -> Assignment:
-    """Register by a plan; arguments, result and errors are those of ``provision_async``."""
+    """Register by a plan; arguments, result and errors are those of ``provision_async``.
+
+    Args:
+        pending: asks for a certificate, and stores it; None for none.
+    """
     registration = Registration(
         plan.credential.registration_id,
         payload=payload,
+        csr=None if pending is None else pending.csr,
         request_ids=_request_ids(),
         jitter=lambda: random.uniform(0, jitter),  # noqa: S311 - spread, not secrecy
         spread=random.random,
@@ -209,7 +244,10 @@ async def register(
         request_timeout=request_timeout,
         on_step=on_step,
     )
-    return await Exchange(plan, registration, walk).run()
+    assignment = await Exchange(plan, registration, walk).run()
+    if pending is not None:
+        await asyncio.to_thread(pending.accept, registration.issued_chain, assignment)
+    return assignment
 
 
 def _request_ids() -> Iterator[str]:

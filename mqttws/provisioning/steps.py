@@ -19,6 +19,7 @@ from ..net.tls import Tls
 from ..options import PROVISION, PROVISIONING_HOST, WEBSOCKET_PATH
 from .assignment import Assignment
 from .credentials import Credential
+from .issued import CertificateStore
 from .plan import Pipelined, Transport
 from .provision import provision_async
 
@@ -61,6 +62,7 @@ class ProvisioningSteps:
         wait_for_network: bool = False,
         cache: str | os.PathLike[str] | None = None,
         force: bool = False,
+        issue: CertificateStore | None = None,
         on_step: OnStep | None = None,
         on_packet: OnPacket | None = None,
     ) -> None:
