@@ -155,7 +155,7 @@ async def test_throttling_is_waited_for_and_the_refusal_of_the_ca_is_an_error(
 ) -> None:
     async with AsyncLocalDps(retry_after=0) as dps:
         key = await enrolled(dps)
-        await dps.fault("answer", "dev", request="register", status=429, retry_after=0)
+        await dps.fault("answer", "dev", hop="register", status=429, retry_after=0)
         await issue(dps, key, CertificateStore(tmp_path))
         named = HardKey(common_name="another")
         with pytest.raises(UsageError, match="a request for 'another', not for 'dev'"):
