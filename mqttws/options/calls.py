@@ -68,7 +68,10 @@ ENROLL = Table(
 ENROLL_DEVICE = Table(
     registration_id=Option(
         is_some_text, "1 to 128 letters, digits and -._:", "The device's registration id."
-    )
+    ),
+    credential_policy=Option(
+        is_text, "a policy's name, or empty", "The policy by which certificates are issued.", ""
+    ),
 )
 _DEVICE = Option(is_some_text, "a device id", "The device's name.")
 DEVICE = Table(

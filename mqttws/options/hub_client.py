@@ -7,7 +7,17 @@ from .client import CLIENT, SYNC_CLIENT, THREAD
 from .common import A_FUNCTION, COMMON
 from .option import MAX_SECONDS, Option, Table
 from .provisioning import CREDENTIAL, PORT, PROVISION, TRANSPORT
-from .values import has, instance, is_bool, is_function, is_number, is_some_text, is_text, or_none, whole
+from .values import (
+    has,
+    instance,
+    is_bool,
+    is_function,
+    is_number,
+    is_some_text,
+    is_text,
+    or_none,
+    whole,
+)
 
 HUB_CLIENT = Table(
     hub=Option(is_some_text, "the hub's full host name, alone", "The IoT hub's host name."),

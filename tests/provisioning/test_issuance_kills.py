@@ -49,6 +49,7 @@ async def test_a_device_killed_now_and_then_has_a_working_identity(tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 async def test_200_kills_in_every_step_leave_no_device_without_a_working_identity(
     tmp_path: Path,
 ) -> None:
