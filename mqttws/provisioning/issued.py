@@ -167,7 +167,7 @@ class CertificateStore:
         if found is None:
             raise UsageError(
                 f"no certificate is stored in {self._folder}",
-                cause=Cause.CERTIFICATE_NOT_ISSUED,
+                cause=Cause.WRONG_MOMENT,
                 hint="let provision(..., issue=CertificateStore(...)) have one issued first",
             )
         return found
