@@ -355,7 +355,7 @@ class Engine(Standing):
     def _detach(self) -> None:
         """Do without the present connection."""
         self.link = self.reading.link = None
-        self.outgoing.detach()
+        self.keeper.detach()
         self.inbox.stop_timer()
 
     # Inside: the end

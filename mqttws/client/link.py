@@ -204,7 +204,10 @@ class Link:
     @property
     def sent_whole(self) -> bool:
         """Whether the server's TCP has acknowledged all that was to be sent."""
-        return not self.protocol.has_data and not self._unwritten and self._left_unsent == 0
+        left = self._left_unsent
+        if left is None and self._stream is not None:
+            left = self._stream.unacknowledged
+        return not self.protocol.has_data and not self._unwritten and left == 0
 
     def set_reading(self, reading: bool) -> None:
         """Take the server's bytes, or leave them where they are."""

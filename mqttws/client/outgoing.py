@@ -37,6 +37,7 @@ class Outgoing:
         in_flight: by packet identifier, those whose handshake has not ended.
         free_link: the connection on which a message can be sent at once, since none waits before
             it; None otherwise.
+        alone: the message before whose end no other is sent; None for none.
         on_queued: called when a message has been queued.
         recording: whether a store is to be told of the queue.
     """
@@ -50,7 +51,7 @@ class Outgoing:
         self.recording = False
         self.room: Room = Room(limits)
         self._link: Link | None = None
-        self._alone: Delivery | None = None  # nothing else is sent before its end
+        self.alone: Delivery | None = None
         self._qos2 = 0  # of those in flight
         self._steps: list[Step] = []
         self._first = 1  # places in the queue that are taken: from _first up to _next
@@ -110,12 +111,12 @@ class Outgoing:
             alone: the message that is sent before any other, and until whose end none is.
         """
         self._link = link
-        self._alone = alone
+        self.alone = alone
         self.drain()
 
     def detach(self) -> None:
         """Queue what is submitted from now on: there is no connection."""
-        self._link = self.free_link = self._alone = None
+        self._link = self.free_link = self.alone = None
 
     def drain(self) -> None:
         """Send from the queue what the connection and the window take."""
@@ -135,12 +136,12 @@ class Outgoing:
             self._send(link, delivery)
             if delivery._done:
                 self.room.leave(delivery)
-        if not queue and self._alone is None:
+        if not queue and self.alone is None:
             self.free_link = link
 
     def _window_open(self, qos: int, delivery: Delivery | None = None) -> bool:
-        if self._alone is not None:
-            return delivery is self._alone
+        if self.alone is not None:
+            return delivery is self.alone
         if not qos:
             return True
         limits = self.room.limits
@@ -171,11 +172,18 @@ class Outgoing:
         if not delivery._done:
             delivery.complete()
             self.room.leave(delivery)
-        if delivery is self._alone:
-            self._alone = None
+        if delivery is self.alone:
+            self.alone = None
             if self._link is not None:
                 self._link.resend_rest()
         return delivery
+
+    def acquit(self) -> None:
+        """Send the others too, beside the one that went alone."""
+        self.alone = None
+        if self._link is not None:
+            self._link.resend_rest()
+            self.drain()
 
     def cancel(self, delivery: Delivery) -> None:
         """Give a message up for its publisher."""
@@ -194,8 +202,8 @@ class Outgoing:
             )
         )
         self.room.leave(delivery)
-        if delivery is self._alone and not delivery.packet_id:
-            self._alone = None
+        if delivery is self.alone and not delivery.packet_id:
+            self.alone = None
             self.drain()
         if self.on_queued is not None:
             self.on_queued()

@@ -4,6 +4,7 @@ Loads and stores it, acknowledges messages on it, and decides what becomes of un
 when a connection ends. Does not know how a connection is come by.
 """
 
+import asyncio
 import random
 from collections.abc import Callable
 
@@ -53,6 +54,7 @@ class SessionKeeper:
         self._options = options
         self._on_store_failure = on_store_failure
         self._suspect = Suspect()
+        self._timer: asyncio.TimerHandle | None = None  # while the suspect goes alone
         self._since = 0  # number of the connection on which the server's session began
         self._failed: dict[int, tuple[Publish, str]] = {}
         self._adopt(Stored())
@@ -117,6 +119,30 @@ class SessionKeeper:
         oldest = self._suspect.oldest
         alone = oldest if self._suspect.alone and isinstance(oldest, Delivery) else None
         self.outgoing.attach(link, None if alone is None or alone.done else alone)
+        if self.outgoing.alone is not None:
+            self._acquit_later(link)
+
+    def _acquit_later(self, link: Link) -> None:
+        self._timer = link.loop.call_later(self._options.hop_timeout, self._acquit, link)
+
+    def _acquit(self, link: Link) -> None:
+        """Let the others follow: the server has had the suspect for so long, and has not left.
+
+        It may never answer it.
+        """
+        self._timer = None
+        if not link.sent_whole:
+            self._acquit_later(link)
+        elif self.outgoing.alone is not None:
+            self._suspect.clear()
+            self.outgoing.acquit()
+
+    def detach(self) -> None:
+        """Do without a connection."""
+        self.outgoing.detach()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def on_lost(self, link: Link, error: MqttwsError) -> None:
         """Judge what was under way when a connection was lost."""

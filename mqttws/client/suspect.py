@@ -4,7 +4,7 @@ A message that a server will not take, or a subscription that makes it leave, is
 connection and ends each. The rule: after ``LOSSES`` losses with the same oldest thing, it goes
 alone, so that it holds up the rest no longer than it must; it is given up when the server itself
 has then ended ``REFUSALS`` connections after taking it whole. A network that fails condemns
-nothing.
+nothing; a server that takes it, stays and does not answer acquits it: the rest follows.
 """
 
 LOSSES = 3

@@ -299,6 +299,36 @@ async def test_a_network_that_fails_condemns_no_message() -> None:
         await client.publish("t", b"x", qos=1)
 
 
+@pytest.mark.parametrize("clean", [True, False])
+async def test_a_message_that_is_never_answered_holds_the_others_up_for_a_while_only(
+    clean: bool,
+) -> None:
+    heard: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.greet(session_present=not clean and peer.number > 1)
+        while (packet := await peer.packet()) is not None:
+            if isinstance(packet, Publish):
+                if packet.payload == b"bad":
+                    if peer.number <= 3:
+                        peer.reset()
+                        return
+                    continue  # it is not answered, pings are
+                heard.append(packet.payload)
+            peer.answer(packet)
+
+    options: dict[str, object] = {"clean_session": clean, "hop_timeout": 0.3, "keep_alive": 1}
+    async with scripted(script) as port, client_of(port, **options) as client:
+        bad = client.publish_nowait("t", b"bad", qos=2)
+        small = [client.publish_nowait("t", b"%d" % n, qos=1 + n % 2) for n in range(6)]
+        for receipt in small:
+            await receipt.wait(10)
+        await client.publish("t", b"6", qos=1)
+        assert not bad.done
+        assert sorted(set(heard)) == [b"%d" % n for n in range(7)]
+        await client.disconnect(0.1)
+
+
 def test_the_rule_of_the_suspect() -> None:
     suspect, thing, other = Suspect(), object(), object()
     for _ in range(2):
