@@ -20,6 +20,7 @@ from ..errors import MqttwsError, SubprotocolRefused, UpgradeRefused
 from ..hops import Cause, Party
 from ..text import one_line, shown
 from .failures import CUT_OFF_HINT
+from .frames import FrameSplitter
 from .http_head import Head, parse_head
 from .http_page import PAGE_PATIENCE, is_page_read, masked, opening, secrets_of, words_of_page
 from .refusals import refused_upgrade
@@ -99,7 +100,10 @@ async def open_websocket(
             "upgrade: the server opened a WebSocket without the subprotocol mqtt",
             hint="it is not an MQTT service, or this is not its path",
         )
-    return WebSocketStream(stream, protocol, early)
+    # A server that has not begun a frame yet: one of MQTT speaks second.
+    begins = begun.find(b"\r\n\r\n") == len(begun) - 4
+    splitter = FrameSplitter(max_message_size) if begins else None
+    return WebSocketStream(stream, protocol, early, splitter)
 
 
 def _request(protocol: ClientProtocol, headers: Sequence[tuple[str, str]]) -> Request:

@@ -8,6 +8,7 @@ WebSocket pings: MQTT has its own.
 import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from websockets.client import ClientProtocol
@@ -23,10 +24,14 @@ from ..errors import (
 )
 from ..hops import Cause
 from ..text import one_line
+from .frames import FrameSplitter
 from .stream import CLOSE_TIMEOUT, ByteStream, Receiver
 
 if TYPE_CHECKING:
     from websockets.server import ServerProtocol
+
+Parts = list[bytes | bytearray | memoryview]
+"""Payloads in their order."""
 
 # The library's own log would show headers; it is never let near a handler.
 silent_logger: logging.Logger = logging.Logger("mqttws.websocket", level=logging.CRITICAL + 1)
@@ -40,6 +45,7 @@ class WebSocketStream:
         stream: the bytes below.
         protocol: the sans-I/O end of the WebSocket.
         early: frames that came in the same segment as the end of the upgrade (WS-26).
+        splitter: takes plain frames out ahead of the library; None leaves every frame to it.
     """
 
     def __init__(
@@ -47,10 +53,12 @@ class WebSocketStream:
         stream: ByteStream,
         protocol: "ClientProtocol | ServerProtocol",
         early: Sequence[Event] = (),
+        splitter: FrameSplitter | None = None,
     ) -> None:
         self._stream = stream
         self._protocol = protocol
         self._early = early
+        self._splitter = splitter
         self._receiver: Receiver | None = None
         self._ended = False
         self._finished = asyncio.get_running_loop().create_future()
@@ -66,23 +74,32 @@ class WebSocketStream:
         """Take bytes of frames."""
         if self._protocol.state is State.CLOSED:
             return
-        self._protocol.receive_data(data)
-        self._take(self._protocol.events_received())
-
-    def _take(self, events: Sequence[Event]) -> None:
         # What one read brought is decoded together: frames mean nothing to MQTT [MQTT-6.0.0-2].
-        parts: list[bytes | bytearray | memoryview] = []
+        parts: Parts = []
+        if self._splitter is None:
+            self._feed(parts, data)
+        else:
+            self._splitter.split(data, parts.append, partial(self._feed, parts))
+        self._hand_over(parts)
+        self._flush()
+
+    def _feed(self, parts: Parts, data: bytes) -> None:
+        self._protocol.receive_data(data)
+        self._sort(parts, self._protocol.events_received())
+
+    def _sort(self, parts: Parts, events: Sequence[Event]) -> None:
+        """Add what the library found to ``parts``; hand them over before the connection's end."""
         for event in events:
             if type(event) is Frame:
                 opcode = event.opcode
                 if opcode is Opcode.BINARY or opcode is Opcode.CONT:
                     parts.append(event.data)
                 else:
-                    self._hand_over(parts)  # before what follows them ends the connection
+                    self._hand_over(parts)
                     self._on_frame(event)
-        self._hand_over(parts)
-        self._flush()
         if self._protocol.parser_exc is not None:
+            self._hand_over(parts)
+            self._flush()
             too_big = isinstance(self._protocol.parser_exc, PayloadTooBig)
             self._end(
                 ProtocolError(
@@ -111,7 +128,10 @@ class WebSocketStream:
         """Push the bytes of every binary frame into ``receiver``."""
         self._receiver = receiver
         early, self._early = self._early, ()
-        self._take(early)
+        parts: Parts = []
+        self._sort(parts, early)
+        self._hand_over(parts)
+        self._flush()
         self._stream.attach(self)
 
     def write(self, data: bytes) -> None:
@@ -189,7 +209,7 @@ class WebSocketStream:
 
     # Inside
 
-    def _hand_over(self, parts: list[bytes | bytearray | memoryview]) -> None:
+    def _hand_over(self, parts: Parts) -> None:
         data = b"".join(parts)
         parts.clear()
         if data and self._receiver is not None:
