@@ -118,8 +118,8 @@ SENTENCES: dict[tuple[Party, Cause, Hop | None], str] = {
     (Party.PROXY, Cause.PROXY_FORBIDS, None): "allow this device CONNECT to {case.where} through"
     " {case.proxy} (a tunnel that stays open for hours, without TLS inspection): it is forbidden",
     (Party.PROXY, Cause.PROXY_CANNOT_REACH, None): "see from {case.proxy} itself whether"
-    " {case.host} can be resolved and {case.where} be connected to, and open the firewall behind"
-    " it",
+    " {case.host} can be resolved and {case.where} be connected to, and mend its name server or"
+    " open the firewall behind it",
     (Party.PROXY, Cause.PROXY_LOGIN_REFUSED, None): "give this device a login that {case.proxy}"
     " accepts, or unlock its account: the one that it has is refused",
     (Party.PROXY, Cause.PROXY_LOGIN_SCHEME, None): "exempt {case.where} from the login at"
@@ -180,7 +180,7 @@ SENTENCES: dict[tuple[Party, Cause, Hop | None], str] = {
     (Party.SERVER, Cause.WEAK_KEY_EXCHANGE, None): "switch on ECDHE on {case.where}, or use"
     " Diffie-Hellman parameters of at least 2048 bits and signatures with SHA-256",
     (Party.SERVER, Cause.TLS_ALERT, None): "see in the log of {case.where} why it ends TLS with an"
-    " alert",
+    " alert, and let it speak HTTP/1.1 for WebSocket (ALPN)",
     (Party.SERVER, Cause.CERTIFICATE_EXPIRED, None): "renew the certificate {case.subject} that"
     " {case.where} sends: it ended on {case.ended}",
     (Party.SERVER, Cause.CERTIFICATE_NOT_YET_VALID, None): "see why the certificate {case.subject}"
@@ -301,7 +301,7 @@ SENTENCES: dict[tuple[Party, Cause, Hop | None], str] = {
     " install --only-upgrade ca-certificates; update-ca-certificates), or give that"
     " CA's certificate too (--ca FILE)",
     (Party.HOST, Cause.NO_TRUSTED_CA, None): "correct or remove SSL_CERT_FILE and SSL_CERT_DIR"
-    " (unset SSL_CERT_FILE), or apt-get install ca-certificates",
+    " (unset SSL_CERT_FILE SSL_CERT_DIR), or apt-get install ca-certificates",
     (Party.HOST, Cause.NO_COMMON_CIPHER, None): "give the device's certificate and key (--cert FILE"
     " --cert-key FILE)",
     (Party.HOST, Cause.CLIENT_CERTIFICATE_MISSING, None): "give the device's certificate and key"

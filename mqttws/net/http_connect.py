@@ -276,11 +276,12 @@ def judge_login(
     schemes = {offer.partition(" ")[0].lower() for offer in challenge}
     if schemes and "basic" not in schemes:
         names = ", ".join(dict.fromkeys(offer.partition(" ")[0] for offer in challenge))
+        gateways = "cntlm or px" if "ntlm" in schemes else "px"
         return (
             Cause.PROXY_LOGIN_SCHEME,
             Party.PROXY,
             f"the proxy wants a login by {names}, and not by user name and password (Basic): run a"
-            " local gateway that logs in there (cntlm or px) and name it as the proxy; or ask the"
+            f" local gateway that logs in there ({gateways}) and name it as the proxy; or ask the"
             " proxy's team for an exception for this host, or for Basic over TLS",
         )
     if proxy.login is not None:

@@ -292,9 +292,11 @@ def _span(delta: timedelta) -> str:
 
 
 def _strength(certificate: "Certificate") -> str:
-    size = getattr(certificate.public_key(), "key_size", None)
+    public_key = certificate.public_key()
+    size = getattr(public_key, "key_size", None)
+    kind = "elliptic-curve key" if hasattr(public_key, "curve") else "RSA or DSA key"
     used = certificate.signature_hash_algorithm
-    key = f"its key has {size} bits" if size else "its key is of another kind"
+    key = f"its {kind} has {size} bits" if size else "its key is of another kind"
     return f"{key} and its signature uses {used.name.upper() if used else 'no digest'}"
 
 

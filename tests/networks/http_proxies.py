@@ -292,7 +292,7 @@ ROWS = [
         "407, Digest",
         demanding('Digest realm="x", nonce="y"'),
         *(PROXY, Cause.PROXY_LOGIN_SCHEME, Party.PROXY),
-        says=("Digest", "cntlm"),
+        says=("Digest", "(px)"),
     ),
     Row(
         "407 without a scheme",
