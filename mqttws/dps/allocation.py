@@ -105,9 +105,13 @@ class WebhookAnswer:
         hub = body.get("iotHubHostName") if isinstance(body, dict) else None
         if not isinstance(hub, str):
             raise _webhook_failed("Custom allocation failed: its answer names no iotHubHostName")
-        if hub not in hubs:
+        twin = body.get("initialTwin")
+        if twin is not None and not isinstance(twin, dict):
+            raise _webhook_failed("Custom allocation failed: its answer's initialTwin is no object")
+        linked = [known for known in hubs if known.lower() == hub.lower()]
+        if not linked:
             raise Rejection(HUB_NOT_FOUND, "IoTHub not found.", f"unlinked hub {shown(hub)}")
-        return hub, body.get("payload")
+        return linked[0], body.get("payload")
 
 
 def _webhook_failed(message: str) -> Rejection:

@@ -194,9 +194,9 @@ class FrontEnd:
         task.add_done_callback(self._webhooks.discard)
 
     async def _allocate(self, request: AllocationRequested) -> None:
-        status, answer = await ask_webhook(request.url, request.body)
+        status, answer, reason = await ask_webhook(request.url, request.body)
         name = request.device.registration_id
-        logger.info("%s: the webhook answered %s", name, status or "nothing")
+        logger.info("%s: the webhook %s", name, reason)
         try:
             await self._tell_hub(await self._service.allocated(request, status, answer))
         except StoreFailed as error:

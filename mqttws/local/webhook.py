@@ -8,18 +8,34 @@ import asyncio
 import http.client
 import io
 import socket
-from typing import cast
+from typing import NamedTuple, cast
 from urllib.parse import SplitResult, urlsplit
 
 from ..dps.allocation import MAX_WEBHOOK_ANSWER
+from ..net.failures import reason_of
 from ..net.tls import client_context
+from ..text import short_line
 
 WEBHOOK_TIMEOUT = 5.0
 """Seconds for all of it: as long as the real service waits."""
 
 
-async def ask_webhook(url: str, body: bytes, timeout: float = WEBHOOK_TIMEOUT) -> tuple[int, bytes]:
-    """POST ``body``, JSON, and return status and body of the answer; 0 where there is none.
+class WebhookOutcome(NamedTuple):
+    """What came of asking a webhook.
+
+    Attributes:
+        status: of its answer, as in HTTP; 0 where there was none.
+        answer: its body.
+        reason: one line for the log, without the URL, which may hold a secret.
+    """
+
+    status: int
+    answer: bytes
+    reason: str
+
+
+async def ask_webhook(url: str, body: bytes, timeout: float = WEBHOOK_TIMEOUT) -> WebhookOutcome:
+    """POST ``body``, JSON, and return what came of it.
 
     Args:
         url: ``http://`` or ``https://``; a query, which may hold the caller's secret, is sent.
@@ -28,9 +44,17 @@ async def ask_webhook(url: str, body: bytes, timeout: float = WEBHOOK_TIMEOUT) -
     """
     try:
         async with asyncio.timeout(timeout):
-            return _parse(await _exchange(urlsplit(url), body))
-    except (OSError, ValueError, http.client.HTTPException):  # TimeoutError is an OSError
-        return 0, b""
+            status, answer = _parse(await _exchange(urlsplit(url), body))
+            return WebhookOutcome(status, answer, f"answered {status}")
+    except TimeoutError:
+        reason = f"gave no answer within {timeout:g} s"
+    except OSError as error:
+        reason = f"cannot be reached: {reason_of(error)}"
+    except http.client.HTTPException as error:
+        reason = f"answered what is not HTTP, or was cut off: {type(error).__name__}"
+    except ValueError as error:
+        reason = f"gave no answer that can be read: {short_line(str(error))}"
+    return WebhookOutcome(0, b"", reason)
 
 
 async def _exchange(target: SplitResult, body: bytes) -> bytes:
@@ -54,7 +78,7 @@ async def _exchange(target: SplitResult, body: bytes) -> bytes:
             if not data:
                 return answer
             answer += data
-        raise ValueError("the webhook's answer is too long")
+        raise ValueError(f"it is longer than {MAX_WEBHOOK_ANSWER} bytes")
     finally:
         writer.transport.abort()
 

@@ -118,6 +118,7 @@ async def test_a_payload_of_null_is_none(local_dps: AsyncLocalDps) -> None:
         (ok({"iotHubHostName": [HUB]}), 400207),
         (ok("text"), 400207),
         (ok({}), 400207),
+        (ok({"iotHubHostName": HUB, "initialTwin": 7}), 400207),
         (ok({"iotHubHostName": "elsewhere.azure-devices.net"}), 401001),
     ],
 )
@@ -131,11 +132,45 @@ async def test_a_webhook_that_fails_ends_the_registration(
     assert "code=s" not in str(failed.value)
 
 
-async def test_nobody_there_is_an_outcome_too(local_dps: AsyncLocalDps) -> None:
+async def test_nobody_there_is_an_outcome_too(
+    local_dps: AsyncLocalDps, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "mqttws.local")
     async with local_dps:
         with pytest.raises(RegistrationFailed) as failed:
-            await register(local_dps, "http://127.0.0.1:1/")
+            await register(local_dps, "http://127.0.0.1:1/?code=s")
     assert failed.value.error_code == 400207
+    assert "dev: the webhook cannot be reached: " in caplog.text
+    assert "code=s" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"", "gave no answer within 0.1 s"),
+        (ok({"payload": "x" * 200_000}), "longer than 98304 bytes"),
+        (b"nonsense\r\n\r\n", "not HTTP, or was cut off"),
+    ],
+)
+async def test_the_log_says_why_a_webhook_counts_as_none(answer: bytes, told: str) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if answer:
+            writer.write(answer)
+        else:
+            await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        outcome = await ask_webhook(f"http://127.0.0.1:{port}/", b"{}", 5.0 if answer else 0.1)
+    assert outcome.status == 0
+    assert told in outcome.reason
+
+
+async def test_a_hubs_name_is_the_same_in_any_case(local_dps: AsyncLocalDps) -> None:
+    async with webhook(lambda _: ok({"iotHubHostName": HUB.upper()})) as (url, _), local_dps:
+        assert (await register(local_dps, url)).assigned_hub == HUB
 
 
 async def test_polls_are_answered_while_a_slow_webhook_thinks(local_dps: AsyncLocalDps) -> None:
@@ -192,4 +227,5 @@ async def test_a_silent_webhook_is_given_up() -> None:
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        assert await ask_webhook(url, b"{}", timeout=0.05) == (0, b"")
+        outcome = await ask_webhook(url, b"{}", timeout=0.05)
+        assert outcome == (0, b"", "gave no answer within 0.05 s")
