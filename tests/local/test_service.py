@@ -190,7 +190,10 @@ async def test_after_a_401_the_service_serves_until_the_device_leaves(
 
 
 @pytest.mark.rule("MQTT-3.1.4-2")
-async def test_a_second_connection_of_a_device_ends_the_first(local_dps: AsyncLocalDps) -> None:
+async def test_a_second_connection_of_a_device_ends_the_first(
+    local_dps: AsyncLocalDps, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "mqttws.local")
     async with local_dps as dps:
         key = await dps.enroll_device("dev")
         async with device(dps) as first, device(dps) as second:
@@ -199,6 +202,7 @@ async def test_a_second_connection_of_a_device_ends_the_first(local_dps: AsyncLo
             await closed_by_service(first)
             await second.send(PingReq())
             assert await second.receive() == PingResp()
+    assert "taken over by another client with this id, on connection #2 wss" in caplog.text
 
 
 async def test_a_password_may_be_missing_until_something_is_asked(local_dps: AsyncLocalDps) -> None:
