@@ -15,9 +15,11 @@ from .records import Enrollment, IndividualEnrollment
 from .sas import decode_key
 
 _PLACES = ("primary", "secondary")
-_CERTIFICATES = {place: {"certificate": None, "info": None} for place in _PLACES}
+_CERTIFICATES: dict[str, dict[str, None]] = {
+    place: {"certificate": None, "info": None} for place in _PLACES
+}
 
-ATTESTATION = {
+ATTESTATION: dict[str, Any] = {
     "type": None,
     "symmetricKey": {"primaryKey": None, "secondaryKey": None},
     "tpm": {"endorsementKey": None, "storageRootKey": None},

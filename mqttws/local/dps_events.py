@@ -70,8 +70,8 @@ class DpsEvents(NumberedStream[DpsEvent]):
 
     def add(self, kind: EventKind, device: str = "", connection: str = "", **data: Any) -> None:
         """Take in an event."""
-        self.last += 1
-        self.keep(DpsEvent(kind, device, connection, data, self.last, time.time()), 400)
+        event = DpsEvent(kind, device, connection, data, self.number(), time.time())
+        self.keep(event, self.size(event))
 
     def find(
         self, kind: str | None = None, device: str | None = None, after: int = 0

@@ -55,7 +55,7 @@ class Refused(Exception):
     def __init__(self, error_code: int, message: str, reason: str = "") -> None:
         super().__init__(message)
         self.error_code = error_code
-        self.reason = reason or message
+        self.reason: str = reason or message
 
 
 async def read_body(request: web.Request) -> dict[str, Any]:

@@ -56,13 +56,11 @@ class EventStream(NumberedStream[Event]):
 
     def add_telemetry(self, telemetry: Telemetry) -> None:
         """Take in what a device has published."""
-        self.last += 1
-        self._add(replace(telemetry, sequence=self.last))
+        self._add(replace(telemetry, sequence=self.number()))
 
     def add(self, kind: str, device_id: str, module_id: str = "", **data: Any) -> None:
         """Take in another event."""
-        self.last += 1
-        self._add(HubEvent(kind, device_id, module_id, data, self.last, time.time()))
+        self._add(HubEvent(kind, device_id, module_id, data, self.number(), time.time()))
 
     def _add(self, event: Event) -> None:
         self.keep(event, self.size(event))

@@ -156,7 +156,7 @@ class IssuingCa:
         given: str | os.PathLike[str] | None,
         strike: Callable[[str], Awaitable[ChainFault | None]],
     ) -> None:
-        self.policies = dict(policies)
+        self.policies: dict[str, CredentialPolicy] = dict(policies)
         self._given = given
         self._strike = strike
         self._root: Authority | None = None

@@ -80,6 +80,11 @@ class NumberedStream(Generic[E]):
                 sequence = event.sequence
                 yield event
 
+    def number(self) -> int:
+        """Return the number of the next event, which must be kept at once."""
+        self.last += 1
+        return self.last
+
     def keep(self, event: E, size: int) -> None:
         """Take in the event of number ``last``, and let the oldest go if there are too many."""
         self._events.append(event)
