@@ -5,22 +5,14 @@ Knows the options, the example device and the signals. The service is ``mqttws.A
 
 import asyncio
 import gc
-import importlib.util
 import logging
 import os
-import secrets
-import shlex
-import shutil
 import signal
-import sys
-from base64 import b64encode
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -29,19 +21,13 @@ import mqttws
 from ..dps.enrollment_json import parse_enrollments
 from ..dps.records import IndividualEnrollment
 from ..dps.sas import decode_key
-from ..errors import StoreDamaged, UsageError, store_failed
+from ..errors import UsageError
 from ..local.logs import SteadyHandler
-from ..local.policies import EVERYWHERE
 from ..net.stream import limit_tls_buffers
 from .common import check_host, debug_option, json_option, log_to_stderr, read_file
 from .exits import Command, describe_exit_codes
-from .output import print_json, print_line
-
-if TYPE_CHECKING:
-    from ..local.admin import AdminApi
-
-EXAMPLE = "example-device"
-"""Registration id of the device that is there where no FILE says who is."""
+from .output import print_json
+from .serve_place import EXAMPLE, AdminPlace, Place, example_key
 
 logger: logging.Logger = logging.getLogger("mqttws.local")
 
@@ -274,7 +260,7 @@ def serve(
     if not with_hub and (hub_cas or telemetry is not None):
         raise UsageError("--hub-ca and --telemetry are the hub's; allowed: with --with-hub")
     names = hubs or ("local-hub.azure-devices.net",)
-    admin = None if admin_port is None else _Admin(admin_host, admin_port, admin_token_file)
+    admin = None if admin_port is None else AdminPlace(admin_host, admin_port, admin_token_file)
     enrolled = []
     if enrollments is not None:
         text = read_file(enrollments, "enrollments")
@@ -284,7 +270,7 @@ def serve(
     key_file = None if enrollments is not None else folder / f"{EXAMPLE}.key"
     example = []
     if key_file is not None:
-        key = decode_key(_example_key(key_file))
+        key = decode_key(example_key(key_file))
         example = [IndividualEnrollment(EXAMPLE, primary_key=key)]
     dps = mqttws.AsyncLocalDps(
         host=host,
@@ -335,7 +321,7 @@ def _steady_logs() -> None:
 async def _serve(
     dps: mqttws.AsyncLocalDps,
     key_file: Path | None,
-    admin: "_Admin | None",
+    admin: "AdminPlace | None",
     with_hub: Callable[[AsyncExitStack], Awaitable[dict[str, Any]]] | None,
     *,
     as_json: bool,
@@ -360,149 +346,10 @@ async def _serve(
             admin_url = (await stack.enter_async_context(admin.api(dps))).url
         served = None if with_hub is None else await with_hub(stack)
         example = await dps.directory.individual(EXAMPLE)
-        place = _Place(dps, None if example is None else key_file, admin_url, served)
+        place = Place(dps, None if example is None else key_file, admin_url, served)
         if as_json:
             print_json(place.to_json())
         else:
             place.print()
         gc.freeze()  # what is here now stays: no collection need look through it again
         await stop.wait()
-
-
-class _Admin:
-    """Where the admin API shall listen, and the token that it demands."""
-
-    def __init__(self, host: str, port: int, token_file: str | None) -> None:
-        self._host = host
-        self._port = port
-        self._token = None
-        if token_file is not None:
-            self._token = read_file(token_file, "admin token file").strip()
-            if not self._token:
-                raise UsageError(f"the admin token file {token_file}: it is empty")
-            if len(self._token.split()) > 1:  # no header could bring it
-                raise UsageError(f"the admin token file {token_file}: allowed: one word")
-
-    def api(self, dps: mqttws.AsyncLocalDps) -> "AdminApi":
-        """Return the API, which has not been started."""
-        from ..local.admin import AdminApi  # needs the extra
-
-        return AdminApi(dps, host=self._host, port=self._port, token=self._token)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a started service is, for a human and for a script."""
-
-    dps: mqttws.AsyncLocalDps
-    key_file: Path | None
-    admin_url: str | None
-    hub: Mapping[str, Any] | None = None
-
-    @property
-    def connection_string(self) -> str | None:
-        """The service API's connection string; None without the extra that serves it."""
-        served = importlib.util.find_spec("aiohttp") is not None
-        return self.dps.service_connection_string() if served else None
-
-    @property
-    def command(self) -> str:
-        """A shell's command line that provisions the example device."""
-        options = {
-            "--id-scope": self.dps.id_scope,
-            "--registration-id": EXAMPLE,
-            "--key-file": str(self.key_file),
-            "--host": EVERYWHERE.get(self.dps.host, self.dps.host),
-            "--port": str(self.dps.wss_port),
-            "--ca": str(self.dps.ca_file),
-        }
-        pairs = [word for option in options.items() for word in option]
-        return shlex.join([*_program(), "provision", *pairs])
-
-    def to_json(self) -> dict[str, object]:
-        return {
-            "status": "serving",
-            "host": self.dps.host,
-            "wss_port": self.dps.wss_port,
-            "mqtts_port": self.dps.mqtts_port,
-            "id_scope": self.dps.id_scope,
-            "ca_file": str(self.dps.ca_file),
-            "connection_string": self.connection_string,
-            "admin": self.admin_url,
-            "hub": self.hub,
-            "example": None
-            if self.key_file is None
-            else {
-                "registration_id": EXAMPLE,
-                "key_file": str(self.key_file),
-                "command": self.command,
-            },
-        }
-
-    def print(self) -> None:
-        host = f"[{self.dps.host}]" if ":" in self.dps.host else self.dps.host
-        print_line("The local DPS is ready; Ctrl-C ends it.", "bold")
-        print_line(f"  wss       wss://{host}:{self.dps.wss_port}/$iothub/websocket")
-        print_line(f"  mqtts     mqtts://{host}:{self.dps.mqtts_port}")
-        print_line(f"  id scope  {self.dps.id_scope}")
-        print_line(f"  trust     {self.dps.ca_file}")
-        if self.connection_string is not None:
-            print_line(
-                "  service   its API, on the wss port, for service SDKs and 'az iot dps --login':"
-            )
-            print_line(f"            {self.connection_string}")
-        if self.admin_url is not None:
-            print_line(f"  admin     {self.admin_url}")
-        if self.hub is not None:
-            for name, text in self.hub["connection_strings"].items():
-                print_line(f"  hub       {name}, its service API on the wss port:")
-                print_line(f"            {text}")
-        if self.key_file is not None:
-            print_line(f"  device    {EXAMPLE}, its key in {self.key_file}")
-            print_line()
-            print_line("Provision it from another terminal:")
-            print_line(self.command, "bold")
-
-
-def _program() -> list[str]:
-    """Return how this very program is called again from a shell."""
-    called = Path(sys.argv[0])
-    if called.name == "__main__.py":
-        return [sys.executable, "-m", "mqttws"]
-    found = shutil.which(called.name)
-    if found is not None and called.exists() and Path(found).samefile(called):
-        return [called.name]
-    return [str(called.absolute())]
-
-
-def _example_key(file: Path) -> str:
-    """Return the example device's key from ``file``, which is made if it is not there.
-
-    Raises:
-        StoreFailed: the file cannot be made, or what is in it is no key.
-        UsageError: it cannot be read.
-    """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not file.exists():  # written whole, or not at all
-            with NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.") as new:
-                new.write(b64encode(secrets.token_bytes(64)).decode() + "\n")
-                new.flush()
-                with suppress(FileExistsError):  # another process was faster
-                    os.link(new.name, file)
-    except OSError as error:
-        raise store_failed(
-            f"the state folder cannot be used: {file.parent}: {error.strerror}",
-            error,
-            hint="name another with --state",
-        ) from error
-    key = read_file(str(file), "the example device's key").strip()
-    try:
-        decode_key(key)
-    except UsageError as error:
-        fault = str(error)
-    else:
-        if not file.is_symlink():  # the target of a link is another one's
-            file.chmod(0o600)
-        return key
-    raise StoreDamaged(f"{file}: {fault}", hint="remove the file: a new key is made then")

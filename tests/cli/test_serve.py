@@ -108,10 +108,12 @@ def test_an_admin_api_for_others_demands_its_token(tmp_path: Path) -> None:
     token.write_text("\n")
     options = (*everywhere, "--admin-token-file", str(token))
     assert "it is empty" in refused(*FREE, "--state", tmp_path, *options)
+    token.write_text("open\nsesame\n")
+    assert "one line" in refused(*FREE, "--state", tmp_path, *options)
     token.write_text("open sesame\n")
     with serving(tmp_path, None, *options) as service:
-        port = service.place["admin"].rpartition(":")[2]
-        asked = ("enroll", "--admin", f"http://127.0.0.1:{port}")
+        assert service.place["admin"].startswith("https://127.0.0.1:")
+        asked = ("enroll", "--admin", service.place["admin"], "--ca", service.place["ca_file"])
         assert run(*asked, "list").returncode == 1
         done = run(*asked, "--token-file", token, "list")
         assert (done.returncode, done.stderr) == (0, "")
