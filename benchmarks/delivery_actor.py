@@ -147,6 +147,9 @@ class AsyncActor(Actor):
 
             client = await self.joined("r", ready)
             self.receiver = client
+            if self.quitting:  # the one before was left meanwhile
+                await self.leave("r")
+                return
             self.log("x", "subscribed")
             try:
                 async for message in client.messages():
@@ -296,6 +299,9 @@ class SyncActor(Actor):
         while not self.quitting:
             client = self.joined("r", lambda client: client.subscribe(wish, self.world.qos))
             self.receiver = client
+            if self.quitting:  # the one before was left meanwhile
+                self.leave("r")
+                return
             self.log("x", "subscribed")
             try:
                 for message in client.messages():

@@ -21,7 +21,7 @@ from ..net.target import Target, parse_url
 from ..net.tls import Tls
 from ..net.ways import dial_first
 from ..retry import is_forbidden, is_refused_login, reconnect_wait
-from ..text import SecretText
+from ..text import SecretText, one_line
 from ..wire import Connect
 from . import clock
 from .options import Headers, Options, Urls, password_bytes
@@ -238,6 +238,12 @@ def targets_of(url: Urls) -> list[Target]:
     targets = [one if isinstance(one, Target) else parse_url(one) for one in given]
     if not targets:
         raise UsageError("a client needs a URL")
+    for target in targets:
+        if not target.websocket and target.path != "/":
+            logger.warning(
+                "%s: the path %s is left out: over %s:// there is none",
+                target.url, one_line(target.path.partition("?")[0][:100]), target.scheme,
+            )  # fmt: skip
     return targets
 
 

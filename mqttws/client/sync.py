@@ -11,9 +11,9 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
-from ..errors import MqttwsError, UsageError
+from ..errors import MqttwsError, ServiceFailed, UsageError
 from ..loop_thread import Callbacks, LoopThread, SynchronousOnly
 from ..net.hops import OnStep
 from ..net.proxy import ENVIRONMENT, ProxyChoice
@@ -254,14 +254,22 @@ class Client(Facts, SynchronousOnly):
     def _call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Do something on the loop, behind what was handed to it before, and wait for its end."""
         if not self._open and not self._thread.forked:
-            self._engine.require_usable()
-            raise UsageError("the client has been disconnected", hint="make a new client")
+            self._refuse()
 
         def behind_the_jobs() -> Coroutine[Any, Any, T]:
             self._run_jobs()  # this thread's among them: its order holds [MQTT-4.6.0-1]
             return work()
 
-        return self._thread.call(behind_the_jobs)
+        try:
+            return self._thread.call(behind_the_jobs)
+        except ServiceFailed:
+            if not self._open:  # another thread has left, since we looked
+                self._refuse()
+            raise
+
+    def _refuse(self) -> NoReturn:
+        self._engine.require_usable()
+        raise UsageError("the client has been disconnected", hint="make a new client")
 
     def _soon(self, job: Callable[[], None]) -> None:
         """Do something on the loop, with all that joins it meanwhile."""

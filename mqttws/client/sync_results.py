@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from ..errors import MqttwsError, RequestTimedOut, UsageError
+from ..errors import ConnectionLost, MqttwsError, RequestTimedOut, ServiceFailed, UsageError
 from ..hops import Cause
 from ..loop_thread import wait_for
 from ..options import WAIT
 from .message import ReceivedMessage
-from .options import ClientState
 from .receipt import Delivery, late
 from .streams import MessageStream
 
@@ -152,8 +151,9 @@ class SyncMessageStream(Iterator[ReceivedMessage]):
             self._client._call(partial(self._take, timeout))
         except StopAsyncIteration:
             raise StopIteration from None
-        except UsageError:
-            if self._client.state is ClientState.CLOSED:  # meanwhile, by another thread
+        except (ConnectionLost, ServiceFailed, UsageError):
+            # Another thread has left meanwhile: the wait was cut off, or not begun any more.
+            if self._client._engine.ended():
                 raise StopIteration from None
             raise
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 from ..errors import ConnectionLost, MqttwsError
 from ..hops import Cause
 from .failures import reason_of
-from .transports import acknowledged_bytes, bytes_in_kernel, close_tls
+from .transports import acknowledged_bytes, bytes_in_kernel, close_tls, keep_buffer_small
 
 CLOSE_TIMEOUT = 2.0
 """Seconds that a peer is given, unless told otherwise, to take the last bytes and to close too."""
@@ -135,7 +135,9 @@ class ByteStream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
         self._transport = cast(asyncio.Transport, transport)
-        self._socket = self._socket or self._transport
+        if self._socket is None:
+            self._socket = self._transport
+            keep_buffer_small(self.info("socket"))
         if self._on_connected is not None:
             # A server goes on in TLS: not a byte of the client's greeting may be taken before.
             self._transport.pause_reading()
@@ -296,7 +298,7 @@ class ByteStream(asyncio.Protocol):
     def acknowledged(self) -> int:
         """How many bytes the peer's TCP has acknowledged, as far as the kernel says."""
         found = acknowledged_bytes(self.info("socket"))
-        if found is None:  # elsewhere, what the kernel took: ``prepare`` keeps its buffer small
+        if found is None:  # what the kernel took, then: its buffer is small
             return self._written - self.transport.get_write_buffer_size()
         return found
 

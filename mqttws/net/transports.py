@@ -4,7 +4,11 @@ import asyncio
 import socket
 import ssl
 import sys
+from contextlib import suppress
 from typing import Any
+
+LINUX: bool = sys.platform == "linux"
+"""Whether the kernel says how many bytes a peer's TCP has acknowledged."""
 
 
 def acknowledged_bytes(connection: Any) -> int | None:
@@ -12,13 +16,27 @@ def acknowledged_bytes(connection: Any) -> int | None:
 
     Linux counts them in struct tcp_info (bytes_acked, since 4.1).
     """
-    if sys.platform != "linux" or connection is None:
+    if not LINUX or connection is None:
         return None
     try:
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128)
     except OSError:
         return None
     return int.from_bytes(info[120:128], sys.byteorder) if len(info) == 128 else None
+
+
+SMALL_BUFFER = 64 * 1024
+"""Bytes of a socket's send buffer where the kernel does not say what was acknowledged."""
+
+
+def keep_buffer_small(connection: Any) -> None:
+    """Have the kernel take few bytes ahead where it does not say what the peer has acknowledged.
+
+    What it took is then all that can be counted: soon after a peer's death it takes no more.
+    """
+    if not LINUX and connection is not None:
+        with suppress(OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
 
 
 def bytes_in_kernel(connection: Any) -> int:

@@ -3,9 +3,11 @@
 import asyncio
 import gc
 import sqlite3
+import sys
 import threading
 import warnings
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,8 +32,20 @@ from .broker import broker
 # Order
 
 
-@pytest.mark.parametrize(("threads", "count"), [(2, 400), (20, 60)])
-async def test_each_threads_publishes_are_sent_in_its_order(threads: int, count: int) -> None:
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Have threads take turns after 50 µs: a race that needs luck happens then."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(50e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.usefixtures("restless")
+@pytest.mark.parametrize(("threads", "count", "times"), [(2, 400, 1), (20, 60, 6)])
+async def test_each_threads_publishes_are_sent_in_its_order(
+    threads: int, count: int, times: int
+) -> None:
     seen: dict[bytes, list[int]] = defaultdict(list)
 
     def note(direction: str, packet: Packet) -> None:
@@ -53,10 +67,12 @@ async def test_each_threads_publishes_are_sent_in_its_order(threads: int, count:
             for worker in workers:
                 worker.join()
 
-    async with broker(websocket=False) as server:
-        await asyncio.to_thread(run, server.port)
-    assert len(seen) == threads
-    assert all(numbers == list(range(count)) for numbers in seen.values())
+    for _ in range(times):
+        async with broker(websocket=False) as server:
+            await asyncio.to_thread(run, server.port)
+        assert len(seen) == threads
+        assert all(numbers == list(range(count)) for numbers in seen.values())
+        seen.clear()
 
 
 async def test_each_tasks_publishes_are_sent_in_its_order() -> None:

@@ -262,6 +262,27 @@ async def test_many_threads_may_disconnect_at_the_same_time() -> None:
             assert client.state is ClientState.CLOSED
 
 
+@pytest.mark.parametrize("cut_off", [False, True], ids=["not begun", "cut off"])
+async def test_a_stream_ends_though_another_thread_leaves_as_its_wait_begins(
+    monkeypatch: pytest.MonkeyPatch, cut_off: bool
+) -> None:
+    async with broker(websocket=False) as server:
+        client = Client(f"mqtt://127.0.0.1:{server.port}")
+        await asyncio.to_thread(client.connect)
+        stream = client.messages()
+        call = client._thread.call
+
+        def after_the_end(work: Any) -> Any:
+            monkeypatch.setattr(client._thread, "call", call)
+            client.disconnect()
+            if cut_off:
+                raise ConnectionLost("the client was disconnected while this waited")
+            return call(work)
+
+        monkeypatch.setattr(client._thread, "call", after_the_end)
+        assert await asyncio.to_thread(list, stream) == []
+
+
 async def test_a_thread_that_publishes_without_waiting_is_told_when_the_outbox_is_full() -> None:
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
