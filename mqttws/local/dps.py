@@ -34,7 +34,7 @@ from ..options import LOCAL_DPS
 from .anchors import DpsTls
 from .certificates import prepare_certificates
 from .dps_calls import DpsCalls
-from .dps_events import DpsEvents
+from .dps_events import MAX_EVENTS, DpsEvents
 from .dps_policies import OWNER, load_dps_policies
 from .enrollments import Enrollments
 from .front import FrontEnd
@@ -169,7 +169,7 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._ca_file: Path | None = None
         self.http: HttpDoor = HttpDoor()
-        self._events = DpsEvents()
+        self._events = DpsEvents(MAX_EVENTS)
         self._authorities: dict[str, DeviceAuthority] = {}
         self.front: FrontEnd = FrontEnd(self.service, self.faults, self.http, self._events)
         self.front.restart = self.restart

@@ -12,6 +12,9 @@ from ..dps.answers import timestamp
 from ..dps.effects import Answer
 from .numbered import NumberedStream
 
+MAX_EVENTS = 20_000
+"""Events that are kept: a few thousand registrations, in about 12 MB."""
+
 EventKind = Literal[
     "connected",
     "refused",

@@ -44,11 +44,15 @@ E = TypeVar("E", bound=NumberedEvent)
 class NumberedStream(Generic[E]):
     """Events in their order; who makes them knows what they are.
 
+    Args:
+        max_events: how many are kept.
+
     Attributes:
         last: number of the newest event; 0 before the first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_events: int = MAX_EVENTS) -> None:
+        self._max_events = max_events
         self._events: deque[E] = deque()
         self._bytes = 0
         self._readers: set[asyncio.Future[None]] = set()
@@ -89,7 +93,7 @@ class NumberedStream(Generic[E]):
         """Take in the event of number ``last``, and let the oldest go if there are too many."""
         self._events.append(event)
         self._bytes += size
-        while len(self._events) > MAX_EVENTS or self._bytes > MAX_BYTES:
+        while len(self._events) > self._max_events or self._bytes > MAX_BYTES:
             self._bytes -= self.size(self._events.popleft())
         for reader in self._readers:
             if not reader.done():
