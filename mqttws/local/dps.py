@@ -6,7 +6,6 @@ TLS, feed one service object; nothing behind a port knows which it was. There is
 
 import asyncio
 import itertools
-import logging
 import os
 import random
 import re
@@ -26,7 +25,7 @@ from ..dps.service import Service
 from ..dps.settings import Settings
 from ..dps.store import Store
 from ..dps.tables import MARKS, AnyEnrollment
-from ..errors import ServiceFailed, StoreFailed, UsageError
+from ..errors import StoreFailed, UsageError
 from ..hub.service.access import Policy
 from ..loop_thread import AsyncOnly
 from ..net.tls import TlsConfig
@@ -43,11 +42,9 @@ from .issuing import IssuingCa, policies_by_name
 from .listening import Listener, resolve
 from .orders import FaultOrders
 from .policies import connection_string
-from .sabotage import EarlySabotage
+from .restarting import Restarts
 from .stores import open_store
 from .x509 import DeviceAuthority
-
-logger: logging.Logger = logging.getLogger("mqttws.local")
 
 DEFAULT_ID_SCOPE = "0ne00LOCAL"
 DEFAULT_HUB = "local-hub.azure-devices.net"
@@ -171,16 +168,16 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
         self.http: HttpDoor = HttpDoor()
         self._events = DpsEvents(MAX_EVENTS)
         self._authorities: dict[str, DeviceAuthority] = {}
-        self.front: FrontEnd = FrontEnd(self.service, self.faults, self.http, self._events)
-        self.front.restart = self.restart
-        self._early = EarlySabotage(self.front.strike_early, self.restart)
-        self.tls: DpsTls = DpsTls(self._early.handshake)
+        self.front: FrontEnd = FrontEnd(
+            self.service, self.faults, self.http, self._events, self.restart
+        )
+        self.tls: DpsTls = DpsTls(self.front.early.handshake)
         self.enrollments: Enrollments = Enrollments(self.directory, self.tls.anchors, self._events)
         self.http.add(self._make_service_door)
         self.http.add(self._make_device_door)
         self.policies: list[Policy] = []
-        self._listener = Listener(self.tls, self._note_refused)
-        self._restarting: asyncio.Task[None] | None = None
+        self._listener = Listener(self.tls, self.front.note_refused)
+        self._restarts = Restarts(self._leave, self._listen)
         self._given = tuple(first_enrollments), tuple(enrollments)
         self._watcher: asyncio.Task[None] | None = None
 
@@ -209,9 +206,6 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
                 RegistrationStatusRead or RegistrationStatusWrite, which have that right alone.
         """
         return connection_string(self.host, self.wss_port, self.policies, policy)
-
-    def _note_refused(self, label: str, hop: str, reason: str) -> None:
-        self._events.add("refused", "", label, hop=hop, reason=reason)
 
     async def start(self) -> None:
         """Make or load the certificates and listen.
@@ -256,7 +250,7 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
                 self.front.take,
                 websocket=True,
                 http=self.front.take_http,
-                before_upgrade=self._early.upgrade,
+                before_upgrade=self.front.early.upgrade,
             )
         if self.mqtts_port is not None:
             self.mqtts_port = await self._listener.listen(
@@ -268,30 +262,17 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
 
         What has been recorded is kept. A restart that is under way already goes on.
         """
-        if self._restarting is None:
-            work = self._restart(seconds)
-            self._restarting = asyncio.get_running_loop().create_task(work)
+        self._restarts.begin(seconds)
 
-    async def _restart(self, seconds: float) -> None:
-        logger.info("the service goes away for %g s", seconds)
-        try:
-            self.front.cut_all()
-            await self._listener.stop()
-            await self.http.stop()
-            self.front.cut_all()
-            await asyncio.sleep(seconds)
-            await self._listen()
-            logger.info("the service is back")
-        except ServiceFailed as error:
-            logger.error("the service does not come back: %s", error)  # noqa: TRY400
-        finally:
-            self._restarting = None
+    async def _leave(self) -> None:
+        self.front.cut_all()
+        await self._listener.stop()
+        await self.http.stop()
+        self.front.cut_all()
 
     async def stop(self) -> None:
         """Close every connection and stop listening; bounded in time."""
-        if self._restarting is not None:
-            self._restarting.cancel()
-            await asyncio.gather(self._restarting, return_exceptions=True)
+        await self._restarts.cancel()
         await self._listener.stop()
         await self.http.stop()
         if self._watcher is not None:

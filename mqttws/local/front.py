@@ -31,6 +31,7 @@ from .dps_events import DpsEvents
 from .http_door import HttpDoor
 from .link import Handler, ServerLink
 from .orders import FaultOrders
+from .sabotage import EarlySabotage
 from .webhook import ask_webhook
 
 logger: logging.Logger = logging.getLogger("mqttws.local")
@@ -60,20 +61,29 @@ class FrontEnd:
         faults: what shall go wrong.
         http: the services that answer HTTP requests.
         events: is told what happens.
+        restart: lets the whole service go away for some seconds; an ordered fault.
 
     Attributes:
         presence: which connection speaks for a device.
         hub: the hubs behind the same ports; None for none.
-        restart: lets the whole service go away for some seconds; an ordered fault.
+        restart: as given.
+        events: as given.
+        early: the faults of connections that have not reached MQTT.
     """
 
     def __init__(
-        self, service: Service, faults: FaultOrders, http: HttpDoor, events: DpsEvents
+        self,
+        service: Service,
+        faults: FaultOrders,
+        http: HttpDoor,
+        events: DpsEvents,
+        restart: Callable[[float], None],
     ) -> None:
         self.presence: Presence = Presence()
         self.hub: HubSide | None = None
-        self.restart: Callable[[float], None] = lambda _: None
+        self.restart: Callable[[float], None] = restart
         self.events: DpsEvents = events
+        self.early: EarlySabotage = EarlySabotage(self._strike_early, restart)
         self._service = service
         self._faults = faults
         self._http = http
@@ -134,8 +144,11 @@ class FrontEnd:
             self.events.add("fault", registration_id, label, hop=hop, fault=fault.kind)
         return fault
 
-    async def strike_early(self, hop: str, label: str) -> Fault | None:
-        """Return what goes wrong with a connection whose device has no name yet."""
+    def note_refused(self, label: str, hop: str, reason: str) -> None:
+        """Take in that a connection has ended before MQTT."""
+        self.events.add("refused", "", label, hop=hop, reason=reason)
+
+    async def _strike_early(self, hop: str, label: str) -> Fault | None:
         return await self.strike(hop, label=label)
 
     async def serve(self, device: Device, request: Request, body: bytes) -> Served:
