@@ -123,8 +123,9 @@ async def test_a_wholly_unknown_chain_ends_in_tls_with_a_hint(
     "case", ["wrong enrollment", "expired", "not yet", "other name", "key enrollment"]
 )
 async def test_what_tls_lets_through_is_answered_at_register(
-    local_dps: AsyncLocalDps, case: str
+    local_dps: AsyncLocalDps, case: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "mqttws.local")
     status, code = 401, 401002
     async with local_dps:
         await local_dps.enroll(group("fleet", ROOT))
@@ -144,6 +145,10 @@ async def test_what_tls_lets_through_is_answered_at_register(
             await register(local_dps, _named(device, "sensor"))
         assert (refused.value.status, refused.value.error_code) == (status, code)
         assert refused.value.hint
+    told = {"expired": "expired at 20", "not yet": "not valid before 20"}.get(case, "401002")
+    assert told in caplog.text
+    if case in ("expired", "not yet"):
+        assert "certificate 1 of 2 in the chain, 'CN=sensor" in caplog.text
 
 
 async def test_a_deleted_ca_is_forgotten_and_one_with_its_name_takes_its_place(
