@@ -30,6 +30,7 @@ from mqttws import (
     provision,
     provision_async,
 )
+from mqttws.dps import registration
 from mqttws.local import listening
 from mqttws.local.running import LocalDps
 from mqttws.provisioning import exchange as provisioning
@@ -41,7 +42,8 @@ __all__ = ["_local_dps_state", "local_dps"]  # in place of conftest's
 
 @pytest.fixture(autouse=True)
 def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provisioning, "LOST", Pauses(0.01, 30.0))
+    for where, name in ((provisioning, "LOST"), (registration, "BUSY")):
+        monkeypatch.setattr(where, name, Pauses(0.01, 30.0))
 
 
 @pytest.fixture
@@ -176,7 +178,7 @@ def test_bad_json_is_an_error_of_its_own(local_dps: LocalDps) -> None:
 def test_a_lost_answer_is_asked_for_again(local_dps: LocalDps, request_: str) -> None:
     walked = Walked()
     local_dps.fault("silence", hop=request_)
-    assert registered(local_dps, hop_timeout=1.0, on_step=walked).device_id == "dev"
+    assert registered(local_dps, request_timeout=1.0, on_step=walked).device_id == "dev"
     assert walked.times(Hop.CONNECT) == 2
     assert walked.times(Hop.REGISTER) == (2 if request_ == "register" else 1)
 

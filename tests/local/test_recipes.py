@@ -80,6 +80,7 @@ def test_curl_watches_what_happens(dps_state: Path) -> None:
         assert (event["event"], event["id"]) == ("enrollment", "my-device")
 
 
+@pytest.mark.slow  # a Java runtime starts twice
 def test_keytool_makes_a_trust_store(dps_state: Path, tmp_path: Path) -> None:
     keytool = require_program("keytool")
     store = tmp_path / "local-dps.p12"
