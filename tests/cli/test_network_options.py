@@ -113,3 +113,30 @@ def test_the_admin_client_follows_no_redirect_with_its_token() -> None:
             client.ask("GET", "/x")
         admin.shutdown()
     assert seen == ["Bearer s3cret"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"<html>another web server</html>", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b'{"a": 1e999}', "not JSON"),
+    ],
+    ids=["html", "deep", "infinite"],
+)
+def test_another_server_than_the_admin_api_is_told_in_one_line(answer: bytes, told: str) -> None:
+    class Another(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Another) as admin:
+        threading.Thread(target=admin.serve_forever, daemon=True).start()
+        with pytest.raises(MqttwsError, match=told) as caught:
+            AdminClient(f"http://127.0.0.1:{admin.server_port}").ask("GET", "/x")
+        admin.shutdown()
+    assert "\n" not in str(caught.value)

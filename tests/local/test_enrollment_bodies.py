@@ -80,36 +80,44 @@ def test_there_are_enough_bodies_and_each_names_its_source() -> None:
     assert all(row["source"] for row in ROWS)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["source"].rpartition("/")[2][:50])
-async def test_an_enrollment_comes_back_the_same_or_is_refused_with_the_reason(
-    row: dict[str, Any], local_dps: AsyncLocalDps
+async def test_each_enrollment_comes_back_the_same_or_is_refused_with_the_reason(
+    local_dps: AsyncLocalDps,
 ) -> None:
+    async with local_dps as dps:
+        await ask(dps, "PUT", "/certificates/uploaded", {"certificate": GIVEN["@CA@"]})
+        for row in ROWS:
+            try:
+                await try_row(dps, row)
+            except (AssertionError, KeyError) as error:
+                raise AssertionError(f"{row['source']}: {error!r}") from error
+
+
+async def try_row(dps: AsyncLocalDps, row: dict[str, Any]) -> None:
     body = row["body"]
     member = "registrationId" if "registrationId" in body else "enrollmentGroupId"
     kind = "enrollments" if member == "registrationId" else "enrollmentGroups"
     path = f"/{kind}/{body[member]}"
-    async with local_dps as dps:
-        await ask(dps, "PUT", "/certificates/uploaded", {"certificate": GIVEN["@CA@"]})
-        status, answer = await ask(dps, "PUT", path, with_nulls(body))
-        if "refused" in row:
-            code, reason = row["refused"]
-            assert (status, answer["errorCode"]) == (code // 1000, code)
-            assert reason in answer["message"]
-            return
-        assert status == 200, answer
-        expected = filled(body)
-        assert_holds(answer, expected)
-        got = (await ask(dps, "GET", path))[1]
-        if expected["attestation"]["type"] == "symmetricKey":
-            assert got["attestation"] == {"type": "symmetricKey"}
-            mechanism = (await ask(dps, "POST", f"{path}/attestationmechanism"))[1]
-            assert mechanism == answer["attestation"]
-            del expected["attestation"]
-        assert_holds(got, expected)
-        again = await ask(dps, "PUT", path, got, headers={"If-Match": f'"{got["etag"]}"'})
-        assert again[0] == 200
-        changed = {name for name in answer if again[1][name] != answer[name]}
-        assert changed <= {"etag", "lastUpdatedDateTimeUtc"}
+    status, answer = await ask(dps, "PUT", path, with_nulls(body))
+    if "refused" in row:
+        code, reason = row["refused"]
+        assert (status, answer["errorCode"]) == (code // 1000, code)
+        assert reason in answer["message"]
+        return
+    assert status == 200, answer
+    expected = filled(body)
+    assert_holds(answer, expected)
+    got = (await ask(dps, "GET", path))[1]
+    if expected["attestation"]["type"] == "symmetricKey":
+        assert got["attestation"] == {"type": "symmetricKey"}
+        mechanism = (await ask(dps, "POST", f"{path}/attestationmechanism"))[1]
+        assert mechanism == answer["attestation"]
+        del expected["attestation"]
+    assert_holds(got, expected)
+    again = await ask(dps, "PUT", path, got, headers={"If-Match": f'"{got["etag"]}"'})
+    assert again[0] == 200
+    changed = {name for name in answer if again[1][name] != answer[name]}
+    assert changed <= {"etag", "lastUpdatedDateTimeUtc"}
+    assert (await ask(dps, "DELETE", path))[0] == 204
 
 
 def with_nulls(value: Any) -> Any:

@@ -112,13 +112,17 @@ async function main() {
   }));
   const groupKeys = await body(client.getEnrollmentGroupAttestationMechanism('node-keyed'));
   steps["group's keys"] = JSON.stringify(groupKeys) === JSON.stringify(keys.attestation);
+  const refers = { type: 'x509', x509: { caReferences: { primary: 'uploaded' } } };
+  await client.createOrUpdateEnrollmentGroup({ enrollmentGroupId: 'node-refers', attestation: refers });
+  steps.references = (await body(client.getEnrollmentGroup('node-refers'))).attestation.x509;
+  steps['referred registered'] = register(order, '--cert', order.referred_file, '--cert-key', order.referred_key_file);
   const groups = await pages(client.createEnrollmentGroupQuery({ query: '*' }, 10));
   steps.groups = groups.flat().map((each) => each.enrollmentGroupId).sort();
   const group = await body(client.getEnrollmentGroup('node-group'));
   await client.deleteEnrollmentGroup(group); // with its etag
   steps['group deleted'] = await refused(() => client.getEnrollmentGroup('node-group'));
   steps['unknown CA'] = await refused(() => client.createOrUpdateEnrollmentGroup({
-    enrollmentGroupId: 'node-refers',
+    enrollmentGroupId: 'node-nowhere',
     attestation: { type: 'x509', x509: { caReferences: { primary: 'nowhere' } } },
   }));
 

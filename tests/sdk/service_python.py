@@ -113,13 +113,19 @@ made = groups.create_or_update("py-keyed", keyed)
 steps["group's keys"] = groups.get_attestation_mechanism("py-keyed") == made["attestation"]
 bulk = {"mode": "updateIfMatchETag", "enrollmentGroups": [groups.get("py-keyed")]}
 steps["group bulk"] = groups.run_bulk_operation(bulk)["isSuccessful"]
+references = {"caReferences": {"primary": "uploaded"}}
+refers = {"enrollmentGroupId": "py-refers", "attestation": {"type": "x509", "x509": references}}
+groups.create_or_update("py-refers", refers)
+steps["references"] = groups.get("py-refers")["attestation"]["x509"]
+credential = ("--cert", order["referred_file"], "--cert-key", order["referred_key_file"])
+steps["referred registered"] = register("referred", *credential)
 steps["groups"] = sorted(of["enrollmentGroupId"] for of in groups.query({"query": "*"}))
 groups.delete("py-group", if_match=group["etag"])
 references = {"caReferences": {"primary": "nowhere"}}
 steps["unknown CA"] = refused(
     groups.create_or_update,
-    "py-refers",
-    {"enrollmentGroupId": "py-refers", "attestation": {"type": "x509", "x509": references}},
+    "py-nowhere",
+    {"enrollmentGroupId": "py-nowhere", "attestation": {"type": "x509", "x509": references}},
 )
 
 # Registration states and the end

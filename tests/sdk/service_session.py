@@ -20,13 +20,16 @@ def main() -> None:
     order = json.load(sys.stdin)
     log = Path(order["log"])
     mqttws = [sys.executable, "-m", "mqttws"]
-    command = [*mqttws, "serve", "--json", "--retry-after", "0", *order["options"]]
+    command = [*mqttws, "serve", "--json", "--retry-after", "0", "--admin-port", "0"]
+    command += order["options"]
     with log.open("wb") as errors:
         service = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
     assert service.stdout is not None
     try:
         place = json.loads(service.stdout.readline())  # it listens once it says so
         ca = place["ca_file"]
+        upload = ["enroll", "--admin", place["admin"], "ca", "uploaded", order["ca"]]
+        subprocess.run([*mqttws, *upload], check=True, stdout=subprocess.DEVNULL, timeout=DEADLINE)
         given = {
             "connection_string": place["connection_string"],
             "provision": [*mqttws, "provision", "--json", "--id-scope", place["id_scope"],

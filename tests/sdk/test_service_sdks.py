@@ -11,6 +11,8 @@ import venv
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from mqttws.local.x509 import DeviceAuthority, Issued
 
 from ..conftest import peer_missing, require_program
@@ -34,8 +36,10 @@ def run(
     folder: Path, who: str, program: list[str], env: dict[str, str] | None = None
 ) -> dict[str, Any]:
     """Run a program beside serve; return the outcome of its steps, and of the session."""
-    root = DeviceAuthority.root("fleet")
+    root, uploaded = DeviceAuthority.root("fleet"), DeviceAuthority.root("uploaded")
+    (folder / "uploaded.pem").write_text(uploaded.pem)
     order = {
+        "ca": str(folder / "uploaded.pem"),
         "options": ["--state", str(folder / "state"), "--hub", "a.azure-devices.net"],
         "log": str(folder / "log"),
         "program": program,
@@ -44,6 +48,7 @@ def run(
             "root": root.pem,
             **_written(folder, "leaf", DeviceAuthority.root().issue(f"{who}-leaf")),
             **_written(folder, "member", root.issue("member")),
+            **_written(folder, "referred", uploaded.issue("referred")),
         },
     }
     session = subprocess.run(
@@ -78,9 +83,8 @@ def check(done: dict[str, Any], who: str) -> None:
     assert {"attestation", "etag", "createdDateTimeUtc", "registrationId"} <= set(steps["made"])
     assert steps["got"][:2] == [{"type": "symmetricKey"}, True]
     assert (steps["mechanism"], steps["keys stay"], steps["group's keys"]) == (True, True, True)
-    assert [steps[name] for name in ("registered", "leaf registered", "member registered")] == [
-        "assigned"
-    ] * 3
+    kinds = ("registered", "leaf registered", "member registered", "referred registered")
+    assert [steps[name] for name in kinds] == ["assigned"] * 4
     assert steps["stale etag"] == steps["bad delete"] == [412, 412000]
     assert steps["no etag"] == [409, 409001]
     assert steps["none"] == steps["deleted"] == [404, 404201]
@@ -95,13 +99,15 @@ def check(done: dict[str, Any], who: str) -> None:
     assert set(steps["queried"]) == names | {"example-device"}
     assert steps["pages"] == [3, 3, 3, 2]
     assert steps["group's states"] == ["member"]
-    assert steps["groups"] == [f"{who}-group", f"{who}-keyed"]
+    assert steps["groups"] == [f"{who}-group", f"{who}-keyed", f"{who}-refers"]
+    assert steps["references"] == {"caReferences": {"primary": "uploaded"}}
     assert done["service"] == 0
     key = done["place"]["connection_string"].partition("SharedAccessKey=")[2]
     assert len(key) > 40
     assert key not in done["log"]
 
 
+@pytest.mark.slow  # two programs and six registrations each
 def test_the_node_service_sdk_works_over_its_whole_surface(tmp_path: Path) -> None:
     node = require_program("node")
     modules = os.environ.get("MQTTWS_NODE_MODULES")
@@ -118,6 +124,7 @@ def test_the_node_service_sdk_works_over_its_whole_surface(tmp_path: Path) -> No
     assert done["steps"]["group deleted"] == [404, 404201]
 
 
+@pytest.mark.slow
 def test_the_python_service_sdk_works_over_its_whole_surface(tmp_path: Path) -> None:
     python = os.environ.get("MQTTWS_DPS_SERVICE_PYTHON")
     if python is None:
