@@ -17,8 +17,10 @@ from mqttws import (
     AsyncClient,
     Cause,
     Client,
+    ConnectFailed,
     ConnectionLost,
     LoopThread,
+    ProxyConfig,
     RequestTimedOut,
     ServiceFailed,
     UsageError,
@@ -318,3 +320,32 @@ async def test_an_interpreter_that_exits_with_a_connected_client_does_so_at_once
     assert done.returncode == 0
     assert done.stdout.startswith("leaving")
     assert done.stderr == ""
+
+
+def test_a_proxys_hook_that_blocks_holds_up_nobody_else(thread: LoopThread) -> None:
+    asked, go = threading.Event(), threading.Event()
+
+    def login(url: str) -> None:
+        asked.set()
+        assert go.wait(20)
+
+    client = Client(
+        "ws://broker.example/",
+        proxy=ProxyConfig("http://127.0.0.1:9", login=login),
+        connect_timeout=20,
+        thread=thread,
+    )
+
+    def connect() -> None:
+        with pytest.raises(ConnectFailed):
+            client.connect()
+
+    connecting = threading.Thread(target=connect)
+    connecting.start()
+    try:
+        assert asked.wait(20)
+        assert thread.call(one, 20) == 1  # the loop turns all the same
+    finally:
+        go.set()
+        connecting.join(30)
+    assert not connecting.is_alive()

@@ -1,7 +1,8 @@
-"""The doctor's and provision's decisions, with each hint and sentence replaced by ``x``.
+"""The doctor's, provision's and a fleet's decisions, each hint and sentence replaced by ``x``.
 
 A table of errors of every class, cause and hop is decided about twice, the second time without a
-word: cause, party and the party beside it must be the same, and when provision goes on.
+word: cause, party and the party beside it must be the same, when provision goes on, and whether a
+fleet does.
 """
 
 import random
@@ -9,7 +10,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from mqttws import Cause, ConnectRefused, Hop, MqttwsError, Step, SymmetricKey
+from mqttws import (
+    Cause,
+    ConnectRefused,
+    Hop,
+    MqttwsError,
+    ProxyRefused,
+    RegistrationRejected,
+    Step,
+    SymmetricKey,
+)
 from mqttws.doctor.evidence import Evidence
 from mqttws.doctor.judge import judge
 from mqttws.doctor.name_servers import Answered
@@ -17,6 +27,7 @@ from mqttws.doctor.report import Alternative, Way
 from mqttws.dps.registration import Registration
 from mqttws.errors import ConnectFailed
 from mqttws.net.hops import Walk
+from mqttws.provisioning import fleet
 from mqttws.provisioning.exchange import Exchange
 from mqttws.provisioning.plan import Plan
 
@@ -24,6 +35,7 @@ from .test_errors import PUBLIC
 
 HOPS = (None, *Hop)
 HOSTS = ("dps.test", "global.azure-devices-provisioning.net")
+KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 SENTENCE = "no route: certificate expired, proxy says 407, TLS 1.3 refused, timed out"
 
 
@@ -82,7 +94,7 @@ async def test_provisions_waits_do_not_depend_on_a_sentence_or_a_hint(
     patient: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(random, "random", lambda: 0.5)
-    credential = SymmetricKey("dev", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+    credential = SymmetricKey("dev", KEY)
     plan = Plan("0ne00TEST", credential, host="dps.test", wait_for_network=patient)
 
     def waits(error: MqttwsError) -> list[float | None]:
@@ -102,3 +114,35 @@ async def test_provisions_waits_do_not_depend_on_a_sentence_or_a_hint(
         wordless(error)
         assert waits(error) == before, repr(error)
     assert len(different) > 1  # some go on, some end
+
+
+async def test_whether_a_fleet_goes_on_does_not_depend_on_a_sentence_or_a_hint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    credentials = [SymmetricKey(f"dev-{number}", KEY) for number in range(2)]
+
+    async def results(error: MqttwsError) -> tuple[object, ...]:
+        """Return what becomes of two devices that fail like this, and of the fleet."""
+
+        async def fail(*arguments: object, **options: object) -> None:
+            raise error
+
+        monkeypatch.setattr(fleet, "provision_async", fail)
+        told: list[object] = []
+        ended: type[BaseException] | None = None
+        try:
+            await fleet.provision_fleet_async(
+                "0ne00TEST", credentials, lambda result: told.append(result.error), jitter=0.0
+            )
+        except MqttwsError as raised:
+            ended = type(raised)
+        return len(told), ended
+
+    different = set()
+    kinds = (MqttwsError, ProxyRefused, RegistrationRejected)
+    for error in (kind(SENTENCE, cause=cause, hint=SENTENCE) for cause in Cause for kind in kinds):
+        before = await results(error)
+        different.add(before)
+        wordless(error)
+        assert await results(error) == before, repr(error)
+    assert {found[0] for found in different} >= {0, 2}  # some end the fleet, some do not

@@ -18,10 +18,12 @@ import mqttws
 from ..errors import MqttwsError, UsageError
 from ..hops import Hop
 from ..net.proxy import ENVIRONMENT, has_login
+from ..options import CLIENT, PUBLISH
 from .common import read_file
 from .exits import describe_exit_codes
 from .network import proxy_options, trust_options
 from .output import Progress, print_line
+from .table import option
 
 PASSWORD_VARIABLE = "MQTTWS_PASSWORD"  # noqa: S105 - a variable's name
 """The environment variable that can hold a password."""
@@ -59,27 +61,26 @@ def _check_url(ctx: click.Context, parameter: click.Parameter, value: str) -> st
 
 def qos_option(text: str) -> Callable[[_F], _F]:
     """Add ``--qos``."""
-    return click.option(
-        "--qos", type=click.IntRange(0, 2), default=0, show_default=True, metavar="0|1|2", help=text
-    )
+    return option("--qos", PUBLISH, "qos", metavar="0|1|2", note=text)
 
 
 _CONNECTION = (
     click.argument("url", callback=_check_url),
-    click.option("--client-id", metavar="ID", help="Client identifier.  [default: a random one]"),
-    click.option("--username", metavar="NAME", help="User name; its password: see below."),
+    option(
+        "--client-id", CLIENT, "client_id", metavar="ID", note="[default: the server chooses one]"
+    ),
+    option("--username", CLIENT, "username", metavar="NAME", note="Its password: see below."),
     click.option("--password-file", metavar="FILE", help="File with the password; - for stdin."),
     trust_options,
     click.option("--client-cert", metavar="FILE", help="PEM file with this client's certificate."),
     click.option("--client-key", metavar="FILE", help="Its key, if that is in another file."),
     proxy_options,
-    click.option(
+    option(
         "--keep-alive",
-        type=click.IntRange(0, 65535),
-        default=60,
-        show_default=True,
+        CLIENT,
+        "keep_alive",
         metavar="SECONDS",
-        help="Time within which a dead link is noticed; 0 for never.",
+        note="A dead link is noticed within them; 0: never.",
     ),
     click.option("--will-topic", metavar="TOPIC", help="Where the server says that we were lost."),
     click.option("--will-payload", metavar="TEXT", help="What it says there.  [default: nothing]"),
@@ -113,7 +114,7 @@ def make_client(
     url: str,
     progress: Progress,
     *,
-    client_id: str | None,
+    client_id: str,
     username: str | None,
     password_file: str | None,
     tls: mqttws.TlsConfig,
@@ -152,7 +153,7 @@ def make_client(
         warnings.simplefilter("always")
         client = mqttws.Client(
             url,
-            client_id=client_id or "",
+            client_id=client_id,
             username=username,
             password=None if username is None else read_password(password_file),
             tls=replace(tls, certificate=client_cert, key=client_key),

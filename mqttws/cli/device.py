@@ -19,6 +19,7 @@ import mqttws
 
 from ..errors import MqttwsError, UsageError
 from ..hub.device.connection_string import ConnectionString, parse_connection_string
+from ..options import HUB_CLIENT
 from .common import (
     check_host,
     credential_options,
@@ -30,6 +31,7 @@ from .common import (
 from .exits import EXIT_CODES, Command
 from .network import proxy_options, trust_options
 from .output import print_line
+from .table import option
 
 VARIABLE = "MQTTWS_CONNECTION_STRING"
 """The environment variable that can hold a device's connection string."""
@@ -70,27 +72,11 @@ def device() -> None:
     help=f"File with the device's connection string; - for stdin.  [default: {VARIABLE}]",
 )
 @click.option("--id-scope", metavar="SCOPE", help="Ask the DPS instance with this ID scope.")
-@click.option("--hub", metavar="NAME", help="The hub's host name, without asking DPS.")
+@option("--hub", HUB_CLIENT, "hub", metavar="NAME", default=None, note="DPS is not asked then.")
 @credential_options
-@click.option(
-    "--host",
-    metavar="NAME",
-    callback=check_host,
-    help="Where hub and DPS are reached, if they are local ones.  [default: their own names]",
-)
-@click.option(
-    "--port",
-    type=click.IntRange(1, 65535),
-    metavar="N",
-    help="TCP port.  [default: 443, or 8883 with mqtts]",
-)
-@click.option(
-    "--transport",
-    type=click.Choice(["wss", "mqtts"]),
-    default="wss",
-    show_default=True,
-    help="MQTT over WebSocket and TLS, or over TLS alone.",
-)
+@option("--host", HUB_CLIENT, "host", metavar="NAME", callback=check_host, note="DPS's too.")
+@option("--port", HUB_CLIENT, "port", metavar="N")
+@option("--transport", HUB_CLIENT, "transport", note="auto: whichever is open.")
 @proxy_options
 @trust_options
 @click.option(
@@ -118,7 +104,7 @@ def run(
     hub: str | None,
     host: str | None,
     port: int | None,
-    transport: Literal["wss", "mqtts"],
+    transport: Literal["wss", "mqtts", "auto"],
     proxy: str | None,
     tls: mqttws.TlsConfig,
     interval: float,

@@ -17,11 +17,12 @@ from ..doctor.settings import describe_settings
 from ..hops import Party
 from ..net.proxy import ENVIRONMENT
 from ..net.target import make_target
-from ..options import WEBSOCKET_PATH
+from ..options import DIAGNOSE
 from .common import check_host, credential_options, debug_option, json_option, read_credential
 from .exits import Command, describe_exit_codes
 from .network import proxy_options, trust_options
 from .output import STEP_HEADER, Progress, print_json, print_line, reported
+from .table import option
 
 _EXIT_CODES = describe_exit_codes(*mqttws.Hop, code_0="the way is open")
 
@@ -49,33 +50,19 @@ where other users cannot see it:
 
 @click.command(cls=Command, epilog=_EPILOG)
 @click.argument("host", callback=check_host)
-@click.option(
-    "--port",
-    type=click.IntRange(1, 65535),
-    metavar="N",
-    help="TCP port.  [default: 443, or 8883 with mqtts]",
-)
-@click.option(
-    "--path", metavar="PATH", help="Path of the WebSocket.  [default: /$iothub/websocket]"
-)
-@click.option(
-    "--transport",
-    type=click.Choice(["wss", "mqtts"]),
-    default="wss",
-    show_default=True,
-    help="MQTT over WebSocket and TLS, or MQTT over TLS alone.",
-)
+@option("--port", DIAGNOSE, "port", metavar="N")
+@option("--path", DIAGNOSE, "path", metavar="PATH")
+@option("--transport", DIAGNOSE, "transport")
 @proxy_options
-@click.option("--id-scope", metavar="SCOPE", help="ID scope of the DPS instance.")
+@option("--id-scope", DIAGNOSE, "id_scope", metavar="SCOPE")
 @credential_options
 @trust_options
-@click.option(
+@option(
     "--timeout",
-    type=click.IntRange(1, 86_400),
-    default=60,
-    show_default=True,
+    DIAGNOSE,
+    "timeout",
     metavar="SECONDS",
-    help="Time for all of it; a single hop gets 15 at most, a name 37.",
+    note="A single hop gets 15 at most, a name 37.",
 )
 @click.option(
     "--report",
@@ -89,7 +76,7 @@ def doctor(
     *,
     host: str,
     port: int | None,
-    path: str | None,
+    path: str,
     transport: Literal["wss", "mqtts"],
     proxy: str | None,
     id_scope: str | None,
@@ -100,7 +87,7 @@ def doctor(
     cert_key: str | None,
     cert_key_password_file: str | None,
     tls: mqttws.TlsConfig,
-    timeout: int,
+    timeout: float,
     report_file: str | None,
     as_json: bool,
 ) -> int:
@@ -135,7 +122,6 @@ def doctor(
                 cert_key=cert_key,
                 cert_key_password_file=cert_key_password_file,
             )
-        path = path or WEBSOCKET_PATH
         if not as_json:
             for line in describe_settings(
                 make_target(transport, host, port, path), proxy or ENVIRONMENT

@@ -16,6 +16,7 @@ import click
 import mqttws
 
 from ..errors import UsageError
+from ..options import FLEET
 from ..provisioning.credentials import Credential
 from ..provisioning.fleet import provision_fleet_async
 from ..provisioning.plan import Transport
@@ -26,6 +27,7 @@ from .fleet_file import FleetFile, read_fleet
 from .fleet_results import Results, assigned_in
 from .network import proxy_options, trust_options
 from .output import print_error, print_json, print_line
+from .table import option
 
 MAX_TOLD = 100
 """Faults of a file that are printed; a fleet of thousands may have one in each line."""
@@ -79,20 +81,13 @@ With --json, one object a line on standard output:
 
 @click.command("provision-fleet", cls=Command, epilog=_EPILOG, short_help="Register many devices.")
 @click.argument("file")
-@click.option("--id-scope", required=True, metavar="SCOPE", help="ID scope of the DPS instance.")
+@option("--id-scope", FLEET, "id_scope", metavar="SCOPE")
 @click.option(
     "--results",
     metavar="FILE",
     help="CSV file to add the results to.  [default: FILE with .results.csv at its end]",
 )
-@click.option(
-    "--concurrency",
-    type=click.IntRange(1, 1000),
-    default=10,
-    show_default=True,
-    metavar="N",
-    help="How many devices are on their way at once.",
-)
+@option("--concurrency", FLEET, "concurrency", metavar="N")
 @click.option(
     "--group-key-file",
     metavar="FILE",
@@ -101,45 +96,16 @@ With --json, one object a line on standard output:
 @click.option(
     "--skip-bad", is_flag=True, help="Register the good rows of a file that has bad ones."
 )
-@click.option("--host", metavar="NAME", callback=check_host, help="DPS endpoint.")
-@click.option("--port", type=click.IntRange(1, 65535), metavar="N", help="TCP port.")
-@click.option(
-    "--transport",
-    type=click.Choice(["wss", "mqtts", "auto"]),
-    default="wss",
-    show_default=True,
-    help="MQTT over WebSocket and TLS, MQTT over TLS alone, or whichever is open.",
-)
+@option("--host", FLEET, "host", metavar="NAME", callback=check_host)
+@option("--port", FLEET, "port", metavar="N")
+@option("--transport", FLEET, "transport", note="auto: whichever is open.")
 @proxy_options
 @trust_options
-@click.option(
-    "--cache", metavar="DIR", help="Folder that keeps a file with each device's assignment."
-)
-@click.option(
-    "--timeout",
-    type=click.IntRange(1, 86_400),
-    default=600,
-    show_default=True,
-    metavar="SECONDS",
-    help="Time for each device.",
-)
-@click.option(
-    "--total-timeout",
-    type=click.IntRange(1, 30 * 86_400),
-    metavar="SECONDS",
-    help="Time for all of them.  [default: no limit]",
-)
-@click.option(
-    "--wait", is_flag=True, help="Wait for the network, if it is not up yet, within --timeout."
-)
-@click.option(
-    "--jitter",
-    type=click.FloatRange(0, 3600),
-    default=1.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Up to so much is added to each wait.",
-)
+@option("--cache", FLEET, "cache", metavar="DIR")
+@option("--timeout", FLEET, "timeout", metavar="SECONDS")
+@option("--total-timeout", FLEET, "total_timeout", metavar="SECONDS")
+@option("--wait", FLEET, "wait_for_network")
+@option("--jitter", FLEET, "jitter", metavar="SECONDS")
 @json_option("Print a JSON object for each device, and one at the end.")
 @debug_option
 def provision_fleet_command(
@@ -150,15 +116,15 @@ def provision_fleet_command(
     concurrency: int,
     group_key_file: str | None,
     skip_bad: bool,
-    host: str | None,
+    host: str,
     port: int | None,
     transport: Transport,
     proxy: str | None,
     tls: mqttws.TlsConfig,
     cache: str | None,
-    timeout: int,
-    total_timeout: int | None,
-    wait: bool,
+    timeout: float,
+    total_timeout: float | None,
+    wait_for_network: bool,
     jitter: float,
     as_json: bool,
 ) -> int:
@@ -173,7 +139,6 @@ def provision_fleet_command(
     _tell_faults(file, fleet, skip_bad=skip_bad)
     results = results or f"{file}.results.csv"
     assigned_in(results)  # of another kind, it is left alone
-    options: dict[str, Any] = {"host": host} if host else {}
     with Results(results, as_json=as_json) as told:
         done = assigned_in(results)
         waiting = [pair for name, pair in fleet.devices.items() if name not in done]
@@ -185,15 +150,15 @@ def provision_fleet_command(
             concurrency=concurrency,
             jitter=jitter,
             payloads={credential.registration_id: sent for credential, sent in waiting},
-            timeout=float(timeout),
+            timeout=timeout,
+            host=host,
             total_timeout=total_timeout,
             port=port,
             transport=transport,
             proxy=proxy or "environment",
             tls=tls,
             cache=cache,
-            wait_for_network=wait,
-            **options,
+            wait_for_network=wait_for_network,
         )
     before = len(fleet.devices) - len(waiting)
     summary = {"assigned": told.assigned, "failed": told.failed, "before": before}

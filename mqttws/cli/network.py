@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 import click
 
 from ..errors import UsageError
-from ..net.proxy import has_login
+from ..net.proxy import ENVIRONMENT, has_login
 from ..net.tls import TlsConfig
+from ..options import CLIENT
 from .common import read_file
 from .output import print_line
+from .table import option
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -35,25 +37,27 @@ def proxy_options(command: _F) -> _F:
     @functools.wraps(command)
     def with_proxy(*, proxy: str | None, proxy_file: str | None, **given: Any) -> Any:
         if proxy_file is not None:
-            if proxy is not None:
+            if proxy not in (None, ENVIRONMENT):
                 raise click.UsageError("--proxy and --proxy-file: give one of them")
             proxy = _read_proxy(proxy_file)
         return command(proxy=proxy, **given)
 
-    for option in (
+    for add in (
         click.option(
             "--proxy-file",
             metavar="FILE",
             help="File with the proxy's URL and its login; - for standard input.",
         ),
-        click.option(
+        option(
             "--proxy",
+            CLIENT,
+            "proxy",
             metavar="URL",
             callback=_check_proxy,
-            help="Proxy, without a login, or none.  [default: what the environment says]",
+            note="Without a login.",
         ),
     ):
-        with_proxy = option(with_proxy)
+        with_proxy = add(with_proxy)
     return with_proxy  # type: ignore[return-value]
 
 
@@ -95,7 +99,7 @@ def trust_options(command: _F) -> _F:
         version = _VERSIONS[tls_max or "1.3"]
         return command(tls=TlsConfig(ca=ca, maximum_version=version), **given)
 
-    for option in (
+    for add in (
         click.option(
             "--tls-max",
             type=click.Choice(list(_VERSIONS)),
@@ -108,5 +112,5 @@ def trust_options(command: _F) -> _F:
             " system's.",
         ),
     ):
-        with_trust = option(with_trust)
+        with_trust = add(with_trust)
     return with_trust  # type: ignore[return-value]

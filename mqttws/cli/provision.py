@@ -4,12 +4,13 @@ Knows the options. What happens then is ``mqttws.provision``.
 """
 
 import sys
-from typing import Any, Literal
+from typing import Literal
 
 import click
 
 import mqttws
 
+from ..options import PROVISION
 from .common import (
     check_host,
     credential_options,
@@ -29,6 +30,7 @@ from .output import (
     reported,
     success,
 )
+from .table import option
 
 
 def _check_path(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -87,38 +89,18 @@ Environment:
 
 
 @click.command(cls=Command, epilog=_EPILOG)
-@click.option(
+@option(
     "--id-scope",
-    required=True,
+    PROVISION,
+    "id_scope",
     metavar="SCOPE",
-    help="ID scope of the DPS instance, such as 0ne00ABCDEF (portal: Overview).",
+    note="Such as 0ne00ABCDEF (portal: Overview).",
 )
 @credential_options
-@click.option(
-    "--host",
-    metavar="NAME",
-    callback=check_host,
-    help="DPS endpoint, if it is a private or a local one.  [default: the global one]",
-)
-@click.option(
-    "--port",
-    type=click.IntRange(1, 65535),
-    metavar="N",
-    help="TCP port.  [default: 443, or 8883 with mqtts]",
-)
-@click.option(
-    "--path",
-    metavar="PATH",
-    callback=_check_path,
-    help="Path of the WebSocket.  [default: /$iothub/websocket]",
-)
-@click.option(
-    "--transport",
-    type=click.Choice(["wss", "mqtts", "auto"]),
-    default="wss",
-    show_default=True,
-    help="MQTT over WebSocket and TLS, MQTT over TLS alone, or whichever is open.",
-)
+@option("--host", PROVISION, "host", metavar="NAME", callback=check_host)
+@option("--port", PROVISION, "port", metavar="N")
+@option("--path", PROVISION, "path", metavar="PATH", callback=_check_path)
+@option("--transport", PROVISION, "transport", note="auto: whichever is open.")
 @proxy_options
 @trust_options
 @click.option(
@@ -126,22 +108,15 @@ Environment:
     metavar="FILE",
     help="JSON file for the enrollment's custom allocation; - for standard input.",
 )
-@click.option(
+@option(
     "--timeout",
-    type=click.IntRange(1, 86_400),
-    default=120,
-    show_default=True,
+    PROVISION,
+    "timeout",
     metavar="SECONDS",
-    help="Time for all of it, which is used as long as a failure can pass.",
+    note="It is used as long as a failure can pass.",
 )
-@click.option(
-    "--wait", is_flag=True, help="Wait for the network, if it is not up yet, within --timeout."
-)
-@click.option(
-    "--pipelined",
-    type=click.Choice(["subscribe", "register"]),
-    help="Send SUBSCRIBE, or the register request too, before CONNACK: 1 or 2 round trips less.",
-)
+@option("--wait", PROVISION, "wait_for_network")
+@option("--pipelined", PROVISION, "pipelined")
 @json_option("Print one JSON object, also if it fails.")
 @click.option(
     "--steps/--no-steps",
@@ -161,15 +136,15 @@ def provision(
     cert: str | None,
     cert_key: str | None,
     cert_key_password_file: str | None,
-    host: str | None,
+    host: str,
     port: int | None,
-    path: str | None,
+    path: str,
     transport: Literal["wss", "mqtts", "auto"],
     proxy: str | None,
     tls: mqttws.TlsConfig,
     payload: str | None,
-    timeout: int,
-    wait: bool,
+    timeout: float,
+    wait_for_network: bool,
     pipelined: Literal["subscribe", "register"] | None,
     as_json: bool,
     steps: bool | None,
@@ -192,9 +167,7 @@ def provision(
     with reported(progress, as_json=as_json):
         if [key_file, cert_key_password_file, payload].count("-") > 1:
             raise mqttws.UsageError("only one file can come from standard input")
-        options: dict[str, Any] = {"host": host, "path": path}
-        if payload is not None:
-            options["payload"] = read_json(payload, "payload")
+        body = None if payload is None else read_json(payload, "payload")
         credential = read_credential(
             registration_id=registration_id,
             key_file=key_file,
@@ -208,16 +181,18 @@ def provision(
         assignment = mqttws.provision(
             id_scope,
             credential,
+            host=host,
             port=port,
+            path=path,
+            payload=body,
             transport=transport,
             tls=tls,
             proxy=proxy or "environment",
             timeout=timeout,
-            wait_for_network=wait,
+            wait_for_network=wait_for_network,
             pipelined=pipelined,
             on_step=progress.on_step,
             on_packet=progress.on_packet if trace else None,
-            **{name: value for name, value in options.items() if value is not None},
         )
     if as_json:
         print_json(success(assignment, progress))

@@ -24,10 +24,12 @@ from ..dps.sas import decode_key
 from ..errors import UsageError
 from ..local.logs import SteadyHandler
 from ..net.stream import limit_tls_buffers
+from ..options import LOCAL_DPS
 from .common import check_host, debug_option, json_option, log_to_stderr, read_file
 from .exits import Command, describe_exit_codes
 from .output import print_json
 from .serve_place import EXAMPLE, AdminPlace, Place, example_key
+from .table import option
 
 logger: logging.Logger = logging.getLogger("mqttws.local")
 
@@ -86,45 +88,25 @@ Environment:
 
 
 @click.command(cls=Command, epilog=_EPILOG, short_help="Run a local DPS, with no cloud account.")
-@click.option(
+@option(
     "--host",
-    default="127.0.0.1",
-    show_default=True,
+    LOCAL_DPS,
+    "host",
     metavar="NAME",
     callback=check_host,
-    help="Address to listen on; the certificate is good for it.",
+    note="The certificate is good for it.",
 )
-@click.option(
-    "--wss-port",
-    type=click.IntRange(0, 65535),
-    default=443,
-    show_default=True,
-    metavar="N",
-    help="Port for MQTT over WebSocket; 0 takes a free one.",
-)
-@click.option(
-    "--mqtts-port",
-    type=click.IntRange(0, 65535),
-    default=8883,
-    show_default=True,
-    metavar="N",
-    help="Port for MQTT over TLS; 0 takes a free one.",
-)
-@click.option(
+@option("--wss-port", LOCAL_DPS, "wss_port", metavar="N", default=443)
+@option("--mqtts-port", LOCAL_DPS, "mqtts_port", metavar="N", default=8883)
+@option(
     "--state",
-    default=default_state,
+    LOCAL_DPS,
+    "state",
     metavar="DIR",
-    help="Folder for CA, certificate and example key; made if need be, and reused."
-    "  [default: ~/.local/state/mqttws]",
+    default=default_state,
+    note="Made if need be, and reused.  [default: ~/.local/state/mqttws]",
 )
-@click.option(
-    "--id-scope",
-    default="0ne00LOCAL",
-    show_default=True,
-    metavar="SCOPE",
-    callback=_check_id_scope,
-    help="ID scope of this instance.",
-)
+@option("--id-scope", LOCAL_DPS, "id_scope", metavar="SCOPE", callback=_check_id_scope)
 @click.option(
     "--enrollments",
     metavar="FILE",
@@ -135,7 +117,7 @@ Environment:
     "hubs",
     multiple=True,
     metavar="NAME",
-    help="A linked IoT hub; can be repeated.  [default: local-hub.azure-devices.net]",
+    help=f"{LOCAL_DPS['hubs'].sentence} Can be repeated.  [default: local-hub.azure-devices.net]",
 )
 @click.option(
     "--with-hub",
@@ -154,19 +136,13 @@ Environment:
     metavar="FILE",
     help="Append what devices send to the hubs, JSON Lines; - for standard output.",
 )
-@click.option(
-    "--retry-after",
-    type=click.IntRange(0, 3600),
-    default=3,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long a device is told to wait before it asks again.",
-)
-@click.option(
+@option("--retry-after", LOCAL_DPS, "retry_after", metavar="SECONDS")
+@option(
     "--records",
+    LOCAL_DPS,
+    "records",
     metavar="FILE|URL",
-    help="Where enrollments and registrations are kept: a file (SQLite), or"
-    " postgresql://user@host/database.  [default: none, kept in memory]",
+    note="A file (SQLite), or postgresql://user@host/database.  [default: kept in memory]",
 )
 @click.option(
     "--admin-port",
@@ -188,28 +164,27 @@ Environment:
     metavar="FILE",
     help="File with the token that the admin API demands.  [default: none]",
 )
-@click.option(
+@option(
     "--registers-per-minute",
-    type=click.IntRange(1, 10**9),
+    LOCAL_DPS,
+    "registers_per_minute",
     metavar="N",
-    help="Answer 429 to more, of all devices together; the cloud: 1000.  [default: none]",
+    note="The cloud: 1000.  [default: no limit]",
 )
-@click.option(
-    "--lenient",
-    is_flag=True,
-    help="Serve bodies and api-versions that the cloud refuses.",
-)
-@click.option(
+@option("--lenient", LOCAL_DPS, "lenient", note="Such as unknown members and api-versions.")
+@option(
     "--fault-seed",
-    type=click.IntRange(-(2**63), 2**63),
+    LOCAL_DPS,
+    "fault_seed",
     metavar="N",
-    help="Let 'mqttws fault --probability' strike the same requests each time.",
+    note="'mqttws fault --probability' strikes the same requests each time.",
 )
-@click.option(
+@option(
     "--polls-per-10s",
-    type=click.IntRange(1, 10**9),
+    LOCAL_DPS,
+    "polls_per_10s",
     metavar="N",
-    help="Answer 429 to more, of each device; the cloud: 5.  [default: none]",
+    note="The cloud: 5.  [default: no limit]",
 )
 @json_option("Print the addresses as one JSON object, in one line.")
 @debug_option

@@ -5,7 +5,7 @@ what runs on the loop. ``Client``, ``LocalDps`` and the other synchronous classe
 share one.
 """
 
-from .callbacks import Callbacks
+from .callbacks import Callbacks, off_the_loop
 from .thread import CLOSE_TIMEOUT, LoopThread, wait_for
 from .twins import AsyncOnly, SynchronousOnly, run_to_the_end
 
@@ -15,6 +15,7 @@ __all__ = [
     "Callbacks",
     "LoopThread",
     "SynchronousOnly",
+    "off_the_loop",
     "run_to_the_end",
     "wait_for",
 ]

@@ -98,6 +98,15 @@ class Callbacks:
             self._thread.start()
 
 
+async def off_the_loop(function: Callable[..., Any], *arguments: object) -> Any:
+    """Return what a function of the application returns, called in a thread of its own."""
+    callbacks = Callbacks("mqttws-hook")
+    try:
+        return await callbacks.asker(function)(*arguments)
+    finally:
+        callbacks.close()
+
+
 def _serve(jobs: "queue.SimpleQueue[Callable[[], object] | None]") -> None:
     for job in iter(jobs.get, None):
         try:

@@ -20,13 +20,14 @@ from ..errors import (
     UpgradeRefused,
 )
 from ..hops import Hop
+from ..loop_thread import off_the_loop
 from .certificate import describe_session
 from .evidence import judge_silence, packets_of
 from .handshake import Handshake, proved_chain
 from .hops import Walk
 from .http_page import PAGE_PATIENCE
 from .not_tls import broken_off
-from .proxy import ENVIRONMENT, Proxy, ProxyChoice, choose_proxy
+from .proxy import ENVIRONMENT, Proxy, ProxyChoice, ProxyConfig, choose_proxy
 from .proxy_advice import blame_proxy, explain_proxy
 from .sessions import Key, keep_session, key_of, take_session
 from .stream import ByteStream, Stream
@@ -62,7 +63,9 @@ async def dial(
     """
     # A bad CA file or proxy URL is the caller's mistake: it is told before anything is sent.
     context = client_context(tls) if target.secure else None
-    chosen = choose_proxy(proxy, target.scheme, target.host, target.port)
+    choose = partial(choose_proxy, proxy, target.scheme, target.host, target.port)
+    asks = isinstance(proxy, ProxyConfig) and proxy.login is not None
+    chosen = await off_the_loop(choose) if asks else choose()
     proxy_tls = (
         proxy_context(chosen.tls, tls) if chosen is not None and chosen.scheme == "https" else None
     )
@@ -185,7 +188,10 @@ async def _talk(stream: ByteStream, tunnel: "Tunnel") -> None:
         if tunnel.refused and until is None:
             until = asyncio.get_running_loop().time() + PAGE_PATIENCE
         if data := await stream.read_until(until):
-            tunnel.receive_data(data)
+            if tunnel.asks:
+                await off_the_loop(tunnel.receive_data, data)
+            else:
+                tunnel.receive_data(data)
         else:
             tunnel.receive_eof()
 

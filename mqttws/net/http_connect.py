@@ -43,6 +43,7 @@ class HttpConnect:
     def __init__(self, proxy: Proxy, host: str, port: int) -> None:
         self.done: bool = False
         self.reconnect: bool = False
+        self.asks: bool = proxy.on_challenge is not None
         self.facts: dict[str, str] = {}
         self._proxy = proxy
         self._authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -101,9 +101,9 @@ class ProxyConfig:
         url: ``http://``, ``https://``, ``socks5://``, ``socks5h://`` or ``socks4a://``, with a
             login or without; ``environment`` for what the environment says; ``none`` or None for
             no proxy at all.
-        login: asked for a login where the URL has none. It is called before anything is sent.
-        on_challenge: answers each 407 of an HTTP proxy, for Negotiate, NTLM, Digest and others. It
-            runs in the event loop and must not block for long.
+        login: asked for a login where the URL has none. It is called before anything is sent, in a
+            thread of its own, as ``on_challenge`` is: it may take its time.
+        on_challenge: answers each 407 of an HTTP proxy, for Negotiate, NTLM, Digest and others.
         tls: whom to trust as an ``https://`` proxy; None for whom the server's TLS trusts, without
             its client certificate.
     """

@@ -14,6 +14,7 @@ from .proxy import Proxy
 class _SocksConnect:
     """What both versions of SOCKS share: fixed messages, one after the other."""
 
+    asks = False
     reconnect = False
     refused = False
 

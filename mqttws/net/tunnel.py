@@ -20,6 +20,9 @@ class Tunnel(Protocol):
     facts: dict[str, str]
     """What the proxy told, for people; never a login."""
 
+    asks: bool
+    """Whether taking bytes may ask the application, which may take its time."""
+
     @property
     def request(self) -> str:
         """What is asked for, for people."""

@@ -39,7 +39,7 @@ HUB_CLIENT = Table(
     host=Option(
         or_none(is_some_text),
         "a host name or an address, or None",
-        "The name or address to connect to; None for the hub's own.",
+        "The name or address to connect to; without one the hub's own.",
         None,
     ),
     port=PORT,

@@ -22,8 +22,15 @@ from .values import (
 _is_policy = instance("mqttws.hub.service.access.Policy")
 
 LISTENING = Table(
-    wss_port=Option(or_none(whole(0, 65535)), A_LISTENING_PORT, "Port for MQTT over WebSocket.", 0),
-    mqtts_port=Option(or_none(whole(0, 65535)), A_LISTENING_PORT, "Port for MQTT over TLS.", 0),
+    wss_port=Option(
+        or_none(whole(0, 65535)),
+        A_LISTENING_PORT,
+        "Port for MQTT over WebSocket; 0 takes a free one.",
+        0,
+    ),
+    mqtts_port=Option(
+        or_none(whole(0, 65535)), A_LISTENING_PORT, "Port for MQTT over TLS; 0 takes a free one.", 0
+    ),
 )
 
 LOCAL_DPS = Table(
@@ -54,10 +61,16 @@ LOCAL_DPS = Table(
         whole(0, 10**6), "0 to 1000000", "Polls that are answered 202 before the last.", 0
     ),
     registers_per_minute=Option(
-        or_none(whole(1, MANY)), "1 or more, or None", "Limit for all devices together.", None
+        or_none(whole(1, MANY)),
+        "1 or more, or None",
+        "Registrations a minute; more are answered 429.",
+        None,
     ),
     polls_per_10s=Option(
-        or_none(whole(1, MANY)), "1 or more, or None", "Limit for each device.", None
+        or_none(whole(1, MANY)),
+        "1 or more, or None",
+        "Polls of a device in 10 s; more are answered 429.",
+        None,
     ),
     lenient=Option(is_bool, "True or False", "Serve what the real service refuses.", False),
     credential_policies=Option(

@@ -57,17 +57,26 @@ class Option:
     default: object = REQUIRED
     secret: bool = False
 
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words of which it must be one; empty where it is free."""
+        found: tuple[str, ...] = getattr(self.test, "choices", ())
+        return found
+
+    def allows(self, value: object) -> bool:
+        """Whether a value is allowed."""
+        try:
+            return self.test(value)
+        except Exception:  # whatever an object of the caller does when it is looked at
+            return False
+
     def check(self, name: str, value: object) -> None:
         """Refuse a value that is not allowed.
 
         Raises:
             UsageError: names the option, the value unless it may be a secret, and what is allowed.
         """
-        try:
-            good = self.test(value)
-        except Exception:  # whatever an object of the caller does when it is looked at
-            good = False
-        if not good:
+        if not self.allows(value):
             found = f"a {type(value).__name__}" if self.secret else given(value)
             raise UsageError(f"{name}: found {found}; allowed: {self.allowed}")
 

@@ -39,7 +39,12 @@ ID_SCOPE = Option(
 HOST = Option(
     is_some_text, "a host name or an address", "The server's name or address.", PROVISIONING_HOST
 )
-PORT = Option(or_none(whole(1, 65535)), A_PORT, "The port; None for the transport's own.", None)
+PORT = Option(
+    or_none(whole(1, 65535)),
+    A_PORT,
+    "The port; without one the transport's own, 443 or 8883.",
+    None,
+)
 PATH = Option(
     lambda value: isinstance(value, str) and value.startswith("/"),
     "a path that begins with /",
@@ -120,8 +125,14 @@ FLEET = Table(
         "Seconds for all devices together.",
         None,
     ),
-    **PROVISION.but("id_scope", "credential", "payload", "issue", "on_step").with_defaults(
-        jitter=1.0
+    **PROVISION.but(
+        "id_scope", "credential", "payload", "issue", "on_step", "timeout", "cache"
+    ).with_defaults(jitter=1.0),
+    timeout=replace(COMMON["timeout"], sentence="Seconds for each device.", default=600.0),
+    cache=replace(
+        PROVISION["cache"],
+        allowed="a folder's path, or None",
+        sentence="The folder that keeps a file with each device's assignment.",
     ),
 )
 

@@ -8,7 +8,11 @@ from .option import MAX_SECONDS, Test
 
 def or_none(test: Test) -> Test:
     """Return a test that takes None too."""
-    return lambda value: value is None or test(value)
+
+    def either(value: object) -> bool:
+        return value is None or test(value)
+
+    return _with_choices(either, getattr(test, "choices", ()))
 
 
 def is_bool(value: object) -> bool:
@@ -57,7 +61,18 @@ def whole(least: int, most: int) -> Test:
 
 def one_of(*values: str) -> Test:
     """Return a test for a str that is one of these."""
-    return lambda value: isinstance(value, str) and value in values
+
+    def test(value: object) -> bool:
+        return isinstance(value, str) and value in values
+
+    return _with_choices(test, values)
+
+
+def _with_choices(test: Test, choices: tuple[str, ...]) -> Test:
+    """Note the words that a test takes, for whoever lists them."""
+    if choices:
+        test.choices = choices  # type: ignore[attr-defined]
+    return test
 
 
 def is_path(value: object) -> bool:

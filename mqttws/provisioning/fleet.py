@@ -69,7 +69,7 @@ def provision_fleet(
     transport: Transport = "wss",
     tls: Tls = None,
     proxy: ProxyChoice = ENVIRONMENT,
-    timeout: float = 120.0,
+    timeout: float = 600.0,
     hop_timeout: float = 15.0,
     request_timeout: float = 30.0,
     api_version: str = DEFAULT_API_VERSION,
@@ -106,7 +106,7 @@ async def provision_fleet_async(
     transport: Transport = "wss",
     tls: Tls = None,
     proxy: ProxyChoice = ENVIRONMENT,
-    timeout: float = 120.0,
+    timeout: float = 600.0,
     hop_timeout: float = 15.0,
     request_timeout: float = 30.0,
     api_version: str = DEFAULT_API_VERSION,
@@ -134,6 +134,7 @@ async def provision_fleet_async(
         total_timeout: seconds for all devices together; None for no limit. Devices that have not
             begun by then have no result.
         jitter: seconds; up to so much is added to each wait, at random.
+        timeout: seconds for each device; longer than for one alone, as DPS slows a fleet down.
         cache: a folder that keeps one file for each device.
         The others are those of ``provision_async``, for each device.
 

@@ -136,6 +136,13 @@ def test_a_wrong_key_is_the_same_for_every_command(tmp_path: Path, service: Serv
     check(words, Hop.REGISTER, never=True)
 
 
+def test_publish_with_a_wrong_login_is_refused_at_connect(tmp_path: Path, service: Service) -> None:
+    """The way that a wrong key takes without DPS: the code is that of its hop all the same."""
+    trust = ("--ca", str(service.place["ca_file"]), "--username", "my-device")
+    words, _ = commands(tmp_path, service.place["wss_port"], WRONG, trust, "0ne00LOCAL")["publish"]
+    check({"publish": (words, {"MQTTWS_PASSWORD": WRONG})}, Hop.CONNECT, never=True)
+
+
 @pytest.mark.parametrize("command", ["provision", "provision-fleet", "doctor", "publish"])
 def test_a_wrong_command_line_has_the_same_members(command: str) -> None:
     done = run(command, "--json")

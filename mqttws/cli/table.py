@@ -1,0 +1,100 @@
+"""Options of commands that stand for options of a call: sentence, default and allowed values.
+
+All of it is the call's table's (``options``); a command adds a note where a shell has more to say.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from ..options import REQUIRED, Option, Table
+from ..text import shown
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_TABLE = object()
+
+
+class Value(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
+    """A value that an option of a table allows: a whole number, a number, or text."""
+
+    name = "value"
+
+    def __init__(self, option: Option) -> None:
+        self.option = option
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:  # click's own signature
+        """Return the value; refuse one that is not allowed."""
+        if not isinstance(value, str):
+            return value
+        for kind in (int, float, str):
+            try:
+                found = kind(value)
+            except ValueError:
+                continue
+            if self.option.allows(found):
+                return found
+        allowed = self.option.allowed.removesuffix(" or None").removesuffix(",")
+        return self.fail(f"{shown(value)}; allowed: {allowed}", param, ctx)
+
+
+class TableOption(click.Option):
+    """A command's option that stands for one of a table.
+
+    Attributes:
+        option: the table's.
+    """
+
+    option: Option
+
+
+def option(
+    flag: str,
+    table: Table,
+    name: str,
+    *,
+    metavar: str | None = None,
+    note: str = "",
+    default: object = _TABLE,
+    callback: Callable[..., Any] | None = None,
+    multiple: bool = False,
+) -> Callable[[_F], _F]:
+    """Add an option for ``name`` of a table; the command gets it under that name.
+
+    Args:
+        flag: such as ``--port``.
+        table: of the call that the command makes.
+        name: of the option in the table.
+        metavar: for the help text.
+        note: what the help text says behind the table's sentence.
+        default: another one than the table's, where a command has good reason.
+        callback: click's.
+        multiple: whether it can be repeated.
+    """
+    known = table[name]
+    own = known.default if default is _TABLE else default
+    settings: dict[str, Any] = {"help": f"{known.sentence} {note}".rstrip(), "callback": callback}
+    if own is False:
+        settings |= {"is_flag": True, "default": False}
+    else:
+        settings |= {
+            "type": click.Choice(known.choices) if known.choices else Value(known),
+            "metavar": metavar,
+            "required": own is REQUIRED,
+            "multiple": multiple,
+        }
+        if own is not REQUIRED:
+            settings |= {
+                "default": own,
+                "show_default": own not in (None, "") and not callable(own),
+            }
+
+    def made(*arguments: Any, **more: Any) -> TableOption:
+        new = TableOption(*arguments, **more)
+        new.option = known
+        return new
+
+    return click.option(flag, name, cls=made, **settings)  # type: ignore[arg-type]
