@@ -23,6 +23,11 @@ if COMPILED:
     from .calls import install_all
 
     install_all()
+else:
+    from .sealed import seal
+    from .value import Value
+
+    seal(Value, Decoder)
 
 __all__ = [
     "encode",

@@ -116,7 +116,7 @@ def encode_text(text: Given[str], what: str, rule: str) -> bytes:
     if not isinstance(text, str):
         raise UsageError(f"{what}: found {type(text).__name__}; allowed: str", rule=rule)
     try:
-        raw = text.encode("utf-8")
+        raw = str.encode(text, "utf-8")
     except UnicodeEncodeError:
         raise UsageError(
             f"{what}: found a lone surrogate; allowed: well-formed text", rule="MQTT-1.5.3-1"
@@ -128,7 +128,7 @@ def encode_text(text: Given[str], what: str, rule: str) -> bytes:
 
 def frame_text(text: str) -> bytes:
     """Return a text that is known to be right as UTF-8 with its length before it."""
-    raw = text.encode()
+    raw = str.encode(text)
     return len(raw).to_bytes(2, "big") + raw
 
 

@@ -163,7 +163,7 @@ class Publish(Value):
                     return _join_publish(first_byte, field, packet_id or 0, payload)
             elif not ("#" in topic or "+" in topic or "\0" in topic):
                 try:
-                    raw = topic.encode()
+                    raw = str.encode(topic)
                 except UnicodeEncodeError:
                     raw = b""
                 size = len(raw)

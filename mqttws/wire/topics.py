@@ -62,6 +62,8 @@ def matches(topic_filter: str, topic: str) -> bool:
     starts with a wildcard does not match a name that starts with ``$`` [MQTT-4.7.2-1]; ``a/#``
     matches ``a`` too (U-22).
     """
+    if not isinstance(topic_filter, str) or not isinstance(topic, str):
+        raise TypeError("str object expected")  # compiled, it is said by the call itself
     if topic.startswith("$") and topic_filter[:1] in ("#", "+"):
         return False
     wanted = topic_filter.split("/")

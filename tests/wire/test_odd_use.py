@@ -1,0 +1,53 @@
+"""The codec, compiled or not, answers odd use alike."""
+
+from collections.abc import Callable
+
+import pytest
+
+from mqttws.wire import Connect, Decoder, PingReq, PubAck, Publish, Subscribe, Subscription, matches
+
+
+class Odd(str):
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:  # type: ignore[override]
+        return b"something else"
+
+
+@pytest.mark.parametrize("kind", [Publish, PubAck, Connect, PingReq, Decoder])
+def test_packets_and_decoder_have_no_subclasses(kind: type) -> None:
+    with pytest.raises(TypeError):
+        type("Mine", (kind,), {})
+
+
+@pytest.mark.parametrize("packet", [Publish("t"), PubAck(1), Connect("c")])
+def test_a_field_cannot_be_deleted(packet: object) -> None:
+    name = next(iter(type(packet).__match_args__))  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="cannot be deleted"):
+        delattr(packet, name)
+    assert getattr(packet, name)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: Publish(zz=1),  # type: ignore[call-arg]
+        lambda: Publish(qos=1),  # type: ignore[call-arg]
+        lambda: Publish("t", b"", 0, False, False, None, 7),  # type: ignore[call-arg]
+        lambda: Publish.decode("a", "b"),  # type: ignore[arg-type]
+        lambda: PubAck.decode("a", "b"),  # type: ignore[arg-type]
+        lambda: matches(None, "a"),  # type: ignore[arg-type]
+        lambda: matches("a", None),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_called_wrongly_is_a_type_error(use: Callable[[], object]) -> None:
+    with pytest.raises(TypeError):
+        use()
+
+
+def test_text_of_a_class_of_its_own_is_encoded_as_text() -> None:
+    assert Publish(Odd("ab"), b"").encode() == Publish("ab", b"").encode()
+    for odd, text in ((Odd("ab"), "ab"), (Odd("a/#"), "a/#")):
+        wishes = Subscribe(1, [Subscription(odd, 1)]).encode()
+        assert wishes == Subscribe(1, [Subscription(text, 1)]).encode()
+    assert Connect(Odd("ab")).encode() == Connect("ab").encode()
