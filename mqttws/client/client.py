@@ -10,16 +10,15 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from ..errors import MqttwsError, RequestTimedOut, SubscribeRefused
+from ..errors import MqttwsError, RequestTimedOut
 from ..loop_thread import AsyncOnly
 from ..net.hops import OnStep, Walk
 from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.stream import CLOSE_TIMEOUT
 from ..net.tls import Tls
 from ..options import CLIENT, LEAVE, PUBLISH, REDIRECT, SUBSCRIBE
-from ..protocol import ClientProtocol
 from ..retry import REFUSED_LOGIN_WAIT, Backoff
 from ..wire import DEFAULT_MAX_PACKET_SIZE, Connect, Unsubscribe, Will
 from .arguments import Payload, payload_bytes, subscriptions_of
@@ -295,20 +294,7 @@ class AsyncClient(Facts, AsyncOnly):
         engine = self._engine
         engine.require_usable()
         engine.require_loop()
-
-        def send(protocol: ClientProtocol) -> int:
-            return protocol.subscribe(wishes)
-
-        what = f"subscribe to {wishes[0].topic_filter!r}"
-        granted: list[int] = await self._request(send, what)
-        refused = engine.requests.note(wishes, granted)
-        if refused:
-            raise SubscribeRefused(
-                f"subscribe: the server refused topic filter {refused!r}",
-                topic_filter=refused,
-                hint="this client may not read it, or the server does not have such topics",
-            )
-        return granted
+        return await engine.requests.subscribe(wishes, engine.current_link, self._trouble())
 
     async def unsubscribe(self, *topic_filters: str) -> None:
         """Take wishes back; filters are spelled exactly as they were subscribed.
@@ -321,18 +307,10 @@ class AsyncClient(Facts, AsyncOnly):
         engine.require_usable()
         engine.require_loop()
         Unsubscribe(1, names).encode()
+        await engine.requests.unsubscribe(names, engine.current_link, self._trouble())
 
-        def send(protocol: ClientProtocol) -> int:
-            return protocol.unsubscribe(names)
-
-        await self._request(send, f"unsubscribe from {names[0]!r}")
-        for name in names:
-            engine.requests.forget(name)
-
-    async def _request(self, send: Callable[[ClientProtocol], int], what: str) -> Any:
-        engine = self._engine
-        trouble = partial(engine.troubles.since, engine.troubles.count)
-        return await engine.requests.request(send, what, engine.current_link, trouble)
+    def _trouble(self) -> Callable[[], MqttwsError | None]:
+        return partial(self._engine.troubles.since, self._engine.troubles.count)
 
     def messages(self, topic_filter: str | None = None) -> MessageStream:
         """Iterate over the messages that come, each once, in order, acknowledged when handed out.

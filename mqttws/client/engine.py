@@ -17,13 +17,13 @@ from ..protocol import (
     PublishRestarted,
     State,
 )
-from ..wire import Connect
 from . import clock
 from .connector import Connector
 from .inbox import MAX_UNREAD_BYTES, Inbox
 from .leaving import Leaving
 from .link import Link
 from .message import ReceivedMessage
+from .opening import Opening
 from .options import ClientState, Options
 from .outgoing import Outgoing
 from .reading import Reading
@@ -33,7 +33,6 @@ from .session_keeper import SessionKeeper
 from .standing import Standing
 from .store import Step
 from .streams import MessageStream
-from .trace import tracer_for
 from .trouble import Troubles
 
 
@@ -65,9 +64,7 @@ class Engine(Standing):
         self.troubles: Troubles = Troubles()
         self._options = options
         self._leaving = Leaving()
-        self._links = 0
-        self._opening: Link | None = None
-        self._left: Link | None = None  # what disconnect() closes
+        self._opening = Opening(options, self.connector, self.keeper, self)
         self._reconnecting: asyncio.Task[None] | None = None
         self._endings: set[asyncio.Task[None]] = set()
         self._on_message_ack = self.acknowledge if options.manual_ack else None
@@ -156,7 +153,7 @@ class Engine(Standing):
     def acknowledge(self, message: ReceivedMessage) -> None:
         """Acknowledge a message to the server, as far as that can be done."""
         if message._packet_id is not None and self.state is not ClientState.CLOSED:
-            self.keeper.acknowledge(message, self.link or self._opening)
+            self.keeper.acknowledge(message, self.link or self._opening.link)
 
     def reconnect(self, timeout: float) -> None:
         """Leave the connection in order and open another one; nothing is lost in between."""
@@ -175,14 +172,14 @@ class Engine(Standing):
         self.require_loop()
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout
-        link = self.link or self._opening
+        link = self.link or self._opening.link
         try:
             if self.state is not ClientState.CLOSED:
                 self.leaving = True
                 await self._leaving.finish(self.outgoing, self.state, timeout)
-                link = self.link or self._opening
+                link = self.link or self._opening.link
             if self.state is not ClientState.CLOSED:
-                self._left = link
+                self._opening.left = link
                 self._end(None)
                 await self._stop_reconnecting(until)
                 if link is not None:
@@ -297,37 +294,7 @@ class Engine(Standing):
         self._set_state(ClientState.RECONNECTING, reason)
 
     async def _attempt(self, walk: Walk) -> None:
-        """Open a connection, and bring the session up on it."""
-        stream = await self.connector.dial(walk, whole=self.keeper.oversized.alone)
-        try:
-            async with walk.hop(Hop.CONNECT, self._options.connect.client_id) as step:
-                link = self._new_link(await self.connector.connect_packet())
-                session_present = await link.open(stream)
-                step.detail = "CONNACK 0, accepted"
-            self._take(link, session_present)
-        except BaseException:
-            # One that the server has accepted is left with DISCONNECT, or the will is published.
-            opening = self._opening
-            left = opening if opening is self._left else None
-            if left is None or left.protocol.state is not State.CONNECTED:
-                stream.abort()
-                if opening is not None:
-                    opening.abort()
-            raise
-        finally:
-            self._opening = None
-
-    def _new_link(self, connect: Connect) -> Link:
-        options = self._options
-        self._links += 1
-        link = self._opening = Link(
-            self.keeper.begin(connect),
-            self,
-            journal=self.keeper.journal,
-            tracer=tracer_for(options.max_packet_size, options.on_packet),
-            number=self._links,
-        )
-        return link
+        await self._opening.attempt(walk, self._take)
 
     def _take(self, link: Link, session_present: bool) -> None:
         """Let the application use a link."""

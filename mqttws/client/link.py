@@ -174,11 +174,9 @@ class Link:
                 future.set_exception(error)
 
     def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> int | None:
-        """Send a message; return its packet identifier, None with QoS 0. The one way out.
+        """Send a message, the one way out; return its packet identifier, None with QoS 0.
 
-        Raises:
-            UsageError: it breaks a rule; nothing was sent.
-        """
+        ``UsageError``: it breaks a rule; nothing was sent."""
         packet_id = self.protocol.publish(topic, payload, qos, retain)
         self.unsent += len(payload) + 64  # an empty payload takes room too
         if self.unsent >= OUTBOX_HIGH_WATER:
@@ -204,9 +202,8 @@ class Link:
     @property
     def sent_whole(self) -> bool:
         """Whether the server's TCP has acknowledged all that was to be sent."""
-        left = self._left_unsent
-        if left is None and self._stream is not None:
-            left = self._stream.unacknowledged
+        stream = self._stream
+        left = self._left_unsent if stream is None else stream.unacknowledged
         return not self.protocol.has_data and not self._unwritten and left == 0
 
     def set_reading(self, reading: bool) -> None:

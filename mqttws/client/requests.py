@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from ..errors import MqttwsError, RequestTimedOut
+from ..errors import MqttwsError, RequestTimedOut, SubscribeRefused
 from ..hops import Hop
 from ..protocol import ClientProtocol
 from ..wire import REFUSED, Subscription
@@ -20,6 +20,13 @@ from .suspect import Suspect
 
 Part = tuple[str, ...]
 """The topic filters of one SUBSCRIBE."""
+
+
+Current = Callable[[], Link | None]
+"""Returns the connection, None without one; raises the reason for the client's end."""
+
+Trouble = Callable[[], MqttwsError | None]
+"""Returns why the connection was lost since the call began; None if it was not."""
 
 
 class Requests:
@@ -55,6 +62,36 @@ class Requests:
         self._largest = max(self._largest, len(asked))
         return refused
 
+    async def subscribe(
+        self, wishes: list[Subscription], current: Current, trouble: Trouble
+    ) -> list[int]:
+        """Subscribe; return what was granted. ``current`` and ``trouble`` as for ``request``.
+
+        Raises:
+            SubscribeRefused: the server refused at least one filter.
+        """
+        granted: list[int] = await self.request(
+            partial(ClientProtocol.subscribe, subscriptions=wishes),
+            f"subscribe to {wishes[0].topic_filter!r}",
+            current,
+            trouble,
+        )
+        refused = self.note(wishes, granted)
+        if refused:
+            raise SubscribeRefused(
+                f"subscribe: the server refused topic filter {refused!r}",
+                topic_filter=refused,
+                hint="this client may not read it, or the server does not have such topics",
+            )
+        return granted
+
+    async def unsubscribe(self, names: list[str], current: Current, trouble: Trouble) -> None:
+        """Take wishes back. ``current`` and ``trouble`` as for ``request``."""
+        send = partial(ClientProtocol.unsubscribe, topic_filters=names)
+        await self.request(send, f"unsubscribe from {names[0]!r}", current, trouble)
+        for name in names:
+            self.forget(name)
+
     def forget(self, name: str) -> None:
         """Note that a subscription is not wanted any more."""
         self.subscriptions.pop(name, None)
@@ -64,8 +101,8 @@ class Requests:
         self,
         send: Callable[[ClientProtocol], int],
         what: str,
-        current: Callable[[], Link | None],
-        trouble: Callable[[], MqttwsError | None],
+        current: Current,
+        trouble: Trouble,
     ) -> Any:
         """Send a request and wait for the answer, over connections if need be.
 
