@@ -5,15 +5,12 @@ TLS, feed one service object; nothing behind a port knows which it was. There is
 """
 
 import asyncio
-import itertools
 import os
 import random
 import re
-import secrets
 import socket
 import tempfile
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +35,7 @@ from .dps_policies import OWNER, load_dps_policies
 from .enrollments import Enrollments
 from .front import FrontEnd
 from .http_door import HttpDoor, HttpService
+from .ids import operation_ids, tracking_ids
 from .issuing import IssuingCa, policies_by_name
 from .listening import Listener, resolve
 from .orders import FaultOrders
@@ -158,8 +156,8 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
         self.service: Service = Service(
             settings,
             self.store,
-            operation_ids=_operation_ids(),
-            tracking_ids=_tracking_ids(),
+            operation_ids=operation_ids(),
+            tracking_ids=tracking_ids(),
             issuer=self.issuing,
         )
         self._state = state
@@ -326,16 +324,3 @@ def own_names() -> list[str]:
     """Return the machine's name, if it is one that can stand in a certificate."""
     name = socket.gethostname()
     return [name] if re.fullmatch(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*", name) else []
-
-
-def _operation_ids() -> Iterator[str]:
-    """Yield ids as the real service's look: 5, sixteen digits of the instance, a UUID."""
-    instance = secrets.token_hex(8)
-    while True:
-        yield f"5.{instance}.{uuid.uuid4()}"
-
-
-def _tracking_ids() -> Iterator[str]:
-    """Yield ids that look like UUIDs: each request takes one, so they are but counted."""
-    instance = str(uuid.uuid4())[:24]
-    return (f"{instance}{number:012x}" for number in itertools.count())

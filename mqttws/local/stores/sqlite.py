@@ -15,8 +15,8 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
 
 from ...dps.store import ABSENT, Check, Loaded, Page, Row, Table, Write
 from ...errors import StoreFailed, UsageError, store_failed
@@ -32,38 +32,34 @@ COMMIT_TIMEOUT = 15.0
 MAX_BATCH = 200
 """Commits that go into one transaction at most."""
 
+GATHERING = 0.002
+"""Seconds in which commits gather for the next transaction, where the last one had several: under
+load more of them share one flush of the disk, and a lone one does not wait."""
+
 _T = TypeVar("_T")
 
 
-@dataclass
-class _Job:
+class _Job(NamedTuple):
     """Work for the writer's thread.
 
     Attributes:
-        run: does it, within a transaction; its result goes to ``done``.
-        writes: whether it needs a transaction.
+        run: does it, within a transaction.
+        done: gets its result, in the event loop.
     """
 
     run: Callable[[sqlite3.Connection], Any]
-    loop: asyncio.AbstractEventLoop
-    done: "asyncio.Future[Any]" = field(init=False)
+    done: "asyncio.Future[Any]"
 
-    def __post_init__(self) -> None:
-        self.done = self.loop.create_future()
 
-    def end(self, result: object) -> None:
-        """Hand the result, or an exception, to the event loop."""
-
-        def deliver() -> None:
-            if self.done.done():  # whoever waited has given up
-                return
-            if isinstance(result, BaseException):
-                self.done.set_exception(result)
-            else:
-                self.done.set_result(result)
-
-        with contextlib.suppress(RuntimeError):  # the loop has been closed
-            self.loop.call_soon_threadsafe(deliver)
+def _deliver(jobs: Sequence[_Job], results: Sequence[object]) -> None:
+    """Hand out results, exceptions among them."""
+    for job, result in zip(jobs, results, strict=True):
+        if job.done.done():  # whoever waited has given up
+            continue
+        if isinstance(result, BaseException):
+            job.done.set_exception(result)
+        else:
+            job.done.set_result(result)
 
 
 class SqliteStore:
@@ -81,6 +77,7 @@ class SqliteStore:
         self._decoder = Decoder(self._path)
         self._reader: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection
+        self._loop: asyncio.AbstractEventLoop
         self._thread: threading.Thread
         self._failing = False
 
@@ -92,6 +89,7 @@ class SqliteStore:
         if self._reader is not None:
             raise UsageError(f"the records are open already: {self._path}")
         await asyncio.to_thread(self._open)
+        self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name="mqttws-records", daemon=True)
         self._thread.start()
 
@@ -111,24 +109,16 @@ class SqliteStore:
         now = time.time()
         if not keys:
             return Loaded((), now)
-        places = ",".join("(?,?)" for _ in keys)
         named = [text for table, key in keys for text in (table.name, key)]
         try:
-            found = self._read.execute(
-                f"SELECT tbl, key, version, value FROM rows WHERE (tbl, key) IN (VALUES {places})",  # noqa: S608 - marks only
-                named,
-            ).fetchall()
+            found = self._read.execute(_load_statement(len(keys)), named).fetchall()
         except sqlite3.Error as error:
             raise self._failed(error) from None
-        rows = {(name, key): (version, text) for name, key, version, text in found}
-        decode = self._decoder.row
-        return Loaded(
-            [
-                decode(table, key, *rows[table.name, key]) if (table.name, key) in rows else ABSENT
-                for table, key in keys
-            ],
-            now,
-        )
+        rows = [ABSENT] * len(keys)
+        for number, version, text in found:
+            table, key = keys[number]
+            rows[number] = self._decoder.row(table, key, version, text)
+        return Loaded(rows, now)
 
     async def commit(self, writes: Sequence[Write], checks: Sequence[Check] = ()) -> bool:
         """Write all rows, or nothing if a version has moved; on the disk when it returns."""
@@ -234,7 +224,7 @@ class SqliteStore:
         """Have something done in the writer's next transaction."""
         if self._reader is None:
             raise StoreFailed(f"the records are closed: {self._path}")
-        job = _Job(run, asyncio.get_running_loop())
+        job = _Job(run, self._loop.create_future())
         self._jobs.put(job)
         try:
             async with asyncio.timeout(COMMIT_TIMEOUT):
@@ -250,16 +240,18 @@ class SqliteStore:
 
     def _work(self) -> None:
         """Do jobs as they come, until None comes; the thread's whole life."""
-        going_on = True
+        going_on, several = True, False
         while going_on:
             taken = [self._jobs.get()]
+            if several:
+                time.sleep(GATHERING)
             while len(taken) < MAX_BATCH:
                 try:
                     taken.append(self._jobs.get_nowait())
                 except queue.Empty:
                     break
             jobs = [job for job in taken if job is not None and not job.done.done()]
-            going_on = None not in taken
+            going_on, several = None not in taken, len(jobs) > 1
             if jobs:
                 self._transact(jobs)
 
@@ -284,8 +276,8 @@ class SqliteStore:
         if self._failing and not isinstance(results[0], BaseException):
             self._failing = False
             logger.info("the records are written again: %s", self._path)
-        for job, result in zip(jobs, results, strict=True):
-            job.end(result)
+        with contextlib.suppress(RuntimeError):  # the loop has been closed
+            self._loop.call_soon_threadsafe(_deliver, jobs, results)
 
     def _failed(self, error: sqlite3.Error) -> StoreFailed:
         """Return the failure; the first of a row is logged. SQLite's error holds no values."""
@@ -294,6 +286,13 @@ class SqliteStore:
             self._failing = True
             logger.error("the records cannot be used: %s: %s", self._path, reason)
         return store_failed(f"the records cannot be used: {self._path}: {reason}", error)
+
+
+@cache
+def _load_statement(count: int) -> str:
+    """Return the statement that reads rows by their keys: each by the index, all of one moment."""
+    one = "SELECT {}, version, value FROM rows WHERE tbl = ? AND key = ?"
+    return " UNION ALL ".join(one.format(number) for number in range(count))
 
 
 def _row_of(write: Write) -> tuple[Any, ...]:

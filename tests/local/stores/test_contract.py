@@ -377,3 +377,16 @@ def test_a_url_that_cannot_be_read_is_not_shown() -> None:
         with pytest.raises(UsageError) as refused:
             open_store(url)
         assert "s3cret" not in f"{refused.value!r} {refused.value.__context__!r}"
+
+
+def test_sqlite_finds_rows_by_their_index(tmp_path: Path) -> None:
+    """Each request reads rows by their keys: that must not take longer the more there are."""
+    database = sqlite_file.connect(str(tmp_path / "records"))
+    sqlite_file.prepare(database, "records")
+    plan = database.execute(
+        f"EXPLAIN QUERY PLAN {sqlite_module._load_statement(3)}", ["t", "k"] * 3
+    )
+    steps = [step[3] for step in plan]
+    database.close()
+    assert sum(step.startswith("SEARCH rows USING PRIMARY KEY") for step in steps) == 3, steps
+    assert not any("SCAN" in step for step in steps), steps
