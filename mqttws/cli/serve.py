@@ -326,5 +326,8 @@ async def _serve(
             print_json(place.to_json())
         else:
             place.print()
-        gc.freeze()  # what is here now stays: no collection need look through it again
+        # What is here now stays: no collection need look through it again. A connection makes
+        # hundreds of objects, most of which it lets go itself.
+        gc.freeze()
+        gc.set_threshold(10_000)
         await stop.wait()

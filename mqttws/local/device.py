@@ -125,10 +125,14 @@ class DpsDevice:
     Args:
         front: the service.
         link: the connection.
+
+    Attributes:
+        key: the registration id, in lower case; empty before CONNECT has been accepted.
     """
 
     def __init__(self, front: Front, link: ServerLink) -> None:
         self.link = link
+        self.key: str = ""
         self._front = front
         self._device: Device | None = None
         self._proved = False
@@ -136,11 +140,6 @@ class DpsDevice:
         self._waiting: deque[MessageReceived | SubscribeReceived] = deque()
         self._working = False
         self._sabotage = Sabotage(link, front.restart)
-
-    @property
-    def key(self) -> str:
-        """The registration id, in lower case; empty before CONNECT has been accepted."""
-        return "" if self._device is None else self._device.registration_id.lower()
 
     def handle(self, event: Event) -> None:
         """Take an event of the connection."""
@@ -172,6 +171,7 @@ class DpsDevice:
             link.protocol.refuse(verdict.return_code)
             return
         self._device = verdict
+        self.key = verdict.registration_id.lower()
         link.label += f" {verdict.registration_id}"
         self._front.presence.arrive(self)
         self._deadline = link.loop.call_later(AUTHENTICATION_TIMEOUT, self._give_up)
@@ -307,7 +307,9 @@ class DpsDevice:
         note_answer(self._front.events, self._device.registration_id, link.label, answer)
         if link.protocol.state is not State.CONNECTED:
             link.log("the device has left: the answer is lost")
-        elif not link.protocol.publish(answer.message.topic, answer.message.payload, qos=1):
+            return
+        topic, payload = answer.message
+        if not link.protocol.publish(topic, payload, qos=1):
             link.log("the device has not subscribed: the answer is lost")
 
     def _finish(self, error: Exception | None) -> None:

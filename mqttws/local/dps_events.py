@@ -5,8 +5,7 @@ Knows the events. No key, password or signature is in any of them.
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ..dps.answers import timestamp
 from ..dps.effects import Answer
@@ -37,8 +36,7 @@ EventKind = Literal[
 """
 
 
-@dataclass(frozen=True, slots=True)
-class DpsEvent:
+class DpsEvent(NamedTuple):
     """Something that happened at a local DPS.
 
     Attributes:
@@ -53,7 +51,7 @@ class DpsEvent:
     kind: EventKind
     device: str = ""
     connection: str = ""
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = {}
     sequence: int = 0
     at: float = 0.0
 

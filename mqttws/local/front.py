@@ -153,7 +153,9 @@ class FrontEnd:
 
     async def serve(self, device: Device, request: Request, body: bytes) -> Served:
         """Decide about a request, and commit what it changes; ordered faults come first."""
-        fault = await self.strike(verb(request), device.registration_id)
+        leg = verb(request)
+        concerned = self.concern(leg, device.registration_id)
+        fault = await self.strike(leg, device.registration_id) if concerned else None
         if fault is not None and fault.kind == "answer":
             return Served([self._ordered_answer(request, fault)], fault)
         if fault is not None and fault.kind in INSTEAD:

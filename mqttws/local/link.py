@@ -139,7 +139,7 @@ class ServerLink:
         finally:
             self._pumping = False
         self.pump_out()
-        if self._closing is None:
+        if self._timer is None and self._closing is None:
             self._set_timer()
 
     def pump_out(self) -> None:
@@ -188,7 +188,7 @@ class ServerLink:
 
     def _set_timer(self) -> None:
         deadline = self.protocol.deadline
-        if deadline is not None and self._timer is None:
+        if deadline is not None:
             self._timer = self.loop.call_at(deadline, self._on_timer)
 
     def _on_timer(self) -> None:

@@ -67,7 +67,8 @@ class FaultOrders:
 
     def concern(self, hop: str, registration_id: str = "") -> bool:
         """Whether an order may strike this leg, as far as is known without asking the store."""
-        return bool(self._faults.orders) and self._faults.concern(hop, registration_id)
+        known: Faults | None = self._row.value
+        return known is not None and known.concern(hop, registration_id)
 
     async def strike(self, hop: str, registration_id: str = "") -> Fault | None:
         """Return what goes wrong on a leg of a device's way; None for nothing."""
