@@ -96,8 +96,9 @@ class DeviceDoor:
             if fault.kind == "restart":
                 self._dps.restart(fault.seconds)
             return _cut(request)
-        logger.info("%s: %s", label, answer.reason)
-        note_answer(self._dps.front.events, name, label, answer)
+        if fault is None or fault.kind != "silence":
+            logger.info("%s: %s", label, answer.reason)
+            note_answer(self._dps.front.events, name, label, answer)
         if fault is None:
             return _response(request, answer, asked)
         return await _disturbed(request, spoiled(answer, fault), fault, asked)

@@ -241,7 +241,7 @@ async def test_a_silent_request_ends_with_its_client(local_dps: AsyncLocalDps) -
     async with local_dps as dps, device(dps) as it:
         await dps.fault("silence", "dev", hop="register")
         asking = asyncio.create_task(it.ask("PUT", "/register"))
-        await dps.wait_for("request", "dev")  # it has been served, and gets no answer
+        await dps.wait_for("assigned", "dev")  # it has been served, and gets no answer
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
