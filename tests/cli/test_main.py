@@ -5,10 +5,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from mqttws import __version__
+from mqttws.dps.faults import Kind
+from mqttws.hub.service.faults import FaultKind
 from mqttws.text import one_line
 
 from .shell import (
@@ -192,3 +195,9 @@ def test_a_reader_that_leaves_early_ends_the_command_quietly() -> None:
 )
 def test_control_characters_of_foreign_text_are_written_out(text: str, shown: str) -> None:
     assert one_line(text) == shown
+
+
+def test_the_help_explains_every_kind_of_fault():
+    for command, kinds in (("fault", Kind), ("hub fault", FaultKind)):
+        told = run(*command.split(), "--help").stdout
+        assert [kind for kind in get_args(kinds) if kind not in told.partition("Kinds")[2]] == []
