@@ -213,8 +213,8 @@ def serve(
 ) -> None:
     """Run a local DPS: real TLS, real credential checks, no cloud account.
 
-    Serves MQTT 3.1.1 over WebSocket (wss) and over TLS (mqtts), and never without
-    TLS. Makes a development CA and a server certificate in --state DIR at the first
+    Serves MQTT 3.1.1 over WebSocket (wss) and over TLS (mqtts), never without TLS, and
+    DPS over HTTPS on the wss port. Makes a development CA and a server certificate in --state DIR at the first
     start; DIR/ca.pem is what clients must trust. What it has assigned is forgotten
     when it ends, unless there are --records. Ctrl-C, SIGINT or SIGTERM ends it, with exit code 0.
 
