@@ -214,9 +214,10 @@ def serve(
     """Run a local DPS: real TLS, real credential checks, no cloud account.
 
     Serves MQTT 3.1.1 over WebSocket (wss) and over TLS (mqtts), never without TLS, and
-    DPS over HTTPS on the wss port. Makes a development CA and a server certificate in --state DIR at the first
-    start; DIR/ca.pem is what clients must trust. What it has assigned is forgotten
-    when it ends, unless there are --records. Ctrl-C, SIGINT or SIGTERM ends it, with exit code 0.
+    DPS over HTTPS on the wss port. Makes a development CA and a server certificate in
+    --state DIR at the first start; DIR/ca.pem is what clients must trust. What it has
+    assigned is forgotten when it ends, unless there are --records. Ctrl-C, SIGINT or
+    SIGTERM ends it, with exit code 0.
 
     With --records, what a device or 'mqttws enroll' is answered is on the disk. Records
     that are there win over --enrollments FILE, of which only ids are added that they

@@ -253,14 +253,14 @@ def test_a_connect_is_refused_with_the_code_that_was_ordered(
 ) -> None:
     local_dps.fault("answer", "dev", hop="connect", return_code=code, times=None)
     with pytest.raises(ConnectRefused) as refused:
-        registered(local_dps, timeout=0.5)
+        registered(local_dps, timeout=2.0)
     assert refused.value.return_code == code
 
 
 def test_a_subscription_is_refused(local_dps: LocalDps) -> None:
     local_dps.fault("answer", "dev", hop="subscribe", times=None)
     with pytest.raises(MqttwsError) as refused:
-        registered(local_dps, timeout=0.5)
+        registered(local_dps, timeout=2.0)
     assert refused.value.hop is Hop.SUBSCRIBE
 
 
@@ -295,9 +295,10 @@ def test_a_silent_leg_ends_at_its_deadline_and_is_walked_again(
     monkeypatch.setattr(listening, "HANDSHAKE_TIMEOUT", 1.0)
     walked = Walked()
     local_dps.fault("silence", hop=hop)
-    limits: dict[str, Any] = {"hop_timeout": 0.5, "request_timeout": 0.5, "timeout": 20}
+    limits: dict[str, Any] = {"hop_timeout": 1.0, "request_timeout": 1.0, "timeout": 30}
     assert registered(local_dps, on_step=walked, **limits).device_id == "dev"
-    assert walked.times(Hop(hop)) == 2
+    assert walked.times(Hop(hop)) >= 2  # a busy machine may miss a deadline once more
+    assert len(local_dps.seen("fault")) == 1
 
 
 @pytest.mark.parametrize("size", [0, 1, 7])
