@@ -62,6 +62,17 @@ MAY_IMPORT = {
         "wire",
     }
     | EVERYBODY,
+    "types": {
+        "doctor",
+        "local",
+        "provisioning",
+        "hub_client",
+        "client",
+        "net",
+        "dps",
+        "hub",
+        "errors",
+    },
     "__main__": {"cli"},
     "pytest_plugin": {"local"},
 }
