@@ -4,7 +4,7 @@ All of it is the call's table's (``options``); a command adds a note where a she
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -13,10 +13,15 @@ from ..text import shown
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType  # generic since click 8.4 only
+
 _TABLE = object()
 
 
-class Value(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
+class Value(_ParamType):
     """A value that an option of a table allows: a whole number, a number, or text."""
 
     name = "value"
