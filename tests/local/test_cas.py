@@ -1,5 +1,6 @@
 """CA certificates that are uploaded, and enrollment groups that refer to them by name."""
 
+import asyncio
 import base64
 import os
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mqttws import AsyncLocalDps, MqttwsError, RegistrationRejected, SymmetricKey, provision_async
-from mqttws.local.x509 import DeviceAuthority
+from mqttws.local.x509 import DeviceAuthority, read_certificate
 
 from . import x509_world
 
@@ -123,3 +124,20 @@ async def test_a_tpm_is_kept_and_its_device_refused_over_mqtt_with_a_reason(
             await provision_async(dps.id_scope, credential, **dps.options)
     assert caught.value.status == 401
     assert any("attested by a TPM" in line for line in caplog.messages)
+
+
+async def test_a_group_that_is_made_while_its_ca_is_replaced_has_the_new_one() -> None:
+    old, new = DeviceAuthority.root("old"), DeviceAuthority.root("new")
+    async with AsyncLocalDps() as dps:
+        for number in range(5):
+            name = f"g{number}"
+            assert (await ask(dps, "PUT", "/certificates/r", {"certificate": old.pem}))[0] == 200
+            found = await asyncio.gather(
+                ask(dps, "PUT", f"/enrollmentGroups/{name}", referring(name, "r")),
+                ask(dps, "PUT", "/certificates/r", {"certificate": new.pem}),
+            )
+            assert [status for status, _ in found] == [200, 200]
+            for group in [f"g{before}" for before in range(number + 1)]:
+                kept = await dps.directory.group(group)
+                assert kept is not None
+                assert kept.certificates == (read_certificate(new.pem),)
