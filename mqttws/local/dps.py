@@ -30,7 +30,6 @@ from ..options import LOCAL_DPS
 from .anchors import DpsTls
 from .certificates import prepare_certificates
 from .dps_calls import DpsCalls
-from .dps_events import MAX_EVENTS, DpsEvents
 from .dps_policies import OWNER, load_dps_policies
 from .enrollments import Enrollments
 from .front import FrontEnd
@@ -164,11 +163,9 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._ca_file: Path | None = None
         self.http: HttpDoor = HttpDoor()
-        self._events = DpsEvents(MAX_EVENTS)
         self._authorities: dict[str, DeviceAuthority] = {}
-        self.front: FrontEnd = FrontEnd(
-            self.service, self.faults, self.http, self._events, self.restart
-        )
+        self.front: FrontEnd = FrontEnd(self.service, self.faults, self.http, self.restart)
+        self._events = self.front.events
         self.tls: DpsTls = DpsTls(self.front.early.handshake)
         self.enrollments: Enrollments = Enrollments(self.directory, self.tls.anchors, self._events)
         self.http.add(self._make_service_door)

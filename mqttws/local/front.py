@@ -27,7 +27,7 @@ from ..net.upgrade import accept_websocket
 from ..protocol import ConnectReceived, Event
 from . import listening
 from .device import DpsDevice, Presence, Served
-from .dps_events import DpsEvents
+from .dps_events import MAX_EVENTS, DpsEvents
 from .http_door import HttpDoor
 from .link import Handler, ServerLink
 from .orders import FaultOrders
@@ -60,14 +60,13 @@ class FrontEnd:
         service: the rules over the store.
         faults: what shall go wrong.
         http: the services that answer HTTP requests.
-        events: is told what happens.
         restart: lets the whole service go away for some seconds; an ordered fault.
 
     Attributes:
         presence: which connection speaks for a device.
         hub: the hubs behind the same ports; None for none.
         restart: as given.
-        events: as given.
+        events: what happens.
         early: the faults of connections that have not reached MQTT.
     """
 
@@ -76,13 +75,12 @@ class FrontEnd:
         service: Service,
         faults: FaultOrders,
         http: HttpDoor,
-        events: DpsEvents,
         restart: Callable[[float], None],
     ) -> None:
         self.presence: Presence = Presence()
         self.hub: HubSide | None = None
         self.restart: Callable[[float], None] = restart
-        self.events: DpsEvents = events
+        self.events: DpsEvents = DpsEvents(MAX_EVENTS)
         self.early: EarlySabotage = EarlySabotage(self._strike_early, restart)
         self._service = service
         self._faults = faults
