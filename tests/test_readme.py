@@ -6,10 +6,7 @@ printed something. No proxy runs here: that snippet must fail at its proxy, whic
 tests/networks has the proxies.
 """
 
-import ast
 import asyncio
-import inspect
-import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,9 +19,9 @@ from mqttws import AsyncClient, HubClient, LocalDps, LocalHub, MethodRequest, Me
 from mqttws.hub.topics import telemetry_topic
 
 from .client.broker import broker
+from .documents import ROOT, blocks, enough, run
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+SNIPPETS = [block.text for block in blocks(ROOT / "README.md") if block.language == "python"]
 SUBSTITUTES = {
     '("0ne00ABCDEF", credential)': "(dps.id_scope, credential, **dps.options)",
     '("0ne00ABCDEF", credential, ': (
@@ -51,14 +48,6 @@ RUN_BY = {
 """Which test runs a snippet, by something that stands in it; the first that fits."""
 
 
-class Enough(Exception):
-    """A snippet that would go on for ever has printed."""
-
-
-def enough(*_printed: object) -> None:
-    raise Enough
-
-
 def runner(snippet: str) -> str:
     return next(name for part, name in RUN_BY.items() if part in snippet)
 
@@ -74,22 +63,6 @@ def substituted(snippet: str, **addresses: object) -> str:
             here = here.replace(f"{{{name}}}", str(value))  # noqa: PLW2901
         snippet = snippet.replace(there, here)
     return snippet
-
-
-def run(snippet: str, names: dict[str, Any]) -> None:
-    """Run a snippet; one that awaits gets a loop. What goes on for ever ends at its print."""
-    code = compile(snippet, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-
-    async def wait() -> None:
-        await eval(code, names)
-
-    try:
-        if code.co_flags & inspect.CO_COROUTINE:
-            asyncio.run(wait())
-        else:
-            exec(code, names)
-    except Enough:
-        names["printed"] = True
 
 
 def test_every_snippet_is_run():
