@@ -33,6 +33,9 @@ _FENCE = re.compile(
 _INDENTED = re.compile(
     r"(?:^<!-- (?P<mark>(?:(?!-->).)*) -->\n\s*)?(?P<text>(?:^    [^\n]*\n)+)", re.MULTILINE
 )
+_REGISTERS = re.compile(
+    r"(mqttws (?:provision|provision-fleet|device run)\b(?:[^\n]|\\\n)*?--id-scope )0ne00ABCDEF"
+)
 MARKS = re.compile(r"not run: \S.+|exit \d+|server|ends at its print|azure|mqttws|demo|tests")
 
 
@@ -90,11 +93,7 @@ class Addresses:
 
 def in_shell(text: str, at: Addresses) -> str:
     """Lead a shell block to the local peers."""
-    text = re.sub(
-        r"(mqttws (?:provision|provision-fleet|device run)\b(?:[^\n]|\\\n)*?--id-scope )0ne00ABCDEF",
-        rf"\1{at.id_scope} {at.options}",
-        text,
-    )
+    text = _REGISTERS.sub(rf"\g<1>{at.id_scope} {at.options}", text)
     text = text.replace(
         "mqttws doctor global.azure-devices-provisioning.net",
         f"mqttws doctor {at.host} --port {at.port} --ca {shlex.quote(at.ca_file)}",

@@ -70,7 +70,7 @@ def test_what_provision_fleet_and_doctor_print(
         (found,) = printed(capsys, "doctor", dps.host, *way[2:])
         assert found["status"] == "ok"
         (found,) = printed(capsys, "doctor", dps.host, *way[2:4], code=56)
-        assert found["cause"] == "issuer-unknown"
+        assert found["cause"] == "intercepted"
 
 
 def test_what_the_demo_prints(capsys: pytest.CaptureFixture[str]) -> None:
