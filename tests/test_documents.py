@@ -4,6 +4,7 @@ README's Python has tests of its own, in test_readme.py, and the two programs of
 from-azure-iot-device.md in hub_client/test_migration.py; README's shell commands run here.
 """
 
+import ast
 import asyncio
 import contextlib
 import json
@@ -28,6 +29,7 @@ from .client.broker import broker
 from .documents import (
     MARKS,
     PAGES,
+    ROOT,
     Addresses,
     Block,
     all_blocks,
@@ -71,6 +73,38 @@ def test_each_block_is_run_or_says_why_not() -> None:
         assert block.language in RUN | DATA, block
         assert not block.mark or MARKS.fullmatch(block.mark), f"{block}: {block.mark}"
     assert sum(len(wanted(page)) for page in PAGES) >= 45
+
+
+FROM_THE_SYSTEM = {
+    "Connection refused",
+    "Name or service not known",
+    "Address already in use",
+    "Permission denied",
+}
+
+
+def test_the_messages_of_the_troubleshooting_page_are_the_codes() -> None:
+    texts = []
+    for file in (ROOT / "mqttws").rglob("*.py"):
+        tree = ast.parse(file.read_text())
+        texts += [
+            node.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
+    said = "\n".join(texts)
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    rows = [line.split(" | ")[0] for line in page.splitlines() if line.startswith("| ")]
+    pieces = [
+        piece.strip()
+        for row in rows
+        for quoted in re.findall(r"`([^`]+)`", row)
+        for piece in re.split(r"…|; |: ", quoted)
+    ]
+    long = [piece for piece in pieces if len(piece) >= 12 and piece not in FROM_THE_SYSTEM]
+    assert len(long) >= 12
+    for piece in long:
+        assert piece in said, piece
 
 
 def through(port: int) -> Any:
@@ -139,6 +173,7 @@ def test_page(
     at = peers.at
     at.free = {port: free_port() for port in PORTS}
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # a page's program may import a page's file
     (tmp_path / "my-device.key").write_text(peers.key)
     (tmp_path / "my-device.key").chmod(0o600)
     names: dict[str, Any] = {
