@@ -1,7 +1,7 @@
 """A gateway that publishes readings, and keeps on the disk what its broker has not acknowledged.
 
-``python forwarder.py URL FILE.db`` reads lines from standard input and publishes each with QoS 1. What
-the broker has not acknowledged is in the file: the next start sends it.
+``python forwarder.py URL FILE.db`` reads lines from standard input, and publishes each with QoS 1.
+The rest is in the file: the next start sends it.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """A thermometer: it registers, sends telemetry, answers a method and follows its twin.
 
-With ID_SCOPE, REGISTRATION_ID and MQTTWS_KEY in the environment it is a device of the cloud; without
-them it runs against a local DPS and hub for a few seconds.
+With ID_SCOPE, REGISTRATION_ID and MQTTWS_KEY in the environment it is a device of the cloud;
+without them it runs against a local DPS and hub for a few seconds.
 """
 
 import os
