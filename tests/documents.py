@@ -5,6 +5,7 @@ A block with ``title="NAME"`` is a file: it is written into that folder. Marks i
 before a block say what a reader need not see:
 
 - ``<!-- not run: REASON -->``: the block is left out;
+- ``<!-- run: NAME -->``: another test runs it, by this name: tests/recipes.py;
 - ``<!-- exit N -->``: the shell block must end with this exit code;
 - ``<!-- server -->``: the shell block runs on, until its ports take connections and beyond;
 - ``<!-- ends at its print -->``: the Python block would go on for ever; its first print ends it.
@@ -36,7 +37,9 @@ _INDENTED = re.compile(
 _REGISTERS = re.compile(
     r"(mqttws (?:provision|provision-fleet|device run)\b(?:[^\n]|\\\n)*?--id-scope )0ne00ABCDEF"
 )
-MARKS = re.compile(r"not run: \S.+|exit \d+|server|ends at its print|azure|mqttws|demo|tests")
+MARKS = re.compile(
+    r"not run: \S.+|run: [\w-]+|exit \d+|server|ends at its print|azure|mqttws|demo|tests"
+)
 
 
 @dataclass(frozen=True)
