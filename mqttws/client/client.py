@@ -85,8 +85,8 @@ class AsyncClient(Facts, AsyncOnly):
         max_outgoing_bytes: bytes that they may take together.
         max_in_flight: publishes of QoS 1 and 2 that may wait for their acknowledgement; the rest
             waits in the queue, in the order of the calls, and QoS 0 behind it too.
-        max_in_flight_qos2: those of QoS 2 among them. A server drops what is above its own limit
-            (mosquitto's is 20), though it acknowledges it.
+        max_in_flight_qos2: those of QoS 2 among them; while there are so many, QoS 1 waits too. A
+            server drops what is above its own limit (mosquitto's is 20), though it acknowledges it.
         after_pubrec: what becomes of a QoS 2 message whose connection is lost after PUBREC with
             ``clean_session=True``: ``unknown`` ends it in ``DeliveryUnknown``, ``republish`` sends
             it again, so that it arrives at least once.

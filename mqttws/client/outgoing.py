@@ -144,10 +144,9 @@ class Outgoing:
             return delivery is self.alone
         if not qos:
             return True
+        # A server whose window for QoS 2 is full may acknowledge QoS 1 too, and drop it: mosquitto.
         limits = self.room.limits
-        return len(self.in_flight) < limits.in_flight and (
-            qos != 2 or self._qos2 < limits.in_flight_qos2
-        )
+        return len(self.in_flight) < limits.in_flight and self._qos2 < limits.in_flight_qos2
 
     def _send(self, link: Link, delivery: Delivery) -> None:
         packet_id = link.publish(delivery.topic, delivery.payload, delivery.qos, delivery.retain)

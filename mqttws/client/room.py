@@ -19,7 +19,8 @@ class Limits:
         publishes: how many may be unfinished, in the queue and in flight.
         size: how many bytes they may take together; one message alone may take more.
         in_flight: how many of QoS 1 and 2 may wait for their acknowledgement.
-        in_flight_qos2: how many of these may be of QoS 2.
+        in_flight_qos2: how many of these may be of QoS 2; while there are so many, none of QoS 1
+            is sent either.
     """
 
     publishes: int
