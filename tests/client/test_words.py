@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from .broker import broker
 from .broker_programs import Mosquitto
 from .test_field import mosquitto, running  # noqa: F401 - a fixture
 from .test_reconnect import States
+from .threaded import BOTH
 
 
 @pytest.mark.parametrize(
@@ -96,6 +98,31 @@ async def test_a_callback_may_wait_for_a_receipt() -> None:
     async with broker(websocket=False) as server:
         await asyncio.to_thread(use, server.port)
     assert done == [True]
+
+
+@pytest.mark.parametrize("kind", list(BOTH))
+async def test_callbacks_that_raise_harm_nothing(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    called: set[str] = set()
+
+    def failing(name: str) -> Any:
+        def callback(*_: object) -> None:
+            called.add(name)
+            raise ZeroDivisionError(name)
+
+        return callback
+
+    names = ("on_state", "on_step", "on_packet")
+    async with broker(websocket=True) as server:
+        url = f"ws://127.0.0.1:{server.port}/mqtt"
+        async with BOTH[kind](url, **{name: failing(name) for name in names}) as client:
+            messages = client.messages()
+            await client.subscribe("t", qos=1)
+            await client.publish("t", b"x", qos=2)
+            assert (await anext(messages)).payload == b"x"
+    assert called == set(names)
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_a_path_that_mqtt_does_not_have_is_said_to_be_left_out(
