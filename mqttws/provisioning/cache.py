@@ -13,14 +13,15 @@ from typing import Any
 
 from ..dps.json_text import parse_json
 from ..errors import StoreFailed, UsageError, store_failed
+from ..text import one_line
 from .assignment import Assignment
 from .credentials import Credential, DigestibleCredential
-from .files import read_file, replace_file
+from .files import check_replaceable, read_file, replace_file
 
 logger: logging.Logger = logging.getLogger("mqttws.provisioning")
 
-MAX_SIZE = 256 * 1024
-"""Bytes of a file that are read: what DPS sends fits twice."""
+MAX_SIZE = 1024 * 1024
+"""Bytes of a file that are read: what DPS sends fits, each of its bytes escaped as six."""
 
 
 class AssignmentFile:
@@ -68,13 +69,13 @@ class AssignmentFile:
         """Find out, before anything is sent, whether there can be such a file.
 
         Raises:
-            StoreFailed: its folder is not there, or nothing may be written to it.
+            StoreFailed: its folder is not there, nothing may be written to it, or what is there
+                is no file.
         """
-        if not os.access(self._path.parent, os.W_OK | os.X_OK):
-            raise StoreFailed(
-                f"the assignment cannot be kept: {self._path}: its folder cannot be written to",
-                hint="name another file with cache=",
-            )
+        try:
+            check_replaceable(self._path)
+        except OSError as error:
+            raise self._cannot_be_kept(error) from error
 
     def store(self, assignment: Assignment) -> None:
         """Keep an assignment: the file is the old one or the new one, never half of it.
@@ -86,11 +87,14 @@ class AssignmentFile:
         try:
             replace_file(self._path, text.encode())
         except OSError as error:
-            raise store_failed(
-                f"the assignment cannot be kept: {self._path}: {error.strerror}",
-                error,
-                hint="name another file with cache=",
-            ) from error
+            raise self._cannot_be_kept(error) from error
+
+    def _cannot_be_kept(self, error: OSError) -> StoreFailed:
+        return store_failed(
+            f"the assignment cannot be kept: {one_line(str(self._path))}: {error.strerror}",
+            error,
+            hint="name another file with cache=",
+        )
 
 
 def read_assignment(members: dict[str, Any]) -> Assignment:

@@ -1,5 +1,6 @@
 """Files that keep a device's state: read without waiting, replaced whole or not at all."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -25,12 +26,34 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
+def check_replaceable(path: Path) -> None:
+    """Find out whether ``replace_file`` can write there: a new file, or a regular one.
+
+    Raises:
+        OSError: there is something else, such as a folder, a FIFO or a device, or no folder to
+            write to, or the path can be none.
+    """
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        found = None
+    except (ValueError, UnicodeError) as error:  # a NUL, a lone surrogate
+        raise OSError(errno.EINVAL, "no path can be written so") from error
+    if found is not None and stat.S_ISLNK(found.st_mode) and path.exists():
+        found = path.stat()
+    if found is not None and not stat.S_ISREG(found.st_mode) and not stat.S_ISLNK(found.st_mode):
+        raise OSError(errno.EEXIST, "there is something else than a file")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OSError(errno.EACCES, "its folder cannot be written to")
+
+
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file, mode 0600: it is the old one or the new one, never half, and on the disk.
 
     Raises:
-        OSError: it cannot be written; nothing of it is left.
+        OSError: it cannot be written, as ``check_replaceable`` says too; nothing of it is left.
     """
+    check_replaceable(path)
     # In the same folder, so that it can take the file's place; made with mode 0600.
     with NamedTemporaryFile(dir=path.parent, prefix=_prefix(path), delete=False) as new:
         try:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from mqttws import (
     Assignment,
     AsyncLocalDps,
+    Hop,
+    Step,
     StoreFailed,
     SymmetricKey,
     TlsConfig,
@@ -103,8 +106,13 @@ async def test_a_folder_that_is_not_there_is_told_before_anything_is_sent(
 async def test_an_assignment_that_cannot_be_kept_after_all_is_not_lost(
     local_dps: AsyncLocalDps, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = tmp_path / "assignment.json"
-    path.mkdir()  # a file cannot take its place
+    folder = tmp_path / "folder"
+    folder.mkdir()
+
+    def lose_folder(step: Step) -> None:
+        if step.hop is Hop.REGISTER and folder.exists():
+            folder.rmdir()
+
     async with local_dps as dps:
         assignment = await provision_async(
             dps.id_scope,
@@ -112,7 +120,8 @@ async def test_an_assignment_that_cannot_be_kept_after_all_is_not_lost(
             host=dps.host,
             port=dps.wss_port,
             tls=TlsConfig(ca=dps.ca_file, only_ca=True),
-            cache=path,
+            cache=folder / "assignment.json",
+            on_step=lose_folder,
         )
     assert assignment.device_id == "dev"
     assert "cannot be kept" in caplog.text
@@ -166,3 +175,30 @@ def test_a_file_is_checked_as_an_answer_is(tmp_path: Path, member: str, value: s
 def test_a_fifo_in_its_place_is_passed_over_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     assert file(tmp_path / "fifo").load() is None
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "device", "nul", "surrogate", "long", "/"])
+def test_what_is_no_file_is_refused_before_anything_is_sent_and_left_alone(
+    tmp_path: Path, kind: str
+) -> None:
+    path = {"nul": "a\0b", "surrogate": "\ud800x", "long": "x" * 300, "/": "/"}.get(kind, kind)
+    if kind == "fifo":
+        os.mkfifo(tmp_path / path)
+    elif kind == "folder":
+        (tmp_path / path).mkdir()
+    elif kind == "device":
+        (tmp_path / path).symlink_to("/dev/null")
+    kept = file(tmp_path / path)
+    with pytest.raises(StoreFailed):
+        kept.check()
+    with pytest.raises(StoreFailed):
+        kept.store(ASSIGNMENT)
+    assert kept.load() is None
+    if kind == "fifo":
+        assert (tmp_path / path).is_fifo()
+
+
+def test_the_longest_payload_comes_back(tmp_path: Path) -> None:
+    long = replace(ASSIGNMENT, payload={"text": "é" * 49_000})
+    file(tmp_path / "assignment.json").store(long)
+    assert file(tmp_path / "assignment.json").load() == long
