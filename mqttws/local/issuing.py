@@ -80,7 +80,7 @@ class Authority:
     def __init__(
         self, certificate: x509.Certificate, key: SigningKey, above: Sequence[x509.Certificate] = ()
     ) -> None:
-        self.certificate = certificate
+        self.certificate: x509.Certificate = certificate
         self._key = key
         self._above = tuple(above)
 

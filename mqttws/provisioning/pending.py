@@ -4,6 +4,7 @@ Knows PKCS#10 through ``cryptography``, and keys that never leave their hardware
 a request travels, nor where a certificate is kept.
 """
 
+import base64
 import ssl
 import time
 from collections.abc import Callable, Sequence
@@ -47,8 +48,8 @@ class PendingCertificate:
     """
 
     def __init__(self, common_name: str, csr: bytes, keep: Keep) -> None:
-        self.common_name = common_name
-        self.csr = csr
+        self.common_name: str = common_name
+        self.csr: bytes = csr
         self._keep = keep
 
     def __repr__(self) -> str:
@@ -106,21 +107,48 @@ def _software_request(common_name: str) -> tuple[bytes, bytes]:
 def _read_request(data: Any, common_name: str) -> bytes:
     """Return the DER of a request that a device's key has made."""
     from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding
 
     fault = "no PKCS#10 request in DER or PEM form"
     if isinstance(data, bytes):
         try:
-            pem = b"-----BEGIN" in data
-            request = (x509.load_pem_x509_csr if pem else x509.load_der_x509_csr)(data)
-            name = common_name_of(request)
-        except (ValueError, UsageError):
+            der = _without_null(_der_of(data))
+            name = common_name_of(x509.load_der_x509_csr(der))
+        except (ValueError, IndexError, UsageError):
             pass
         else:
             if name.lower() == common_name.lower():
-                return request.public_bytes(Encoding.DER)
+                return der
             fault = f"a request for {name!a}, not for {common_name!a}"
     raise UsageError(f"key: its request() returned {fault}")
+
+
+def _der_of(data: bytes) -> bytes:
+    """Return a request in DER form; from PEM where it is that."""
+    before, begin, rest = data.partition(b"-----BEGIN CERTIFICATE REQUEST-----")
+    body, end, _ = rest.partition(b"-----END CERTIFICATE REQUEST-----")
+    return base64.b64decode(body) if begin and end else before
+
+
+_ECDSA = bytes.fromhex("06082a8648ce3d0403")
+"""The beginning of ecdsa-with-SHA256, -SHA384 and -SHA512 (RFC 5758 section 3.2), in DER."""
+
+
+def _without_null(der: bytes) -> bytes:
+    """Return a request whose signature algorithm has no parameters, as RFC 5758 demands.
+
+    The OpenSSL provider for TPMs (tpm2-openssl 1.1.1) writes NULL there, which strict readers
+    refuse. The signature does not cover it.
+    """
+    at = der.rfind(b"\x30\x0c" + _ECDSA)
+    if at < 0 or der[at + 12 : at + 14] != b"\x05\x00":
+        return der
+    header = 2 + (der[1] & 0x7F if der[1] & 0x80 else 0)
+    body = der[header:at] + b"\x30\x0a" + der[at + 2 : at + 12] + der[at + 14 :]
+    size = len(body)
+    length = bytes([size]) if size < 0x80 else size.to_bytes((size.bit_length() + 7) // 8)
+    if size >= 0x80:
+        length = bytes([0x80 | len(length)]) + length
+    return b"\x30" + length + body
 
 
 def common_name_of(holder: "x509.Certificate | x509.CertificateSigningRequest") -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from mqttws import (
     Assignment,
@@ -379,3 +380,24 @@ def test_wrong_arguments_of_a_store_are_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no certificate is stored"):
         store.begin_renewal()
     assert store.expires_at() is None
+
+
+@pytest.mark.parametrize("size", [1, 30, 64])
+def test_a_request_as_tpm_providers_write_it_is_mended(size: int) -> None:
+    """NULL after ecdsa-with-SHA256, where RFC 5758 has nothing; the signature stays valid."""
+    from cryptography import x509
+
+    from mqttws.provisioning.pending import _without_null
+
+    der = x509.load_pem_x509_csr(HardKey().request("d" * size)).public_bytes(
+        serialization.Encoding.DER
+    )
+    assert _without_null(der) == der
+    at = der.rfind(bytes.fromhex("300a06082a8648ce3d040302"))
+    header = 2 + (der[1] & 0x7F if der[1] & 0x80 else 0)
+    inner = der[header:at] + b"\x30\x0c" + der[at + 2 : at + 12] + b"\x05\x00" + der[at + 12 :]
+    size_of = len(inner).to_bytes(1 if len(inner) < 256 else 2)
+    odd = b"\x30" + bytes([0x80 | len(size_of)]) * (len(inner) >= 128) + size_of + inner
+    with pytest.raises(ValueError, match="parsing"):
+        x509.load_der_x509_csr(odd)
+    assert _without_null(odd) == der
