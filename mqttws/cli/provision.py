@@ -10,6 +10,7 @@ import click
 
 import mqttws
 
+from ..dps.answers import timestamp
 from ..options import PROVISION
 from .common import (
     check_host,
@@ -64,6 +65,9 @@ Examples:
         | jq -r .assigned_hub
   A device with a certificate:
     mqttws provision --id-scope 0ne00ABCDEF --cert chain.pem --cert-key my.key
+  A device that gets a certificate for its hub:
+    mqttws provision --id-scope 0ne00ABCDEF --registration-id my-device \\
+        --key-file my-device.key --issue-certificate ./my-device
   Against `mqttws serve` on this machine:
     mqttws provision --id-scope 0ne00LOCAL --registration-id my-device \\
         --key-file my-device.key --host 127.0.0.1 --ca DIR/ca.pem --trace
@@ -71,7 +75,8 @@ Examples:
 \b
 With --json, one object on standard output:
   status  "assigned": assigned_hub, device_id, substatus, registration_id,
-            operation_id, payload, created, last_updated, etag, steps
+            operation_id, payload, created, last_updated, etag, steps; with
+            --issue-certificate: certificate {{file, expires}}
           "error": error (its class), message, hint, hop, cause, party,
             retryable, exit_code, facts, steps
   steps   list of {{hop, outcome, detail, started_ms, took_ms, error}}
@@ -108,6 +113,13 @@ Environment:
     metavar="FILE",
     help="JSON file for the enrollment's custom allocation; - for standard input.",
 )
+@click.option(
+    "--issue-certificate",
+    "issue",
+    metavar="DIR",
+    help="Have a certificate for the hub issued, and keep it with its key in DIR/certificate.pem;"
+    " one that is there and good is used again.",
+)
 @option(
     "--timeout",
     PROVISION,
@@ -143,6 +155,7 @@ def provision(
     proxy: str | None,
     tls: mqttws.TlsConfig,
     payload: str | None,
+    issue: str | None,
     timeout: float,
     wait_for_network: bool,
     pipelined: Literal["subscribe", "register"] | None,
@@ -176,6 +189,7 @@ def provision(
             cert_key=cert_key,
             cert_key_password_file=cert_key_password_file,
         )
+        store = None if issue is None else mqttws.CertificateStore(issue)
         if shown:
             print_line(STEP_HEADER, "dim", err=True)
         assignment = mqttws.provision(
@@ -189,12 +203,21 @@ def provision(
             tls=tls,
             proxy=proxy or "environment",
             timeout=timeout,
+            issue=store,
             wait_for_network=wait_for_network,
             pipelined=pipelined,
             on_step=progress.on_step,
             on_packet=progress.on_packet if trace else None,
         )
+    certificate = None if store is None else _describe(store)
     if as_json:
-        print_json(success(assignment, progress))
-    else:
-        print_assignment(assignment)
+        print_json(success(assignment, progress) | ({"certificate": certificate} if store else {}))
+        return
+    print_assignment(assignment)
+    if certificate is not None:
+        print_line(f"{'certificate':<14}{certificate['file']}, until {certificate['expires']}")
+
+
+def _describe(store: mqttws.CertificateStore) -> dict[str, str]:
+    """Return the file of a certificate, and its end."""
+    return {"file": str(store.file), "expires": timestamp(store.expires_at() or 0.0)}

@@ -19,6 +19,7 @@ import click
 import mqttws
 
 from ..dps.enrollment_json import parse_enrollments
+from ..dps.issuance import DEFAULT_POLICY
 from ..dps.records import IndividualEnrollment
 from ..dps.sas import decode_key
 from ..errors import UsageError
@@ -27,6 +28,7 @@ from ..net.stream import limit_tls_buffers
 from ..options import LOCAL_DPS
 from .common import check_host, debug_option, json_option, log_to_stderr, read_file
 from .exits import Command, describe_exit_codes
+from .issuing import issuing_options
 from .output import print_json
 from .serve_place import EXAMPLE, AdminPlace, Place, example_key
 from .table import option
@@ -186,6 +188,7 @@ Environment:
     metavar="N",
     note="The cloud: 5.  [default: no limit]",
 )
+@issuing_options
 @json_option("Print the addresses as one JSON object, in one line.")
 @debug_option
 def serve(
@@ -209,6 +212,9 @@ def serve(
     lenient: bool,
     fault_seed: int | None,
     polls_per_10s: int | None,
+    credential_policies: list[mqttws.CredentialPolicy],
+    issuing_ca: str | None,
+    connection_profiles: dict[str, str],
     as_json: bool,
 ) -> None:
     """Run a local DPS: real TLS, real credential checks, no cloud account.
@@ -247,7 +253,7 @@ def serve(
     example = []
     if key_file is not None:
         key = decode_key(example_key(key_file))
-        example = [IndividualEnrollment(EXAMPLE, primary_key=key)]
+        example = [IndividualEnrollment(EXAMPLE, primary_key=key, credential_policy=DEFAULT_POLICY)]
     dps = mqttws.AsyncLocalDps(
         host=host,
         wss_port=wss_port,
@@ -263,6 +269,9 @@ def serve(
         lenient=lenient,
         fault_seed=fault_seed,
         polls_per_10s=polls_per_10s,
+        credential_policies=credential_policies,
+        issuing_ca=issuing_ca,
+        connection_profiles=connection_profiles,
     )
     hub_server = None
     if with_hub:

@@ -118,6 +118,11 @@ class CertificateStore:
         self._renew_after = float(renew_after)
         self._shown: tuple[bytes, X509Certificate] | None = None  # by what was read
 
+    @property
+    def file(self) -> Path:
+        """The file that holds the pair."""
+        return self._file
+
     def __repr__(self) -> str:
         return f"CertificateStore({str(self._folder)!r})"
 
