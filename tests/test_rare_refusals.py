@@ -11,19 +11,21 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from cryptography import x509
 
 import mqttws
 from mqttws import SymmetricKey, UsageError
 from mqttws.client.options import password_bytes
-from mqttws.dps.allocation import assign
+from mqttws.dps.allocation import WebhookAnswer, assign
 from mqttws.dps.answers import Rejection
 from mqttws.dps.authentication import _authenticate_chain
 from mqttws.dps.csr import read_csr
-from mqttws.dps.decisions import look_up
+from mqttws.dps.decisions import look_up, read_register_body
 from mqttws.dps.effects import Device
 from mqttws.dps.records import DeviceRecord, Operation, Snapshot
 from mqttws.dps.settings import Settings
 from mqttws.errors import ServiceFailed, StoreDamaged, StoreFailed
+from mqttws.hub_client.certificates import CertificateRenewal
 from mqttws.local import dps_policies, issuing
 from mqttws.local.hub_message_api import _expiry
 from mqttws.local.hub_registry_api import bulk, put_device
@@ -31,6 +33,10 @@ from mqttws.local.hub_request import Refused as RefusedByHub
 from mqttws.local.stores.memory import MemoryStore
 from mqttws.net.proxy import choose_proxy
 from mqttws.net.tls import read_pem
+from mqttws.provisioning.issuing import register_with_certificate
+from mqttws.provisioning.pending import common_name_of
+
+from .test_rare_errors import nameless
 
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+Pw=="
 SETTINGS = Settings("0ne00LOCAL", ("hub.example",))
@@ -209,3 +215,62 @@ def test_a_proxys_url_with_a_slip_is_told(url: str) -> None:
 def test_a_file_that_is_none_is_told() -> None:
     with pytest.raises(UsageError, match="found int"):
         read_pem(5, "CA file")  # type: ignore[arg-type]
+
+
+# Certificates, and calls that others void
+
+
+async def test_a_certificate_that_cannot_be_asked_for_or_kept_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = SimpleNamespace(module_id="m")
+    renewal: Any = CertificateRenewal.__new__(CertificateRenewal)
+    renewal._upkeep = SimpleNamespace(
+        access=SimpleNamespace(certificate=object(), identity=identity)
+    )
+    with pytest.raises(UsageError, match="no module's"):
+        await renewal.renew(1.0)
+    certificate, _ = nameless()
+    with pytest.raises(UsageError, match="common names"):
+        common_name_of(x509.load_pem_x509_certificate(certificate))
+    store: Any = mqttws.CertificateStore(tmp_path / "device")
+    with mock.patch("mqttws.provisioning.issued.replace_file", side_effect=OSError(5, "I/O")):
+        with pytest.raises(StoreFailed, match="cannot be stored"):
+            store._keep(b"", (), {}, None)
+    refused = mock.AsyncMock(side_effect=mqttws.RegistrationRejected("no"))
+    store.load = store.begin = mock.Mock(return_value=None)
+    with pytest.raises(mqttws.RegistrationRejected):
+        await register_with_certificate(
+            store, refused, host="h", id_scope="0ne00X", registration_id="dev", force=False,
+            sends_payload=False,
+        )  # fmt: skip
+    monkeypatch.setattr("os.access", lambda *arguments: False)
+    with pytest.raises(StoreFailed, match="cannot be written to"):
+        store.check()
+    with pytest.raises(UsageError, match="credential: found None"):
+        mqttws.Assignment("hub.example", "dev", "", "dev", "").hub_client()
+
+
+def test_bodies_that_dps_does_not_take_are_refused() -> None:
+    answer = b'{"iotHubHostName": "hub.example", "initialTwin": 5}'
+    with pytest.raises(Rejection):
+        WebhookAnswer(200, answer).choice(["hub.example"])
+    with pytest.raises(Rejection):
+        read_register_body(b'{"tpm": {}}', device())
+
+
+async def test_calls_of_a_local_dps_that_others_void_are_told(dps_state: Path) -> None:
+    async with mqttws.AsyncLocalDps(state=dps_state) as dps:
+        with pytest.raises(UsageError, match="there is no enrollment"):
+            await dps.delete("nobody")
+        await dps.enroll_device("dev")
+        never = mock.AsyncMock(return_value=False)
+        with (
+            mock.patch.object(dps.enrollments, "change", never),
+            mock.patch.object(dps.enrollments, "remove", never),
+        ):
+            for call in (dps.delete("dev"), dps._set_status("dev", "disabled", group=False)):
+                with pytest.raises(UsageError, match="same moment"):
+                    await call
+        with pytest.raises(mqttws.RequestTimedOut, match="no event"):
+            await dps.wait_for("assigned", timeout=0.01)

@@ -16,7 +16,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
 else:
-    _ParamType = click.ParamType  # generic since click 8.4 only
+    _ParamType = click.ParamType  # generic in newer releases only
 
 _TABLE = object()
 
