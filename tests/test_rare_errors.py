@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 import mqttws
 from mqttws import Cause, MqttwsError, RequestTimedOut, SymmetricKey, TlsConfig, UsageError
 from mqttws.cli import admin, fleet_results, hub_service, hub_serving, publish, subscribe
+from mqttws.cli.serve_place import AdminPlace
 from mqttws.client.client import AsyncClient
 from mqttws.client.store import FailedForgotten
 from mqttws.client.sync_results import SyncReceipt
@@ -463,3 +464,18 @@ async def test_records_in_postgresql_that_fail_are_told() -> None:
             await store._query("SELECT 1", ())
     with pytest.raises(StoreFailed, match="gone"):  # twice: the commit, and the look at it
         await store._run_commits([([Write(FAULTS, "", Faults(), 0)], ())])
+
+
+def test_the_admin_commands_say_what_they_cannot_do(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="in clear"):
+        admin.AdminClient("http://admin.example:8080", "token")
+    done = run_inside("enroll", "--admin", "http://127.0.0.1:1", "delete", "x", "--group", "--ca")
+    assert done.returncode == 2
+    assert "one of them" in done.stderr
+    (tmp_path / "all.json").write_text('{"enrollments": [], "certificates": [{}]}')
+    done = run_inside("enroll", "--admin", "http://127.0.0.1:1", "import", tmp_path / "all.json")
+    assert "name and certificate" in done.stderr
+    for text, part in ((" ", "empty"), ("a\nb", "one line")):
+        (tmp_path / "token").write_text(text)
+        with pytest.raises(UsageError, match=part):
+            AdminPlace("127.0.0.1", 0, str(tmp_path / "token"))
