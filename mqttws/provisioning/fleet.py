@@ -9,6 +9,7 @@ import math
 import os
 import random
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from ..net.hops import Step
 from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.tls import Tls
 from ..options import FLEET, PROVISION, PROVISIONING_HOST, WEBSOCKET_PATH
-from ..retry import is_forbidden, is_refused_login
+from ..retry import MIN_ATTEMPT, fit, is_forbidden, is_refused_login
 from .assignment import Assignment
 from .credentials import Credential
 from .plan import Pipelined, Transport
@@ -234,16 +235,27 @@ class _Gate:
             self._opens = max(self._opens, self._now() + seconds)
 
     async def enter(self) -> float:
-        """Wait until a device may begin; return how many seconds are left for it, 0 for none."""
-        while self._scouting and not self.open:
-            self._changed.clear()
-            await self._changed.wait()
-        self._scouting = True
-        while (left := min(self._opens, self._until) - self._now()) > 0:
-            spread = random.uniform(0, self._jitter)  # noqa: S311 - spread, not secrecy
-            await asyncio.sleep(left + spread)
-        self.is_late = self._now() >= self._until
-        return max(0.0, self._until - self._now())
+        """Wait until a device may begin; return how many seconds are left for it, 0 for too few.
+
+        No wait outlasts the time for all devices, and a place is only taken where one begins.
+        """
+        while (left := self._until - self._now()) >= MIN_ATTEMPT:
+            if self._scouting and not self.open:
+                self._changed.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(None if left == math.inf else left - MIN_ATTEMPT):
+                        await self._changed.wait()
+            elif (busy := self._opens - self._now()) > 0:
+                spread = random.uniform(0, self._jitter)  # noqa: S311 - spread, not secrecy
+                pause = fit(busy + spread, busy, left)
+                if pause is None:
+                    break
+                await asyncio.sleep(pause)
+            else:
+                self._scouting = True
+                return left
+        self.is_late = True
+        return 0.0
 
     def leave(self) -> None:
         """Let another device go ahead, if this one has not got through."""

@@ -13,14 +13,17 @@ import pytest
 
 from mqttws import AsyncLocalDps, RegistrationRejected, SymmetricKey, TlsConfig, UsageError
 from mqttws.errors import ProxyRefused, RequestTimedOut
-from mqttws.hops import Cause
+from mqttws.hops import Cause, Hop
 from mqttws.local.x509 import DeviceAuthority
-from mqttws.provisioning.fleet import FleetResult, provision_fleet_async
+from mqttws.net.hops import Step
+from mqttws.provisioning.fleet import FleetResult, _Gate, provision_fleet_async
+from mqttws.retry import MIN_ATTEMPT
 
 from ..cli.shell import interruptible
 from ..local import x509_world
 from ..local.test_webhook import HUB, ok, webhook
 from ..net.rogue import listening
+from ..ports import free_port
 
 GOOD = "AAECAwQFBgcICQoLDA0ODw=="
 """A key that is none of the enrolled ones."""
@@ -415,6 +418,64 @@ async def test_a_fleet_has_a_time_limit_for_all(local_dps: AsyncLocalDps) -> Non
     assert results["d-0"].assignment is not None
     assert isinstance(results["d-1"].error, RequestTimedOut)
     assert set(results) == {"d-0", "d-1"}
+
+
+@pytest.mark.parametrize("wait_for_network", [True, False])
+@pytest.mark.parametrize("concurrency", [1, 2, 10])
+async def test_the_time_limit_for_all_holds_where_the_way_never_opens(
+    concurrency: int, wait_for_network: bool
+) -> None:
+    results: list[FleetResult] = []
+    credentials = [SymmetricKey(f"d-{number}", GOOD) for number in range(20)]
+    async with asyncio.timeout(10):
+        registered = provision_fleet_async(
+            "0ne00LOCAL",
+            credentials,
+            results.append,
+            concurrency=concurrency,
+            total_timeout=0.6,
+            wait_for_network=wait_for_network,
+            host="127.0.0.1",
+            port=free_port(),
+            proxy=None,
+        )
+        if wait_for_network:
+            with pytest.raises(RequestTimedOut, match="the fleet was not done"):
+                await registered
+            assert [result.registration_id for result in results] == ["d-0"]
+        else:
+            await registered
+            assert len(results) == 20
+
+
+def busy(seconds: float) -> Step:
+    return Step(Hop.REGISTER, ended=0.0, status=429, retry_after=seconds)
+
+
+async def test_a_wait_for_dps_does_not_outlast_the_time_limit_for_all() -> None:
+    now = asyncio.get_running_loop().time
+    gate, began = _Gate(600.0, 1.0), now()
+    gate.on_step(busy(0.2))
+    async with asyncio.timeout(5):
+        left = await gate.enter()
+    assert left >= MIN_ATTEMPT
+    assert 0.2 <= now() - began <= 1.0 - MIN_ATTEMPT
+    assert not gate.is_late
+
+
+async def test_no_device_waits_for_a_turn_behind_the_time_limit_for_all() -> None:
+    now = asyncio.get_running_loop().time
+    gate, began = _Gate(0.0, 30.0), now()
+    gate.on_step(busy(60.0))
+    assert await gate.enter() == 0.0
+    assert gate.is_late
+    assert now() - began < 5
+
+
+async def test_no_device_begins_without_time_for_an_attempt() -> None:
+    gate = _Gate(0.0, MIN_ATTEMPT / 2)
+    assert await gate.enter() == 0.0
+    assert gate.is_late
 
 
 async def test_a_fleets_cache_keeps_a_file_for_each_device(
