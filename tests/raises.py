@@ -22,6 +22,7 @@ NOT_OURS = {
     "self.error.with_traceback",
     "upkeep.error.with_traceback",
     "self._end",
+    "_explained",
 }
 """Calls after ``raise`` that make no error of the package: click's, and one made before."""
 
