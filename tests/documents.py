@@ -5,7 +5,7 @@ A block with ``title="NAME"`` is a file: it is written into that folder. Marks i
 before a block say what a reader need not see:
 
 - ``<!-- not run: REASON -->``: the block is left out;
-- ``<!-- run: NAME -->``: another test runs it, by this name: tests/recipes.py;
+- ``<!-- run: NAME -->``: another test runs it, by this name: tests/recipes.py, tests/net;
 - ``<!-- exit N -->``: the shell block must end with this exit code;
 - ``<!-- server -->``: the shell block runs on, until its ports take connections and beyond;
 - ``<!-- ends at its print -->``: the Python block would go on for ever; its first print ends it.
