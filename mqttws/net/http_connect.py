@@ -60,8 +60,8 @@ class HttpConnect:
 
     @property
     def refused(self) -> bool:
-        """Whether the proxy has refused, and only its page is still awaited."""
-        return self._refusal_head is not None
+        """Whether the proxy has refused, and only the rest of its answer is still awaited."""
+        return self._refusal_head is not None or self._begun_refusal() is not None
 
     def restart(self) -> None:
         """Learn that there is a new connection."""
@@ -99,7 +99,7 @@ class HttpConnect:
         """
         if self.reconnect:
             return
-        head = self._next_head() if self._inbox else None
+        head = (self._next_head() or self._begun_refusal()) if self._inbox else None
         if head is None or not self._answer_challenge(head, ended=True):
             came = f" after {len(self._inbox)} bytes" if self._inbox else ""
             raise self._refused(
@@ -133,6 +133,15 @@ class HttpConnect:
         if head is not None and head.status == 0:
             raise self._refused("the answer is not HTTP/1.x")
         return head
+
+    def _begun_refusal(self) -> Head | None:
+        """Return a refusal's head as far as it has come; None before its status line is whole.
+
+        A proxy that falls silent or closes within its 407 has refused the login all the same.
+        """
+        end = self._inbox.rfind(b"\n") + 1
+        head = parse_head(bytes(self._inbox[:end]) + b"\r\n") if end else None
+        return head if head is not None and head.status >= 300 else None
 
     def _let_through(self, head: Head) -> None:
         self._note(head)

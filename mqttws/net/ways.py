@@ -9,7 +9,7 @@ from ..hops import Hop
 from ..retry import is_refused_login
 from .dial import dial
 from .hops import Walk
-from .proxy import ENVIRONMENT, ProxyChoice, ProxyConfig, choose_proxy
+from .proxy import ENVIRONMENT, Proxy, ProxyChoice, ProxyConfig, choose_proxy
 from .stream import Stream
 from .target import Target
 from .tls import Tls
@@ -17,6 +17,10 @@ from .tls import Tls
 TRANSPORT_HEAD_START = 0.5
 """Seconds before another transport is tried beside the one that is not open yet: longer than a
 handshake takes, and shorter than anybody's patience."""
+
+LOGIN_PATIENCE = 5.0
+"""Seconds for which a proxy's answer to a login is awaited before another way brings it the login
+again: directories count refused logins, and lock accounts."""
 
 
 async def dial_first(
@@ -30,7 +34,7 @@ async def dial_first(
     """Walk several ways, each with a head start over the next; return the first that is open.
 
     The steps of the way that is taken join ``walk`` when it is open; the others are given up. After
-    a proxy has refused a login, no other way through that proxy is begun.
+    a proxy has refused a login, no other way through it is begun, nor for a while before it answers.
 
     Raises:
         ConnectFailed: none is open; the error is that of the way that led furthest.
@@ -45,7 +49,9 @@ async def dial_first(
     waiting = list(targets)
     try:
         while waiting or attempts:
-            if waiting:
+            if waiting and not any(
+                _may_refuse(one, waiting[0], proxy) for one in attempts.values()
+            ):
                 attempt = _Attempt(waiting.pop(0), walk.aside(walk.remaining), walk.elapsed)
                 attempts[
                     asyncio.ensure_future(
@@ -74,8 +80,8 @@ async def dial_first(
                     raise error
                 failed.append((attempt, error))
                 if is_refused_login(error):  # it would be refused again, and counted
-                    taken = _proxy_of(attempt.target, proxy)
-                    waiting = [one for one in waiting if _proxy_of(one, proxy) != taken]
+                    refused = _proxy_of(attempt.target, proxy)
+                    waiting = [one for one in waiting if not _same(_proxy_of(one, proxy), refused)]
     finally:
         for task in attempts:
             task.add_done_callback(_abort_loser)
@@ -97,12 +103,27 @@ class _Attempt:
     began: float
 
 
-def _proxy_of(target: Target, choice: ProxyChoice) -> str | None:
-    """Return the URL of the proxy on the way to a target; None for none."""
+def _may_refuse(attempt: _Attempt, target: Target, choice: ProxyChoice) -> bool:
+    """Tell whether a proxy may yet refuse the login that it would get for ``target`` too."""
+    walk = attempt.walk
+    answered = any(step.hop is Hop.PROXY and step.ended is not None for step in walk.steps)
+    if answered or walk.elapsed > LOGIN_PATIENCE:
+        return False
+    asked, taken = _proxy_of(attempt.target, choice), _proxy_of(target, choice)
+    if taken is None or not _same(asked, taken):
+        return False
+    return taken.login is not None or (isinstance(choice, ProxyConfig) and choice.login is not None)
+
+
+def _proxy_of(target: Target, choice: ProxyChoice) -> Proxy | None:
+    """Return the proxy on the way to a target, without asking for a login; None for none."""
     config = choice if isinstance(choice, ProxyConfig) else ProxyConfig(choice)
     asking_nobody = replace(config, login=None)
-    proxy = choose_proxy(asking_nobody, target.scheme, target.host, target.port)
-    return None if proxy is None else proxy.url
+    return choose_proxy(asking_nobody, target.scheme, target.host, target.port)
+
+
+def _same(one: Proxy | None, other: Proxy | None) -> bool:
+    return one is not None and other is not None and one.url == other.url
 
 
 def _abort_loser(task: asyncio.Task[Stream]) -> None:

@@ -9,8 +9,10 @@ import pytest
 from mqttws import (
     AsyncClient,
     AsyncLocalDps,
+    Cause,
     Hop,
     HopTimedOut,
+    ProxyRefused,
     Step,
     SymmetricKey,
     TlsConfig,
@@ -205,3 +207,39 @@ async def test_all_refused_is_told_as_such() -> None:
     client = AsyncClient([f"mqtt://127.0.0.1:{free_port()}" for _ in range(2)], proxy=None)
     with pytest.raises(Unreachable):
         await client.connect()
+
+
+REFUSAL = b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n"
+
+
+@pytest.mark.parametrize("way", ["slow", "cut", "silent"])
+async def test_a_login_is_sent_once_however_the_proxy_refuses_it(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ways, "TRANSPORT_HEAD_START", 0.05)
+    heads: list[bytes] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        if way == "slow":
+            await asyncio.sleep(0.5)  # ten head starts
+            writer.write(REFUSAL + b"\r\n")
+        else:
+            writer.write(REFUSAL)  # and the rest of the head never comes
+            if way == "silent":
+                await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(proxy, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ProxyRefused) as caught:
+            await provision_async(
+                "0ne0",
+                SymmetricKey("dev", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
+                host="dps.test",
+                transport="auto",
+                proxy=f"http://name:secret@127.0.0.1:{port}",
+                timeout=20,
+            )
+    assert caught.value.cause is Cause.PROXY_LOGIN_REFUSED
+    assert len(heads) == 1
