@@ -34,7 +34,8 @@ async def dial_first(
     """Walk several ways, each with a head start over the next; return the first that is open.
 
     The steps of the way that is taken join ``walk`` when it is open; the others are given up. After
-    a proxy has refused a login, no other way through it is begun, nor for a while before it answers.
+    a proxy has refused a login, no other way through it is begun, nor for a while before its
+    answer.
 
     Raises:
         ConnectFailed: none is open; the error is that of the way that led furthest.
