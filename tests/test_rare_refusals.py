@@ -19,14 +19,18 @@ from mqttws.client.options import password_bytes
 from mqttws.dps.allocation import WebhookAnswer, assign
 from mqttws.dps.answers import Rejection
 from mqttws.dps.authentication import _authenticate_chain
+from mqttws.dps.codes import IDENTIFIER_REJECTED
 from mqttws.dps.csr import read_csr
 from mqttws.dps.decisions import look_up, read_register_body
-from mqttws.dps.effects import Device
+from mqttws.dps.effects import Device, Refusal
 from mqttws.dps.records import DeviceRecord, Operation, Snapshot
 from mqttws.dps.settings import Settings
 from mqttws.errors import ServiceFailed, StoreDamaged, StoreFailed
 from mqttws.hub_client.certificates import CertificateRenewal
 from mqttws.local import dps_policies, issuing
+from mqttws.local.device_door import DeviceDoor
+from mqttws.local.http_answers import Refused as RefusedByApi
+from mqttws.local.hub_fault_api import cancel_faults, order_fault, put_throttles
 from mqttws.local.hub_message_api import _expiry
 from mqttws.local.hub_registry_api import bulk, put_device
 from mqttws.local.hub_request import Refused as RefusedByHub
@@ -274,3 +278,19 @@ async def test_calls_of_a_local_dps_that_others_void_are_told(dps_state: Path) -
                     await call
         with pytest.raises(mqttws.RequestTimedOut, match="no event"):
             await dps.wait_for("assigned", timeout=0.01)
+
+
+async def test_orders_of_a_hub_that_cannot_be_are_refused() -> None:
+    asked: Any = SimpleNamespace(body=5, rest="7", hub=mock.Mock())
+    asked.hub.faults.cancel.return_value = False
+    for call in (order_fault, cancel_faults, put_throttles):
+        with pytest.raises(RefusedByHub):
+            await call(asked)
+
+
+def test_a_device_without_a_good_name_is_refused_over_https() -> None:
+    door: Any = DeviceDoor.__new__(DeviceDoor)
+    refusal = Refusal(IDENTIFIER_REJECTED, "no such name")
+    door._dps = SimpleNamespace(front=SimpleNamespace(admit_names=lambda *names: refusal))
+    with pytest.raises(RefusedByApi, match="Invalid request"):
+        door._admit(mock.Mock(), SimpleNamespace(headers={}), mock.Mock())
