@@ -153,6 +153,52 @@ def faults_of(path: str, source: str) -> list[str]:
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 
 
+MAX_LINES = 400
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_no_file_is_longer_than_its_reader_bears(path: str):
+    assert len((ROOT / path).read_text().splitlines()) <= MAX_LINES
+
+
+def loaded_with(path: str) -> Iterator[str]:
+    """Yield the files of the package that are loaded together with one."""
+    tree = ast.parse((ROOT / path).read_text())
+    at_once = [
+        node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom | ast.Try)
+    ]
+    for name in imported_modules(path, ast.Module(at_once, [])):
+        parts = name.split(".")[1:]
+        for whole in (parts, parts[:-1]):
+            found = "/".join(whole) + ".py"
+            if name.startswith("mqttws.") and found in FILES:
+                yield found
+
+
+def circle_of(path: str, graph: dict[str, set[str]]) -> list[str]:
+    """Return a way from a file back to itself; empty for none."""
+    ways = [[path]]
+    seen = set()
+    while ways:
+        way = ways.pop()
+        for target in graph[way[-1]]:
+            if target == path:
+                return [*way, target]
+            if target not in seen:
+                seen.add(target)
+                ways.append([*way, target])
+    return []
+
+
+def test_imports_make_no_circle():
+    graph = {path: set(loaded_with(path)) for path in FILES}
+    assert {path: way for path in FILES if (way := circle_of(path, graph))} == {}
+
+
+def test_a_circle_is_found():
+    assert circle_of("a", {"a": {"b"}, "b": {"c"}, "c": {"b", "a"}}) == ["a", "b", "c", "a"]
+
+
 @pytest.mark.parametrize("path", FILES)
 def test_every_file_keeps_to_the_picture(path: str):
     assert faults_of(path, (ROOT / path).read_text()) == []
