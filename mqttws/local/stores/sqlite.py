@@ -7,6 +7,7 @@ loop: that is a few microseconds, and readers wait for no writer in WAL.
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import queue
@@ -15,7 +16,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 from ...dps.store import ABSENT, Check, Loaded, Page, Row, Table, Write
@@ -35,6 +35,14 @@ MAX_BATCH = 200
 GATHERING = 0.002
 """Seconds in which commits gather for the next transaction, where the last one had several: under
 load more of them share one flush of the disk, and a lone one does not wait."""
+
+LOAD = """
+SELECT asked.id, version, value FROM
+    (SELECT key AS id, json_extract(value, '$[0]') AS tbl, json_extract(value, '$[1]') AS key
+     FROM json_each(?)) AS asked
+    CROSS JOIN rows ON rows.tbl = asked.tbl AND rows.key = asked.key
+"""
+"""Rows by their keys, any number of them, each found by the index; all of one moment."""
 
 _T = TypeVar("_T")
 
@@ -109,9 +117,9 @@ class SqliteStore:
         now = time.time()
         if not keys:
             return Loaded((), now)
-        named = [text for table, key in keys for text in (table.name, key)]
+        named = json.dumps([(table.name, key) for table, key in keys])
         try:
-            found = self._read.execute(_load_statement(len(keys)), named).fetchall()
+            found = self._read.execute(LOAD, (named,)).fetchall()
         except sqlite3.Error as error:
             raise self._failed(error) from None
         rows = [ABSENT] * len(keys)
@@ -286,13 +294,6 @@ class SqliteStore:
             self._failing = True
             logger.error("the records cannot be used: %s: %s", self._path, reason)
         return store_failed(f"the records cannot be used: {self._path}: {reason}", error)
-
-
-@cache
-def _load_statement(count: int) -> str:
-    """Return the statement that reads rows by their keys: each by the index, all of one moment."""
-    one = "SELECT {}, version, value FROM rows WHERE tbl = ? AND key = ?"
-    return " UNION ALL ".join(one.format(number) for number in range(count))
 
 
 def _row_of(write: Write) -> tuple[Any, ...]:
