@@ -8,25 +8,34 @@ import asyncio
 import shlex
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import click
 
 import mqttws
 
-from ..errors import UsageError
+from ..errors import MqttwsError, UsageError
 from ..options import FLEET
 from ..provisioning.credentials import Credential
 from ..provisioning.fleet import provision_fleet_async
 from ..provisioning.plan import Transport
 from . import INTERRUPTED
-from .common import check_host, debug_option, json_option, read_file, read_key_password
+from .common import (
+    MAX_FILE_SIZE,
+    check_host,
+    debug_option,
+    json_option,
+    read_file,
+    read_key_password,
+)
 from .exits import SOME_FAILED, Command, describe_exit_codes
 from .fleet_file import FleetFile, read_fleet
 from .fleet_results import Results, assigned_in
 from .network import proxy_options, trust_options
-from .output import print_error, print_json, print_line
+from .output import print_error, print_failure, print_json, print_line
 from .table import option
 
 MAX_TOLD = 100
@@ -47,9 +56,10 @@ Examples:
       --group-key-file group.key
 
 \b
-FILE: CSV with a header line; columns registration_id, and key (base64), or
-chain_file and key_file (PEM), or neither with --group-key-file; and payload,
-as JSON, for devices that send one to the enrollment's custom allocation.
+FILE: CSV with a header line, at most {MAX_FILE_SIZE // 2**20} MiB; columns registration_id, and
+key (base64), or chain_file and key_file (PEM), or neither with
+--group-key-file; and payload, as JSON, for devices that send one to the
+enrollment's custom allocation. A larger fleet is given in several files.
 Other columns are named and not used:
   registration_id,key,payload
   device-1,AAECAwQ...,"{{""model"": 7}}"
@@ -73,8 +83,10 @@ With --json, one object a line on standard output:
                    device_id, substatus, payload; or "error" with error (its
                    class), message, hint, hop, cause, party, retryable,
                    exit_code, facts, steps
-  at the end       status "done": assigned, failed, skipped, before (assigned
-                   by an earlier run), exit_code
+  at the end       status "done", "interrupted" (Ctrl-C), or "error" with the
+                   members of an error and no registration_id; and assigned,
+                   failed, skipped, before (assigned by an earlier run), left
+                   (not done), exit_code
 
 {_EXIT_CODES}"""
 
@@ -143,7 +155,8 @@ def provision_fleet_command(
         done = assigned_in(results)
         waiting = [pair for name, pair in fleet.devices.items() if name not in done]
         told.begin(len(waiting))
-        interrupted = _run(
+        run = partial(
+            _run,
             id_scope,
             [credential for credential, _ in waiting],
             told,
@@ -160,23 +173,54 @@ def provision_fleet_command(
             cache=cache,
             wait_for_network=wait_for_network,
         )
-    before = len(fleet.devices) - len(waiting)
-    summary = {"assigned": told.assigned, "failed": told.failed, "before": before}
-    if interrupted:
-        left = len(waiting) - told.assigned - told.failed
-        print_error(
-            f"interrupted: {told.assigned} assigned, {told.failed} failed, {left} not done;"
-            f" results in {results}",
-            f"go on with: mqttws {shlex.join(sys.argv[1:])}",
-        )
-        return INTERRUPTED
-    code = told.exit_code
+        before = len(fleet.devices) - len(waiting)
+        return _end(run, told, fleet, before, results, as_json=as_json)
+
+
+def _end(
+    run: Callable[[], bool],
+    told: Results,
+    fleet: FleetFile,
+    before: int,
+    results: str,
+    *,
+    as_json: bool,
+) -> int:
+    """Run it, say how it has ended, and return the exit code.
+
+    Args:
+        run: registers the devices; tells whether that was interrupted.
+        told: the results.
+        fleet: the devices, and what is wrong in their file.
+        before: how many an earlier run has registered.
+        results: the file's name.
+        as_json: whether to say it as JSON.
+    """
+
+    def counts() -> dict[str, int]:
+        left = len(fleet.devices) - before - told.assigned - told.failed
+        done = {"assigned": told.assigned, "failed": told.failed, "before": before}
+        return {**done, "skipped": len(fleet.faults), "left": left}
+
+    try:
+        interrupted = run()
+    except MqttwsError as error:
+        if as_json:
+            print_failure(error, more=counts())
+        raise
+    code = INTERRUPTED if interrupted else told.exit_code
     if fleet.faults and code == 0:
         code = SOME_FAILED
     if as_json:
-        skipped = len(fleet.faults)
-        print_json({"status": "done", **summary, "skipped": skipped, "exit_code": code})
-    else:
+        status = "interrupted" if interrupted else "done"
+        print_json({"status": status, **counts(), "exit_code": code})
+    if interrupted:
+        print_error(
+            f"interrupted: {told.assigned} assigned, {told.failed} failed,"
+            f" {counts()['left']} not done; results in {results}",
+            f"go on with: mqttws {shlex.join(sys.argv[1:])}",
+        )
+    elif not as_json:
         print_line(
             f"{told.assigned} assigned, {told.failed} failed, {before} were assigned already"
         )

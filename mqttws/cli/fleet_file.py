@@ -47,14 +47,14 @@ def read_fleet(file: str, group_key: str | None, password: str | None) -> FleetF
     """
     found = FleetFile()
     seen: set[str] = set()
-    for line, row in _rows(file, found):
+    for place, row in _rows(file, found):
         name = row.get("registration_id", "")
         try:
             _check_new(name, seen)
             credential = _credential(row, group_key, password)
             payload = _payload(row)
         except UsageError as error:
-            found.faults.append(UsageError(f"{file}: line {line}: {error}", hint=error.hint))
+            found.faults.append(UsageError(f"{file}: {place}: {error}", hint=error.hint))
         else:
             found.devices[name.lower()] = (credential, payload)
         seen.add(name.lower())
@@ -66,22 +66,36 @@ def _check_new(name: str, seen: set[str]) -> None:
         raise UsageError(f"{name!a} is there twice")
 
 
-def _rows(file: str, found: FleetFile) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield line number and columns of each row of the right length; note the faults of others."""
+def _rows(file: str, found: FleetFile) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield place and columns of each row of the right length; note the faults of others.
+
+    The place is the row's line, or all its lines: a quote that is not closed joins rows to one.
+    """
     reader = csv.reader(io.StringIO(read_file(file, "fleet file"), newline=""), strict=True)
+    first = 1
     try:
         names = [name.strip().lower() for name in next(reader, [])]
         _check_header(file, names, found)
+        first = reader.line_num + 1
         for values in reader:
+            last = reader.line_num
+            place = f"line {first}" if first == last else f"lines {first} to {last}"
+            first = last + 1
             if not values:
                 continue
             if len(values) != len(names):
                 fault = f"{len(values)} values; expected {len(names)}, as in the header"
-                found.faults.append(UsageError(f"{file}: line {reader.line_num}: {fault}"))
+                found.faults.append(UsageError(f"{file}: {place}: {fault}"))
                 continue
-            yield reader.line_num, dict(zip(names, values, strict=True))
+            yield place, dict(zip(names, values, strict=True))
     except csv.Error as error:  # nothing behind it can be told apart
-        found.faults.append(UsageError(f"{file}: line {reader.line_num}: not CSV: {error}"))
+        found.faults.append(
+            UsageError(
+                f"{file}: line {first}: the row that begins here is not CSV: {error};"
+                " neither it nor any line below it was read",
+                hint="see whether each quote in it is closed",
+            )
+        )
 
 
 def _check_header(file: str, names: list[str], found: FleetFile) -> None:

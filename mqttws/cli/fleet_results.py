@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..dps.json_text import build_json
-from ..errors import StoreLocked, UsageError
+from ..errors import StoreFailed, StoreLocked, UsageError, store_failed
 from ..hops import Hop
 from ..provisioning.fleet import FleetResult
 from ..text import one_line
@@ -44,12 +44,10 @@ def assigned_in(results: str) -> set[str]:
     """
     csv.field_size_limit(MAX_LINE)
     path = Path(results)
-    if not path.exists():
-        return set()
-    if not path.is_file():
-        raise UsageError(f"results {results}: not a regular file")
     found = set()
     try:
+        if path.exists() and not path.is_file():  # opening a pipe would wait for its other end
+            raise UsageError(f"results {results}: not a regular file")
         with path.open(encoding="utf-8-sig", errors="replace") as lines:
             head = lines.readline(MAX_LINE).rstrip("\n")
             if head not in ("", ",".join(COLUMNS)):
@@ -61,6 +59,8 @@ def assigned_in(results: str) -> set[str]:
                 values = next(csv.reader([line]))
                 if len(values) == len(COLUMNS) and values[1] == "assigned":
                     found.add(values[0].lower())
+    except FileNotFoundError:
+        return set()
     except OSError as error:
         raise UsageError(f"results {results}: {error.strerror}") from None
     return found
@@ -101,15 +101,20 @@ class Results:
             self._lock()
             if self._file.tell() == 0:
                 self._write(COLUMNS)
-            else:
-                self._file.seek(-1, 2)
-                if self._file.read(1) != b"\n":  # an earlier run was cut off within a line
-                    self._file.write(b"\n")
-                    self._file.flush()
+            elif not self._is_whole():  # an earlier run was cut off within a line
+                self._append(b"\n")
         except BaseException:
-            self._file.close()
+            self._close()
             raise
         return self
+
+    def _is_whole(self) -> bool:
+        """Tell whether the file's last line has an end."""
+        try:
+            self._file.seek(-1, 2)
+            return self._file.read(1) == b"\n"
+        except OSError as error:
+            raise self._failed(error) from error
 
     def _lock(self) -> None:
         """Lock the file until it is closed, or the process ends."""
@@ -130,6 +135,9 @@ class Results:
         traceback: TracebackType | None,
     ) -> None:
         self._bar.stop()
+        self._close()
+
+    def _close(self) -> None:
         with suppress(OSError):  # what could not be written has been reported
             self._file.close()
 
@@ -151,7 +159,7 @@ class Results:
         """Write one result down.
 
         Raises:
-            UsageError: it cannot be written, as on a disk that is full.
+            StoreFailed: it cannot be written; ``StoreFull`` on a disk that is full.
         """
         assignment, error = result.assignment, result.error
         if assignment is not None:
@@ -165,19 +173,26 @@ class Results:
             assert error is not None
             self._codes.add(error.exit_code)
             self._hops.add(error.hop)
-            self._write((result.registration_id, "error", "", "", "", "", one_line(str(error))))
+            self._write((result.registration_id, "error", "", "", "", "", str(error)))
         if self._as_json:
             print_json(_as_json(result))
         self._bar.advance(self._task)
 
     def _write(self, values: tuple[str, ...]) -> None:
+        # Written out, a line's end within a value cannot forge another device's result.
         line = io.StringIO()
-        csv.writer(line, lineterminator="\n").writerow(values)
+        csv.writer(line, lineterminator="\n").writerow(map(one_line, values))
+        self._append(line.getvalue().encode())
+
+    def _append(self, data: bytes) -> None:
         try:
-            self._file.write(line.getvalue().encode())
+            self._file.write(data)
             self._file.flush()
         except OSError as error:
-            raise UsageError(f"results {self._name}: {error.strerror}") from None
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> StoreFailed:
+        return store_failed(f"results {self._name}: {error.strerror}", error)
 
 
 def _as_json(result: FleetResult) -> dict[str, object]:

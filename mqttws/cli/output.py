@@ -160,12 +160,21 @@ def reported(progress: Progress, *, as_json: bool) -> Iterator[None]:
         if error.hop is None and last is not None and last.outcome != "ok":
             error.hop = last.hop
         if as_json:
-            print_json(failure(error, progress.to_json()))
-            error.__dict__[_PRINTED] = True
+            print_failure(error, progress.to_json())
         raise
 
 
 _PRINTED = "_printed_as_json"
+
+
+def print_failure(
+    error: MqttwsError,
+    steps: Sequence[Mapping[str, object]] = (),
+    more: Mapping[str, object] | None = None,
+) -> None:
+    """Print an error as a JSON object, once: it may be raised on."""
+    print_json({**failure(error, steps), **(more or {})})
+    error.__dict__[_PRINTED] = True
 
 
 def is_printed(error: MqttwsError) -> bool:

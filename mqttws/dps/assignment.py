@@ -113,6 +113,9 @@ def read_state(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_text(members: dict[str, Any], name: str) -> str:
-    """Return a member's text; empty where it is missing or no text."""
+    """Return a member's text; empty where it is missing or no text.
+
+    JSON can escape half a character, which no encoding takes: it stays written out as its escape.
+    """
     value = members.get(name)
-    return value if isinstance(value, str) else ""
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else ""

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from ..client.trace import OnPacket
 from ..dps.names import DEFAULT_API_VERSION
 from ..dps.registration import DEFAULT_RETRY_AFTER, MAX_RETRY_AFTER
-from ..errors import MqttwsError, RequestTimedOut
+from ..errors import MqttwsError, RequestTimedOut, UsageError
 from ..hops import Cause, Hop
 from ..loop_thread import run_to_the_end
 from ..net.hops import Step
@@ -133,10 +133,11 @@ async def provision_fleet_async(
         payloads: for the enrollments' custom allocation, by registration id as the credential has
             it; a device that is not in it sends none.
         total_timeout: seconds for all devices together; None for no limit. Devices that have not
-            begun by then have no result.
+            begun by then have no result; those on their way have a ``RequestTimedOut`` that says
+            so, with the device's own state as its cause.
         jitter: seconds; up to so much is added to each wait, at random.
         timeout: seconds for each device; longer than for one alone, as DPS slows a fleet down.
-        cache: a folder that keeps one file for each device.
+        cache: a folder, which is there, that keeps one file for each device.
         The others are those of ``provision_async``, for each device.
 
     What ``on_result`` raises ends it all, and is raised from here.
@@ -148,6 +149,7 @@ async def provision_fleet_async(
     """
     options = FLEET.check(locals())
     each = {name: options[name] for name in PROVISION if name in options}
+    _check_folder(cache)
     gate = _Gate(jitter, total_timeout)
     waiting = iter(credentials)
 
@@ -164,7 +166,7 @@ async def provision_fleet_async(
                 "cache": cache and _file_of(cache, credential),
             }
             try:
-                result = await _provision(own, gate)
+                result = await _provision(own, gate, whole=left >= timeout)
             finally:
                 gate.leave()
             on_result(result)
@@ -183,8 +185,13 @@ async def provision_fleet_async(
         )
 
 
-async def _provision(options: dict[str, Any], gate: "_Gate") -> FleetResult:
+async def _provision(options: dict[str, Any], gate: "_Gate", *, whole: bool) -> FleetResult:
     """Register one device.
+
+    Args:
+        options: of ``provision_async``.
+        gate: knows the time for all devices.
+        whole: whether this one has all the time that one device may take.
 
     Raises:
         ProxyRefused: the proxy would refuse every other device too.
@@ -195,8 +202,29 @@ async def _provision(options: dict[str, Any], gate: "_Gate") -> FleetResult:
     except MqttwsError as error:
         if is_refused_login(error) or is_forbidden(error):
             raise
+        if error.retryable and (gate.is_over or (error.cause is Cause.OUT_OF_TIME and not whole)):
+            return FleetResult(name, error=_cut_off(error))
         return FleetResult(name, error=error)
     return FleetResult(name, assignment)
+
+
+def _cut_off(error: MqttwsError) -> RequestTimedOut:
+    """Return the error of a device that the end of the time for all has cut off."""
+    cut = RequestTimedOut(
+        f"the time for all devices was over before this one was done: {error}",
+        hop=error.hop,
+        cause=Cause.OUT_OF_TIME,
+        hint="run it again for this device",
+    )
+    cut.__cause__ = error
+    return cut
+
+
+def _check_folder(cache: str | os.PathLike[str] | None) -> None:
+    if cache is not None and not os.path.isdir(cache):
+        raise UsageError(
+            f"cache {os.fspath(cache)}: no such folder; nothing was sent", hint="make it first"
+        )
 
 
 def _file_of(folder: str | os.PathLike[str], credential: Credential) -> Path:
@@ -256,6 +284,11 @@ class _Gate:
                 return left
         self.is_late = True
         return 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time for all devices is too short for another attempt."""
+        return self._until - self._now() < MIN_ATTEMPT
 
     def leave(self) -> None:
         """Let another device go ahead, if this one has not got through."""
