@@ -19,7 +19,7 @@ class Party(Enum):
     PROXY = "the proxy"
     """The proxy that was chosen."""
     NETWORK = "the network"
-    """A firewall, or another device on the way that nobody asked for."""
+    """A firewall, or another device on the way that is not part of the plan."""
     SERVER = "the server"
     """The server at the end of the way, and its configuration."""
 
@@ -82,7 +82,7 @@ class Cause(Enum):
     ``cause=Cause.X``; give ``party=`` or ``retryable=`` there only where this case differs.
 
     A cause is retryable where the same call may succeed later without anybody having changed
-    anything: a server that is down, a clock that is not set yet. It is not where somebody must act
+    anything: a server that is down, a clock that is not set yet. It is not where a person must act
     first: a wrong key, a full disk, an expired certificate. In doubt it is retryable.
 
     Attributes:

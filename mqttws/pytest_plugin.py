@@ -47,7 +47,7 @@ def _awaited(dps: "LocalDps") -> "AsyncLocalDps":
 
 @pytest.fixture
 def local_dps(local_dps_options: dict[str, Any], _local_dps_state: str) -> "Iterator[LocalDps]":
-    """A running local DPS, with nobody enrolled: a fresh one for each test."""
+    """A running local DPS without enrollments: a fresh one for each test."""
     with _running(local_dps_options, _local_dps_state) as dps:
         yield dps
 

@@ -11,8 +11,8 @@ from .errors import ConnectFailed, MqttwsError, UsageError
 from .hops import Cause
 
 LONGEST_WAIT = 3600.0
-"""Seconds: the longest wait that is kept, whoever wants it: a service's Retry-After, or a back-off
-under refusals."""
+"""Seconds: the longest wait that is kept: a service's Retry-After, or a back-off under
+refusals."""
 
 REFUSED_LOGIN_WAIT = 1800.0
 """Seconds before a client repeats a login that was refused: its default, since directories lock an

@@ -1,4 +1,4 @@
-"""What the commands share: options, keys from files, step lines, errors in one line.
+"""Shared parts of the commands: options, keys from files, step lines, errors in one line.
 
 Results go to standard output, everything else to standard error. Text from elsewhere (a server's
 reason, a file's name) is never read as markup, and its control characters are written out.
@@ -134,7 +134,7 @@ class _OneLine(logging.Formatter):
 
 
 def log_to_stderr(logger: logging.Logger, level: int) -> None:
-    """Write what ``logger`` is told, and nothing twice, to standard error."""
+    """Write what ``logger`` logs, and nothing twice, to standard error."""
     handler = logging.StreamHandler()
     with_names = "%(levelname)s %(name)s: " if level < logging.INFO else ""
     handler.setFormatter(_OneLine(f"%(asctime)s {with_names}%(message)s", "%H:%M:%S"))

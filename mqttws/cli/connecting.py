@@ -1,4 +1,4 @@
-"""What ``publish`` and ``subscribe`` share: the options of a connection, and how it may end.
+"""Shared parts of ``publish`` and ``subscribe``: a connection's options, and how it may end.
 
 Knows a client's arguments under the names that a shell has for them. Does not know what is sent.
 """
@@ -135,7 +135,7 @@ def make_client(
     Args:
         url: of the server.
         progress: told of the steps.
-        options: what ``mqttws.Client`` is told besides.
+        options: further arguments of ``mqttws.Client``.
 
     Raises:
         UsageError: something cannot be right.

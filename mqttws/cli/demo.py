@@ -92,7 +92,7 @@ def demo(*, as_json: bool) -> None:
 
 @dataclass(frozen=True)
 class _Done:
-    """What the demonstration came to."""
+    """The demonstration's results."""
 
     assignment: Assignment
     telemetry: str

@@ -258,7 +258,7 @@ def derive_key(*, registration_id: str, key_file: str | None) -> None:
     """Print the key of one device of an enrollment group.
 
     For the person who holds the group's key. Put what this prints into the device,
-    and never the group's key: whoever reads that out of one device can pose as any.
+    and never the group's key: a thief who reads that out of one device can pose as any.
     """
     group_key = decode_key(read_key(key_file))
     derived = derive_device_key(group_key, check_registration_id(registration_id))

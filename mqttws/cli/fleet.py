@@ -142,7 +142,7 @@ def provision_fleet_command(
 ) -> int:
     """Register the devices of a CSV file, and write down the result of each.
 
-    All faults of the file are told at once, and then nothing is sent, unless
+    All faults of the file are listed at once, and then nothing is sent, unless
     --skip-bad is given. When DPS answers one device 429 (too many requests), no
     other begins before the time that it names has passed.
     """

@@ -78,7 +78,7 @@ _RATE = click.FloatRange(0, 10**9, min_open=True)
 @click.option("--connects", type=_RATE, metavar="N", help="CONNACK 3 to more.")
 @click.option("--telemetry", type=_RATE, metavar="N", help="Acknowledge more late, then close.")
 @click.option("--twin-reads", type=_RATE, metavar="N", help="Answer 429 to more.")
-@click.option("--twin-updates", type=_RATE, metavar="N", help="Likewise.")
+@click.option("--twin-updates", type=_RATE, metavar="N", help="Answer 429 to more.")
 @click.pass_obj
 def throttle(service: Service, /, **limits: float | None) -> None:
     """Limit operations a second at the running hub, and print the limits.

@@ -47,7 +47,7 @@ def print_json(value: Mapping[str, object], *, schema: int | None = SCHEMA) -> N
 
     Args:
         value: the object.
-        schema: version of our own output; None for somebody else's document.
+        schema: version of our own output; None for a document of another origin.
     """
     own = {} if schema is None else {"schema": schema}
     with writing(sys.stdout):
@@ -70,7 +70,7 @@ def print_line(text: str = "", style: str = "", *, err: bool = False) -> None:
 
 
 def print_assignment(assignment: RegistrationResult) -> None:
-    """Print what came of it on standard output."""
+    """Print the result on standard output."""
     for name, value in (
         ("assigned hub", assignment.assigned_hub),
         ("device id", assignment.device_id),
@@ -80,7 +80,7 @@ def print_assignment(assignment: RegistrationResult) -> None:
 
 
 def _print(console: Console, line: Text) -> None:
-    # Never wrapped: a line of ours is one line for whoever reads it, human or program.
+    # Never wrapped: a line of ours is one line for its reader, human or program.
     with writing(console.file):
         console.print(line, soft_wrap=True, highlight=False)
 

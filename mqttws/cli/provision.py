@@ -166,8 +166,8 @@ def provision(
     """Register a device with DPS and print its hub and device id.
 
     Opens a secure WebSocket to global.azure-devices-provisioning.net on port 443,
-    speaks MQTT 3.1.1 in it, registers the device, and asks again as often as DPS
-    wishes, until the device is assigned. Ends in a result or in an error within
+    speaks MQTT 3.1.1 in it, registers the device, and polls as often as DPS
+    demands, until the device is assigned. Ends in a result or in an error within
     --timeout seconds.
 
     Results go to standard output; steps, packets and errors to standard error. An

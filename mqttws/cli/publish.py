@@ -109,7 +109,7 @@ def publish(
         message = payload.encode() if payload is not None else b""
         if source is not None and not lines:
             message = source.read(MAX_PAYLOAD + 1)
-        # What breaks a rule is told before anything is opened.
+        # A broken rule is reported before anything is opened.
         Publish(topic, message, qos, retain, packet_id=1 if qos else None).encode()
         client = make_client(
             url, progress, connect_timeout=timeout, request_timeout=timeout, **connection

@@ -33,7 +33,7 @@ EXAMPLE = "example-device"
 
 
 class AdminPlace:
-    """Where the admin API shall listen, and the token that it demands."""
+    """The admin API's address, and the token that it demands."""
 
     def __init__(self, host: str, port: int, token_file: str | None) -> None:
         self._host = host
@@ -55,7 +55,7 @@ class AdminPlace:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a started service is, for a human and for a script."""
+    """A started service's addresses, for a human and for a script."""
 
     dps: mqttws.AsyncLocalDps
     key_file: Path | None

@@ -36,7 +36,7 @@ Examples:
   One value into a script, or give up after ten seconds:
     value=$(mqttws subscribe wss://broker.example/mqtt sensors/a \\
         --count 1 --timeout 10)
-  What came while nobody listened, and nothing lost when this is stopped:
+  What came while no subscriber was connected, and nothing lost when this is stopped:
     mqttws subscribe mqtts://broker.example 'orders/#' --qos 1 \\
         --client-id orders-reader --persistent --json
 
@@ -97,14 +97,15 @@ def subscribe(
     with reported(progress, as_json=as_json):
         if persistent and not connection["client_id"]:
             raise UsageError("--persistent needs --client-id too: the session is kept under it")
-        wishes = [(topic_filter, qos) for topic_filter in filters]
-        Subscribe(1, [Subscription(*wish) for wish in wishes]).encode()  # a fault is told at once
+        subscriptions = [(topic_filter, qos) for topic_filter in filters]
+        Subscribe(1, [Subscription(*one) for one in subscriptions]).encode()  # faults come at once
         client = make_client(
             url, progress, clean_session=not persistent, manual_ack=True, **connection
         )
         until = None if timeout is None else time.monotonic() + timeout
         with client:
-            for (topic_filter, _), granted in zip(wishes, client.subscribe(wishes), strict=True):
+            answers = client.subscribe(subscriptions)
+            for (topic_filter, _), granted in zip(subscriptions, answers, strict=True):
                 if granted < qos:
                     told = f"mqttws: {topic_filter!r}: QoS {qos} wanted, {granted} granted"
                     print_line(told, "yellow", err=True)
@@ -136,7 +137,7 @@ def _print_messages(
                 return
             raise RequestTimedOut(
                 f"{printed} of {count} messages came within {timeout:g} s",
-                hint="see that somebody publishes to a topic that matches",
+                hint="see that a client publishes to a topic that matches",
             ) from None
         except StopIteration:
             raise MqttwsError("the client was disconnected") from None

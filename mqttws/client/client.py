@@ -153,7 +153,7 @@ class AsyncClient(Facts, AsyncOnly):
         fixed = None if password is None or callable(password) else password_bytes(password)
         placeholder = b"" if callable(password) else fixed
         connect = Connect(client_id, username, placeholder, clean_session, keep_alive, will)
-        connect.encode()  # a bad argument is told here, not at connect
+        connect.encode()  # a bad argument is reported here, not at connect
         if password is not None:
             warn_of_clear_text(targets)
         self._client_id = client_id
@@ -290,14 +290,14 @@ class AsyncClient(Facts, AsyncOnly):
             ConnectionLost, RequestTimedOut, UsageError: as for ``publish``.
         """
         SUBSCRIBE.check(locals())
-        wishes = subscriptions_of(topic_filter, qos)
+        subscriptions = subscriptions_of(topic_filter, qos)
         engine = self._engine
         engine.require_usable()
         engine.require_loop()
-        return await engine.requests.subscribe(wishes, engine.current_link, self._trouble())
+        return await engine.requests.subscribe(subscriptions, engine.current_link, self._trouble())
 
     async def unsubscribe(self, *topic_filters: str) -> None:
-        """Take wishes back; filters are spelled exactly as they were subscribed.
+        """Unsubscribe; filters are spelled exactly as they were subscribed.
 
         Raises:
             ConnectionLost, RequestTimedOut, UsageError: as for ``publish``.

@@ -1,4 +1,4 @@
-"""How a client comes by its connections: which target, which password, and whether to try again.
+"""A client's connections: which target, which password, and whether to try again.
 
 Whether and when there is another attempt is ``retry``'s rule. Does not know sessions, queues or
 states: what a connection is used for is the engine's matter.
@@ -110,7 +110,7 @@ class Connector:
             return None
 
     def note_loss(self, seconds: float) -> bool:
-        """Learn that a connection ended after so long; return whether there is to be another."""
+        """Count a connection that ended after so long; return whether to make another."""
         backoff = self._options.reconnect
         if backoff is None:
             return False

@@ -1,4 +1,4 @@
-"""What keeps a client going: its states, one connection after another, and its end.
+"""The client's engine: its states, one connection after another, and its end.
 
 Calls downwards only: the session in ``session_keeper``, subscriptions in ``requests``,
 back-pressure in ``reading``, messages in ``inbox``, one connection in ``link``. Does not know what

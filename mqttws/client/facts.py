@@ -19,7 +19,7 @@ class Facts:
 
     @property
     def state(self) -> ClientState:
-        """Where the client stands."""
+        """The client's state."""
         return self._engine.state
 
     @property
@@ -34,12 +34,12 @@ class Facts:
 
     @property
     def unmatched(self) -> int:
-        """How many messages were acknowledged, or of QoS 0, and fitted no open stream."""
+        """Number of messages that fitted no open stream, and were acknowledged or of QoS 0."""
         return self._engine.inbox.unmatched
 
     @property
     def ignored(self) -> int:
-        """How many acknowledgements of the server fitted nothing, and were ignored."""
+        """Number of the server's acknowledgements that fitted no exchange, and were ignored."""
         return self._engine.troubles.ignored
 
     def failed(self, *, forget: bool = False) -> list[tuple[Publish, str]]:

@@ -1,4 +1,4 @@
-"""Which of many topic filters matches a topic name, at a cost that does not grow with their number.
+"""Match a topic name against many topic filters, at a cost that does not grow with their number.
 
 Knows MQTT 3.1.1 section 4.7. Does not know what stands behind a filter.
 """

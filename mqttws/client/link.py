@@ -1,7 +1,7 @@
 """One connection at work: its protocol object, its stream, its timer.
 
 Moves bytes and reads the clock. Does not know reconnecting, queues or streams of messages: what
-happens is told to its owner, the client.
+happens is reported to its owner, the client.
 """
 
 import asyncio
@@ -168,7 +168,7 @@ class Link:
             future.exception()  # retrieved or not: it is not a warning's matter
 
     def fail_requests(self, error: MqttwsError) -> None:
-        """Have everybody who waits for a request's answer wait no longer."""
+        """Fail every wait for a request's answer."""
         for future in list(self._requests.values()):
             if not future.done():
                 future.set_exception(error)
@@ -366,7 +366,7 @@ class Link:
                 future.set_result(result)
 
     def _end(self, error: MqttwsError | None) -> None:
-        """Wake everybody who waits on this link: it is over."""
+        """Wake every caller that waits on this link: it is over."""
         if self._ended:
             return
         self._ended = True
@@ -377,7 +377,7 @@ class Link:
         if not self._opened.done():
             self._opened.set_exception(told)
         if not self._opened.cancelled():
-            self._opened.exception()  # nobody may be waiting; then it is not a warning's matter
+            self._opened.exception()  # perhaps no caller waits; then it is not a warning's matter
         if error is not None and self._stream is not None:
             self.flush()  # what was acknowledged goes out, if it can
             stream, self._stream = self._stream, None

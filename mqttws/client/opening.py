@@ -1,4 +1,4 @@
-"""One attempt at a connection: dialled, greeted, and let go of if nothing comes of it.
+"""One attempt at a connection: dialled, greeted, and given up if it fails.
 
 Does not know whether another attempt follows, nor what the connection is used for.
 """

@@ -1,4 +1,4 @@
-"""What a client can be told when it is made, and the states in which it can be."""
+"""A client's options, and its states."""
 
 import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ from .trace import OnPacket
 
 
 class ClientState(Enum):
-    """Where a client stands."""
+    """A client's state."""
 
     NEW = "new"
     """Not connected yet."""
@@ -53,7 +53,7 @@ Password = Secret | Callable[[], Secret | Awaitable[Secret]] | None
 
 @dataclass(slots=True)
 class Options:
-    """What a client was told when it was made; ``AsyncClient`` describes each."""
+    """A client's options; ``AsyncClient`` describes each."""
 
     targets: list[Target]
     make_url: Callable[[], Urls | Awaitable[Urls]] | None = field(repr=False)

@@ -63,7 +63,7 @@ class Requests:
         return refused
 
     async def subscribe(
-        self, wishes: list[Subscription], current: Current, trouble: Trouble
+        self, subscriptions: list[Subscription], current: Current, trouble: Trouble
     ) -> list[int]:
         """Subscribe; return what was granted. ``current`` and ``trouble`` as for ``request``.
 
@@ -71,12 +71,12 @@ class Requests:
             SubscribeRefused: the server refused at least one filter.
         """
         granted: list[int] = await self.request(
-            partial(ClientProtocol.subscribe, subscriptions=wishes),
-            f"subscribe to {wishes[0].topic_filter!r}",
+            partial(ClientProtocol.subscribe, subscriptions=subscriptions),
+            f"subscribe to {subscriptions[0].topic_filter!r}",
             current,
             trouble,
         )
-        refused = self.note(wishes, granted)
+        refused = self.note(subscriptions, granted)
         if refused:
             raise SubscribeRefused(
                 f"subscribe: the server refused topic filter {refused!r}",
@@ -86,7 +86,7 @@ class Requests:
         return granted
 
     async def unsubscribe(self, names: list[str], current: Current, trouble: Trouble) -> None:
-        """Take wishes back. ``current`` and ``trouble`` as for ``request``."""
+        """Unsubscribe. ``current`` and ``trouble`` as for ``request``."""
         send = partial(ClientProtocol.unsubscribe, topic_filters=names)
         await self.request(send, f"unsubscribe from {names[0]!r}", current, trouble)
         for name in names:
@@ -209,8 +209,8 @@ class Requests:
             self._reading.end_answer()
 
     def _ask(self, link: Link, part: Part) -> "asyncio.Future[Any]":
-        wishes = [Subscription(name, self.subscriptions[name]) for name in part]
-        return link.begin_request(partial(ClientProtocol.subscribe, subscriptions=wishes))
+        wanted = [Subscription(name, self.subscriptions[name]) for name in part]
+        return link.begin_request(partial(ClientProtocol.subscribe, subscriptions=wanted))
 
     async def _take(self, part: Part, answer: "asyncio.Future[Any]") -> None:
         async with asyncio.timeout(self._timeout):

@@ -1,4 +1,4 @@
-"""How many publishes may be unfinished at a time, and the waits for room among them."""
+"""Limits on the publishes that are unfinished at a time, and the waits for room among them."""
 
 import asyncio
 from collections import deque

@@ -1,4 +1,4 @@
-"""Where a client stands, and the calls that are refused there."""
+"""A client's state, and the calls that it refuses in each."""
 
 import asyncio
 

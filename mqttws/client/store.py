@@ -1,4 +1,4 @@
-"""Where sessions live: what a store is told and what it gives back, and the one in memory.
+"""Stores for sessions: what is written and read back, and the store in memory.
 
 Does not know event loops: ``load``, ``save`` and ``close`` block, and the journal calls them from a
 thread of their own.
@@ -38,12 +38,12 @@ class FailedForgotten(NamedTuple):
 
 
 Step = Change | Queued | Unqueued | Failed | FailedForgotten
-"""One thing that a store is told."""
+"""One change for a store."""
 
 
 @dataclass(slots=True)
 class Stored:
-    """What a store holds for a client.
+    """The contents of a store for one client.
 
     Attributes:
         session: unfinished exchanges of QoS 1 and 2.
@@ -57,7 +57,7 @@ class Stored:
 
 
 class Store(Protocol):
-    """What a client needs of a store that survives a crash; all of it may block."""
+    """The interface of a store that survives a crash; each method may block."""
 
     def load(self, client_id: str) -> Stored:
         """Open it for one client, alone, and return what it holds."""

@@ -173,7 +173,7 @@ class Client(Facts, SynchronousOnly):
         receipt = SyncReceipt(topic, payload_bytes(payload), qos, retain, self)
         engine = self._engine
         engine.require_usable()
-        receipt.packet.encode()  # what breaks a rule is told in this thread
+        receipt.packet.encode()  # a broken rule is reported in this thread
         engine.outgoing.require_room(receipt, len(self._jobs))
         self._soon(partial(self._submit, receipt))
         return receipt
@@ -187,7 +187,7 @@ class Client(Facts, SynchronousOnly):
         return self._call(partial(self._client.subscribe, topic_filter, qos))
 
     def unsubscribe(self, *topic_filters: str) -> None:
-        """Take wishes back; as ``AsyncClient.unsubscribe``."""
+        """Unsubscribe; as ``AsyncClient.unsubscribe``."""
         self._call(partial(self._client.unsubscribe, *topic_filters))
 
     def messages(self, topic_filter: str | None = None) -> SyncMessageStream:
@@ -282,7 +282,7 @@ class Client(Facts, SynchronousOnly):
             except BaseException:  # Ctrl-C: the next call wakes the loop for this one too
                 self._waking = False
                 raise
-            self._run_jobs()  # the loop has ended meanwhile: whoever waits is told here
+            self._run_jobs()  # the loop has ended meanwhile: the callers that wait get it here
 
     def _run_jobs(self) -> None:
         self._waking = False
@@ -291,7 +291,7 @@ class Client(Facts, SynchronousOnly):
             try:
                 job()
             except Exception:  # a fault of ours: those behind it have their turn all the same
-                logger.exception("a call that nobody waits for failed")
+                logger.exception("a call without a waiting caller failed")
 
     def _hand_over(self, topic: str, payload: Payload, retain: bool) -> bool:
         """Give a message of QoS 0 to the loop without waiting, where nothing stands in its way.
@@ -307,7 +307,7 @@ class Client(Facts, SynchronousOnly):
         if len(raw) > MAX_HANDED_OVER:
             return False
         receipt = SyncReceipt(topic, raw, 0, retain, self)
-        receipt.packet.encode()  # what breaks a rule is told in this thread
+        receipt.packet.encode()  # a broken rule is reported in this thread
         self._soon(partial(self._submit, receipt))
         return True
 

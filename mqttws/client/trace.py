@@ -1,4 +1,4 @@
-"""What goes over a connection, packet by packet, for people who look for a fault.
+"""A trace of a connection, packet by packet, for people who look for a fault.
 
 ``>`` is sent, ``<`` is received. A packet is shown without what may be secret: a CONNECT never
 shows its password, a PUBLISH shows its payload's size and no byte of it.

@@ -14,7 +14,7 @@ from .two_parties import what_tells
 
 TEAMS = {
     Party.CALLER: "the author of the program",
-    Party.HOST: "nobody else (it is mended on this machine)",
+    Party.HOST: "no other team (it is mended on this machine)",
     Party.PROXY: "the proxy's team",
     Party.NETWORK: "the network team",
     Party.SERVER: "the server's operator",

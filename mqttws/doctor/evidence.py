@@ -18,7 +18,7 @@ from .report import Alternative, Way
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of a failure besides the error.
+    """The evidence about a failure besides the error.
 
     Attributes:
         host: the server's name.

@@ -17,7 +17,7 @@ from .two_parties import other_party
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Who is probably responsible.
+    """The party that is probably responsible.
 
     Attributes:
         cause: the error's, or a better one.

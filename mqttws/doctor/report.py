@@ -1,4 +1,4 @@
-"""What the doctor found out: the steps, the first failure, and what is to be done about it.
+"""The doctor's report: the steps, the first failure, and the advice.
 
 Knows no network. Nothing in a report is a secret.
 """
@@ -15,7 +15,7 @@ from ..net.hops import Step
 
 
 class Way(Enum):
-    """What is different on another way that is tried after a failure."""
+    """The difference of another way that is tried after a failure."""
 
     WITHOUT_PROXY = "without the proxy"
     IGNORED_PROXY = "through a proxy that the settings name and leave out"
@@ -43,7 +43,7 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to ask of a party.
+    """A request to a party.
 
     Attributes:
         party: who can help; ``HOST`` for the reader's own machine.
@@ -59,7 +59,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the doctor found out.
+    """The doctor's findings.
 
     Attributes:
         target: the URL that was examined.

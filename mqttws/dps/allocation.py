@@ -1,4 +1,4 @@
-"""Which hub a device is assigned to, and what becomes of its registration record.
+"""The choice of a device's hub, and the change of its registration record.
 
 Knows the allocation and reprovisioning policies, and the webhook's question and answer
 (``how-to-use-allocation-policies.md``, ``concepts-device-reprovision.md``,
@@ -34,7 +34,7 @@ from .settings import Settings
 _STICKY_UNTIL = "2018-04-01"
 
 MAX_WEBHOOK_ANSWER = 96 * 1024
-"""Bytes of a custom allocation's answer that are read: what comes of it must fit a message."""
+"""Bytes of a custom allocation's answer that are read: the result must fit a message."""
 
 
 ALLOCATION_TIMEOUT = 30.0
@@ -231,7 +231,7 @@ def _known_id(
     enrollment: IndividualEnrollment | EnrollmentGroup,
     before: RegistrationRecord | None,
 ) -> str:
-    """Return the registration id as first written: the hub heeds the case of what comes of it."""
+    """Return the registration id as first written: the hub's device ids are case-sensitive."""
     if isinstance(enrollment, IndividualEnrollment):
         return enrollment.registration_id
     return before.registration_id if before else device.registration_id

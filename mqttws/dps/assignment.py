@@ -20,7 +20,7 @@ the set is open, and absent or null mean ``classic``."""
 
 @dataclass(frozen=True)
 class RegistrationResult:
-    """Where a device has been assigned to.
+    """A device's assigned hub and device id.
 
     Attributes:
         assigned_hub: host name of the IoT hub.
@@ -31,7 +31,7 @@ class RegistrationResult:
         operation_id: of the registration that led here.
         payload: the custom allocation's answer, as JSON gives it; None if there was none.
         created: when the registration was made, ISO 8601, as the service wrote it.
-        last_updated: when it changed last, likewise.
+        last_updated: when it changed last, in the same form.
         etag: the registration's version.
     """
 

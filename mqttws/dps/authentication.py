@@ -1,4 +1,4 @@
-"""Who a device is: its token or its certificate chain against the enrollments.
+"""Authentication: a device's token or certificate chain against the enrollments.
 
 Knows enrollments and proofs. Does not know what a device wants. The reason of a refusal is for the
 log; a device with a bad credential is answered ``Unauthorized`` and no more.

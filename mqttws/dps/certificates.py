@@ -1,6 +1,6 @@
-"""What a service must know of a device's certificate chain, and how it judges one.
+"""A device's certificate chain as a service sees it, and the judgement about it.
 
-Knows names, dates and fingerprints. Does not know X.509's encoding: whoever ends TLS reads the
+Knows names, dates and fingerprints. Does not know X.509's encoding: the end of TLS reads the
 chain, and proves that each certificate was signed by the next.
 """
 
@@ -17,12 +17,12 @@ class Certificate:
 
     Attributes:
         sha256: of its DER form, in hexadecimal.
-        sha1: likewise.
+        sha1: of its DER form, in hexadecimal.
         common_name: of its subject; empty where it has none.
         subject: as RFC 4514 writes it.
-        issuer: likewise.
+        issuer: as RFC 4514 writes it.
         not_before: Unix time in seconds.
-        not_after: likewise; its last second.
+        not_after: Unix time in seconds; its last second.
         serial_number: in hexadecimal.
         version: 3 for X.509 version 3.
         fault: why it cannot be read, for the log; empty for a good one.

@@ -65,7 +65,7 @@ class Ids(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What is to be done about a request.
+    """The decision about a request.
 
     Attributes:
         effects: for the connection, once the change has been committed.

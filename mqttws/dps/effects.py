@@ -74,7 +74,7 @@ class Answer:
 
     @property
     def message(self) -> Message:
-        """What MQTT carries."""
+        """The message of MQTT."""
         topic = response_topic(self.status, self.request_id, self.retry_after)
         return Message(topic, self.body)
 
@@ -92,7 +92,7 @@ class Close:
 
 @dataclass(frozen=True)
 class AllocationRequested:
-    """Ask the enrollment's webhook for a hub, and tell ``Service.allocated`` what came of it.
+    """Ask the enrollment's webhook for a hub, and give ``Service.allocated`` the outcome.
 
     Attributes:
         device: who is to be assigned.

@@ -1,6 +1,6 @@
 """Faults on order: what shall go wrong, on which leg of the way, for whom, and how often.
 
-Pure: it only says which request or connection is struck. Whoever drives the service does the rest.
+Pure: it only says which request or connection is struck. The driver of the service does the rest.
 """
 
 import hashlib
@@ -105,7 +105,7 @@ class Fault:
 
     Attributes:
         kind: what goes wrong.
-        device: whose requests are struck, a registration id; None for everybody's.
+        device: whose requests are struck, a registration id; None for every device's.
         hop: the leg that is struck; None for the only one that ``kind`` can strike, such as the
             handshake, and for every register, poll and lookup otherwise.
         times: how many of them are struck; None for all from now on.

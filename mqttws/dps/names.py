@@ -98,7 +98,7 @@ def build_username(
 
 @dataclass(frozen=True, slots=True)
 class Username:
-    """What a device's user name says.
+    """The parts of a device's user name.
 
     Attributes:
         id_scope: which DPS instance the device takes us for.

@@ -17,7 +17,7 @@ ProvisioningStatus = Literal["enabled", "disabled"]
 
 @dataclass(frozen=True)
 class ReprovisionPolicy:
-    """What happens to a device that registers again (``concepts-device-reprovision.md``).
+    """The treatment of a device that registers again (``concepts-device-reprovision.md``).
 
     Attributes:
         update_hub_assignment: whether another hub may be chosen.
@@ -30,18 +30,18 @@ class ReprovisionPolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class Enrollment:
-    """What individual enrollments and groups have in common.
+    """The common members of individual enrollments and groups.
 
     Attributes:
         primary_key: decoded, 16 to 64 bytes; a group's devices use keys derived from it. Empty
             where certificates attest.
-        secondary_key: likewise; empty for none.
+        secondary_key: as ``primary_key``; empty for none.
         primary_certificate: DER: a device's own or its signer's; a group's signing certificate.
             Empty where keys attest.
-        secondary_certificate: likewise; empty for none.
+        secondary_certificate: as ``primary_certificate``; empty for none.
         ca_references: names of the uploaded CAs whose certificates those are; a group's alone.
         endorsement_key: of a TPM, base64; a device that it attests is refused over MQTT.
-        storage_root_key: likewise; empty for none.
+        storage_root_key: as ``endorsement_key``; empty for none.
         iot_edge: whether the device is an IoT Edge device.
         iot_hub_host_name: the one hub to assign to; None to leave it to the allocation.
         iot_hubs: the hubs to choose from; empty for all of the service's.
@@ -50,7 +50,7 @@ class Enrollment:
         reprovision_policy: None where the record has none, which counts as the default policy.
         allocation_policy: None for the service's own, which is ``hashed``.
         webhook_url: whom ``custom`` allocation asks; empty with the others.
-        webhook_api_version: what the webhook is told of its API's version.
+        webhook_api_version: the API version that the webhook is sent.
         credential_policy: by which a device's certificate is issued; empty for none.
         etag: the record's version.
         created: ISO 8601.
@@ -147,7 +147,7 @@ class CaCertificate:
 
 @dataclass(frozen=True)
 class RegistrationRecord:
-    """What the service remembers of a device that it has assigned.
+    """The service's record of a device that it has assigned.
 
     Attributes:
         registration_id: as it was written when the device first registered.
@@ -257,7 +257,7 @@ class Groups:
 
 
 class Snapshot(NamedTuple):
-    """What concerns one device, at one moment.
+    """The records that concern one device, at one moment.
 
     Attributes:
         device: its record.

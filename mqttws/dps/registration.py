@@ -152,7 +152,7 @@ class Registration:
 
     @property
     def waiting_for(self) -> Literal["register", "poll"]:
-        """Which request is on its way, or is the next to be sent."""
+        """The request that is on its way, or is the next to be sent."""
         return "poll" if self.operation_id else "register"
 
     @property

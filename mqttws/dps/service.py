@@ -1,6 +1,6 @@
 """The service's loop: load what concerns a device, decide, commit, answer.
 
-Messages in, effects out. Knows the store, and that whoever was faster makes a decision void. Does
+Messages in, effects out. Knows the store, and that a faster commit makes a decision void. Does
 not know the rules (``decisions``), nor how messages travel. The same loop serves every listener and
 any number of processes over one store.
 """
@@ -33,7 +33,7 @@ BUSY_RETRY_AFTER = 2
 
 @dataclass
 class Counts:
-    """What has happened since the start.
+    """Counters since the start.
 
     Attributes:
         conflicts: decisions that were void.

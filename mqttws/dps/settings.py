@@ -10,7 +10,7 @@ from .issuance import CredentialPolicy
 
 @dataclass(frozen=True)
 class Settings:
-    """What holds for every device of an instance.
+    """Settings for every device of an instance.
 
     Attributes:
         id_scope: of the instance.

@@ -10,7 +10,7 @@ A decision is taken like this, for DPS and hub alike:
 >>> twin = loaded.rows[0]
 >>> changed = decide(twin.value, request, loaded.now)          # pure
 >>> done = await store.commit([Write(TWINS, "my-device", changed, twin.version)])
->>> # False: somebody else was faster, nothing has been written: load and decide again
+>>> # False: another commit was faster, nothing has been written: load and decide again
 
 A hub names its own tables, such as ``TWINS = Table("twin", json.dumps, json.loads)``. Values are
 never changed once they have been written or loaded.
@@ -136,8 +136,8 @@ class Store(Protocol):
     async def commit(self, writes: Sequence[Write], checks: Sequence[Check] = ()) -> bool:
         """Write all rows at once, durably; or nothing, and return False, if a version has moved.
 
-        Also False where it cannot be known whether a lost commit took place: whoever loads again
-        finds out by what the row holds.
+        Also False where it cannot be known whether a lost commit took place: a caller that
+        loads again finds out by what the row holds.
         """
 
     async def take(self, bucket: str, limit: int, seconds: float) -> int:

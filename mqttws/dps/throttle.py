@@ -1,4 +1,4 @@
-"""How often something may happen (``iot-dps-limits.md``): a window that slides over time.
+"""A limit on how often something may happen (``iot-dps-limits.md``): a sliding window.
 
 Pure: the caller says what time it is.
 """

@@ -20,7 +20,7 @@ _MAX_REQUEST_TOPIC = 65_000  # bytes; so that the answer's topic, a little longe
 
 
 class Message(NamedTuple):
-    """What MQTT carries, and all that this package sees of it."""
+    """A message of MQTT, as far as this package sees it."""
 
     topic: str
     payload: bytes = b""

@@ -129,7 +129,7 @@ class UpgradeRefused(ConnectFailed):
 def _upgrade_cause(status: int) -> Cause:
     if status == 0:
         return Cause.NOT_HTTP
-    if status in (200, 426):  # as if nobody had asked for an upgrade
+    if status in (200, 426):  # as if no upgrade had been asked for
         return Cause.UPGRADE_SWALLOWED
     if status == 429:
         return Cause.THROTTLED

@@ -187,7 +187,7 @@ def method_response_topic(status: int, request_id: str) -> str:
     """Return the topic of a method's answer.
 
     Args:
-        status: any whole number; the caller in the cloud is told.
+        status: any whole number; the caller in the cloud gets it.
         request_id: of the call.
     """
     return f"{_METHOD_RESPONSE}{status}/?$rid={request_id}"
@@ -255,7 +255,7 @@ def _digits(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class HubUsername:
-    """What a device's user name says to its hub.
+    """The parts of a device's user name at its hub.
 
     Attributes:
         hub: host name.

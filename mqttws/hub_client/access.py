@@ -1,4 +1,4 @@
-"""How a device is let into its hub: where to, under which name, with which token or certificate.
+"""A device's access to its hub: address, user name, and token or certificate.
 
 Knows credentials and the clock of tokens. Does not connect.
 """
@@ -230,7 +230,7 @@ class HubAccess:
 
     @property
     def targets(self) -> list[Target]:
-        """Where to connect."""
+        """The targets of a connection."""
         host = self._host or self.identity.hub
         return [
             make_target(scheme, host, self._port, WEBSOCKET_PATH if scheme == "wss" else "/")

@@ -46,7 +46,7 @@ class HubDevice:
 
     @property
     def state(self) -> ClientState:
-        """Where the client stands."""
+        """The client's state."""
         return self._client.state
 
     @property

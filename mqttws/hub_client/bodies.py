@@ -1,4 +1,4 @@
-"""What an application gives as a message's body, made into a telemetry message."""
+"""A message's body, as an application gives it, made into a telemetry message."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -40,7 +40,7 @@ class SyncHubDevice:
 
     @property
     def state(self) -> ClientState:
-        """Where the client stands."""
+        """The client's state."""
         return self._client.state
 
     @property

@@ -20,7 +20,7 @@ class OnItsLoop(Protocol):
 
     @property
     def state(self) -> ClientState:
-        """Where the client stands."""
+        """The client's state."""
 
     def _call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Do something on the loop and wait for its end."""

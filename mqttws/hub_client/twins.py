@@ -188,7 +188,7 @@ class DesiredChanges(AsyncIterator[DesiredChange]):
     """The changes of the desired properties: ``async for change in client.desired_changes()``.
 
     The first one is the whole section. After each reconnect, and when a notification was missed,
-    the twin is read again, and the difference to what was handed out is a change. So whoever
+    the twin is read again, and the difference to what was handed out is a change. So a reader that
     applies each ``patch`` always ends with the hub's state. Several readers share the changes.
 
     Args:

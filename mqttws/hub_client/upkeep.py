@@ -210,7 +210,7 @@ class Upkeep:
             asyncio.get_running_loop().call_later(GOOD_AFTER, self._note_good, self.number)
         elif state is ClientState.CLOSED:
             self.error = reason
-            self._ready.set()  # everybody who waits looks, and finds the end
+            self._ready.set()  # every waiting caller looks, and finds the end
             self._lose()
         elif self._ready.is_set():
             self._ready.clear()

@@ -5,7 +5,7 @@ handlers of its own, and is kept by the team that keeps asyncio's HTTP alive. Th
 installs it. What a request of the service API means is ``ServiceApi``'s matter; orders of faults
 are the admin API's own.
 
-On a loopback address everybody on this machine may ask, in clear; the Host header must be a
+On a loopback address every user of this machine may ask, in clear; the Host header must be a
 loopback name then, so that no web page can. On any other address it speaks TLS, with a certificate
 of the DPS's CA, and demands a token.
 """
@@ -96,7 +96,7 @@ class AdminApi:
 
     @property
     def url(self) -> str:
-        """Where clients on this machine find it, without a slash at the end."""
+        """The URL for clients on this machine, without a slash at the end."""
         host = EVERYWHERE.get(self.host, self.host)
         host = f"[{host}]" if ":" in host else host
         return f"{'http' if self._local else 'https'}://{host}:{self.port}"

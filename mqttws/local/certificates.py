@@ -36,7 +36,7 @@ ALWAYS_NAMED = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True, slots=True)
 class ServerCertificate:
-    """Where the certificates lie.
+    """The files of a server's certificate.
 
     Attributes:
         ca_file: what a client must trust, PEM.
@@ -77,7 +77,7 @@ def prepare_certificates(
     """
     names = tuple(dict.fromkeys([*ALWAYS_NAMED, *hosts]))
     for host in names:
-        _general_name(host)  # a host that cannot be one is told before anything is written
+        _general_name(host)  # an impossible host is reported before anything is written
     files = ServerCertificate(folder / "ca.pem", folder / f"{name}.pem", folder / f"{name}.key")
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -298,7 +298,7 @@ def write_secret(file: Path, data: bytes) -> None:
 
 
 def write_public(file: Path, data: bytes) -> None:
-    """Write a file that everybody may read, whole or not at all."""
+    """Write a file that every user may read, whole or not at all."""
     with NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as new:
         new.write(data)
     os.chmod(new.name, 0o644)

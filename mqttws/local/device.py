@@ -56,7 +56,7 @@ class Served(NamedTuple):
 
 
 class Front(Protocol):
-    """What a connection needs of the service."""
+    """The interface of the service for a connection."""
 
     presence: "Presence"
     events: DpsEvents
@@ -84,7 +84,7 @@ class Front(Protocol):
 
 
 class Presence:
-    """Which connection speaks for a device: at most one that has proved its identity, and one not.
+    """The connections of a device: at most one that has proved its identity, and one that has not.
 
     A connection takes the place of an older one of the same device [MQTT-3.1.4-2], once it has
     proved at least as much: a stranger who knows a registration id does not disconnect its device.

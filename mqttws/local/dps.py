@@ -84,10 +84,10 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
         records: where enrollments and registrations live: a path for SQLite, ``postgresql://…``, or
             a store; None for memory.
         hubs: host names of the linked IoT hubs, or names and weights of the hashed allocation.
-        retry_after: seconds that a device is told to wait before its next poll.
+        retry_after: seconds that a device waits before its next poll.
         assigning_polls: how many polls are answered 202 before the final 200.
         registers_per_minute: of all devices together; more are answered 429; None for no limit.
-        polls_per_10s: of each device; likewise.
+        polls_per_10s: of each device; more are answered 429; None for no limit.
         lenient: whether bodies and api-versions that the real service refuses are served.
         credential_policies: by which certificates are issued; there always is one
             named ``default``, of 30 days and one intermediate CA.

@@ -1,4 +1,4 @@
-"""What a program or a test asks of a local DPS: who may register, what goes wrong, what was seen.
+"""The calls of a program or test to a local DPS: enrollments, faults, events.
 
 Knows the calls. How the service is assembled is ``dps``'s matter, what they do that of the objects
 that it holds.

@@ -1,4 +1,4 @@
-"""What a local DPS has seen, for tests and for programs that watch it.
+"""The events of a local DPS, for tests and for programs that watch it.
 
 Knows the events. No key, password or signature is in any of them.
 """

@@ -30,7 +30,7 @@ class Enrollments:
     Args:
         directory: of the store.
         anchors: the certificates in which a device's chain may end.
-        events: is told what changes.
+        events: gets each change.
     """
 
     def __init__(self, directory: Directory, anchors: TrustAnchors, events: DpsEvents) -> None:

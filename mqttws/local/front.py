@@ -54,7 +54,7 @@ class HubSide(Protocol):
 
 
 class FrontEnd:
-    """What connections need of the service: their requests served, their webhooks asked.
+    """The service's front for connections: serves their requests, asks their webhooks.
 
     Args:
         service: the rules over the store.

@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a hub can be told to do otherwise.
+    """A hub's settings.
 
     Attributes:
         limits: throttles.

@@ -58,7 +58,7 @@ class DeviceCalls:
         Args:
             device_id: the device's.
             desired: a merge patch: None removes a member.
-            tags: likewise.
+            tags: a merge patch too.
             module_id: of a module.
             replace_all: what is not named is removed.
 
@@ -132,10 +132,10 @@ class DeviceCalls:
             payload: at most 64 KB with the properties.
             properties: the sender's own.
             message_id: of the message; feedback names it.
-            correlation_id: likewise a system property.
-            user_id: likewise.
-            content_type: likewise.
-            content_encoding: likewise.
+            correlation_id: a system property.
+            user_id: of the sender.
+            content_type: a system property.
+            content_encoding: a system property.
             ack: the feedback that is wanted: none, positive, negative or full.
             expires_in: seconds; None for an hour.
 
@@ -165,7 +165,7 @@ class DeviceCalls:
         return 0 if record is None else len(record.queue.messages)
 
     def feedback(self) -> list[Feedback]:
-        """Return the feedback about messages that nobody has taken yet, at most 64, each once."""
+        """Return the feedback about messages that has not been taken yet, at most 64, each once."""
         found = self.core.feedback.lock("", time.time())
         self.core.feedback.complete("")
         return found

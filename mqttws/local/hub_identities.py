@@ -15,7 +15,7 @@ from .hub_base import HubBase, logger, not_found
 
 
 class IdentityWork(HubBase):
-    """What services do with identities and twins."""
+    """The services' operations on identities and twins."""
 
     # The registry
 

@@ -38,7 +38,7 @@ class Ca(Protocol):
 
 
 class IssuanceWork(HubBase):
-    """What a hub does with devices' requests for certificates.
+    """A hub's treatment of devices' requests for certificates.
 
     Attributes:
         ca: issues them; None where there is none.

@@ -17,7 +17,7 @@ from .threaded import TIMEOUT
 
 
 class SyncDeviceCalls:
-    """What a program does with the devices of its local hub.
+    """The calls of a program for the devices of its local hub.
 
     Attributes:
         dps: in whose thread the hub lives.

@@ -1,7 +1,7 @@
 """Listening sockets of the local services: from an accepted connection to where MQTT begins.
 
 Knows addresses, TLS, the WebSocket upgrade, and that an HTTP request may come where a WebSocket is
-expected. Does not know what is served behind: whoever asked for the port is given each stream.
+expected. Does not know what is served behind: the owner of the port gets each stream.
 """
 
 import asyncio
@@ -112,7 +112,7 @@ class _ListeningSocket(socket.socket):
 
 @dataclass(frozen=True)
 class _Port:
-    """What is served at one port."""
+    """The service of one port."""
 
     name: str
     take: Take
@@ -128,7 +128,7 @@ class Listener:
 
     Args:
         tls: the server's side of TLS; None to speak in clear.
-        on_refused: see ``OnRefused``; None to tell nobody.
+        on_refused: see ``OnRefused``; None for no call.
     """
 
     def __init__(self, tls: ServerTls | None = None, on_refused: OnRefused | None = None) -> None:

@@ -94,7 +94,7 @@ class LocalDps(Threaded):
         """Return the connection string of the service API; see ``AsyncLocalDps``."""
         return self._dps.service_connection_string(policy)
 
-    # What it is told
+    # Its settings
 
     def enroll(self, record: Mapping[str, Any], *, replace: bool = False) -> None:
         """Let a device or a group register; see ``AsyncLocalDps.enroll``."""

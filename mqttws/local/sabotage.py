@@ -35,7 +35,7 @@ def spoiled(answer: Answer, fault: Fault) -> Answer:
 
 
 class DisturbedStream:
-    """A stream whose bytes go out slowly, or that ends after some, once it is told so.
+    """A stream whose bytes go out slowly, or that ends after some, once that is ordered.
 
     Args:
         stream: below.

@@ -21,7 +21,7 @@ WEBHOOK_TIMEOUT = 5.0
 
 
 class WebhookOutcome(NamedTuple):
-    """What came of asking a webhook.
+    """The outcome of a webhook call.
 
     Attributes:
         status: of its answer, as in HTTP; 0 where there was none.
@@ -35,7 +35,7 @@ class WebhookOutcome(NamedTuple):
 
 
 async def ask_webhook(url: str, body: bytes, timeout: float = WEBHOOK_TIMEOUT) -> WebhookOutcome:
-    """POST ``body``, JSON, and return what came of it.
+    """POST ``body``, JSON, and return the outcome.
 
     Args:
         url: ``http://`` or ``https://``; a query, which may hold the caller's secret, is sent.
@@ -84,7 +84,7 @@ async def _exchange(target: SplitResult, body: bytes) -> bytes:
 
 
 class _Received:
-    """What ``http.client`` takes for a socket: the bytes that have come."""
+    """A socket for ``http.client``: the bytes that have come."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data

@@ -219,7 +219,7 @@ class DeviceAuthority:
 
     @property
     def _to_send(self) -> tuple[x509.Certificate, ...]:
-        """What a device below must send along; a root need not be sent."""
+        """The certificates that a device below must send; a root need not be sent."""
         if self._certificate.issuer == self._certificate.subject:
             return ()
         return (self._certificate, *self._above)

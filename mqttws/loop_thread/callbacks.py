@@ -67,7 +67,7 @@ class Callbacks:
                     found = function(*arguments)
                 except Exception as raised:
                     error = raised
-                with suppress(RuntimeError):  # the loop has ended: nobody waits
+                with suppress(RuntimeError):  # the loop has ended: no caller waits
                     loop.call_soon_threadsafe(settle, found, error)
 
             self._add(job)

@@ -33,7 +33,7 @@ _living: "weakref.WeakSet[LoopThread]" = weakref.WeakSet()
 
 @atexit.register
 def _at_exit() -> None:
-    """End every loop before the interpreter freezes its thread: whoever waits gets an error."""
+    """End every loop before the interpreter freezes its thread: a waiting caller gets an error."""
     for thread in list(_living):
         thread.close(1.0)
 
@@ -145,7 +145,7 @@ class LoopThread:
             raise ConnectionLost(
                 "the client was disconnected while this waited", cause=Cause.DISCONNECTED
             ) from None
-        except BaseException as error:  # Ctrl-C among them: nobody waits any more
+        except BaseException as error:  # Ctrl-C among them: no caller waits any more
             late = isinstance(error, TimeoutError) and not call.result.done()
             call.cancel()
             if late:

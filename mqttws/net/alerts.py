@@ -1,4 +1,4 @@
-"""What a TLS failure other than a rejected certificate means: alerts and OpenSSL's reasons."""
+"""The meaning of a TLS failure other than a rejected certificate: alerts, OpenSSL's reasons."""
 
 import re
 

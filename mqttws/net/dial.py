@@ -61,7 +61,7 @@ async def dial(
         ConnectFailed: with the ``hop`` that failed; nothing is left open.
         UsageError: an argument or a variable of the environment cannot be used.
     """
-    # A bad CA file or proxy URL is the caller's mistake: it is told before anything is sent.
+    # A bad CA file or proxy URL is the caller's mistake: it is reported before anything is sent.
     context = client_context(tls) if target.secure else None
     choose = partial(choose_proxy, proxy, target.scheme, target.host, target.port)
     asks = isinstance(proxy, ProxyConfig) and proxy.login is not None

@@ -229,7 +229,7 @@ def _refused(sentence: str, hop: Hop, where: str) -> Unreachable:
             sentence,
             hop=hop,
             party=Party.NETWORK,
-            hint="this is a public service, which has many front ends and refuses nobody: a"
+            hint="this is a public service, which has many front ends and refuses no address: a"
             f" firewall on the way does; ask the network team to allow {where}",
         )
     return Unreachable(

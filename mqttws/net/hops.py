@@ -1,7 +1,7 @@
 """The way to an assignment, leg by leg: what was tried, when, how long it took, how it ended.
 
 Knows the clock and the time limits. Does not know what a hop does. The demo's lines, the trace, the
-errors' ``.hop`` and whoever diagnoses a network all read the same ``Step`` objects.
+errors' ``.hop`` and the doctor all read the same ``Step`` objects.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ class Step:
         started: seconds since the walk began.
         ended: seconds since the walk began; None while the leg is being walked.
         error: what ended it; None if it was walked to its end.
-        facts: what the peer told on it, such as ``server`` or ``date``, for whoever judges the way.
+        facts: what the peer told on it, such as ``server`` or ``date``, for the doctor.
         certificates: the peer's own and those that lead to a trusted one, DER; for hops of TLS.
         status: of DPS's answer, as in HTTP; 0 with every other hop.
         retry_after: seconds after which DPS wants to be asked again; None where it did not say.
@@ -67,7 +67,7 @@ class Step:
 
     @property
     def seconds(self) -> float:
-        """How long it took, in seconds; 0 while it is being walked."""
+        """The duration in seconds; 0 while it is being walked."""
         return 0.0 if self.ended is None else self.ended - self.started
 
     def to_json(self) -> dict[str, Any]:
@@ -138,7 +138,7 @@ class Walk:
         self._began = time.monotonic()
 
     def aside(self, timeout: float) -> "Walk":
-        """Return a walk that nobody is told of, of ``timeout`` seconds or what this one has left.
+        """Return a walk without an observer, of ``timeout`` seconds or what this one has left.
 
         For a second look at something, or for one of several ways that are tried at once.
         """
@@ -161,7 +161,7 @@ class Walk:
         for step in steps:
             ended, error = step.ended, step.error
             step.started += began
-            step.ended, step.error = None, None  # whoever is told is told twice, as ever
+            step.ended, step.error = None, None  # the observer is called twice, as ever
             self.steps.append(step)
             self._tell(step)
             step.ended, step.error = None if ended is None else ended + began, error

@@ -55,7 +55,7 @@ class HttpConnect:
 
     @property
     def request(self) -> str:
-        """What is asked for, for people."""
+        """The request in words, for people."""
         return f"CONNECT {self._authority} through {self._proxy}"
 
     @property
@@ -64,7 +64,7 @@ class HttpConnect:
         return self._refusal_head is not None or self._begun_refusal() is not None
 
     def restart(self) -> None:
-        """Learn that there is a new connection."""
+        """Handle a new connection."""
         self.reconnect = False
         self._inbox.clear()
 
@@ -92,7 +92,7 @@ class HttpConnect:
                 return
 
     def receive_eof(self) -> None:
-        """Learn that the proxy has closed.
+        """Handle the proxy's close.
 
         Raises:
             ProxyRefused: it did so without an answer.

@@ -1,4 +1,4 @@
-"""Which servers are reached without the environment's proxies: the rules of ``no_proxy``."""
+"""The rules of ``no_proxy``: servers that are reached without the environment's proxies."""
 
 import ipaddress
 from collections.abc import Mapping

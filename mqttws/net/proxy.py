@@ -1,4 +1,4 @@
-"""Which proxy leads to a server, and with which login.
+"""The choice of a proxy for a server, and of the login.
 
 Knows proxy URLs and the environment's variables. Does not know what is said to a proxy
 (``tunnel``). Whatever shows a proxy shows it without its login.
@@ -59,7 +59,7 @@ class Login:
 
     @property
     def secrets(self) -> list[str]:
-        """What no message may repeat: the pair, plain and in base64, and the password."""
+        """The texts that no message may repeat: the pair, plain and in base64, and the password."""
         return [self.pair.decode(errors="replace"), b64encode(self.pair).decode(), self.password]
 
 
@@ -93,7 +93,7 @@ AskLogin = Callable[[str], Login | tuple[str, str] | None]
 
 @dataclass(frozen=True, slots=True)
 class ProxyConfig:
-    """Which proxy to use and how to log in there.
+    """A proxy and its login.
 
     With a login in its URL it cannot be pickled or made a dict of.
 
@@ -136,7 +136,7 @@ class Proxy:
         port: TCP port.
         source: where it was found: ``argument`` or a variable's name.
         login: None for none.
-        on_challenge: answers an HTTP proxy's 407; None for nobody.
+        on_challenge: answers an HTTP proxy's 407; None for no answer.
         tls: whom to trust as an ``https`` proxy; None for whom the server's TLS trusts.
     """
 

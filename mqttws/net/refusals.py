@@ -63,7 +63,7 @@ def refused_in_place(status: int, facts: Mapping[str, str], host: str) -> _Verdi
 
 
 IN_PLACE = frozenset({Cause.CAPTIVE_PORTAL, Cause.BLOCKED_BY_POLICY, Cause.PROXY_LOGIN_MISSING})
-"""Causes of an answer over HTTP that somebody gives in the server's place."""
+"""Causes of an answer over HTTP that another device gives in the server's place."""
 
 
 def _judge(status: int, facts: Mapping[str, str], host: str) -> _Verdict:

@@ -2,7 +2,7 @@
 
 A resumed session skips the certificate check, and with TLS 1.2 a round trip: it is only offered
 where host, port, proxy, trust and client certificate are those of the handshake that was checked.
-Trust and certificate are told by the context, of which there is one for each content. Whoever looks
+The context stands for trust and certificate: there is one for each content. A search
 for a fault makes full handshakes.
 """
 

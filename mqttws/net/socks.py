@@ -12,7 +12,7 @@ from .proxy import Proxy
 
 
 class _SocksConnect:
-    """What both versions of SOCKS share: fixed messages, one after the other."""
+    """The common part of both versions of SOCKS: fixed messages, one after the other."""
 
     asks = False
     reconnect = False
@@ -30,12 +30,12 @@ class _SocksConnect:
 
     @property
     def request(self) -> str:
-        """What is asked for, for people."""
+        """The request in words, for people."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"CONNECT {host}:{self._port} through {self._proxy}"
 
     def restart(self) -> None:
-        """Learn that there is a new connection; SOCKS never asks for one."""
+        """Handle a new connection; SOCKS never asks for one."""
 
     def data_to_send(self) -> bytes:
         """Return what is to be sent now."""
@@ -55,7 +55,7 @@ class _SocksConnect:
             raise self._refused("unexpected data after the proxy's response")
 
     def receive_eof(self) -> None:
-        """Learn that the proxy has closed.
+        """Handle the proxy's close.
 
         Raises:
             ProxyRefused: always; SOCKS has nothing that may end so.

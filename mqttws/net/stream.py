@@ -39,20 +39,20 @@ def limit_tls_buffers(size: int = TLS_RECORD) -> None:
 
 
 class Receiver(Protocol):
-    """Who is given a stream's bytes as they come."""
+    """The receiver of a stream's bytes."""
 
     def data_received(self, data: bytes) -> None:
         """Take the next bytes."""
 
     def stream_ended(self, cause: MqttwsError) -> None:
-        """Learn that there are no more, and why; called once."""
+        """Handle the end of the bytes, and its cause; called once."""
 
     def writing_paused(self, paused: bool) -> None:
-        """Learn that the peer takes bytes too slowly (True), or takes them again (False)."""
+        """Handle that the peer takes bytes too slowly (True), or takes them again (False)."""
 
 
 class Stream(Protocol):
-    """What carries MQTT's bytes, whatever carries them in turn."""
+    """A stream of MQTT's bytes, over any transport."""
 
     def attach(self, receiver: Receiver) -> None:
         """Push everything that comes, and has come, into ``receiver``."""
@@ -87,7 +87,7 @@ class Stream(Protocol):
 
     @property
     def acknowledged(self) -> int:
-        """How many bytes the peer's TCP has acknowledged since the connection began."""
+        """The number of bytes that the peer's TCP has acknowledged since the connection began."""
 
     @property
     def unacknowledged(self) -> int:
@@ -158,7 +158,7 @@ class ByteStream(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Learn that the transport has closed."""
+        """Handle the transport's close."""
         self._report_session()
         reason = f": {reason_of(exc)}" if isinstance(exc, OSError) else ""
         self._cause = ConnectionLost(
@@ -175,13 +175,13 @@ class ByteStream(asyncio.Protocol):
             receiver.stream_ended(self._cause)
 
     def pause_writing(self) -> None:
-        """Learn that the transport's buffer is full."""
+        """Handle that the transport's buffer is full."""
         self._writable = asyncio.get_running_loop().create_future()
         if self._receiver is not None:
             self._receiver.writing_paused(True)
 
     def resume_writing(self) -> None:
-        """Learn that the transport's buffer has room again."""
+        """Handle that the transport's buffer has room again."""
         if self._writable is not None:
             if not self._writable.done():
                 self._writable.set_result(None)
@@ -246,7 +246,7 @@ class ByteStream(asyncio.Protocol):
 
     @property
     def cause(self) -> MqttwsError | None:
-        """What ended it; None as long as it is open."""
+        """The error that ended it; None as long as it is open."""
         return self._cause
 
     @property
@@ -296,7 +296,7 @@ class ByteStream(asyncio.Protocol):
 
     @property
     def acknowledged(self) -> int:
-        """How many bytes the peer's TCP has acknowledged, as far as the kernel says."""
+        """The number of bytes that the peer's TCP has acknowledged, as far as the kernel says."""
         found = acknowledged_bytes(self.info("socket"))
         if found is None:  # what the kernel took, then: its buffer is small
             return self._written - self.transport.get_write_buffer_size()

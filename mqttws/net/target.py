@@ -13,7 +13,7 @@ DEFAULT_PORTS = {"wss": 443, "ws": 80, "mqtts": 8883, "mqtt": 1883}
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a URL leads.
+    """The target of a URL.
 
     Attributes:
         scheme: ``wss``, ``ws``, ``mqtts`` or ``mqtt``.

@@ -41,7 +41,7 @@ class TlsConfig:
         only_ca: trust ``ca`` alone, and not the system's.
         certificate: the client's certificate and those that lead to its CA, as a file's path or as
             PEM bytes.
-        key: its private key, likewise; None if it stands behind the certificate.
+        key: its private key, as a path or PEM bytes; None if it stands behind the certificate.
         key_password: what the key is encrypted with; None if it is not.
         minimum_version: of TLS; nothing older than 1.2.
         maximum_version: of TLS; ``TLSv1_2`` where a device on the way does not let TLS 1.3 pass.
@@ -103,7 +103,7 @@ class TlsConfig:
         return known
 
     def new_context(self) -> ssl.SSLContext:
-        """Return a context that nobody else has, so that a certificate can be loaded into it.
+        """Return a context that is not shared, so that a certificate can be loaded into it.
 
         Raises:
             UsageError: as for ``context``.
@@ -111,7 +111,7 @@ class TlsConfig:
         return self._new_context(_given(self.ca, "CA file"))
 
     def without_certificate(self) -> "TlsConfig":
-        """Return the same trust for somebody who is not to see the client's certificate."""
+        """Return the same trust, without the client's certificate."""
         return replace(self, certificate=None, key=None, key_password=None)
 
     def _check(self) -> None:
@@ -350,7 +350,7 @@ def _in_memory(data: bytes) -> Iterator[str]:
 def _load_from_disk(
     context: ssl.SSLContext, certificate: bytes, key: bytes, password: bytes | None
 ) -> None:
-    """Load through a file that is of no use to whoever finds it: its password is used once.
+    """Load through a file that is of no use to its finder: its password is used once.
 
     A program that is killed meanwhile leaves the file behind, but nothing that opens it.
     """

@@ -1,4 +1,4 @@
-"""What asyncio's transports and the kernel know of a connection, and do not say by themselves."""
+"""Facts about a connection that asyncio's transports and the kernel tell only when asked."""
 
 import asyncio
 import socket

@@ -25,7 +25,7 @@ class Tunnel(Protocol):
 
     @property
     def request(self) -> str:
-        """What is asked for, for people."""
+        """The request in words, for people."""
 
     @property
     def done(self) -> bool:
@@ -40,7 +40,7 @@ class Tunnel(Protocol):
         """Whether the proxy has refused, and only its page is still awaited."""
 
     def restart(self) -> None:
-        """Learn that there is a new connection."""
+        """Handle a new connection."""
 
     def data_to_send(self) -> bytes:
         """Return what is to be sent now."""
@@ -49,7 +49,7 @@ class Tunnel(Protocol):
         """Take bytes from the proxy; raises ``ProxyRefused``."""
 
     def receive_eof(self) -> None:
-        """Learn that the proxy has closed; raises ``ProxyRefused`` unless that was to come."""
+        """Handle the proxy's close; raises ``ProxyRefused`` unless it was expected."""
 
 
 def tunnel_through(proxy: Proxy, host: str, port: int, address: str | None = None) -> Tunnel:

@@ -50,7 +50,7 @@ async def open_websocket(
         stream: the connection, with TLS on it if the URL says so.
         url: whose host and path are asked for.
         max_message_size: the largest message in bytes that is accepted.
-        facts: is told what the answer says of the server: status, software, time.
+        facts: gets what the answer says of the server: status, software, time.
         headers: sent along with the request.
 
     Raises:

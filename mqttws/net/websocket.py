@@ -110,7 +110,7 @@ class WebSocketStream:
             )
 
     def stream_ended(self, cause: MqttwsError) -> None:
-        """Learn that the bytes below have ended."""
+        """Handle the end of the bytes below."""
         if self._protocol.state is not State.CLOSED:
             self._protocol.receive_eof()
         self._end(self._lost(cause))
@@ -122,7 +122,7 @@ class WebSocketStream:
         if self._receiver is not None:
             self._receiver.writing_paused(paused)
 
-    # Called by whoever speaks MQTT in it
+    # Called by the code that speaks MQTT in it
 
     def attach(self, receiver: Receiver) -> None:
         """Push the bytes of every binary frame into ``receiver``."""
@@ -146,7 +146,7 @@ class WebSocketStream:
 
     @property
     def acknowledged(self) -> int:
-        """How many bytes the peer's TCP has acknowledged since the connection began."""
+        """The number of bytes that the peer's TCP has acknowledged since the connection began."""
         return self._stream.acknowledged
 
     @property

@@ -69,7 +69,7 @@ def one_of(*values: str) -> Test:
 
 
 def _with_choices(test: Test, choices: tuple[str, ...]) -> Test:
-    """Note the words that a test takes, for whoever lists them."""
+    """Note the words that a test takes, for lists of them."""
     if choices:
         test.choices = choices  # type: ignore[attr-defined]
     return test

@@ -141,7 +141,7 @@ class ClientProtocol(Endpoint):
         return packet_id
 
     def unsubscribe(self, topic_filters: list[str]) -> int:
-        """Take wishes back; return the packet identifier of ``UnsubscribeCompleted``."""
+        """Send UNSUBSCRIBE; return the packet identifier of ``UnsubscribeCompleted``."""
         self._require_connected("unsubscribe")
         packet_id = self.session.next_packet_id(self._requests)
         self._outbox.append(Unsubscribe(packet_id, topic_filters).encode())
@@ -171,7 +171,7 @@ class ClientProtocol(Endpoint):
 
     @property
     def deadline(self) -> float | None:
-        """When ``tick`` wants to be called at the latest."""
+        """The latest time for the next ``tick``."""
         if self.state is State.CONNECTING:
             return self._last_sent + self._answer_timeout
         keep_alive = self._connect.keep_alive
@@ -188,7 +188,7 @@ class ClientProtocol(Endpoint):
         return min(self._last_sent, self._last_received) + keep_alive * PING_AFTER
 
     def set_reading(self, reading: bool, now: float) -> None:
-        """Learn whether the driver takes the server's bytes.
+        """Note whether the driver takes the server's bytes.
 
         While it does not, PINGREQ still goes out, and a missing PINGRESP proves nothing.
         """

@@ -1,4 +1,4 @@
-"""What both ends of a connection share: states, buffers, time, and the delivery of messages.
+"""The common part of both ends of a connection: states, buffers, time, message delivery.
 
 Bytes and seconds go in, events and bytes come out. ``now`` is any monotonic number of seconds; no
 clock is read here and nothing is random. A peer's fault never escapes ``receive_data``: the
@@ -37,7 +37,7 @@ from .inflight import Arrivals, Session
 
 
 class State(Enum):
-    """Where a connection stands."""
+    """A connection's state."""
 
     NEW = "new"
     """No CONNECT yet."""
@@ -106,7 +106,7 @@ class Endpoint:
             self._on_fault(error)
 
     def receive_eof(self, now: float, cause: MqttwsError | None = None) -> None:
-        """Learn that the peer's bytes have ended; ``cause`` is what the transport knows of why."""
+        """Handle the end of the peer's bytes; ``cause`` is the transport's reason for it."""
         if self.state is not State.CLOSED:
             self._close(cause or ConnectionLost("the peer closed the connection"))
 
@@ -170,7 +170,7 @@ class Endpoint:
 
     @property
     def deadline(self) -> float | None:
-        """When ``tick`` wants to be called at the latest; None while nothing is awaited."""
+        """The latest time for the next ``tick``; None while nothing is awaited."""
         raise NotImplementedError
 
     def tick(self, now: float) -> None:

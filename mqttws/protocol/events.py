@@ -1,4 +1,4 @@
-"""What happened on a connection, in the past tense.
+"""Events of a connection, in the past tense.
 
 Packets say what was on the wire; events say what it means. PUBREC, PUBREL, PUBCOMP and PINGRESP
 stay inside. An answer carries the packet identifier of its question.
@@ -127,7 +127,7 @@ class SubscribeReceived:
 
 @dataclass(slots=True)
 class UnsubscribeReceived:
-    """A client took wishes back; it waits for ``unsuback``."""
+    """A client has sent UNSUBSCRIBE; it waits for ``unsuback``."""
 
     packet_id: int
     topic_filters: list[str]

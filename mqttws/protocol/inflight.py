@@ -29,7 +29,7 @@ class Change(NamedTuple):
 
 
 class Session:
-    """What outlives a connection (section 4.1): unfinished exchanges of QoS 1 and 2, subscriptions.
+    """A session (section 4.1): unfinished exchanges of QoS 1 and 2, and subscriptions.
 
     Attributes:
         outgoing: by packet identifier, in sending order: the PUBLISH that waits for PUBACK or
@@ -66,7 +66,7 @@ class Session:
         self._last_id = last_packet_id
 
     def take_changes(self) -> list[Change]:
-        """Return what has changed since the last call; empty where nobody stores."""
+        """Return what has changed since the last call; empty without a store."""
         if not self.changes:
             return []
         taken, self.changes = self.changes, []

@@ -98,7 +98,7 @@ class ServerProtocol(Endpoint):
         if session_present and self._clean_session:
             raise UsageError("session present after CleanSession 1", rule="MQTT-3.2.2-1")
         self.session: Session = session or self.session
-        if not session_present:  # the client is told so, and both begin afresh [MQTT-3.1.2-6]
+        if not session_present:  # CONNACK says so, and both begin afresh [MQTT-3.1.2-6]
             self.session.clear()
         self._max_silence = max_silence
         if max_packet_size is not None:
@@ -136,9 +136,9 @@ class ServerProtocol(Endpoint):
             )
         self._send(SubAck(packet_id, return_codes))
         del self._requests[packet_id]
-        for wish, code in zip(request.subscriptions, return_codes, strict=True):
+        for asked, code in zip(request.subscriptions, return_codes, strict=True):
             if code != REFUSED:
-                self.session.granted[wish.topic_filter] = code
+                self.session.granted[asked.topic_filter] = code
 
     def unsuback(self, packet_id: int) -> None:
         """Answer an UNSUBSCRIBE; its filters are deleted, compared exactly [MQTT-3.10.4-1]."""
@@ -159,14 +159,14 @@ class ServerProtocol(Endpoint):
         new subscription [MQTT-3.3.1-8, MQTT-3.3.1-9].
         """
         self._require_connected("publish")
-        granted = [code for wish, code in self.session.granted.items() if matches(wish, topic)]
+        granted = [code for name, code in self.session.granted.items() if matches(name, topic)]
         if not granted:  # [MQTT-3.3.2-3]
             return False
         self._send_publish(topic, payload, min(qos, max(granted)), retain)
         return True
 
     def close(self, error: MqttwsError | None = None) -> None:
-        """End the connection from our side; ``error`` says why, for whoever reads the events."""
+        """End the connection from our side; ``error`` says why, for the reader of the events."""
         if self.state is not State.CLOSED:
             self._close(error)
 
@@ -188,7 +188,7 @@ class ServerProtocol(Endpoint):
 
     @property
     def deadline(self) -> float | None:
-        """When ``tick`` wants to be called at the latest."""
+        """The latest time for the next ``tick``."""
         if self.state is State.NEW:
             return self._opened_at + self._connect_timeout
         if self.state is State.CONNECTED:

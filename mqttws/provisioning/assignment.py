@@ -11,7 +11,7 @@ from .credentials import Credential
 
 @dataclass(frozen=True)
 class Assignment(RegistrationResult, AssignedClients, AssignedHubClients):
-    """Where a device has been assigned to, and how to connect there.
+    """A device's assigned hub and device id, and how to connect there.
 
     Attributes are those of ``dps.assignment.RegistrationResult``.
     """

@@ -25,7 +25,7 @@ MAX_SIZE = 1024 * 1024
 
 
 class AssignmentFile:
-    """Where one device keeps its assignment.
+    """The file in which one device keeps its assignment.
 
     Args:
         path: of the file; its folder is there.

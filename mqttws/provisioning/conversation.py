@@ -80,8 +80,8 @@ class Conversation:
         return code
 
     def _subscribe(self) -> "asyncio.Future[list[int]]":
-        wishes = [Subscription(RESPONSE_FILTER, 1)]
-        self._granted = self._link.begin_request(lambda protocol: protocol.subscribe(wishes))
+        wanted = [Subscription(RESPONSE_FILTER, 1)]
+        self._granted = self._link.begin_request(lambda protocol: protocol.subscribe(wanted))
         return self._granted
 
     def send(self, message: Message) -> None:

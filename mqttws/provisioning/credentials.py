@@ -1,4 +1,4 @@
-"""What a device can prove itself with, seen from those who connect for it."""
+"""A device's credentials, as the code that connects sees them."""
 
 import ssl
 from typing import Protocol, runtime_checkable
@@ -8,7 +8,7 @@ from ..net.tls import Tls
 
 @runtime_checkable
 class Credential(Protocol):
-    """What a device proves itself with."""
+    """A device's credential."""
 
     @property
     def registration_id(self) -> str:
@@ -20,7 +20,7 @@ class Credential(Protocol):
 
 @runtime_checkable
 class TlsCredential(Credential, Protocol):
-    """What speaks in the TLS handshake, such as a certificate."""
+    """A credential that acts in the TLS handshake, such as a certificate."""
 
     def context(self, tls: Tls) -> ssl.SSLContext:
         """Return a TLS context that shows it and trusts whom ``tls`` names."""
@@ -28,7 +28,7 @@ class TlsCredential(Credential, Protocol):
 
 @runtime_checkable
 class SigningCredential(Credential, Protocol):
-    """What signs tokens, such as a symmetric key."""
+    """A credential that signs tokens, such as a symmetric key."""
 
     def sign(self, resource: str, expiry: int) -> str:
         """Return a token for ``resource`` that is good until ``expiry``, Unix time in seconds."""
@@ -36,7 +36,7 @@ class SigningCredential(Credential, Protocol):
 
 @runtime_checkable
 class DigestibleCredential(Credential, Protocol):
-    """What can be told from another credential without giving anything away."""
+    """A credential that can be compared with another one without giving anything away."""
 
     def digest(self, context: str) -> str:
         """Return a text that another credential does not have, for ``context`` only."""

@@ -1,6 +1,6 @@
 """CertificateStore: a device's issued certificate with its key, in a folder, and as a credential.
 
-One file holds the key, the chain and the assignment: it is replaced by one rename, so that whoever
+One file holds the key, the chain and the assignment: it is replaced by one rename: a process that
 is killed at any moment finds the old pair or the new one. The pair before it stays beside it until
 the hub has accepted the new one. Knows files, keys and certificates; no service.
 """
@@ -53,7 +53,7 @@ _JITTER = 0.05
 
 @dataclass(frozen=True)
 class StoredCertificate:
-    """What a store holds.
+    """The contents of a store.
 
     Attributes:
         common_name: of the certificate: the registration id.

@@ -43,7 +43,7 @@ _uncapped: set[str] = set()
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a registration uses; ``provision_async`` describes each argument.
+    """A registration's settings; ``provision_async`` describes each argument.
 
     Attributes:
         persistent: whether it goes on after a failure that can pass.
@@ -120,7 +120,7 @@ class Plan:
 
     @property
     def hellos_before_cap(self) -> int:
-        """How many hellos of TLS 1.3 in a row must stay unanswered before a capped one."""
+        """The number of hellos of TLS 1.3 in a row that stay unanswered before a capped one."""
         return 2 if self.host in _uncapped else 1
 
     def note_uncapped(self) -> None:

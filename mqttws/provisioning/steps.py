@@ -25,7 +25,7 @@ from .provision import provision_async
 
 
 class ProvisioningSteps:
-    """A registration, step by step: what ``on_step`` is told of, to be iterated over.
+    """A registration, step by step: the steps that ``on_step`` gets, to be iterated over.
 
     >>> async with mqttws.ProvisioningSteps("0ne00ABCDEF", credential) as steps:
     ...     async for step in steps:
@@ -34,7 +34,7 @@ class ProvisioningSteps:
 
     Each step comes twice, as it was then: when it begins (``outcome`` is ``open``) and when it has
     ended. After the last one the iteration ends, or raises what ``provision_async`` would have
-    raised. Whoever leaves the ``async with`` block before that gives the registration up, and
+    raised. Leaving the ``async with`` block before that gives the registration up, and
     nothing of it is left behind.
 
     Args: those of ``provision_async``.
@@ -73,7 +73,7 @@ class ProvisioningSteps:
 
     @property
     def assignment(self) -> Assignment:
-        """Where the device has been assigned to.
+        """The device's assignment.
 
         Raises:
             UsageError: the registration has not ended, or was given up.
@@ -105,7 +105,7 @@ class ProvisioningSteps:
         """Give the registration up, if it has not ended."""
         assert self._task is not None
         self._task.cancel()
-        # Its outcome is asked for elsewhere, or by nobody.
+        # Its outcome is asked for elsewhere, or not at all.
         await asyncio.gather(self._task, return_exceptions=True)
 
     def __aiter__(self) -> Self:
@@ -119,7 +119,7 @@ class ProvisioningSteps:
         step = await self._steps.get()
         if step is not None:
             return step
-        self._steps.put_nowait(None)  # whoever asks again is told the same
+        self._steps.put_nowait(None)  # a caller that asks again gets the same
         if not self._task.cancelled():
             self._task.result()
         raise StopAsyncIteration

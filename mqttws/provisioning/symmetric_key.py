@@ -1,4 +1,4 @@
-"""What a device shows DPS to be let in: here, a symmetric key.
+"""A device's credential for DPS: here, a symmetric key.
 
 Knows how to make a CONNECT's password. Does not send it, and never shows what it is made of.
 """
@@ -38,7 +38,7 @@ class SymmetricKey:
         """Derive a device's key from its enrollment group's key.
 
         For the person who holds the group key, at the desk or in the factory. Do not ship the
-        group key in devices: whoever reads it out of one can pose as any device of the group.
+        group key in devices: a thief who reads it out of one can pose as any device of the group.
 
         Raises:
             UsageError: the id or the key cannot be one. The message does not show the key.

@@ -1,4 +1,4 @@
-"""What a device shows DPS to be let in: an X.509 certificate, its chain and its key.
+"""A device's credential for DPS: an X.509 certificate, its chain and its key.
 
 Knows files, PEM and TLS contexts. The key is in no ``repr`` and in no message; where it is given
 as bytes it touches the disk only encrypted, under a password that is made for that moment.

@@ -1,8 +1,8 @@
-"""How the type checker and the compiler see what callers put into packets.
+"""Types for the values that callers put into packets, as checker and compiler see them.
 
 A packet's fields are checked when it is encoded, with ``UsageError``. A compiled class would check
 a typed field as soon as it is set, with ``TypeError``, which pure Python does not. So a field is
-``Given[str]``: a ``str`` for the type checker and whoever reads it, any object for the compiler,
+``Given[str]``: a ``str`` for the type checker and the reader, any object for the compiler,
 which setup.py tells that ``COMPILING`` is true. This file is not compiled itself.
 """
 
@@ -24,6 +24,6 @@ if TYPE_CHECKING:
     from mypy_extensions import mypyc_attr as compiled_class
 else:
 
-    def compiled_class(**_wishes):
-        """Pass wishes to the compiler (none of them changes what a class does)."""
+    def compiled_class(**_options):
+        """Pass options to the compiler (none of them changes what a class does)."""
         return lambda cls: cls

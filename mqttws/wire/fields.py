@@ -15,7 +15,7 @@ def _probe() -> None:
 
 
 COMPILED = not hasattr(_probe, "__code__")
-"""Whether this is the compiled codec; the compiler and the type checker are told beforehand."""
+"""Whether this is the compiled codec; the compiler and the type checker know it beforehand."""
 
 MAX_REMAINING_LENGTH: Final = 268_435_455
 """The largest remaining length in bytes that four length bytes can carry (section 2.2.3)."""
@@ -153,7 +153,7 @@ def encode_packet_id(packet_id: Given[int | None]) -> bytes:
 
 def encode_number(value: Given[int | None], what: str, lowest: int, highest: int, rule: str) -> int:
     """Return ``value`` if it is a whole number from ``lowest`` to ``highest``."""
-    # bool is an int in Python, but whoever writes packet_id=True meant something else.
+    # bool is an int in Python, but packet_id=True is a mistake of the caller.
     if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
         raise UsageError(f"{what}: found {shown(value)}; allowed: {lowest} to {highest}", rule=rule)
     return value

@@ -1,4 +1,4 @@
-"""Where packets begin and end: whole packets to bytes and back, and packets out of a byte stream.
+"""Framing: whole packets to bytes and back, and packets out of a byte stream.
 
 Knows the fixed header (MQTT 3.1.1 section 2.2). Does not know what the packets mean, who sends
 them, or in which frames and segments their bytes arrive.
@@ -113,7 +113,7 @@ class Decoder:
 
     @property
     def buffered(self) -> int:
-        """How many bytes have been fed and not yet been part of a packet."""
+        """The number of bytes that were fed and have not yet been part of a packet."""
         return len(self._data) - self._at + self._pieces.size
 
     def take_discarded(self) -> int:

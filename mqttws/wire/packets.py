@@ -38,7 +38,7 @@ Packet = (
 
 @dataclass(slots=True)
 class Shape:
-    """What a first byte announces: the packet's type, and how long its body can be.
+    """A first byte's meaning: the packet's type, and how long its body can be.
 
     Attributes:
         packet_type: the packet's class.

@@ -245,7 +245,7 @@ def acknowledge(head: int, packet_id: Given[int]) -> bytes:
 @compiled_class(acyclic=True, free_list_len=1)
 @dataclass(init=False, slots=True)
 class Acknowledgement(Value):
-    """What PUBACK, PUBREC, PUBREL, PUBCOMP and UNSUBACK share: a packet identifier and no more.
+    """The common part of PUBACK, PUBREC, PUBREL, PUBCOMP and UNSUBACK: a packet identifier.
 
     Attributes:
         packet_id: that of the packet it answers, 1 to 65535.

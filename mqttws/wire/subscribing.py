@@ -17,7 +17,7 @@ REFUSED: Final = 0x80
 
 @dataclass(slots=True)
 class Subscription(Value):
-    """One wish of a SUBSCRIBE: a topic filter and the highest QoS to send for it (section 3.8.3).
+    """One subscription of a SUBSCRIBE: a topic filter and its highest QoS (section 3.8.3).
 
     Attributes:
         topic_filter: at most 65535 bytes of UTF-8; may hold wildcards.
@@ -115,7 +115,7 @@ class SubAck(Value):
 
 @dataclass(slots=True)
 class Unsubscribe(Value):
-    """A client takes wishes back (section 3.10).
+    """A client's request to end subscriptions (section 3.10).
 
     Attributes:
         packet_id: 1 to 65535, answered in UNSUBACK.

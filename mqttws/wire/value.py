@@ -1,4 +1,4 @@
-"""What all packets share: they are values, and a body goes behind a first byte and its length.
+"""The common part of all packets: they are values, and a body follows first byte and length.
 
 Does not know any packet.
 """
@@ -16,7 +16,7 @@ def frame(first_byte: int, body: bytes) -> bytes:
 
 @compiled_class(acyclic=True)
 class Value:
-    """What makes a packet a value: it is copied and pickled by its fields, compiled or not."""
+    """The part that makes a packet a value: copied and pickled by its fields, compiled or not."""
 
     __slots__ = ()
 

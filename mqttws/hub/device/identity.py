@@ -1,4 +1,4 @@
-"""Who a device or module is at its hub, and what follows from that."""
+"""A device's or module's identity at its hub, and what follows from it."""
 
 from dataclasses import dataclass
 

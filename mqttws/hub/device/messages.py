@@ -29,10 +29,10 @@ class CloudMessage:
         body: its bytes.
         properties: the sender's own, by name; None for a name without a value.
         message_id: as the sender set it; empty without one.
-        correlation_id: likewise.
-        user_id: likewise.
-        content_type: likewise, such as ``application/json``.
-        content_encoding: likewise, such as ``utf-8``.
+        correlation_id: as the sender set it.
+        user_id: of the sender.
+        content_type: as the sender set it, such as ``application/json``.
+        content_encoding: as the sender set it, such as ``utf-8``.
         to: ``/devices/{id}/messages/deviceBound``.
         expiry: ISO 8601; empty without one.
         feedback: what the sender asked for: ``none``, ``positive``, ``negative``, ``full``, or

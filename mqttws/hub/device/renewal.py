@@ -1,4 +1,4 @@
-"""When a SAS token is renewed, and when a device asks DPS again where it belongs.
+"""The times at which a SAS token is renewed, and at which a device registers with DPS again.
 
 MQTT 3.1.1 cannot renew a token inside a connection: the device connects anew.
 """
@@ -48,7 +48,7 @@ class Rehoming:
 
     @property
     def asked(self) -> int:
-        """How many times in a row DPS was asked."""
+        """The number of times in a row that DPS was asked."""
         return self._asked
 
     @property

@@ -61,7 +61,7 @@ class RequestIds:
     """Request ids that no answer to an earlier request fits.
 
     Args:
-        prefix: of this process, at random: answers to a process before it are told apart.
+        prefix: of this process, at random: answers to an earlier process are recognised.
     """
 
     def __init__(self, prefix: str) -> None:

@@ -1,7 +1,7 @@
 """A device's view of its twin: what was read, what has changed, and what was missed.
 
 Knows the versions of the desired section. Reads of the whole twin are asked for (``wants_twin``)
-and made by somebody else. Desired changes come with QoS 0 and are never queued for an absent
+and made by another client. Desired changes come with QoS 0 and are never queued for an absent
 device, so each connection begins with a read (azure-docs ``iot-hub-devguide-device-twins.md``).
 """
 

@@ -84,7 +84,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What became of a message, for its sender."""
+    """The outcome of a message, for its sender."""
 
     message_id: str
     status: str

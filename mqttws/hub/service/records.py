@@ -2,7 +2,7 @@
 
 One record holds all that the hub keeps of a device or module: identity, twin, session and queue.
 A decision is a function of the record; its outcome is another record, which the store takes if
-nobody has written one in between.
+no other write came in between.
 """
 
 import base64

@@ -26,7 +26,7 @@ class Limits:
         telemetry: PUBACK comes late, then the connection is closed: over MQTT a refusal of
             telemetry is a disconnect (azure-docs #107838).
         twin_reads: a request beyond it is answered 429.
-        twin_updates: likewise.
+        twin_updates: a request beyond it is answered 429.
     """
 
     connects: float | None = None

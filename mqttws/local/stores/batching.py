@@ -48,7 +48,7 @@ class Batcher(Generic[Q, A]):
             batch = [self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))]
             try:
                 answers = await self._run([request for request, _ in batch])
-            except Exception as error:  # whatever it is, whoever waits must hear it
+            except Exception as error:  # whatever it is, the waiting caller must get it
                 for _, answered in batch:
                     if not answered.done():
                         answered.set_exception(error)

@@ -62,7 +62,7 @@ class _Job(NamedTuple):
 def _deliver(jobs: Sequence[_Job], results: Sequence[object]) -> None:
     """Hand out results, exceptions among them."""
     for job, result in zip(jobs, results, strict=True):
-        if job.done.done():  # whoever waited has given up
+        if job.done.done():  # the caller has given up
             continue
         if isinstance(result, BaseException):
             job.done.set_exception(result)
@@ -277,7 +277,7 @@ class SqliteStore:
                     self._transact([job])
                 return
             results = [error]
-        except BaseException as error:  # the thread must go on, and whoever waits must be answered
+        except BaseException as error:  # the thread goes on, and the caller is answered
             if database.in_transaction:
                 database.execute("ROLLBACK")
             results = [error] * len(jobs)
