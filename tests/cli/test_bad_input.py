@@ -329,7 +329,7 @@ WRONG_FILES = {
     '[{"registrationId": "a",]': "line 1, column 25: not JSON",
     "{}": "expected either registrationId or enrollmentGroupId",
     "[1]": "[0]: found a number; expected an enrollment",
-    '[{"registrationId": "a", "attestation": {"type": "tpm"}}]': "[0].attestation.type: ",
+    '[{"registrationId": "a", "attestation": {"type": "tpm"}}]': "[0].attestation.tpm: ",
     json.dumps([individual("a"), individual("A")]): "[1].registrationId: ",
     json.dumps([individual("a b")]): "[0].registrationId: ",
     json.dumps(
