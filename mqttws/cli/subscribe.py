@@ -36,7 +36,7 @@ Examples:
   One value into a script, or give up after ten seconds:
     value=$(mqttws subscribe wss://broker.example/mqtt sensors/a \\
         --count 1 --timeout 10)
-  What came while no subscriber was connected, and nothing lost when this is stopped:
+  What came while this was not connected, and nothing lost when it is stopped:
     mqttws subscribe mqtts://broker.example 'orders/#' --qos 1 \\
         --client-id orders-reader --persistent --json
 

@@ -1,4 +1,4 @@
-"""What a compiled codec refuses, refused by the pure one too. Loaded by the pure codec alone.
+"""Refusals of a compiled codec, for the pure one too. Loaded by the pure codec alone.
 
 A class that mypyc has compiled cannot be subclassed, and its fields cannot be deleted. A program
 that did either would work until it meets a C compiler.

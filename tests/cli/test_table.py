@@ -29,6 +29,8 @@ OTHER = {
     ("publish", "payload"): "the message's",
     ("serve", "enrollments"): "a file, which holds them",
     ("serve", "hubs"): "each is given by itself",
+    ("serve", "credential_policies"): "each is given by itself",
+    ("provision", "issue"): "a folder, which holds it",
 }
 """Options of the same name, and what else they are."""
 
