@@ -30,6 +30,8 @@ OTHER = {
     ("serve", "enrollments"): "a file, which holds them",
     ("serve", "hubs"): "each is given by itself",
     ("serve", "credential_policies"): "each is given by itself",
+    ("serve", "issuing_ca"): "two files",
+    ("serve", "connection_profiles"): "each is given by itself",
     ("provision", "issue"): "a folder, which holds it",
 }
 """Options of the same name, and what else they are."""
