@@ -43,6 +43,8 @@ SLACK = 3.0
 MUTE = 5
 """Connections without PINGRESP, though PINGREQ had passed, after which a broker counts as stuck."""
 LONGEST_LEAVE = 4.0
+UNREAD_WAIT = 3.0
+"""Seconds for which a kill waits for a moment at which something is lost if it can be."""
 QUIET = 5.0
 """Seconds without a message after which nothing more is expected."""
 
@@ -261,6 +263,7 @@ class Trial:
         actor.say(f"leave {who}")
 
     async def kill(self, actor: Process) -> None:
+        await self.some_unread(actor)
         self.mark_open("killed")
         now = asyncio.get_running_loop().time()
         self.departures.append(now)
@@ -271,6 +274,15 @@ class Trial:
                     link.ended = "killed"
         await actor.start()
         await actor.until("ready", 60)
+
+    async def some_unread(self, actor: Process) -> None:
+        """Wait until the receiver has a message that it has not handed out, a while at most."""
+        ends = time.monotonic() + UNREAD_WAIT
+        while time.monotonic() < ends:
+            handed_out = {ident for ident, _ in actor.look().received}
+            if self.got.exchanges.keys() - handed_out:
+                return
+            await asyncio.sleep(0.01)
 
     def mark_open(self, reason: str) -> None:
         """Note why the connections that are open now end."""
