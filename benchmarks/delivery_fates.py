@@ -5,6 +5,7 @@ Which packets a publisher's and a receiver's connections carry decides which cut
 
 import math
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from tests.chaos import DOWN, UP, Drip, Effect, Fate
@@ -40,10 +41,13 @@ def kind_of(fate: Fate) -> str:
 class Fates:
     """Every kind of chaos in turn, in a seeded order, each at a seeded moment."""
 
-    def __init__(self, packets: list[tuple[str, str]], chance: random.Random) -> None:
+    def __init__(
+        self, packets: list[tuple[str, str]], chance: random.Random, only: Sequence[str] = ()
+    ) -> None:
         self._chance = chance
         self._kinds: list[Any] = []
-        self._all = [*EFFECTS, *DRIPS, *packets]
+        chosen = [one for one in packets if one[1] in only]
+        self._all = chosen or [*EFFECTS, *DRIPS, *packets]
 
     def __call__(self) -> Fate:
         if not self._kinds:

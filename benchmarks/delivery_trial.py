@@ -63,6 +63,7 @@ class Place:
         tree: the project whose clients are tried.
         messages, cuts: for each cell.
         keep: the folder into which the logs of a red cell go; None keeps none.
+        only: the packets at which connections are cut; all kinds of chaos for none.
     """
 
     broker: Any
@@ -73,6 +74,7 @@ class Place:
     messages: int
     cuts: int
     keep: str | None = None
+    only: tuple[str, ...] = ()
 
 
 class Trial:
@@ -226,7 +228,7 @@ class Trial:
             self.hits += 1
 
     def fates(self, packets: list[tuple[str, str]]) -> Callable[[], Fate]:
-        return Fates(packets, self.chance)
+        return Fates(packets, self.chance, self.place.only)
 
     async def disturb(self, actor: Process) -> None:
         """Cut, leave, kill and restart until enough cuts have hit."""
