@@ -18,6 +18,10 @@ from .delivery_cells import Cell
 
 HERE = Path(__file__).parent
 
+SEEDS = 3
+"""Seeds with which a planted fault is looked for: chance may spare a cell the moment that shows it;
+what is right must be green at once."""
+
 
 class Fault(NamedTuple):
     """A fault to plant.
@@ -148,16 +152,21 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="planted-") as home:
             tree = planted(fault, Path(home, "tree"))
             for which, folder in (("planted", tree), ("as it is", HERE.parent)):
-                asked = {
-                    "seed": given.seed, "messages": 300, "cuts": 8, "tree": str(folder),
-                    "only": fault.only,
-                }  # fmt: skip
-                rows = asyncio.run(run(fault.cells, asked, None))
-                found = [one for row in rows for one in row["faults"]]
-                if which == "planted":
+                found: list[str] = []
+                good = False
+                for seed in range(given.seed, given.seed + SEEDS):
+                    asked = {
+                        "seed": seed, "messages": 300, "cuts": 8, "tree": str(folder),
+                        "only": fault.only,
+                    }  # fmt: skip
+                    rows = asyncio.run(run(fault.cells, asked, None))
+                    found = [one for row in rows for one in row["faults"]]
+                    if which != "planted":
+                        good = not found
+                        break
                     good = any(one.startswith(fault.shows) for one in found)
-                else:
-                    good = not found
+                    if good:
+                        break
                 verdict = "as it should be" if good else "WRONG"
                 print(f"{name}, {which}: {found or 'green'}: {verdict}", flush=True)
                 if not good:

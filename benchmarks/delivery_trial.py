@@ -43,6 +43,8 @@ SLACK = 3.0
 MUTE = 5
 """Connections without PINGRESP, though PINGREQ had passed, after which a broker counts as stuck."""
 LONGEST_LEAVE = 4.0
+UNREAD_SINCE = 0.05
+"""Seconds after which a message that has come, and was not handed out, waits for the receiver."""
 UNREAD_WAIT = 3.0
 """Seconds for which a kill waits for a moment at which something is lost if it can be."""
 QUIET = 5.0
@@ -89,6 +91,7 @@ class Trial:
         self.relays: list[Relay] = []
         self.witness: list[str] = []
         self.unanswered: set[Connection] = set()  # a PINGREQ that the broker has not answered
+        self.came: dict[str, tuple[Connection, float]] = {}  # messages to the receiver
         self.used: set[Connection] = set()  # the client has sent more than CONNECT
         self.hits = 0
         self.leaves = 0
@@ -211,6 +214,8 @@ class Trial:
         def watch(link: Connection, way: str, seen: Seen, passed: bool) -> None:
             if way == UP and seen.kind != "CONNECT":
                 self.used.add(link)
+            if way == DOWN and seen.kind == "PUBLISH" and passed and ledger is self.got:
+                self.came[number_of(seen.topic, seen.payload)] = link, time.monotonic()
             if seen.kind == "PINGREQ":
                 self.unanswered.add(link)
             elif seen.kind == "PINGRESP":
@@ -282,7 +287,11 @@ class Trial:
         ends = time.monotonic() + UNREAD_WAIT
         while time.monotonic() < ends:
             handed_out = {ident for ident, _ in actor.look().received}
-            if self.got.exchanges.keys() - handed_out:
+            before = time.monotonic() - UNREAD_SINCE
+            if any(
+                came < before and not link.ended and ident not in handed_out
+                for ident, (link, came) in self.came.items()
+            ):
                 return
             await asyncio.sleep(0.01)
 
