@@ -110,17 +110,20 @@ def check(words: dict[str, tuple[list[str], dict[str, str]]], hop: Hop, *, never
         assert found["retryable"] is not never
 
 
+@pytest.mark.slow
 def test_a_closed_port_is_the_same_for_every_command(tmp_path: Path) -> None:
     with closed_port(tmp_path) as (port, _, options):
         check(commands(tmp_path, port, KEY, options, "0ne00LOCAL"), Hop.TCP, never=False)
 
 
+@pytest.mark.slow
 def test_a_silent_proxy_is_the_same_for_every_command(tmp_path: Path) -> None:
     with silent_proxy(tmp_path) as (port, _, options):
         words = commands(tmp_path, port, KEY, options, "0ne00LOCAL")
         check(words, Hop.PROXY, never=False)
 
 
+@pytest.mark.slow
 def test_a_wrong_certificate_is_the_same_for_every_command(
     tmp_path: Path, service: Service
 ) -> None:
@@ -129,6 +132,7 @@ def test_a_wrong_certificate_is_the_same_for_every_command(
     check(words, Hop.TLS, never=True)
 
 
+@pytest.mark.slow
 def test_a_wrong_key_is_the_same_for_every_command(tmp_path: Path, service: Service) -> None:
     trust = ("--ca", str(service.place["ca_file"]))
     words = commands(tmp_path, service.place["wss_port"], WRONG, trust, "0ne00LOCAL")
@@ -136,6 +140,7 @@ def test_a_wrong_key_is_the_same_for_every_command(tmp_path: Path, service: Serv
     check(words, Hop.REGISTER, never=True)
 
 
+@pytest.mark.slow
 def test_publish_with_a_wrong_login_is_refused_at_connect(tmp_path: Path, service: Service) -> None:
     """The way that a wrong key takes without DPS: the code is that of its hop all the same."""
     trust = ("--ca", str(service.place["ca_file"]), "--username", "my-device")

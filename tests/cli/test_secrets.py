@@ -110,6 +110,7 @@ def text_of(secret: bytes) -> str:
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="there is no /proc here")
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_no_secret_is_seen_anywhere(tmp_path: Path) -> None:
     primary, secondary, group_primary, group_secondary, wrong = (key() for _ in range(5))

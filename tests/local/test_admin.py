@@ -486,6 +486,7 @@ async def shell(*arguments: str, given: str = "") -> tuple[int, str, str]:
     return process.returncode, out.decode(), err.decode()
 
 
+@pytest.mark.slow
 async def test_the_shell_enrolls_and_orders_faults(
     local_dps: AsyncLocalDps, tmp_path: Path
 ) -> None:
@@ -516,6 +517,7 @@ async def test_the_shell_enrolls_and_orders_faults(
         assert await it.dps.faults.orders() == {}
 
 
+@pytest.mark.slow
 async def test_the_shell_keeps_the_key_of_a_device_and_lists_all_pages(
     local_dps: AsyncLocalDps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
