@@ -479,3 +479,15 @@ def test_the_admin_commands_say_what_they_cannot_do(tmp_path: Path) -> None:
         (tmp_path / "token").write_text(text)
         with pytest.raises(UsageError, match=part):
             AdminPlace("127.0.0.1", 0, str(tmp_path / "token"))
+
+
+def test_a_results_file_that_cannot_be_read_back_is_a_fault_of_this_host(tmp_path: Path) -> None:
+    results = fleet_results.Results(str(tmp_path / "r.csv"), as_json=False)
+    with results:
+        assert results._is_whole()
+        broken = mock.Mock(**{"seek.side_effect": OSError(5, "Input/output error")})
+        with (
+            mock.patch.object(results, "_file", broken),
+            pytest.raises(mqttws.StoreFailed, match="Input/output error"),
+        ):
+            results._is_whole()
