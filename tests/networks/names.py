@@ -213,7 +213,7 @@ ROWS = [
     ),
     Row(
         "the name server answers 0.0.0.0",
-        answering(Name(("0.0.0.0",))),
+        answering(Name(("0.0.0.0",)), good=False),
         *(Hop.NAME, Cause.NAME_BLOCKED, Party.NETWORK),
         says=("0.0.0.0", "blocks this name", "dps.test"),
         never=("nothing listens there",),

@@ -6,6 +6,7 @@ arrives once while the session is kept, first arrivals are in the order of the c
 sent before it is in the store, and once the network is calm everything has arrived.
 """
 
+import os
 import shutil
 import tempfile
 from collections import Counter, deque
@@ -495,6 +496,7 @@ TestDelivery = Deliveries.TestCase
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("MQTTWS_LONG_MODEL" not in os.environ, reason="a campaign of its own")
 class TestDeliveryLong(Deliveries.TestCase):
     settings = settings(
         max_examples=2000,
