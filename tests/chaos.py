@@ -309,6 +309,8 @@ class Relay:
             and fate.direction == way
             and before + len(data) >= fate.after
         ):
+            if fate.effect is Effect.PAUSE:  # nothing is lost: it goes on behind what has come
+                return data, True
             return data[: max(0, fate.after - before)], True
         return data, False
 
