@@ -31,6 +31,9 @@ SLOW_BYTES_PER_SECOND = 20_000
 FIN_HOLD = 0.5
 """Seconds for which a connection's bytes are still read after its FIN, so that no RST follows."""
 
+LAST_BYTES = 3.0
+"""Seconds for which what an end sent before it went is still passed on."""
+
 
 class Effect(Enum):
     """The end of a connection, or the middle of it."""
@@ -102,6 +105,7 @@ class Connection:
         opened, struck_at: times of the event loop.
         greeted: whether CONNACK has come, and
         left: whether DISCONNECT has.
+        gone: the end that takes no more bytes; empty while both do.
     """
 
     number: int
@@ -118,6 +122,7 @@ class Connection:
     ended: str = ""
     greeted: bool = False
     left: bool = False
+    gone: str = ""
     count: int = 0  # packets of the kind that the fate waits for
     dropping: bool = False
     flowing: asyncio.Event = field(default_factory=asyncio.Event)
@@ -234,6 +239,12 @@ class Relay:
             ]
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+                if link.gone:  # what it said last, perhaps DISCONNECT, may stand behind a drip
+                    said = ways[0] if link.gone == "client" else ways[1]
+                    await asyncio.wait(
+                        [said, ways[2]], timeout=LAST_BYTES, return_when=asyncio.FIRST_COMPLETED
+                    )
+                    link.ended = link.ended or ("left" if link.left else link.gone)
             finally:
                 for way in ways:
                     way.cancel()
@@ -262,8 +273,9 @@ class Relay:
                 data = await reader.read(
                     self._piece(None if limit is None else limit - carried[way])
                 )
-            except OSError:
-                data = b""
+            except OSError:  # a reset: asyncio's reader withholds what had come before it
+                data = bytes(reader._buffer)  # type: ignore[attr-defined]
+                reader._buffer.clear()  # type: ignore[attr-defined]
             if link.dropping:
                 if not data:
                     await asyncio.sleep(link.fate.hold if link.fate else 0)  # the other end stays
@@ -279,8 +291,7 @@ class Relay:
             try:
                 await self._pass(link, way, writer, data)
             except OSError:
-                gone = "server" if way == UP else "client"
-                link.ended = link.ended or ("left" if link.left else gone)
+                link.gone = link.gone or ("server" if way == UP else "client")
                 return
             if strikes and not link.struck.is_set():
                 self._strike(link)

@@ -1,13 +1,14 @@
 """The relay does to a connection what its fate says, and sees the packets that pass."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 
 from mqttws import AsyncClient, Backoff, TlsConfig
-from mqttws.wire import Connect, PingReq, Publish, PubRel, encode
+from mqttws.wire import Connect, Disconnect, PingReq, PubAck, Publish, PubRel, encode
 
 from .chaos import DOWN, UP, Connection, Drip, Effect, Fate, Relay, relay
 from .chaos_tap import Seen, Tap
@@ -156,6 +157,45 @@ async def test_a_calm_relay_spares_what_is_open() -> None:
         assert await reader.readexactly(3) == b"xyz"
         writer.close()
         assert (await came_back(carrier.port, b"x", 0.1))[1] == "open"
+
+
+@pytest.mark.parametrize("secure", [True, False])
+async def test_a_client_that_leaves_a_slow_link_has_left(
+    certificates: Certificates, secure: bool
+) -> None:
+    """Its DISCONNECT and its end come while bytes of both directions drip."""
+    server_takes: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(bytes([0x30, 0xFF, 0xFF, 0x03]) + bytes(60_000))
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                server_takes.append(data)
+        writer.close()
+
+    tls = certificates.server() if secure else None
+    trust = ssl.create_default_context(cafile=str(certificates.ca_file)) if secure else None
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with relay(server.sockets[0].getsockname()[1], tls=tls) as carrier:
+        carrier.fates = lambda: Fate(
+            Effect.RST, after=10**6, drip=Drip.SLOW, drip_bytes=20_000, patience=60
+        )
+        reader, writer = await asyncio.open_connection("127.0.0.1", carrier.port, ssl=trust)
+        writer.write(encode(Connect("name")))
+        await reader.read(100)
+        writer.write(encode(PubAck(7)))
+        while carrier.history[0].carried[UP] < len(encode(Connect("name"))) + 4:
+            await asyncio.sleep(0)
+        writer.write(encode(Disconnect()))  # the relay still waits behind PUBACK's bytes
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        async with asyncio.timeout(5):
+            while not carrier.history[0].ended:
+                await asyncio.sleep(0.01)
+    server.close()
+    assert carrier.history[0].ended == "left"
+    assert b"".join(server_takes).endswith(encode(Disconnect()))
 
 
 SERVER_SAYS = ["CONNACK", "PUBREC", "PUBCOMP"]
