@@ -26,13 +26,15 @@ class Batcher(Generic[Q, A]):
         self._limit = limit
         self._waiting: deque[tuple[Q, asyncio.Future[A]]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._working = 0  # a task that has found nothing more takes nothing on, though not done
 
     async def ask(self, request: Q) -> A:
         """Return the answer to one request."""
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[A] = loop.create_future()
         self._waiting.append((request, answered))
-        if len(self._tasks) < self._lanes:
+        if self._working < self._lanes:
+            self._working += 1
             task = loop.create_task(self._work())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -44,6 +46,12 @@ class Batcher(Generic[Q, A]):
             await asyncio.wait(self._tasks)
 
     async def _work(self) -> None:
+        try:
+            await self._work_off()
+        finally:
+            self._working -= 1
+
+    async def _work_off(self) -> None:
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))]
             try:
