@@ -18,10 +18,18 @@ from .records import (
     RegistrationRecord,
 )
 from .store import Check, Row, Store, Table, Write
-from .tables import CAS, CERTIFIED, DEVICES, GROUPS, INDIVIDUALS, MARKS, AnyEnrollment, device_alias
-
-GROUPS_MARK = "group"
-CERTIFICATES_MARK = "certificate"
+from .tables import (
+    CAS,
+    CERTIFICATES_MARK,
+    CERTIFIED,
+    DEVICES,
+    GROUPS,
+    GROUPS_MARK,
+    INDIVIDUALS,
+    MARKS,
+    AnyEnrollment,
+    device_alias,
+)
 
 
 def place_of(enrollment: AnyEnrollment) -> tuple[Table[Any], str]:

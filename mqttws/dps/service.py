@@ -15,13 +15,13 @@ from .answers import Rejection, rejected
 from .certificates import Chain
 from .codes import STORE_UNAVAILABLE, THROTTLED
 from .decisions import Decision, Ids, admit, allocated, decide, read_request
-from .directory import GROUPS_MARK, place_of
+from .directory import place_of
 from .effects import AllocationRequested, Answer, Assigned, Close, Device, Effect, Refusal
 from .issuance import CertificateWanted, Issued, NotIssued
 from .records import DeviceRecord, EnrollmentGroup, Groups, IndividualEnrollment, Snapshot
 from .settings import Settings
 from .store import Check, Row, Store, Write
-from .tables import DEVICES, GROUPS, INDIVIDUALS, MARKS
+from .tables import DEVICES, GROUPS, GROUPS_MARK, INDIVIDUALS, MARKS
 from .topics import Message, Register, Request
 
 MAX_ATTEMPTS = 10
@@ -66,12 +66,13 @@ class Handled(NamedTuple):
 
     Attributes:
         effects: for the connection.
-        proved: whether it proved the device's identity.
+        proved_at: the time, by the store's clock, at which it proved the device's identity; None
+            where it proved nothing.
         assigned: the registration that it ended; None for none.
     """
 
     effects: list[Effect]
-    proved: bool = False
+    proved_at: float | None = None
     assigned: Assigned | None = None
 
 
@@ -170,7 +171,8 @@ class Service:
                 )
             if await self._commit(device.registration_id, loaded, decision):
                 assigned = _assigned(loaded.snapshot, decision.changed, device.chain)
-                return Handled(decision.effects, decision.proof is not None, assigned)
+                proved_at = None if decision.proof is None else loaded.snapshot.now
+                return Handled(decision.effects, proved_at, assigned)
             self.counts.conflicts += 1
         self.counts.given_up += 1
         raise StoreFailed(f"{MAX_ATTEMPTS} times another request was faster")

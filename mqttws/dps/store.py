@@ -28,6 +28,11 @@ def _nothing(value: Any) -> str:
     return ""
 
 
+def _untold(key: str) -> bool:
+    """Return that no user of the store keeps a row."""
+    return False
+
+
 @dataclass(frozen=True, eq=False)
 class Table(Generic[V]):
     """One kind of rows.
@@ -38,6 +43,8 @@ class Table(Generic[V]):
         decode: returns the value of a text; raises ValueError or UsageError for a damaged one.
         group: returns the name under which rows are listed together; empty for none.
         alias: returns a second key, by which ``find`` finds the row; empty for none.
+        kept: returns whether users of the store keep what they read in the row of a key: its
+            changes are news to them.
     """
 
     name: str
@@ -45,6 +52,7 @@ class Table(Generic[V]):
     decode: Callable[[str], V]
     group: Callable[[V], str] = _nothing
     alias: Callable[[V], str] = _nothing
+    kept: Callable[[str], bool] = _untold
 
 
 class Row(NamedTuple):
@@ -116,9 +124,12 @@ class Store(Protocol):
 
     Attributes:
         shared: whether other processes may change the rows.
+        recheck: seconds between two looks at the rows that a user keeps; 0 where no one else
+            changes them.
     """
 
     shared: bool
+    recheck: float
 
     async def open(self) -> None:
         """Make the store ready, and bring its schema up to date.
@@ -148,6 +159,17 @@ class Store(Protocol):
             limit: events that are let through in ``seconds``.
             seconds: length of the window.
         """
+
+    def listen(self, heard: Callable[[str], None]) -> None:
+        """Call ``heard`` with each news, until the store is closed: a hint, which may be lost.
+
+        News is what any user announces, this one among them, and an empty text where a row that
+        users keep may have changed, or where news may have been lost. Stores that cannot carry
+        news never call it; their ``recheck`` is short.
+        """
+
+    async def announce(self, news: str) -> None:
+        """Tell all users that listen something of at most 7000 bytes, never empty."""
 
     async def page(
         self, table: Table[Any], after: str = "", limit: int = 1000, group: str | None = None

@@ -127,9 +127,14 @@ FAULTS: Table[Faults] = Table(
     "faults",
     lambda faults: _dump(faults.to_json()),
     lambda text: Faults.from_json(parse_json(text)),
+    kept=lambda key: True,
 )
 """Ordered faults: one row, with an empty key."""
 
-MARKS: Table[int] = Table("mark", str, int)
+GROUPS_MARK = "group"
+CERTIFICATES_MARK = "certificate"
+
+# A request loads the groups' mark itself: no front end waits for news of it.
+MARKS: Table[int] = Table("mark", str, int, kept=lambda key: key == CERTIFICATES_MARK)
 """Rows that say by their version alone that something has changed (``group``, ``certificate``), and
 ids that have been enrolled once and deleted (``individual ID``, ``group ID``)."""

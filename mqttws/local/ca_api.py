@@ -7,7 +7,6 @@ A certificate counts as verified at once: who may upload it here owns the servic
 """
 
 import logging
-import time
 import uuid
 from base64 import b64encode
 from typing import Any
@@ -56,7 +55,7 @@ class CaApi:
         for _ in range(MAX_ATTEMPTS):
             before = await self._dps.directory.row(CAS, name)
             check_etag(request, before.value.etag if before.version else "")
-            now = timestamp(time.time())
+            now = timestamp(await self._dps.clock.read())
             ca = CaCertificate(
                 before.value.name if before.version else name,
                 der,

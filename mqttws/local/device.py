@@ -47,12 +47,13 @@ class Served(NamedTuple):
     Attributes:
         effects: for the connection.
         fault: the ordered fault that struck the request; None for none.
-        proved: whether the request proved the device's identity.
+        proved_at: the store's time at which the request proved the device's identity; None where
+            it did not.
     """
 
     effects: list[Effect]
     fault: Fault | None = None
-    proved: bool = False
+    proved_at: float | None = None
 
 
 class Front(Protocol):
@@ -88,21 +89,43 @@ class Presence:
 
     A connection takes the place of an older one of the same device [MQTT-3.1.4-2], once it has
     proved at least as much: a stranger who knows a registration id does not disconnect its device.
+
+    Attributes:
+        on_proved: is given the key of each device that a connection has proved, and the store's
+            time; None for no call.
     """
 
     def __init__(self) -> None:
         self._unproved: dict[str, DpsDevice] = {}
         self._proved: dict[str, DpsDevice] = {}
+        self.on_proved: Callable[[str, float], None] | None = None
 
     def arrive(self, connection: "DpsDevice") -> None:
         """Take in a connection whose CONNECT has been accepted."""
         self._take_over(self._unproved, connection)
 
-    def prove(self, connection: "DpsDevice") -> None:
-        """Note that a connection has proved its device's identity."""
+    def prove(self, connection: "DpsDevice", at: float) -> None:
+        """Note that a connection has proved its device's identity, at a time of the store."""
+        connection.proved_at = at
         if self._unproved.get(connection.key) is connection:
             del self._unproved[connection.key]
         self._take_over(self._proved, connection)
+        if self.on_proved is not None:
+            self.on_proved(connection.key, at)
+
+    def proved_elsewhere(self, key: str, at: float) -> None:
+        """Close the connection of a device that proved itself at another front end later."""
+        older = self._proved.get(key)
+        if older is not None and older.proved_at is not None and older.proved_at < at:
+            older.link.close("taken over by another client with this id, at another front end")
+
+    def proofs(self) -> list[tuple[str, float]]:
+        """Return the devices that have proved their identity here, each with the store's time."""
+        return [
+            (key, connection.proved_at)
+            for key, connection in self._proved.items()
+            if connection.proved_at is not None
+        ]
 
     def leave(self, connection: "DpsDevice") -> None:
         """Forget a closed connection."""
@@ -128,6 +151,7 @@ class DpsDevice:
 
     Attributes:
         key: the registration id, in lower case; empty before CONNECT has been accepted.
+        proved_at: the store's time at which it proved the device's identity; None before.
     """
 
     def __init__(self, front: Front, link: ServerLink) -> None:
@@ -135,7 +159,7 @@ class DpsDevice:
         self.key: str = ""
         self._front = front
         self._device: Device | None = None
-        self._proved = False
+        self.proved_at: float | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._waiting: deque[MessageReceived | SubscribeReceived] = deque()
         self._working = False
@@ -273,9 +297,10 @@ class DpsDevice:
         if fault is not None and not served.effects:
             self._sabotage.disturb(fault, lambda: None)
             return
-        if served.proved and not self._proved and link.protocol.state is State.CONNECTED:
-            self._proved = True
-            self._front.presence.prove(self)
+        proved_at = served.proved_at
+        first = proved_at is not None and self.proved_at is None
+        if proved_at is not None and first and link.protocol.state is State.CONNECTED:
+            self._front.presence.prove(self, proved_at)
             if self._deadline is not None:
                 self._deadline.cancel()
         if event.packet_id is not None and event.qos == 1:

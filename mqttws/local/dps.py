@@ -11,24 +11,24 @@ import re
 import socket
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypedDict
 
-from ..dps.directory import CERTIFICATES_MARK, Directory
+from ..dps.directory import Directory
 from ..dps.issuance import CredentialPolicy
 from ..dps.service import Service
 from ..dps.settings import Settings
 from ..dps.store import Store
-from ..dps.tables import MARKS, AnyEnrollment
-from ..errors import StoreFailed, UsageError
+from ..dps.tables import AnyEnrollment
+from ..errors import UsageError
 from ..hub.service.access import Policy
 from ..loop_thread import AsyncOnly
 from ..net.tls import TlsConfig
 from ..options import LOCAL_DPS
 from .anchors import DpsTls
 from .certificates import prepare_certificates
+from .clock import StoreClock
 from .dps_calls import DpsCalls
 from .dps_policies import OWNER, load_dps_policies
 from .enrollments import Enrollments
@@ -38,6 +38,7 @@ from .ids import operation_ids, tracking_ids
 from .issuing import IssuingCa, policies_by_name
 from .listening import Listener, resolve
 from .orders import FaultOrders
+from .peers import Peers
 from .policies import connection_string
 from .restarting import Restarts
 from .stores import open_store
@@ -45,9 +46,6 @@ from .x509 import DeviceAuthority
 
 DEFAULT_ID_SCOPE = "0ne00LOCAL"
 DEFAULT_HUB = "local-hub.azure-devices.net"
-
-WATCH_INTERVAL = 1.0
-"""Seconds between two looks at what other processes have changed in the store."""
 
 
 class WayToDps(TypedDict):
@@ -101,6 +99,7 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
         store: where everything is kept.
         directory: enrollments and registrations in it.
         faults: what shall go wrong.
+        clock: of the store.
         service: the rules over the store.
         issuing: the CA that issues certificates.
         tls: the server's side of TLS, for other services on this machine.
@@ -151,7 +150,10 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
         self.store: Store = open_store(records)
         self.directory: Directory = Directory(self.store)
         self.faults: FaultOrders = FaultOrders(self.store, random.Random(fault_seed).random)  # noqa: S311 - no secret
-        self.issuing: IssuingCa = IssuingCa(settings.policies, issuing_ca, self.faults.strike_chain)
+        self.clock: StoreClock = StoreClock(self.store)
+        self.issuing: IssuingCa = IssuingCa(
+            settings.policies, issuing_ca, self.faults.strike_chain, self.clock.now
+        )
         self.service: Service = Service(
             settings,
             self.store,
@@ -164,7 +166,9 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
         self._ca_file: Path | None = None
         self.http: HttpDoor = HttpDoor()
         self._authorities: dict[str, DeviceAuthority] = {}
-        self.front: FrontEnd = FrontEnd(self.service, self.faults, self.http, self.restart)
+        self.front: FrontEnd = FrontEnd(
+            self.service, self.faults, self.http, self.restart, self.clock
+        )
         self._events = self.front.events
         self.tls: DpsTls = DpsTls(self.front.early.handshake)
         self.enrollments: Enrollments = Enrollments(self.directory, self.tls.anchors, self._events)
@@ -174,7 +178,9 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
         self._listener = Listener(self.tls, self.front.note_refused)
         self._restarts = Restarts(self._leave, self._listen)
         self._given = tuple(first_enrollments), tuple(enrollments)
-        self._watcher: asyncio.Task[None] | None = None
+        self._peers = Peers(
+            self.store, self.clock, self.front.presence, self.tls.load, self.faults.keep
+        )
 
     @property
     def options(self) -> WayToDps:
@@ -228,9 +234,7 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
             self.policies = await load_dps_policies(folder, self.store)
             await self.faults.begin()
             await self.enrollments.begin(*self._given)
-            await self.tls.load(self.store)
-            if self.store.shared:
-                self._watcher = asyncio.get_running_loop().create_task(self._watch())
+            await self._peers.begin()
             await self._listen()
         except BaseException:
             await self.stop()
@@ -270,10 +274,7 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
         await self._restarts.cancel()
         await self._listener.stop()
         await self.http.stop()
-        if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.gather(self._watcher, return_exceptions=True)
-            self._watcher = None
+        await self._peers.stop()
         await self.front.stop()
         await self.store.close()
         if self._temporary is not None:
@@ -303,18 +304,6 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
         from .device_door import DeviceDoor  # needs the extra
 
         return DeviceDoor(self)
-
-    async def _watch(self) -> None:
-        """Follow what other front ends change: ordered faults, and certificates to trust."""
-        seen = None
-        while True:
-            with suppress(StoreFailed):  # the store itself has said so
-                mark = (await self.store.load((MARKS, CERTIFICATES_MARK))).rows[0].version
-                if seen not in (None, mark):
-                    await self.tls.load(self.store)
-                seen = mark
-                await self.faults.refresh()
-            await asyncio.sleep(WATCH_INTERVAL)
 
 
 def own_names() -> list[str]:

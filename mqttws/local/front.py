@@ -6,7 +6,6 @@ know the rules, nor how a connection came about.
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
@@ -26,6 +25,7 @@ from ..net.stream import ByteStream, Stream
 from ..net.upgrade import accept_websocket
 from ..protocol import ConnectReceived, Event
 from . import listening
+from .clock import StoreClock
 from .device import DpsDevice, Presence, Served
 from .dps_events import MAX_EVENTS, DpsEvents
 from .http_door import HttpDoor
@@ -61,6 +61,7 @@ class FrontEnd:
         faults: what shall go wrong.
         http: the services that answer HTTP requests.
         restart: lets the whole service go away for some seconds; an ordered fault.
+        clock: of the store.
 
     Attributes:
         presence: which connection speaks for a device.
@@ -76,6 +77,7 @@ class FrontEnd:
         faults: FaultOrders,
         http: HttpDoor,
         restart: Callable[[float], None],
+        clock: StoreClock,
     ) -> None:
         self.presence: Presence = Presence()
         self.hub: HubSide | None = None
@@ -83,6 +85,7 @@ class FrontEnd:
         self.events: DpsEvents = DpsEvents(MAX_EVENTS)
         self.early: EarlySabotage = EarlySabotage(self._strike_early, restart)
         self._service = service
+        self._clock = clock
         self._faults = faults
         self._http = http
         self._requests: set[asyncio.Task[None]] = set()
@@ -164,16 +167,16 @@ class FrontEnd:
         except Exception as error:  # a fault of ours costs the device one answer, no connection
             logger.error("%s: %s", device.registration_id, describe(error))  # noqa: TRY400
             refusal = self._service.refuse(
-                request, INTERNAL_ERROR, time.time(), message="Internal error."
+                request, INTERNAL_ERROR, self._clock.now(), message="Internal error."
             )
             return Served([refusal])
-        return Served(handled.effects, fault, handled.proved)
+        return Served(handled.effects, fault, handled.proved_at)
 
     def _ordered_answer(self, request: Request, fault: Fault) -> Answer:
         code = fault.full_error_code
         message = "Ordered fault." if fault.message is None else fault.message
         answer = self._service.refuse(
-            request, code, time.time(), message=message, retry_after=fault.retry_after
+            request, code, self._clock.now(), message=message, retry_after=fault.retry_after
         )
         if fault.body is None:
             return answer

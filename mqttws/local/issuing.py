@@ -7,6 +7,7 @@ tests should trust it. Which request may be granted is decided in ``dps`` and ``
 
 import datetime
 import os
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,11 +90,11 @@ class Authority:
         """Its own certificate, and those above it."""
         return (self.certificate, *self._above)
 
-    def below(self, name: str) -> "Authority":
+    def below(self, name: str, begins: datetime.datetime) -> "Authority":
         """Make a CA that this one has signed."""
         key = new_key()
         subject = new_name(name)
-        certificate = self._sign(subject, key.public_key(), _now(), CA_LIFETIME, ca=True)
+        certificate = self._sign(subject, key.public_key(), begins, CA_LIFETIME, ca=True)
         return Authority(certificate, key, self.chain)
 
     def issue(
@@ -134,9 +135,9 @@ class Authority:
         return builder.sign(self._key, hashes.SHA256())
 
 
-def _now() -> datetime.datetime:
-    """Return the present, in whole seconds: X.509 has no others."""
-    return datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+def _whole(unix_time: float) -> datetime.datetime:
+    """Return a time in whole seconds: X.509 has no others."""
+    return datetime.datetime.fromtimestamp(int(unix_time), datetime.UTC)
 
 
 class IssuingCa:
@@ -148,6 +149,7 @@ class IssuingCa:
             development CA in the state folder.
         strike: returns the ordered fault of a chain for a device, by its common name; None for
             none.
+        clock: returns Unix time in seconds.
     """
 
     def __init__(
@@ -155,10 +157,12 @@ class IssuingCa:
         policies: Mapping[str, CredentialPolicy],
         given: str | os.PathLike[str] | None,
         strike: Callable[[str], Awaitable[ChainFault | None]],
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.policies: dict[str, CredentialPolicy] = dict(policies)
         self._given = given
         self._strike = strike
+        self._clock = clock
         self._root: Authority | None = None
         self._issuers: dict[str, Authority] = {}
 
@@ -196,7 +200,7 @@ class IssuingCa:
         if fault in ("missing", "empty"):
             return Issued(None if fault == "missing" else ())
         issuer = self._issuer(wanted.policy)
-        name, key, begins = wanted.common_name, request.public_key(), _now()
+        name, key, begins = wanted.common_name, request.public_key(), _whole(self._clock())
         if fault == "wrong-name":
             name = f"not-{name}"[:64]
         elif fault == "wrong-key":
@@ -222,7 +226,9 @@ class IssuingCa:
         if issuer is None:
             issuer = self._authority
             for number in range(policy.intermediates):
-                issuer = issuer.below(f"mqttws {policy.name} {number + 1}"[:64])
+                issuer = issuer.below(
+                    f"mqttws {policy.name} {number + 1}"[:64], _whole(self._clock())
+                )
             self._issuers[policy.name] = issuer
         return issuer
 
@@ -275,7 +281,7 @@ def _prepare(folder: Path) -> Authority:
 
 
 def _self_signed(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-    now, name = _now(), new_name("mqttws development issuing CA")
+    now, name = _whole(time.time()), new_name("mqttws development issuing CA")
     return (
         x509.CertificateBuilder()
         .subject_name(name)

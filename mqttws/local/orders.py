@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from ..dps.faults import ISSUE, Fault, Faults, Standing
 from ..dps.issuance import ChainFault
-from ..dps.store import ABSENT, Store, Write
+from ..dps.store import ABSENT, Row, Store, Write
 from ..dps.tables import FAULTS
 from ..errors import StoreFailed
 
@@ -40,7 +40,11 @@ class FaultOrders:
 
     async def refresh(self) -> None:
         """Read what other front ends have changed."""
-        self._row = (await self._store.load((FAULTS, _KEY))).rows[0]
+        self.keep((await self._store.load((FAULTS, _KEY))).rows[0])
+
+    def keep(self, row: Row) -> None:
+        """Take in the row of the orders as it has just been loaded."""
+        self._row = row
 
     async def order(self, fault: Fault) -> int:
         """Let something go wrong from now on; return the order's number, for ``cancel``."""

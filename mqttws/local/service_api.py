@@ -12,7 +12,6 @@ import dataclasses
 import json
 import logging
 import re
-import time
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable
@@ -231,7 +230,7 @@ class ServiceApi:
             wanted.check(before)
             given = with_secrets(body, before.value)
             (enrollment,) = parse_enrollments(json.dumps([given]), "body")
-            now = timestamp(time.time())
+            now = timestamp(await self._dps.clock.read())
             kept = dataclasses.replace(
                 enrollment,
                 created=before.value.created if before.version else now,

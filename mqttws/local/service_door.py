@@ -3,8 +3,6 @@
 Knows signatures and rights. What a request does is ``ServiceApi``'s matter.
 """
 
-import time
-
 from ..hub.service.access import service_fault
 from .dps import AsyncLocalDps
 from .http_answers import Refused, host_names, log_refusal, refusal_of, refuse, web
@@ -44,7 +42,9 @@ class ServiceDoor:
         fault: str | None = "no Authorization header"
         if authorization:
             policies = self._dps.policies
-            fault = service_fault(authorization, host_names(request), right, policies, time.time())
+            fault = service_fault(
+                authorization, host_names(request), right, policies, self._dps.clock.now()
+            )
         if fault is None:
             return
         raise Refused(401002, "Unauthorized", f"not let in: {fault}")

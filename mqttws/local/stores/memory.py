@@ -17,6 +17,7 @@ class MemoryStore:
     """
 
     shared = False
+    recheck = 0.0
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -76,6 +77,12 @@ class MemoryStore:
                     return Page(items, True)
                 items.append((keys[at], row))
         return Page(items, False)
+
+    def listen(self, heard: Callable[[str], None]) -> None:
+        """Do nothing: this process has all the news itself."""
+
+    async def announce(self, news: str) -> None:
+        """Do nothing: no one else listens."""
 
     async def find(self, table: Table[Any], alias: str) -> tuple[str, Row] | None:
         """Return a row by its alias."""

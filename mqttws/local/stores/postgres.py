@@ -19,6 +19,7 @@ from ...text import short_line
 from . import postgres_schema as sql
 from .batching import Batcher
 from .decoding import Decoder
+from .postgres_news import NewsListener
 
 try:
     import psycopg
@@ -70,6 +71,7 @@ class PostgresStore:
     """
 
     shared = True
+    recheck = 5.0
 
     def __init__(self, url: str) -> None:
         try:
@@ -90,6 +92,8 @@ class PostgresStore:
             self._run_loads, lanes=2, limit=100
         )
         self._commits: Batcher[_Commit, bool] = Batcher(self._run_commits, lanes=2, limit=50)
+        self._news: Batcher[str, None] = Batcher(self._run_announce, lanes=1, limit=200)
+        self._listener = NewsListener(self._options)
         self._failing = False
 
     def __repr__(self) -> str:
@@ -128,9 +132,11 @@ class PostgresStore:
 
     async def close(self) -> None:
         """Answer what waits, and close the connections."""
+        await self._listener.close()
         if self._pool is not None:
             await self._loads.close()
             await self._commits.close()
+            await self._news.close()
             await self._pool.close(timeout=2.0)
             self._pool = None
 
@@ -147,6 +153,14 @@ class PostgresStore:
         values = {"bucket": bucket, "limit": limit, "seconds": seconds}
         count, left = (await self._query(sql.TAKE, values))[0]
         return 0 if count <= limit else max(1, int(left + 0.999))
+
+    def listen(self, heard: Callable[[str], None]) -> None:
+        """Listen by a connection of its own, which is made again whenever it breaks."""
+        self._listener.begin(heard)
+
+    async def announce(self, news: str) -> None:
+        """Notify all that listen, with what others announce at the same moment."""
+        await self._news.ask(news)
 
     async def page(
         self, table: Table[Any], after: str = "", limit: int = 1000, group: str | None = None
@@ -192,8 +206,9 @@ class PostgresStore:
     async def _run_commits(self, batch: list[_Commit]) -> list[bool]:
         """Commit a batch in one transaction; look its outcome up where the answer is lost."""
         written = [_encode(writes, checks) for writes, checks in batch]
+        kept = any(write.table.kept(write.key) for writes, _ in batch for write in writes)
         try:
-            return await self._call_commit(written)
+            return await self._call_commit(written, sql.COMMIT_AND_TELL if kept else sql.COMMIT)
         except _AnswerLost:
             pass
         # Each write has a version of its own, so that what stands there now tells whether it took
@@ -203,15 +218,19 @@ class PostgresStore:
             for one in written
         ]
         try:
-            return await self._call_commit(lookups)
+            return await self._call_commit(lookups, sql.COMMIT_AND_TELL if kept else sql.COMMIT)
         except _AnswerLost as lost:
             raise self._failed(str(lost)) from None
 
-    async def _call_commit(self, batch: list[dict[str, Any]]) -> list[bool]:
+    async def _run_announce(self, batch: list[str]) -> list[None]:
+        await self._query(sql.ANNOUNCE, (batch,))
+        return [None] * len(batch)
+
+    async def _call_commit(self, batch: list[dict[str, Any]], statement: str) -> list[bool]:
         text = json.dumps(batch, separators=(",", ":"))
 
         async def run(connection: _Conn) -> list[bool]:
-            cursor = await connection.execute(sql.COMMIT, (text,), prepare=True)
+            cursor = await connection.execute(statement, (text,), prepare=True)
             row = await cursor.fetchone()
             assert row is not None, "the function returns one row"
             results: list[bool] = row[0]

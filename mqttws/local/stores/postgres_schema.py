@@ -64,6 +64,13 @@ LEFT JOIN mqttws.rows AS r ON r.tbl = k.tbl AND r.key = k.key
 
 COMMIT = "SELECT mqttws.commit(%s::jsonb)"
 
+COMMIT_AND_TELL = "SELECT mqttws.commit(%s::jsonb), pg_notify('mqttws', '')"
+"""The same where a row is written that front ends keep; they hear of it if it is committed."""
+
+LISTEN = "LISTEN mqttws"
+
+ANNOUNCE = "SELECT pg_notify('mqttws', news) FROM unnest(%s::text[]) AS news"
+
 TAKE = """
 INSERT INTO mqttws.throttles AS t
 VALUES (%(bucket)s, extract(epoch FROM clock_timestamp())::double precision, 1)

@@ -78,6 +78,7 @@ class SqliteStore:
     """
 
     shared = True
+    recheck = 0.25  # a look takes some 30 microseconds, and there is no other news
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
@@ -194,6 +195,12 @@ class SqliteStore:
             for key, version, text in found[:limit]
         ]
         return Page(items, len(found) > limit)
+
+    def listen(self, heard: Callable[[str], None]) -> None:
+        """Do nothing: a file carries no news."""
+
+    async def announce(self, news: str) -> None:
+        """Do nothing: a file carries no news."""
 
     async def find(self, table: Table[Any], alias: str) -> tuple[str, Row] | None:
         """Return a row by its alias."""
