@@ -17,7 +17,7 @@ import pytest
 
 from mqttws import AsyncLocalDps
 
-pytest_plugins = ("tests.raises_recorder",)
+pytest_plugins = ("tests.raises_recorder", "tests.tables", "tests.workers")
 
 TEST_TIMEOUT = 60.0
 """Seconds within which a coroutine test must have ended."""
@@ -53,7 +53,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         pytest.fail(f"hangs: not ended within {limit:g} s")
 
     before = signal.signal(signal.SIGALRM, hangs)
-    signal.setitimer(signal.ITIMER_REAL, limit)
+    signal.setitimer(signal.ITIMER_REAL, limit, limit)  # again, for the next row of a table
     try:
         return (yield)
     finally:

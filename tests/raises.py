@@ -11,6 +11,7 @@ import csv
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import mqttws
@@ -60,7 +61,7 @@ def raises_of(file: str, source: str) -> Iterator[Raise]:
             if isinstance(child, ast.Raise) and isinstance(child.exc, ast.Call):
                 called = ast.unparse(child.exc.func)
                 made = "" if called in NOT_OURS else called.rpartition(".")[2]
-                if made in CLASSES or made.lstrip("_")[:1].islower():
+                if made in error_classes() or made.lstrip("_")[:1].islower():
                     text = ast.unparse(child.exc)[:60]
                     yield Raise(file, ".".join(inner), text, child.lineno, child.end_lineno or 0)
             yield from walk(child, inner)
@@ -68,6 +69,7 @@ def raises_of(file: str, source: str) -> Iterator[Raise]:
     return walk(ast.parse(source), ())
 
 
+@cache
 def error_classes() -> set[str]:
     """Return the names of the classes of errors, the inner ones too, read from the source."""
     bases = {
@@ -80,9 +82,6 @@ def error_classes() -> set[str]:
     while more := {name for name, its in bases.items() if its & found} - found:
         found |= more
     return found
-
-
-CLASSES = error_classes()
 
 
 def all_raises() -> list[Raise]:

@@ -59,6 +59,7 @@ async def reported(hub: AsyncLocalHub, name: str, value: Any) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.apart
 @pytest.mark.parametrize("name", ["azure", "mqttws"])
 def test_both_programs_do_the_same(name: str) -> None:
     if name == "azure":

@@ -12,6 +12,7 @@ from ..namespace import in_namespace
 from .firewalled import CASES
 
 
+@pytest.mark.apart
 @pytest.mark.parametrize("case", [case.__name__ for case in CASES])
 def test_behind_a_firewall(case: str) -> None:
     require_program("nft")
