@@ -63,7 +63,7 @@ from mqttws.wire import Connect
 from mqttws.wire.fields import encode_remaining_length
 from mqttws.wire.framing import Decoder
 
-from .cli.shell import run_inside
+from .cli.shell import run
 
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+Pw=="
 CREDENTIAL = SymmetricKey("dev", KEY)
@@ -206,24 +206,24 @@ def answering(body: bytes) -> Iterator[str]:
 
 def test_an_admin_api_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with answering(b"<html>") as url:
-        done = run_inside("enroll", "--admin", url, "list")
+        done = run("enroll", "--admin", url, "list")
     assert "not JSON" in done.stderr
     monkeypatch.setattr(admin, "MAX_ANSWER", 3)
     with answering(b"[     ]") as url:
-        done = run_inside("enroll", "--admin", url, "list")
+        done = run("enroll", "--admin", url, "list")
     assert "longer than 3 bytes" in done.stderr
 
 
 def test_a_device_with_a_certificate_has_no_key_to_print() -> None:
     with answering(b'{"type": "x509"}') as url:
-        done = run_inside("enroll", "--admin", url, "device", "dev")
+        done = run("enroll", "--admin", url, "device", "dev")
     assert done.returncode == 2
     assert "has no key" in done.stderr
 
 
 def test_a_fleet_file_with_a_column_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "f.csv").write_text("registration_id,key,key\n")
-    done = run_inside("provision-fleet", tmp_path / "f.csv", "--id-scope", "0ne00LOCAL")
+    done = run("provision-fleet", tmp_path / "f.csv", "--id-scope", "0ne00LOCAL")
     assert done.returncode == 2
     assert "there twice" in done.stderr
 
@@ -469,11 +469,11 @@ async def test_records_in_postgresql_that_fail_are_told() -> None:
 def test_the_admin_commands_say_what_they_cannot_do(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="in clear"):
         admin.AdminClient("http://admin.example:8080", "token")
-    done = run_inside("enroll", "--admin", "http://127.0.0.1:1", "delete", "x", "--group", "--ca")
+    done = run("enroll", "--admin", "http://127.0.0.1:1", "delete", "x", "--group", "--ca")
     assert done.returncode == 2
     assert "one of them" in done.stderr
     (tmp_path / "all.json").write_text('{"enrollments": [], "certificates": [{}]}')
-    done = run_inside("enroll", "--admin", "http://127.0.0.1:1", "import", tmp_path / "all.json")
+    done = run("enroll", "--admin", "http://127.0.0.1:1", "import", tmp_path / "all.json")
     assert "name and certificate" in done.stderr
     for text, part in ((" ", "empty"), ("a\nb", "one line")):
         (tmp_path / "token").write_text(text)

@@ -1,10 +1,11 @@
-"""The command as a subprocess, as a user runs it, and peers on this machine that misbehave.
+"""The command, in this process and in one of its own; peers on this machine that misbehave.
 
 Nothing sleeps: a test waits for a line of output, within a deadline that a busy machine keeps.
 """
 
 import io
 import json
+import logging
 import os
 import queue
 import signal
@@ -57,10 +58,10 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def run(
+def run_process(
     *arguments: str | Path, stdin: str = "", command: Sequence[str] = MQTTWS, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
+    """Run the command in a process of its own to its end, where a test is about the process."""
     return subprocess.run(
         [*command, *map(str, arguments)],
         input=stdin,
@@ -72,17 +73,39 @@ def run(
     )
 
 
-def run_inside(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in this process: quicker, where it ends before it has begun anything."""
-    output, errors = io.StringIO(), io.StringIO()
+def run(
+    *arguments: str | Path, stdin: str = "", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end as its process does, but in this one, which is quicker."""
+    output, errors = (
+        io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2)
+    )
     words = list(map(str, arguments))
     with (
         redirect_stdout(output),
         redirect_stderr(errors),
+        mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()))),
         mock.patch.dict(os.environ, environment(**variables), clear=True),
+        usual_loggers(),
     ):
         code = app.run(words)
-    return subprocess.CompletedProcess(words, code, output.getvalue(), errors.getvalue())
+    texts = [stream.buffer.getvalue().decode() for stream in (output, errors)]  # type: ignore[attr-defined]
+    return subprocess.CompletedProcess(words, code, *texts)
+
+
+@contextmanager
+def usual_loggers() -> Iterator[None]:
+    """Have loggers as a new process has them, and take away in the end what was done to them."""
+    loggers = [logging.getLogger(), logging.getLogger("mqttws")]
+    before = [(logger, logger.handlers[:], logger.level) for logger in loggers]
+    for logger in loggers:
+        logger.handlers.clear()  # pytest's
+    try:
+        yield
+    finally:
+        for logger, handlers, level in before:
+            logger.handlers[:] = handlers
+            logger.setLevel(level)
 
 
 def only_line(text: str) -> str:

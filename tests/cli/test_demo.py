@@ -5,12 +5,12 @@ import re
 import time
 from pathlib import Path
 
-from .shell import run
+from .shell import run_process
 
 
 def test_the_demo_prints_every_step_and_ends_with_the_assignment(tmp_path: Path) -> None:
     began = time.monotonic()
-    done = run("demo", TMPDIR=str(tmp_path))
+    done = run_process("demo", TMPDIR=str(tmp_path))
     assert time.monotonic() - began < 10
     assert done.returncode == 0
     assert done.stderr == ""
@@ -43,7 +43,7 @@ def test_the_demo_prints_every_step_and_ends_with_the_assignment(tmp_path: Path)
 
 
 def test_the_demo_as_json_is_one_object_and_nothing_else() -> None:
-    done = run("demo", "--json")
+    done = run_process("demo", "--json")
     assert done.returncode == 0
     assert done.stderr == ""
     found = json.loads(done.stdout)

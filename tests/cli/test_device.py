@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .shell import KEY, Running, only_line, run_inside
+from .shell import KEY, Running, only_line, run
 from .test_hub import hub, state
 
 __all__ = ["state"]
@@ -75,14 +75,14 @@ def test_a_connection_string_and_a_count(state: Any, tmp_path: Path) -> None:
     ],
 )
 def test_each_refusal_is_one_line(arguments: tuple[str, ...], said: str) -> None:
-    done = run_inside("device", "run", *arguments)
+    done = run("device", "run", *arguments)
     assert done.returncode == 2
     assert said in only_line(done.stderr)
 
 
 def test_a_wrong_connection_string_is_not_shown() -> None:
     wrong = {"MQTTWS_CONNECTION_STRING": f"HostName=h;DeviceId=d;SharedAccesKey={KEY}"}
-    done = run_inside("device", "run", **wrong)
+    done = run("device", "run", **wrong)
     assert done.returncode == 2
     assert "part 3 has no known name" in only_line(done.stderr)
     assert KEY[:10] not in done.stderr

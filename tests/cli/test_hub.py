@@ -18,7 +18,7 @@ from mqttws.hub.topics import (
     telemetry_topic,
 )
 
-from .shell import KEY, Running, individual, only_line, run, run_inside
+from .shell import KEY, Running, individual, only_line, run
 
 FREE = ("--wss-port", "0", "--mqtts-port", "0")
 
@@ -49,7 +49,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def hub(state: Any, *arguments: str) -> Any:
     folder, _ = state
     file = folder / "state" / "hub-connection.json"
-    return run_inside("hub", "--connection-file", file, *arguments)
+    return run("hub", "--connection-file", file, *arguments)
 
 
 def test_the_connection_file_is_the_owners_alone(state: Any) -> None:
@@ -174,14 +174,14 @@ def test_each_refusal_is_one_line(
 
 
 def test_without_a_hub_the_way_to_one_is_said(tmp_path: Path) -> None:
-    done = run_inside("hub", "--connection-file", tmp_path / "none", "devices")
+    done = run("hub", "--connection-file", tmp_path / "none", "devices")
     assert done.returncode == 2
     assert "serve --with-hub" in only_line(done.stderr)
     closed = "HostName=127.0.0.1:1;SharedAccessKeyName=iothubowner;SharedAccessKey=" + KEY
-    done = run_inside("hub", "devices", MQTTWS_HUB_CONNECTION=closed)
+    done = run("hub", "devices", MQTTWS_HUB_CONNECTION=closed)
     assert done.returncode != 0
     assert KEY not in only_line(done.stderr)
-    done = run_inside("hub", "devices", MQTTWS_HUB_CONNECTION="HostName=x;SharedAccessKey=secret")
+    done = run("hub", "devices", MQTTWS_HUB_CONNECTION="HostName=x;SharedAccessKey=secret")
     assert done.returncode == 2
     assert "secret" not in done.stderr
 

@@ -11,7 +11,7 @@ import pytest
 from mqttws import CredentialPolicy, LocalDps
 from mqttws.cli.issuing import _read_policy
 
-from .shell import run_inside
+from .shell import run
 
 
 def provision(dps: LocalDps, folder: Path, key: str, *more: str) -> dict[str, object]:
@@ -20,7 +20,7 @@ def provision(dps: LocalDps, folder: Path, key: str, *more: str) -> dict[str, ob
     words = ["provision", "--id-scope", dps.id_scope, "--registration-id", "dev", "--json"]
     words += ["--key-file", str(folder / "key"), "--host", dps.host, "--port", str(dps.wss_port)]
     words += ["--ca", str(dps.ca_file), *more]
-    done = run_inside(*words)
+    done = run(*words)
     found: dict[str, object] = json.loads(done.stdout)
     return found
 
@@ -78,6 +78,6 @@ def test_policies_are_read_as_a_shell_writes_them() -> None:
 )  # fmt: skip
 def test_wrong_options_of_serve_are_told(words: list[str], tmp_path: Path) -> None:
     ports = ["--wss-port", "0", "--mqtts-port", "0", "--state", str(tmp_path)]
-    done = run_inside("serve", *ports, *words)
+    done = run("serve", *ports, *words)
     assert done.returncode == 2, done.stderr
     assert words[0].strip("-").split("-")[0] in done.stderr

@@ -23,7 +23,7 @@ from .shell import (
     only_line,
     peer,
     run,
-    run_inside,
+    run_process,
 )
 
 # Runs mqttws where one package cannot be imported.
@@ -43,7 +43,7 @@ runpy.run_module("mqttws", run_name="__main__", alter_sys=True)
 
 @pytest.mark.parametrize("package", ["click", "rich"])
 def test_without_the_extra_one_line_says_what_to_install(package: str) -> None:
-    done = run(command=(sys.executable, "-c", WITHOUT.format(package=package)))
+    done = run_process(command=(sys.executable, "-c", WITHOUT.format(package=package)))
     assert done.returncode == 1
     assert done.stdout == ""
     line = only_line(done.stderr)
@@ -53,7 +53,7 @@ def test_without_the_extra_one_line_says_what_to_install(package: str) -> None:
 
 
 def test_a_missing_package_of_another_kind_is_not_taken_for_the_extra() -> None:
-    done = run(command=(sys.executable, "-c", WITHOUT.format(package="json")))
+    done = run_process(command=(sys.executable, "-c", WITHOUT.format(package="json")))
     assert done.returncode == 1
     assert "No module named 'json" in done.stderr
     assert "mqttws[cli]" not in done.stderr
@@ -108,7 +108,7 @@ def test_no_command_shows_the_help_page() -> None:
 
 
 def test_the_version_is_the_packages() -> None:
-    assert run("--version").stdout == f"mqttws {__version__}\n"
+    assert run_process("--version").stdout == f"mqttws {__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_the_version_is_the_packages() -> None:
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_2(arguments: tuple[str, ...]) -> None:
-    done = run_inside(*arguments)
+    done = run(*arguments)
     assert done.returncode == 2
     assert done.stdout == ""
     line = only_line(done.stderr)

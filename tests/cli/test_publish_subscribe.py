@@ -23,7 +23,6 @@ from .shell import (
     only_line,
     peer,
     run,
-    run_inside,
 )
 
 
@@ -53,7 +52,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def keep(server: Server, topic: str, payload: str) -> None:
     """Have the server keep a message."""
     message = ("--payload", payload, "--qos", "1", "--retain")
-    done = run_inside("publish", server.ws, topic, *message)
+    done = run("publish", server.ws, topic, *message)
     assert done.returncode == 0, done.stderr
 
 
@@ -75,7 +74,7 @@ def subscribed(server: Server, *words: str) -> Running:
 @pytest.mark.parametrize("qos", ["0", "1", "2"])
 def test_a_message_is_there_for_others_when_the_command_ends(server: Server, qos: str) -> None:
     topic = f"kept/{qos}"
-    done = run_inside("publish", server.ws, topic, "--payload", "21.5 °C", "--qos", qos, "--retain")
+    done = run("publish", server.ws, topic, "--payload", "21.5 °C", "--qos", qos, "--retain")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     found = retained(server, topic)
     assert (found.returncode, found.stdout, found.stderr) == (0, "21.5 °C\n", "")
@@ -116,9 +115,7 @@ def test_each_line_is_a_message_in_its_order(server: Server) -> None:
 
 def test_an_empty_payload_clears_what_was_kept(server: Server) -> None:
     for payload in ("something", ""):
-        done = run_inside(
-            "publish", server.ws, "cleared", "--payload", payload, "--retain", "--qos", "1"
-        )
+        done = run("publish", server.ws, "cleared", "--payload", payload, "--retain", "--qos", "1")
         assert done.returncode == 0, done.stderr
     found = run("subscribe", server.ws, "cleared", "--timeout", "0.3")
     assert (found.returncode, found.stdout) == (0, "")
@@ -152,16 +149,14 @@ def test_json_has_one_object_a_line_and_bytes_as_base64(server: Server) -> None:
 
 def test_verbose_puts_the_topic_beside_the_payload_on_one_line(server: Server) -> None:
     topic = "verbose/\u2028line"
-    done = run_inside("publish", server.ws, topic, "--payload", "p", "--retain")
+    done = run("publish", server.ws, topic, "--payload", "p", "--retain")
     assert done.returncode == 0, done.stderr
     assert retained(server, "verbose/+", "--verbose").stdout == "verbose/\\u2028line p\n"
 
 
 def test_several_filters_go_in_one_request(server: Server) -> None:
     for topic in ("several/a", "several/b"):
-        assert (
-            run_inside("publish", server.ws, topic, "--payload", topic, "--retain").returncode == 0
-        )
+        assert run("publish", server.ws, topic, "--payload", topic, "--retain").returncode == 0
     found = run("subscribe", server.ws, "several/a", "several/b", "--count", "2", "--trace")
     assert sorted(found.stdout.splitlines()) == ["several/a", "several/b"]
     assert found.stderr.count("> Subscribe(") == 1
@@ -189,9 +184,7 @@ def test_the_server_tells_the_will_of_a_command_that_was_killed(server: Server) 
 
 def test_over_tls_and_over_plain_tcp_it_is_the_same(server: Server) -> None:
     trust = ("--ca", server.ca)
-    done = run_inside(
-        "publish", server.mqtts, "tls", "--payload", "p", "--qos", "2", "--retain", *trust
-    )
+    done = run("publish", server.mqtts, "tls", "--payload", "p", "--qos", "2", "--retain", *trust)
     assert (done.returncode, done.stderr) == (0, "")
     found = run("subscribe", server.mqtt, "tls", "--count", "1", "--timeout", "20")
     assert (found.returncode, found.stdout) == (0, "p\n")
@@ -230,9 +223,7 @@ def test_ctrl_c_while_lines_are_awaited_sends_what_came(server: Server) -> None:
 
 def test_a_reader_that_leaves_ends_it_quietly(server: Server) -> None:
     for topic in ("pipe/a", "pipe/b"):
-        assert (
-            run_inside("publish", server.ws, topic, "--payload", topic, "--retain").returncode == 0
-        )
+        assert run("publish", server.ws, topic, "--payload", topic, "--retain").returncode == 0
     command = f"{' '.join(MQTTWS)} subscribe {server.ws} 'pipe/#' | head -n 0"
     done = subprocess.run(
         ["/bin/sh", "-c", command],
@@ -261,7 +252,7 @@ def test_a_lost_connection_is_told_and_renewed(tmp_path: Path) -> None:
         reader.wait_for("connecting again")
         server.start()
         reader.wait_for("connected again")
-        done = run_inside("publish", server.ws, "renewed", "--payload", "later", "--qos", "1")
+        done = run("publish", server.ws, "renewed", "--payload", "later", "--qos", "1")
         assert done.returncode == 0, done.stderr
         assert reader.process.wait(DEADLINE) == 0
         reader.end()
@@ -282,7 +273,7 @@ def test_the_exit_code_names_the_hop_that_failed(
         (server.mqtts, ("--ca", other), 56),
         (server.mqtt.replace("mqtt:", "ws:"), (), 17),
     ):
-        done = run_inside(command, url, "topic", *message, *options)
+        done = run(command, url, "topic", *message, *options)
         assert done.returncode == code, done.stderr
         assert done.stdout == ""
         assert only_line(done.stderr).startswith("mqttws: ")
@@ -325,14 +316,14 @@ NOWHERE = "ws://127.0.0.1:9/mqtt"
     ],
 )
 def test_bad_words_are_refused_before_anything_is_opened(words: tuple[str, ...], told: str) -> None:
-    done = run_inside(*words)
+    done = run(*words)
     assert done.returncode == 2, done.stderr
     assert told in only_line(done.stderr)
 
 
 @pytest.mark.parametrize("command", ["publish", "subscribe"])
 def test_a_login_in_the_url_is_refused_and_not_repeated(command: str) -> None:
-    done = run_inside(command, "wss://someone:secret-word@broker.example/mqtt", "a")
+    done = run(command, "wss://someone:secret-word@broker.example/mqtt", "a")
     assert done.returncode == 2
     assert "list of processes" in only_line(done.stderr)
     assert "secret-word" not in done.stderr + done.stdout

@@ -24,7 +24,7 @@ from mqttws import SymmetricKey
 from mqttws.dps.sas import derive_device_key
 from mqttws.local.certificates import prepare_certificates
 
-from .shell import environment, peer, run, serving
+from .shell import environment, peer, run_process, serving
 
 SCOPE = "0ne00SECRETS"
 FRAGMENT = 16
@@ -135,7 +135,7 @@ def test_no_secret_is_seen_anywhere(tmp_path: Path) -> None:
 
     def provision(*words: str | Path, stdin: str = "", code: int = 0, **variables: str) -> None:
         loud = ("--trace", "--debug", "--timeout", "15")
-        done = run("provision", *words, *loud, stdin=stdin, **variables, **LOUD)
+        done = run_process("provision", *words, *loud, stdin=stdin, **variables, **LOUD)
         # 1 stands for any failure: on a hop it has the hop's own code.
         assert done.returncode == code or (code == 1 and done.returncode >= 10), done.stderr
         seen.append((done.stdout + done.stderr).encode())
@@ -178,11 +178,13 @@ def test_no_secret_is_seen_anywhere(tmp_path: Path) -> None:
                         (None, "", {"MQTTWS_PASSWORD": password}),
                     ):
                         source = () if file is None else ("--password-file", file)
-                        done = run(command, *loud, *source, stdin=stdin, **variables, **LOUD)
+                        done = run_process(
+                            command, *loud, *source, stdin=stdin, **variables, **LOUD
+                        )
                         assert done.returncode == 18, done.stderr
                         seen.append((done.stdout + done.stderr).encode())
             for file in (broken, not_json):
-                refused = run("serve", "--enrollments", file, "--debug", **LOUD)
+                refused = run_process("serve", "--enrollments", file, "--debug", **LOUD)
                 assert refused.returncode == 2
                 seen.append((refused.stdout + refused.stderr).encode())
         # An example device, whose key is made on the spot.
@@ -257,14 +259,16 @@ TOKEN = SymmetricKey("device-1", text_of(SECRET)).password(SCOPE, 1_900_000_000)
     ],
 )
 def test_the_search_finds_a_planted_key(planted: str) -> None:
-    done = run(command=(sys.executable, "-c", f"raise ValueError('found ' + {planted!r})"))
+    done = run_process(command=(sys.executable, "-c", f"raise ValueError('found ' + {planted!r})"))
     assert "Traceback" in done.stderr
     assert leaks(done.stderr.encode(), forms_of_bytes(SECRET))
 
 
 def test_the_search_finds_a_key_that_was_given_for_something_else() -> None:
     wrong = ("--id-scope", SCOPE, "--registration-id", "d", "--ca", text_of(SECRET))
-    done = run("provision", *wrong, "--trace", "--debug", "--json", MQTTWS_KEY=text_of(bytes(64)))
+    done = run_process(
+        "provision", *wrong, "--trace", "--debug", "--json", MQTTWS_KEY=text_of(bytes(64))
+    )
     assert done.returncode == 2
     assert leaks(done.stdout.encode(), forms_of_bytes(SECRET))
     assert leaks(done.stderr.encode(), forms_of_bytes(SECRET))

@@ -11,7 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from .shell import DEADLINE, KEY, Running, environment, individual, only_line, run, serving
+from .shell import (
+    DEADLINE,
+    KEY,
+    Running,
+    environment,
+    individual,
+    only_line,
+    run,
+    run_process,
+    serving,
+)
 
 FREE = ("--wss-port", "0", "--mqtts-port", "0")
 
@@ -144,7 +154,7 @@ def test_each_event_is_one_line_whatever_a_client_sends(tmp_path: Path) -> None:
 
 
 def refused(*arguments: str | Path, code: int = 2) -> str:
-    done = run("serve", *arguments)
+    done = run_process("serve", *arguments)
     assert done.returncode == code, done.stderr
     assert done.stdout == ""
     return only_line(done.stderr)

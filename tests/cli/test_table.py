@@ -10,7 +10,7 @@ from mqttws.cli.app import app
 from mqttws.cli.table import TableOption
 from mqttws.options import CLIENT, DIAGNOSE, FLEET, HUB_CLIENT, LOCAL_DPS, PROVISION, Table
 
-from .shell import run_inside
+from .shell import run
 
 TABLES: dict[str, Table] = {
     "provision": PROVISION,
@@ -98,7 +98,7 @@ def test_no_other_flag_says_what_a_table_says_better() -> None:
     ],
 )
 def test_what_a_table_does_not_allow_is_refused(words: str, part: str) -> None:
-    done = run_inside(*words.split())
+    done = run(*words.split())
     assert done.returncode == 2
     assert part in done.stderr
     assert "allowed" in done.stderr or "is not one of" in done.stderr
