@@ -4,15 +4,11 @@ Knows the options, the example device and the signals. The service is ``mqttws.A
 """
 
 import asyncio
-import gc
 import logging
 import os
-import signal
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -23,15 +19,16 @@ from ..dps.issuance import DEFAULT_POLICY
 from ..dps.records import IndividualEnrollment
 from ..dps.sas import decode_key
 from ..errors import UsageError
-from ..local.logs import SteadyHandler
+from ..local.handed import from_variable
 from ..net.stream import limit_tls_buffers
 from ..options import LOCAL_DPS
 from .common import check_host, debug_option, json_option, log_to_stderr, read_file
 from .exits import Command, describe_exit_codes
 from .issuing import issuing_options
-from .output import print_json
-from .serve_place import EXAMPLE, AdminPlace, Place, example_key
-from .table import option
+from .serve_place import EXAMPLE, AdminPlace, example_key
+from .serving import serve_until_signal, steady_logs
+from .supervisor import Supervisor
+from .table import option, read_variables
 
 logger: logging.Logger = logging.getLogger("mqttws.local")
 
@@ -83,6 +80,8 @@ With --json, the first and only line of standard output:
 
 \b
 Environment:
+  MQTTWS_SERVE_…  any option, such as MQTTWS_SERVE_WSS_PORT=8443 for --wss-port
+                  8443; what stands in the command line counts before it
   XDG_STATE_HOME  where the default --state DIR is, if set
   NO_COLOR        if set, nothing is coloured
 
@@ -188,6 +187,14 @@ Environment:
     metavar="N",
     note="The cloud: 5.  [default: no limit]",
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Front ends that serve the same ports, over the same --records.",
+)
 @issuing_options
 @json_option("Print the addresses as one JSON object, in one line.")
 @debug_option
@@ -215,6 +222,7 @@ def serve(
     credential_policies: list[mqttws.CredentialPolicy],
     issuing_ca: str | None,
     connection_profiles: dict[str, str],
+    processes: int,
     as_json: bool,
 ) -> None:
     """Run a local DPS: real TLS, real credential checks, no cloud account.
@@ -227,7 +235,9 @@ def serve(
 
     With --records, what a device or 'mqttws enroll' is answered is on the disk. Records
     that are there win over --enrollments FILE, of which only ids are added that they
-    have never held. Several processes may share them.
+    have never held. Several processes may share them: with --processes N, front ends
+    serve the same ports, and one that dies is replaced. SIGHUP, or new files, lets
+    them show another certificate.
 
     With --with-hub it serves the hubs too: devices go on to them at the same ports,
     with the credential and the initial twin of their enrollment, and 'mqttws hub',
@@ -241,6 +251,9 @@ def serve(
     """
     if not with_hub and (hub_cas or telemetry is not None):
         raise UsageError("--hub-ca and --telemetry are the hub's; allowed: with --with-hub")
+    front_end = from_variable()
+    if processes > 1:
+        _check_processes(records, enrollments, with_hub)
     names = hubs or ("local-hub.azure-devices.net",)
     admin = None if admin_port is None else AdminPlace(admin_host, admin_port, admin_token_file)
     enrolled = []
@@ -273,6 +286,15 @@ def serve(
         issuing_ca=issuing_ca,
         connection_profiles=connection_profiles,
     )
+    log_to_stderr(logger, logging.INFO)
+    if processes > 1 and front_end is None:
+        places = {"wss": (host, wss_port), "mqtts": (host, mqtts_port)}
+        if admin_port is not None:
+            places["admin"] = (admin_host, admin_port)
+        asyncio.run(Supervisor(processes, places, sys.argv[1:]).run())
+        return
+    if front_end is not None:
+        dps.handed = front_end[1]
     hub_server = None
     if with_hub:
         from .hub_serving import serve_hubs
@@ -280,64 +302,27 @@ def serve(
         hub_server = partial(
             serve_hubs, dps=dps, names=names, folder=folder, telemetry=telemetry, cas=hub_cas
         )
-    log_to_stderr(logger, logging.INFO)
-    _steady_logs()
+    steady_logs(None if front_end is None else front_end[0])
     limit_tls_buffers()
-    asyncio.run(_serve(dps, key_file, admin, hub_server, as_json=as_json))
+    serving = serve_until_signal(
+        dps, key_file, admin, hub_server, as_json=as_json, supervised=front_end is not None
+    )
+    asyncio.run(serving)
 
 
-def _steady_logs() -> None:
-    """Let a thread write the log: a reader that has stopped stops nothing else.
-
-    What no line shows is not found out for each record (Python's logging HOWTO, "Optimization").
-    """
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None
-    for known in (logging.getLogger(), logger):
-        for handler in list(known.handlers):
-            if type(handler) is logging.StreamHandler:
-                steady = SteadyHandler(handler.stream)
-                steady.setFormatter(handler.formatter)
-                steady.setLevel(handler.level)
-                known.removeHandler(handler)
-                known.addHandler(steady)
+def _check_processes(records: str | None, enrollments: str | None, with_hub: bool) -> None:
+    """Refuse what several front ends cannot share."""
+    if sys.platform == "win32":
+        raise UsageError("--processes: not on Windows; allowed: 1")
+    if records is None or records == ":memory:":
+        raise UsageError(
+            "--processes: records in memory are one process's alone",
+            hint="name --records FILE or postgresql://user@host/database",
+        )
+    if with_hub:
+        raise UsageError("--processes and --with-hub: the hubs are one process's alone")
+    if enrollments == "-":
+        raise UsageError("--processes and --enrollments -: allowed: a file, read by each of them")
 
 
-async def _serve(
-    dps: mqttws.AsyncLocalDps,
-    key_file: Path | None,
-    admin: "AdminPlace | None",
-    with_hub: Callable[[AsyncExitStack], Awaitable[dict[str, Any]]] | None,
-    *,
-    as_json: bool,
-) -> None:
-    """Serve until a signal comes."""
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-
-    def end(name: str) -> None:
-        logger.info("%s: the service ends", name)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)  # a second one ends it the hard way
-        stop.set()
-
-    with suppress(NotImplementedError):  # where there are no such signals, Ctrl-C ends it
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, end, number.name)
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(dps)
-        admin_url = None
-        if admin is not None:
-            admin_url = (await stack.enter_async_context(admin.api(dps))).url
-        served = None if with_hub is None else await with_hub(stack)
-        example = await dps.directory.individual(EXAMPLE)
-        place = Place(dps, None if example is None else key_file, admin_url, served)
-        if as_json:
-            print_json(place.to_json())
-        else:
-            place.print()
-        # What is here now stays: no collection need look through it again. A connection makes
-        # hundreds of objects, most of which it lets go itself.
-        gc.freeze()
-        gc.set_threshold(10_000)
-        await stop.wait()
+read_variables(serve, "MQTTWS_SERVE")

@@ -103,3 +103,16 @@ def option(
         return new
 
     return click.option(flag, name, cls=made, **settings)  # type: ignore[arg-type]
+
+
+def read_variables(command: click.Command, prefix: str) -> None:
+    """Let each option of a command be given by an environment variable too.
+
+    Args:
+        command: whose options.
+        prefix: of the variables; the flag follows: ``PREFIX_WSS_PORT`` for ``--wss-port``.
+    """
+    for parameter in command.params:
+        flag = next((known for known in parameter.opts if known.startswith("--")), None)
+        if isinstance(parameter, click.Option) and flag not in (None, "--help"):
+            parameter.envvar = f"{prefix}_{flag.removeprefix('--').replace('-', '_').upper()}"

@@ -22,7 +22,7 @@ from ..dps.faults import parse_fault
 from ..errors import UsageError
 from ..net.names import is_loopback
 from ..net.stream import Stream
-from .certificates import prepare_certificates
+from .certificates import ServerCertificate, prepare_certificates
 from .dps import AsyncLocalDps, own_names
 
 try:
@@ -93,6 +93,8 @@ class AdminApi:
         self._token = token
         self._server = HttpServer(self._application, "admin")
         self._listener: Listener | None = None
+        self._tls: FixedTls | None = None
+        self._certificate: ServerCertificate | None = None
 
     @property
     def url(self) -> str:
@@ -108,17 +110,25 @@ class AdminApi:
             ServiceFailed: the port is taken or may not be used.
             StoreFailed: the certificate cannot be written.
         """
-        tls = None
         if not self._local:
             names = (self.host, EVERYWHERE.get(self.host, self.host), *own_names())
             folder = self._dps.ca_file.parent
             made = await asyncio.to_thread(prepare_certificates, folder, names, "admin")
-            tls = FixedTls(made.context())
-        listener = Listener(tls)
+            self._certificate, self._tls = made, FixedTls(made.context())
+        listener = Listener(self._tls, handed=self._dps.handed)
         self.port = await listener.listen(
             self.host, self.port, "admin", _refuse, websocket=False, http=self._server.take
         )
         self._listener = listener
+
+    def renew_tls(self) -> None:
+        """Show from the next handshake on what stands in the certificate's files now.
+
+        Raises:
+            OSError: they cannot be read, or do not fit together; all stays as it was.
+        """
+        if self._tls is not None and self._certificate is not None:
+            self._tls.ssl_context = self._certificate.context()
 
     async def stop(self) -> None:
         """Stop listening, and end what is being answered; bounded in time."""

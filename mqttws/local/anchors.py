@@ -87,6 +87,10 @@ class TrustAnchors:
                 if self._certificates.pop(der, None) is not None:
                     self._context = None
 
+    def renew(self) -> None:
+        """Make the context of the next handshake anew."""
+        self._context = None
+
     def context(self) -> ssl.SSLContext:
         """Return the context of the next handshake."""
         if self._context is None:
@@ -127,6 +131,19 @@ class DpsTls:
         self._folder = folder
         self._names = names
         self._certificates = certificates
+
+    def written(self) -> tuple[int, ...]:
+        """Return when the certificate's files were written."""
+        return () if self._certificates is None else self._certificates.written()
+
+    def renew(self) -> None:
+        """Show from the next handshake on what stands in the certificate's files now.
+
+        Raises:
+            OSError: they cannot be read, or do not fit together; all stays as it was.
+        """
+        self._make_context()
+        self.anchors.renew()
 
     def _make_context(self) -> ssl.SSLContext:
         if self._certificates is None:

@@ -56,6 +56,16 @@ class ServerCertificate:
         send_alerts(context)
         return context
 
+    def written(self) -> tuple[int, ...]:
+        """Return when each file was written, in nanoseconds; 0 for one that is not there."""
+        found = []
+        for file in (self.chain_file, self.key_file):
+            try:
+                found.append(file.stat().st_mtime_ns)
+            except OSError:
+                found.append(0)
+        return tuple(found)
+
 
 def load_ca(folder: Path) -> tuple[x509.Certificate, "Key"]:
     """Return the CA that ``prepare_certificates`` has put into a folder, and its key."""
@@ -81,7 +91,7 @@ def prepare_certificates(
     files = ServerCertificate(folder / "ca.pem", folder / f"{name}.pem", folder / f"{name}.key")
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with _locked(folder):  # another process may start on the same folder
+        with locked(folder):  # another process may start on the same folder
             _prepare(files, folder / "ca.key", names)
     except OSError as error:
         raise store_failed(
@@ -115,7 +125,7 @@ def _prepare(files: ServerCertificate, ca_key_file: Path, names: tuple[str, ...]
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Keep other processes out, where the system has a way to do it (POSIX)."""
     try:
         import fcntl

@@ -33,6 +33,7 @@ from .dps_calls import DpsCalls
 from .dps_policies import OWNER, load_dps_policies
 from .enrollments import Enrollments
 from .front import FrontEnd
+from .handed import Handed
 from .http_door import HttpDoor, HttpService
 from .ids import operation_ids, tracking_ids
 from .issuing import IssuingCa, policies_by_name
@@ -106,6 +107,7 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
         enrollments: who may register.
         front: serves the connections of devices.
         http: the services that answer HTTP requests on the WebSocket's port.
+        handed: listening sockets that another process has opened, to be used when it is started.
         policies: shared access policies of the service API; there once it is started.
     """
 
@@ -175,6 +177,7 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
         self.http.add(self._make_service_door)
         self.http.add(self._make_device_door)
         self.policies: list[Policy] = []
+        self.handed: Handed = {}
         self._listener = Listener(self.tls, self.front.note_refused)
         self._restarts = Restarts(self._leave, self._listen)
         self._given = tuple(first_enrollments), tuple(enrollments)
@@ -241,6 +244,7 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
             raise
 
     async def _listen(self) -> None:
+        self._listener.handed = self.handed
         if self.wss_port is not None:
             self.wss_port = await self._listener.listen(
                 self.host,

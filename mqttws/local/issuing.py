@@ -31,6 +31,7 @@ from ..errors import StoreDamaged, UsageError, store_failed
 from ..text import shown
 from .certificates import (
     CA_LIFETIME,
+    locked,
     new_key,
     new_key_usage,
     new_name,
@@ -266,10 +267,11 @@ def _prepare(folder: Path) -> Authority:
     """Return the development CA in a folder; make it if it is not there."""
     file, key_file = folder / CA_FILE, folder / KEY_FILE
     try:
-        if not (file.exists() and key_file.exists()):
-            key = new_key()
-            write_secret(key_file, _key_pem(key))
-            write_public(file, _self_signed(key).public_bytes(Encoding.PEM))
+        with locked(folder):  # another process may start on the same folder
+            if not (file.exists() and key_file.exists()):
+                key = new_key()
+                write_secret(key_file, _key_pem(key))
+                write_public(file, _self_signed(key).public_bytes(Encoding.PEM))
         return _authority_of(file.read_bytes(), key_file.read_bytes())
     except OSError as error:
         raise store_failed(f"the issuing CA in {folder}: {error.strerror}", error) from error

@@ -7,6 +7,7 @@ expected. Does not know what is served behind: the owner of the port gets each s
 import asyncio
 import errno
 import logging
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Collection
@@ -20,6 +21,7 @@ from ..net.failures import listening_failed, reason_of, translate
 from ..net.stream import ByteStream, Stream
 from ..net.upgrade import accept_websocket
 from .alerts import handshake_of
+from .handed import Handed
 
 logger: logging.Logger = logging.getLogger("mqttws.local")
 """One line for each thing that happens at the service, without secrets."""
@@ -69,7 +71,7 @@ class ServerTls(Protocol):
         """Return the certificates that a client has shown and proved, its own first."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class FixedTls:
     """One context for all handshakes, and no client certificates."""
 
@@ -129,10 +131,18 @@ class Listener:
     Args:
         tls: the server's side of TLS; None to speak in clear.
         on_refused: see ``OnRefused``; None for no call.
+        handed: sockets that another process has opened, used in place of opening the ports of
+            their names.
     """
 
-    def __init__(self, tls: ServerTls | None = None, on_refused: OnRefused | None = None) -> None:
+    def __init__(
+        self,
+        tls: ServerTls | None = None,
+        on_refused: OnRefused | None = None,
+        handed: Handed | None = None,
+    ) -> None:
         self._tls = tls
+        self.handed: Handed = handed or {}
         self._on_refused = on_refused
         self._sockets: list[_ListeningSocket] = []
         self._accepting: set[asyncio.Task[None]] = set()
@@ -170,15 +180,9 @@ class Listener:
             ServiceFailed: the host has no address here, or the port is taken or not allowed.
         """
         served = _Port(name, take, websocket, paths, http, before_upgrade, max_message_size)
-        opened: list[_ListeningSocket] = []
-        try:
-            for family, address in await resolve(host):
-                opened.append(_bind(family, address, port))
-                port = opened[-1].getsockname()[1]
-        except OSError as error:
-            for listening in opened:
-                listening.close()
-            raise listening_failed(host, port, error) from error
+        opened = [_taken_over(descriptor) for descriptor in self.handed.get(name, ())]
+        opened = opened or await open_port(host, port)
+        port = opened[0].getsockname()[1]
         for listening in opened:
             self._sockets.append(listening)
             task = asyncio.get_running_loop().create_task(self._accept(listening, served))
@@ -298,6 +302,28 @@ class Listener:
             self._on_refused(label, hop.value, reason)
 
 
+async def open_port(host: str, port: int) -> "list[_ListeningSocket]":
+    """Return listening sockets on every address of ``host``, all at one port.
+
+    Args:
+        host: a name or address of this machine.
+        port: 0 takes a free one.
+
+    Raises:
+        ServiceFailed: the host has no address here, or the port is taken or not allowed.
+    """
+    opened: list[_ListeningSocket] = []
+    try:
+        for family, address in await resolve(host):
+            opened.append(_bind(family, address, port))
+            port = opened[-1].getsockname()[1]
+    except OSError as error:
+        for listening in opened:
+            listening.close()
+        raise listening_failed(host, port, error) from error
+    return opened
+
+
 async def resolve(host: str) -> list[tuple[socket.AddressFamily, str]]:
     """Return the addresses that ``host`` means."""
     try:
@@ -310,6 +336,13 @@ async def resolve(host: str) -> list[tuple[socket.AddressFamily, str]]:
             hint="name an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all",
         ) from error
     return list(dict.fromkeys((family, str(address[0])) for family, *_, address in found))
+
+
+def _taken_over(descriptor: int) -> _ListeningSocket:
+    """Return a socket of our own on one that was handed over, which stays open."""
+    listening = _ListeningSocket(fileno=os.dup(descriptor))
+    listening.setblocking(False)
+    return listening
 
 
 def _bind(family: socket.AddressFamily, address: str, port: int) -> _ListeningSocket:

@@ -1,8 +1,9 @@
 """kill -9 at random points, under devices and admin clients: nothing acknowledged may be lost.
 
-``python -m tests.local.kills RECORDS COUNT [SEED]``, with a file's path, ``postgresql://…``, or
-``postgres`` for a cluster of its own: runs ``mqttws serve``, kills it ``COUNT`` times, and compares
-what was answered with what is there.
+``python -m tests.local.kills RECORDS COUNT [SEED [PROCESSES]]``, with a file's path,
+``postgresql://…``, or ``postgres`` for a cluster of its own: runs ``mqttws serve``, kills it, or a
+random one of its ``PROCESSES`` front ends, ``COUNT`` times, and compares what was answered with
+what is there.
 """
 
 import asyncio
@@ -74,7 +75,9 @@ class Ledger:
 class Served:
     """``mqttws serve`` on fixed ports, which can be killed and started again."""
 
-    def __init__(self, folder: Path, records: str, hubs: tuple[str, ...]) -> None:
+    def __init__(
+        self, folder: Path, records: str, hubs: tuple[str, ...], processes: int = 1
+    ) -> None:
         self.mqtts, self.wss, self.admin = free_port(), free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.admin}"
         self.ca = folder / "ca.pem"
@@ -82,6 +85,7 @@ class Served:
             *(sys.executable, "-m", "mqttws", "serve", "--json", "--retry-after", "0"),
             *("--mqtts-port", str(self.mqtts), "--wss-port", str(self.wss)),
             *("--admin-port", str(self.admin), "--state", str(folder), "--records", records),
+            *("--processes", str(processes)),
             *(word for hub in hubs for word in ("--hub", hub)),
         ]
         self._log = folder / "log"
@@ -97,6 +101,14 @@ class Served:
             line = await self._process.stdout.readline()
         if b'"serving"' not in line:
             raise RuntimeError(self._log.read_text()[-2000:])
+
+    def kill_one(self, chance: random.Random) -> None:
+        """Kill a front end; the supervisor replaces it."""
+        assert self._process is not None
+        pid = self._process.pid
+        front_ends = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        if front_ends:
+            os.kill(int(chance.choice(front_ends)), signal.SIGKILL)
 
     async def end(self, number: int = signal.SIGKILL) -> int:
         assert self._process is not None
@@ -224,12 +236,14 @@ async def compare(served: Served, ledger: Ledger) -> None:
                 ledger.faults.append(f"{device}: assigned to {hub}, the records say {body}")
 
 
-async def run(records: str, count: int, seed: int = 1) -> Ledger:
+async def run(records: str, count: int, seed: int = 1, processes: int = 1) -> Ledger:
     """Kill the service ``count`` times; return what was answered and what was wrong."""
     chance = random.Random(seed)
     ledger, over = Ledger(), asyncio.Event()
     with tempfile.TemporaryDirectory(prefix="mqttws-kills-") as folder:
-        served = Served(Path(folder), records, tuple(f"hub-{n}.example" for n in range(3)))
+        served = Served(
+            Path(folder), records, tuple(f"hub-{n}.example" for n in range(3)), processes
+        )
         await served.start()
         work = [
             asyncio.create_task(be_device(f"dev{n}", served, ledger, random.Random(n), over))
@@ -242,8 +256,11 @@ async def run(records: str, count: int, seed: int = 1) -> Ledger:
         calm_at = time.monotonic() + BURST
         for number in range(count):
             await asyncio.sleep(chance.uniform(0.05, 2.5))
-            await served.end()
-            await served.start()
+            if processes > 1:
+                served.kill_one(chance)
+            else:
+                await served.end()
+                await served.start()
             if time.monotonic() > calm_at:
                 await asyncio.gather(*ledger.under_way)
                 calm_at = time.monotonic() + BURST

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from .kills import run
+from .kills import Ledger, run
 from .stores.cluster import cluster
 
 
@@ -17,6 +17,17 @@ async def test_nothing_acknowledged_is_lost_by_kills(tmp_path: Path, records: st
     else:
         with cluster() as running:
             ledger = await run(running.url, 15)
+    check(ledger)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+async def test_nothing_acknowledged_is_lost_by_kills_of_one_front_end_of_two() -> None:
+    with cluster() as running:
+        check(await run(running.url, 20, processes=2))
+
+
+def check(ledger: Ledger) -> None:
     assert not ledger.faults, "\n".join(ledger.faults)
     assert ledger.puts > 50
     assert ledger.assignments > 15
