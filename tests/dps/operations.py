@@ -9,6 +9,7 @@ import ast
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def read() -> list[Operation]:
         ]
 
 
+@cache
 def proofs() -> dict[str, list[str]]:
     """Return the tests, as node names below tests/, by the operation that their marks name."""
     found: dict[str, list[str]] = {}

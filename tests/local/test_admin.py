@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +23,8 @@ try:
     from mqttws.local import admin as admin_module
     from mqttws.local import service_api
     from mqttws.local.admin import AdminApi
+
+    from ..cli.shell import run
 except (ImportError, UsageError):
     if os.environ.get("CI") == "true":
         raise
@@ -472,18 +473,8 @@ async def test_a_taken_port_is_told(local_dps: AsyncLocalDps) -> None:
 
 
 async def shell(*arguments: str, given: str = "") -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "mqttws",
-        *arguments,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate(given.encode())
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
+    done = await asyncio.to_thread(run, *arguments, stdin=given)
+    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.mark.slow

@@ -29,7 +29,7 @@ from mqttws.net.hops import Step
 from mqttws.provisioning.fleet import FleetResult, _Gate, provision_fleet_async
 from mqttws.retry import MIN_ATTEMPT
 
-from ..cli.shell import interruptible
+from ..cli.shell import interruptible, only_line, run
 from ..local import x509_world
 from ..local.test_webhook import HUB, ok, webhook
 from ..net.rogue import listening
@@ -98,12 +98,18 @@ async def test_a_concurrency_is_at_least_one(local_dps: AsyncLocalDps) -> None:
             await run_fleet(dps, [], concurrency=0)
 
 
+def words(dps: AsyncLocalDps, file: Path) -> tuple[str, ...]:
+    """Return the command line that provisions the fleet of a file."""
+    return (
+        *("provision-fleet", str(file), "--id-scope", dps.id_scope, "--host", dps.host),
+        *("--port", str(dps.wss_port), "--ca", str(dps.ca_file), "--jitter", "0"),
+    )
+
+
 async def shell(dps: AsyncLocalDps, file: Path, *options: str) -> asyncio.subprocess.Process:
     with interruptible():
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "mqttws", "provision-fleet", str(file)),
-            *("--id-scope", dps.id_scope, "--host", dps.host, "--port", str(dps.wss_port)),
-            *("--ca", str(dps.ca_file), "--jitter", "0", *options),
+            *(sys.executable, "-m", "mqttws", *words(dps, file), *options),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -290,12 +296,10 @@ async def test_a_wrong_line_is_named_and_nothing_is_sent(
     file = tmp_path / "fleet.csv"
     file.write_text(text)
     async with local_dps as dps:
-        process = await shell(dps, file)
-        out, err = await process.communicate()
-    assert (process.returncode, out) == (2, b"")
-    assert told in err.decode()
-    assert err.count(b"\n") == 1
-    assert b"AAAA" not in err
+        done = await asyncio.to_thread(run, *words(dps, file))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in only_line(done.stderr)
+    assert "AAAA" not in done.stderr
 
 
 async def test_all_faults_of_a_file_are_told_in_one_run(
@@ -305,17 +309,16 @@ async def test_all_faults_of_a_file_are_told_in_one_run(
     bad = ["d!,AAAA", f"d-1,{GOOD}", f"D-1,{GOOD}", "d-2", "d-3,AAAA", f"d-4,{GOOD}"]
     file.write_text("registration_id,key\n" + "\n".join(bad) + "\n")
     async with local_dps as dps:
-        process = await shell(dps, file)
-        out, err = await process.communicate()
-    assert (process.returncode, out) == (2, b"")
-    lines = err.decode().splitlines()
+        done = await asyncio.to_thread(run, *words(dps, file))
+    assert (done.returncode, done.stdout) == (2, "")
+    lines = done.stderr.splitlines()
     assert len(lines) == 5
     assert [f"line {n}:" in line for n, line in zip((2, 4, 5, 6), lines, strict=False)] == [
         True
     ] * 4
     assert "4 faults; nothing was sent" in lines[-1]
     assert "--skip-bad" in lines[-1]
-    assert "AAAA" not in err.decode()
+    assert "AAAA" not in done.stderr
     assert not (tmp_path / "fleet.csv.results.csv").exists()
 
 
