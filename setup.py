@@ -24,6 +24,9 @@ COMPILED_MODULES = [
     "mqttws/wire/calls.py",
 ]
 
+METADATA_ALONE = {"egg_info", "dist_info"}
+"""The commands with which pip asks what the package needs, before it has it built."""
+
 
 class AllOrNothing(build_ext):
     """Builds every extension, or leaves all of them out: half a codec would not import."""
@@ -46,8 +49,8 @@ class AllOrNothing(build_ext):
 
 
 def extensions():
-    """Return the extensions to build; none where mypyc cannot be had."""
-    if os.environ.get("MQTTWS_PURE") == "1":
+    """Return the extensions to build; none where mypyc cannot be had, or nothing is built."""
+    if os.environ.get("MQTTWS_PURE") == "1" or METADATA_ALONE & set(sys.argv):
         return []
     try:
         from mypyc.build import mypycify
