@@ -1,19 +1,26 @@
 """What runs inside a network namespace of its own: a device, its server, and nftables between them.
 
-Each case is a function; ``python -m tests.net.firewalled NAME`` runs one, as root, in a fresh
-namespace. The device is root; the proxies run as other users, so that a rule can tell them apart.
+Each case is a function; ``python -m tests.net.firewalled NAME...`` runs some, as root, each in a
+fresh namespace. The device is root; the proxies run as other users, so that a rule can tell them
+apart.
 """
 
 import asyncio
+import ctypes
+import fcntl
 import json
 import os
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 from mqttws import (
     AsyncClient,
@@ -258,14 +265,17 @@ async def _both_families(dead: str, listens: str) -> None:
                 assert counted("dead") >= 1
 
 
+def unshare(what: int) -> None:
+    """Have this process leave its namespace for a new one; sched.h has the kinds."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(what) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+
+
 @contextmanager
 def names_here(text: str) -> Iterator[None]:
     """Have this process resolve by another hosts file, in a mount namespace of its own."""
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(0x00020000) != 0:  # CLONE_NEWNS
-        raise OSError(ctypes.get_errno(), "unshare")
+    unshare(0x00020000)  # CLONE_NEWNS
     with tempfile.NamedTemporaryFile("w", suffix=".hosts") as file:
         file.write(text)
         file.flush()
@@ -345,5 +355,33 @@ CASES = [
     doctor_behind_a_proxy_that_alone_is_reached,
 ]
 
+
+def loopback_up() -> None:
+    """Bring the loopback interface up: SIOCSIFFLAGS, linux/sockios.h."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, 0x8914, struct.pack("16sh14x", b"lo", 0x1 | 0x40))
+
+
+def passes(case: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+    """Run a case in a process and a namespace of its own; what goes wrong is written on stderr."""
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            unshare(0x40000000)  # CLONE_NEWNET
+            loopback_up()
+            asyncio.run(case())
+            code = 0
+        except BaseException:
+            print(f"{case.__name__}:", file=sys.stderr)
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    return os.waitpid(child, 0)[1] == 0
+
+
 if __name__ == "__main__":
-    asyncio.run({case.__name__: case for case in CASES}[sys.argv[1]]())
+    wanted = [case for case in CASES if case.__name__ in sys.argv[1:]]
+    failed = [case.__name__ for case in wanted if not passes(case)]
+    sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
