@@ -1,7 +1,8 @@
 """What all tests share: coroutines as tests, real peers that must be there in CI, one CA for all.
 
 A test that is a coroutine function runs in an event loop of its own, in asyncio's debug mode,
-within a time limit, and fails if it leaves a task behind.
+within a time limit, and fails if it leaves a task behind. PYTHONASYNCIODEBUG=1 has asyncio's
+errors show where a task comes from with the whole stack.
 """
 
 import asyncio
@@ -16,6 +17,11 @@ from typing import Any
 import pytest
 
 from mqttws import AsyncLocalDps
+
+if "PYTHONASYNCIODEBUG" not in os.environ:
+    # In debug mode asyncio keeps the stack of each callback that is scheduled: whole, they take
+    # most of a turn of the loop. The line that scheduled it, which errors show, is kept.
+    asyncio.constants.DEBUG_STACK_DEPTH = 1
 
 pytest_plugins = ("tests.raises_recorder", "tests.tables", "tests.workers")
 
