@@ -4,16 +4,16 @@ Knows enrollments and proofs. Does not know what a device wants. The reason of a
 log; a device with a bad credential is answered ``Unauthorized`` and no more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..text import shown
 from .answers import Rejection
-from .certificates import Chain, chain_fault
+from .certificates import chain_fault
 from .codes import ENROLLMENT_NOT_FOUND, INVALID_CERTIFICATE, UNAUTHORIZED
 from .effects import Device
-from .records import EnrollmentGroup, IndividualEnrollment, RegistrationRecord, Snapshot
-from .sas import WRONG_SIGNATURE, derive_device_key, token_fault
+from .records import EnrollmentGroup, IndividualEnrollment, Snapshot
+from .sas import WRONG_SIGNATURE, Token, derive_device_key, token_fault
 from .settings import Settings
 
 
@@ -43,12 +43,10 @@ def authenticate(settings: Settings, snapshot: Snapshot, device: Device) -> Proo
     individual = snapshot.individual
     if device.chain and not device.password:
         return _authenticate_chain(snapshot, device)
-    groups = [group for group in snapshot.groups.groups if group.keys]
-    if individual is None and not groups:
+    if individual is None and not snapshot.groups.keyed:
         raise _no_enrollment(device)
-    before = snapshot.device.registration
     faults = []
-    for enrollment in _likely_first(groups, before) if individual is None else [individual]:
+    for enrollment in _likely(snapshot, device) if individual is None else [individual]:
         fault, key_name = _judge_token(settings, snapshot, device, enrollment)
         if fault is None:
             return Proof(enrollment, key_name)
@@ -57,16 +55,31 @@ def authenticate(settings: Settings, snapshot: Snapshot, device: Device) -> Proo
     telling = [fault for fault in faults if fault != WRONG_SIGNATURE]
     reason = WRONG_SIGNATURE
     if individual is None:
-        reason = f"{WRONG_SIGNATURE} derived from {len(groups)} group(s)"
+        reason = f"{WRONG_SIGNATURE} derived from {len(snapshot.groups.keyed)} group(s)"
     raise Rejection(UNAUTHORIZED, "Unauthorized", telling[0] if telling else reason)
 
 
-def _likely_first(
-    groups: list[EnrollmentGroup], before: RegistrationRecord | None
-) -> list[EnrollmentGroup]:
-    """Return the groups, first the one that has let the device in before: no other key is tried."""
-    known = before.enrollment_group_id.lower() if before else ""
-    return sorted(groups, key=lambda group: group.enrollment_group_id.lower() != known)
+def _likely(snapshot: Snapshot, device: Device) -> Iterator[EnrollmentGroup]:
+    """Yield the groups that may have let a device in.
+
+    The first is the one that has let it in before: no other key is tried then. The others are those
+    by whose key the token is signed.
+    """
+    groups = snapshot.groups
+    before = snapshot.device.registration
+    names = [before.enrollment_group_id] if before else []
+    names += [
+        operation.enrollment_id
+        for operation in reversed(snapshot.device.operations)
+        if operation.enrollment_kind == "group"
+    ]
+    found = [group for group in map(groups.find, names) if group is not None and group.keys]
+    first = found[0] if found else groups.keyed[0]
+    yield first
+    if isinstance(device.token, Token):
+        for place in groups.keys.signers(device.token, _spellings(device)):
+            if groups.keyed[place] is not first:
+                yield groups.keyed[place]
 
 
 def _judge_token(
@@ -121,10 +134,11 @@ def _authenticate_chain(snapshot: Snapshot, device: Device) -> Proof:
         raise _invalid_certificate(device.chain[0].fault)
     found: IndividualEnrollment | EnrollmentGroup | None = snapshot.individual
     if found is None:
-        groups = [group for group in snapshot.groups.groups if group.certificates]
-        if not groups:
+        known = snapshot.groups.by_fingerprint
+        if not known:
             raise _no_enrollment(device)
-        found = _most_specific(device.chain, groups)
+        # The group of the certificate that stands nearest to the device's own.
+        found = next((known[of.sha256] for of in device.chain if of.sha256 in known), None)
     if found is None:
         raise _invalid_certificate("no certificate of the chain is enrolled")
     if found.endorsement_key:
@@ -137,15 +151,6 @@ def _authenticate_chain(snapshot: Snapshot, device: Device) -> Proof:
     if fault:
         raise _invalid_certificate(fault)
     return Proof(found)
-
-
-def _most_specific(chain: Chain, groups: Sequence[EnrollmentGroup]) -> EnrollmentGroup | None:
-    """Return the group of the certificate that stands nearest to the device's own."""
-    for certificate in chain:
-        for group in groups:
-            if certificate.sha256 in group.fingerprints:
-                return group
-    return None
 
 
 def _no_enrollment(device: Device) -> Rejection:
@@ -169,12 +174,15 @@ def _named_keys(
     named = {"primary": enrollment.primary_key, "secondary": enrollment.secondary_key}
     if isinstance(enrollment, IndividualEnrollment):
         return {name: (key,) for name, key in named.items() if key}
-    spellings = dict.fromkeys((device.registration_id, device.registration_id.lower()))
     return {
-        name: tuple(derive_device_key(key, spelling) for spelling in spellings)
+        name: tuple(derive_device_key(key, spelling) for spelling in _spellings(device))
         for name, key in named.items()
         if key
     }
+
+
+def _spellings(device: Device) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((device.registration_id, device.registration_id.lower())))
 
 
 def group_id(enrollment: IndividualEnrollment | EnrollmentGroup) -> str:

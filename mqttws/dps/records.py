@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
+from .group_keys import GroupKeys
+
 AllocationPolicy = Literal["hashed", "geoLatency", "static", "custom"]
 """How a hub is chosen (``how-to-use-allocation-policies.md``)."""
 
@@ -250,10 +252,27 @@ class Groups:
 
     def find(self, enrollment_group_id: str) -> EnrollmentGroup | None:
         """Return a group, whatever the case of its id; None if there is none."""
-        for group in self.groups:
-            if group.enrollment_group_id.lower() == enrollment_group_id.lower():
-                return group
-        return None
+        return self._by_id.get(enrollment_group_id.lower())
+
+    @cached_property
+    def _by_id(self) -> dict[str, EnrollmentGroup]:
+        return {group.enrollment_group_id.lower(): group for group in self.groups}
+
+    @cached_property
+    def keyed(self) -> tuple[EnrollmentGroup, ...]:
+        """The groups whose devices are attested by keys."""
+        return tuple(group for group in self.groups if group.keys)
+
+    @cached_property
+    def keys(self) -> GroupKeys:
+        """The keys of the groups in ``keyed``, for searching."""
+        return GroupKeys(group.keys for group in self.keyed)
+
+    @cached_property
+    def by_fingerprint(self) -> dict[str, EnrollmentGroup]:
+        """The groups whose devices are attested by certificates, by each one's SHA-256."""
+        pairs = [(print_, group) for group in self.groups for print_ in group.fingerprints]
+        return dict(reversed(pairs))  # of two groups with one certificate, the first counts
 
 
 class Snapshot(NamedTuple):

@@ -40,8 +40,12 @@ def sign_token(resource: str, key: bytes, expiry: int, key_name: str = _KEY_NAME
 
 
 def _signature(resource_text: str, expiry: int, key: bytes) -> str:
-    signed = f"{resource_text}\n{expiry}".encode(errors="replace")
+    signed = _signed(resource_text, expiry)
     return base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
+
+
+def _signed(resource_text: str, expiry: int) -> bytes:
+    return f"{resource_text}\n{expiry}".encode(errors="replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,11 @@ class Token:
     expiry: int
     key_name: str
     _signers: dict[bytes, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def signed(self) -> bytes:
+        """The bytes that the signature is of."""
+        return _signed(self.resource_text, self.expiry)
 
     def is_signed_by(self, key: bytes) -> bool:
         """Tell whether a key, decoded, has signed the token."""
