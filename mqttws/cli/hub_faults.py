@@ -23,6 +23,9 @@ Examples:
       --status 429 --times 2
   One telemetry message in ten is never acknowledged:
     mqttws hub fault silence --operation telemetry --probability 0.1 --times 0
+  Behind the first two, one in ten is lost, the same ones each time:
+    mqttws hub fault silence --operation telemetry --skip 2 --probability 0.1 \\
+      --seed 7 --times 0
   What stands, and enough of it:
     mqttws hub fault list
     mqttws hub fault none
@@ -49,7 +52,9 @@ Kinds, and the options of their own:
 @click.option(
     "--times", type=click.IntRange(0), default=1, show_default=True, metavar="N", help="0: always."
 )
+@click.option("--skip", type=click.IntRange(0), metavar="N", help="Let so many pass before.")
 @click.option("--probability", type=click.FloatRange(0, 1), metavar="P", help="How likely, 0 to 1.")
+@click.option("--seed", type=int, metavar="N", help="The same ones are struck each time.")
 @click.option("--status", type=click.IntRange(400, 599), metavar="N", help="Of 'answer'.")
 @click.option("--retry-after", type=click.FloatRange(0, 86400), metavar="S", help="Of 'answer'.")
 @click.option("--return-code", type=click.IntRange(1, 5), metavar="N", help="Of 'refuse'.")

@@ -3,7 +3,6 @@
 Pure: it only says which request or connection is struck. The driver of the service does the rest.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
@@ -11,6 +10,7 @@ from typing import Any, Literal, get_args
 from ..errors import UsageError
 from ..text import shown
 from .issuance import ChainFault
+from .strikes import SCHEDULE, Standing, check_schedule, is_number, is_whole, strike
 
 Kind = Literal[
     "answer",
@@ -89,7 +89,7 @@ _RULES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 """Of each kind: the legs that it can strike, and the members that it has besides ``ALWAYS``."""
 
-ALWAYS = ("kind", "device", "hop", "times", "skip", "probability", "seed")
+ALWAYS = ("kind", "device", "hop", *SCHEDULE)
 """Members of every order."""
 
 _ANSWERED_BY = {"connect": ("return_code",), "subscribe": (), "upgrade": ("status", "retry_after")}
@@ -153,24 +153,21 @@ class Fault:
             ("kind", self.kind in get_args(Kind), ", ".join(get_args(Kind))),
             ("device", self.device is None or isinstance(self.device, str), "a registration id"),
             ("hop", self.hop in (None, *get_args(StruckHop)), ", ".join(get_args(StruckHop))),
-            ("times", self.times is None or _whole(self.times, 1, 10**9), "1 or more"),
-            ("skip", _whole(self.skip, 0, 10**9), "0 or more"),
-            ("probability", _number(self.probability, 0, 1), "0 to 1"),
-            ("seed", self.seed is None or _whole(self.seed, -(2**63), 2**63), "a whole number"),
-            ("status", _whole(self.status, 200, 599), "400 to 599"),
-            ("retry_after", self.retry_after is None or _whole(self.retry_after, 0, 86400), "s"),
+            *check_schedule(self),
+            ("status", is_whole(self.status, 200, 599), "400 to 599"),
+            ("retry_after", self.retry_after is None or is_whole(self.retry_after, 0, 86400), "s"),
             (
                 "error_code",
-                self.error_code is None or _whole(self.error_code, 100_000, 999_999),
+                self.error_code is None or is_whole(self.error_code, 100_000, 999_999),
                 "six digits",
             ),
             ("message", self.message is None or isinstance(self.message, str), "a text"),
             ("body", self.body is None or isinstance(self.body, str), "a text"),
-            ("return_code", _whole(self.return_code, 1, 5), "1 to 5"),
-            ("seconds", _number(self.seconds, 0, _MAX_SECONDS), f"0 to {_MAX_SECONDS:g}"),
-            ("bytes_per_second", _whole(self.bytes_per_second, 1, 10**9), "1 or more"),
-            ("bytes", _whole(self.bytes, 0, 10**9), "0 or more"),
-            ("code", _whole(self.code, 1000, 4999), "1000 to 4999"),
+            ("return_code", is_whole(self.return_code, 1, 5), "1 to 5"),
+            ("seconds", is_number(self.seconds, 0, _MAX_SECONDS), f"0 to {_MAX_SECONDS:g}"),
+            ("bytes_per_second", is_whole(self.bytes_per_second, 1, 10**9), "1 or more"),
+            ("bytes", is_whole(self.bytes, 0, 10**9), "0 or more"),
+            ("code", is_whole(self.code, 1000, 4999), "1000 to 4999"),
             ("chain", self.chain in get_args(ChainFault), ", ".join(get_args(ChainFault))),
         ):
             if not good:
@@ -242,36 +239,6 @@ def parse_fault(members: object) -> Fault:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """An order that stands.
-
-    Attributes:
-        fault: with how many times it will still strike.
-        seen: how many that fit it has looked at; counted where ``skip`` or ``seed`` need it.
-    """
-
-    fault: Fault
-    seen: int = 0
-
-    def look(self, draw: Callable[[], float]) -> "tuple[bool, Standing | None]":
-        """Tell whether the next one that fits is struck; and the order that is left, if any."""
-        fault = self.fault
-        counts = fault.seed is not None or self.seen < fault.skip
-        left = replace(self, seen=self.seen + 1) if counts else self
-        if self.seen < fault.skip:
-            return False, left
-        if fault.probability < 1:
-            drawn = draw() if fault.seed is None else _drawn(fault.seed, self.seen)
-            if drawn >= fault.probability:
-                return False, left
-        if fault.times is None:
-            return True, left
-        if fault.times == 1:
-            return True, None
-        return True, replace(left, fault=replace(fault, times=fault.times - 1))
-
-
-@dataclass(frozen=True)
 class Faults:
     """The orders that stand; the first that fits strikes. A value: each change returns another one.
 
@@ -280,7 +247,7 @@ class Faults:
         last: the number that was given last.
     """
 
-    orders: Mapping[int, Standing] = field(default_factory=dict)
+    orders: Mapping[int, Standing[Fault]] = field(default_factory=dict)
     last: int = 0
 
     def order(self, fault: Fault) -> "Faults":
@@ -308,20 +275,8 @@ class Faults:
             registration_id: whose; empty where no device has a name yet.
             draw: returns a number from 0 to below 1, evenly; seeded, the same ones are struck.
         """
-        orders = dict(self.orders)
-        struck = None
-        for number, standing in self.orders.items():
-            if not _fits(standing.fault, hop, registration_id):
-                continue
-            hit, left = standing.look(draw)
-            if left is None:
-                del orders[number]
-            else:
-                orders[number] = left
-            if hit:
-                struck = standing.fault
-                break
-        return struck, self if orders == self.orders else replace(self, orders=orders)
+        struck, left = strike(self.orders, lambda fault: _fits(fault, hop, registration_id), draw)
+        return struck, self if left == self.orders else replace(self, orders=left)
 
     def to_json(self) -> dict[str, Any]:
         """Return the orders as ``from_json`` takes them."""
@@ -343,16 +298,3 @@ class Faults:
 def _fits(fault: Fault, hop: str, registration_id: str) -> bool:
     theirs = fault.device is None or fault.device.lower() == registration_id.lower()
     return theirs and hop in fault.hops
-
-
-def _drawn(seed: int, number: int) -> float:
-    """Return the number that a seed draws at a place, from 0 to below 1, evenly."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:6]) / 2**48
-
-
-def _whole(value: object, least: int, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-
-def _number(value: object, least: float, most: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..dps.faults import ISSUE, Fault, Faults, Standing
+from ..dps.faults import ISSUE, Fault, Faults
 from ..dps.issuance import ChainFault
 from ..dps.store import ABSENT, Row, Store, Write
+from ..dps.strikes import Standing
 from ..dps.tables import FAULTS
 from ..errors import StoreFailed
 
@@ -64,7 +65,7 @@ class FaultOrders:
 
         return await self._change(cancelled)
 
-    async def orders(self) -> dict[int, Standing]:
+    async def orders(self) -> dict[int, Standing[Fault]]:
         """Return the orders that stand, with how many times each will still strike."""
         await self.refresh()
         return dict(self._faults.orders)

@@ -104,11 +104,13 @@ def test_the_hub_fails_and_throttles_on_order(state: Any) -> None:
     tls = mqttws.TlsConfig(ca=place["ca_file"], only_ca=True)
     where = {"host": place["host"], "port": place["wss_port"], "tls": tls}
     assignment = mqttws.provision(place["id_scope"], mqttws.SymmetricKey("enrolled", KEY), **where)
-    assert (
-        hub(state, "fault", "refuse", "--device", "enrolled", "--return-code", "5").returncode == 0
-    )
+    order = ("refuse", "--device", "enrolled", "--return-code", "5", "--skip", "1", "--seed", "7")
+    assert hub(state, "fault", *order).returncode == 0
     (listed,) = [json.loads(line) for line in hub(state, "fault", "list").stdout.splitlines()]
-    assert (listed["kind"], listed["return_code"]) == ("refuse", 5)
+    told = {name: listed[name] for name in ("kind", "return_code", "skip", "seed")}
+    assert told == {"kind": "refuse", "return_code": 5, "skip": 1, "seed": 7}
+    with assignment.client(**where):
+        pass  # the one that passes
     with pytest.raises(mqttws.ConnectRefused) as refused:
         assignment.client(**where).connect()
     assert refused.value.return_code == 5

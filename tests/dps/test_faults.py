@@ -7,7 +7,8 @@ from typing import get_args
 import pytest
 
 from mqttws import UsageError
-from mqttws.dps.faults import Fault, Faults, Kind, Standing, StruckHop, parse_fault
+from mqttws.dps.faults import Fault, Faults, Kind, StruckHop, parse_fault
+from mqttws.dps.strikes import Standing
 
 
 class Orders:

@@ -5,10 +5,11 @@ Pure: it says which operation is struck; the driver of the hub does the rest.
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from ...dps.issuance import ChainFault
+from ...dps.strikes import SCHEDULE, Standing, check_schedule, is_number, is_whole, strike
 from ...errors import UsageError
 from ...text import shown
 
@@ -42,7 +43,10 @@ class HubFault:
         device: the device whose operations are struck; None for all.
         operation: see ``Operation``; None for all that the kind allows.
         times: how many operations are struck; None for all from now on.
+        skip: how many that fit pass before the first one is struck: 2 strikes the third.
         probability: of each operation, 0 to 1.
+        seed: of the order's own chance, for the same ones to be struck again; None takes the
+            hub's.
         status: of ``answer``: 400 to 599.
         retry_after: of ``answer``: seconds; None for none.
         return_code: of ``refuse``: 1 to 5.
@@ -57,7 +61,9 @@ class HubFault:
     device: str | None = None
     operation: Operation | None = None
     times: int | None = 1
+    skip: int = 0
     probability: float = 1.0
+    seed: int | None = None
     status: int = 503
     retry_after: float | None = None
     return_code: int = 3
@@ -75,14 +81,13 @@ class HubFault:
             ("kind", self.kind in get_args(FaultKind), ", ".join(get_args(FaultKind))),
             ("device", self.device is None or isinstance(self.device, str), "a device id"),
             ("operation", self.operation in (None, *operations), ", ".join(operations)),
-            ("times", self.times is None or _whole(self.times, 1, 10**9), "1 or more"),
-            ("probability", _number(self.probability, 0, 1), "0 to 1"),
-            ("status", _whole(self.status, 400, 599), "400 to 599"),
-            ("return_code", _whole(self.return_code, 1, 5), "1 to 5"),
-            ("seconds", _number(self.seconds, 0, 3600), "0 to 3600"),
+            *check_schedule(self),
+            ("status", is_whole(self.status, 400, 599), "400 to 599"),
+            ("return_code", is_whole(self.return_code, 1, 5), "1 to 5"),
+            ("seconds", is_number(self.seconds, 0, 3600), "0 to 3600"),
             (
                 "retry_after",
-                self.retry_after is None or _number(self.retry_after, 0, 86_400),
+                self.retry_after is None or is_number(self.retry_after, 0, 86_400),
                 "0 to 86400",
             ),
             ("chain", self.chain in get_args(ChainFault), ", ".join(get_args(ChainFault))),
@@ -99,7 +104,7 @@ _MEMBERS = {
 }
 """Members of an order besides those of every order, by its kind."""
 
-_ALWAYS = ("kind", "device", "operation", "times", "probability")
+_ALWAYS = ("kind", "device", "operation", *SCHEDULE)
 
 
 def parse_hub_fault(members: object) -> HubFault:
@@ -140,19 +145,19 @@ class HubFaults:
 
     def __init__(self, draw: Callable[[], float]) -> None:
         self._draw = draw
-        self._orders: dict[int, HubFault] = {}
+        self._orders: dict[int, Standing[HubFault]] = {}
         self._numbers = itertools.count(1)
 
     def order(self, fault: HubFault) -> int:
         """Let something go wrong from now on; return the order's number."""
         number = next(self._numbers)
-        self._orders[number] = fault
+        self._orders[number] = Standing(fault)
         return number
 
     @property
     def orders(self) -> dict[int, HubFault]:
         """The orders that stand, by number, with how many times each will still strike."""
-        return dict(self._orders)
+        return {number: standing.fault for number, standing in self._orders.items()}
 
     @property
     def standing(self) -> bool:
@@ -171,24 +176,14 @@ class HubFaults:
         """Return the fault of this operation; None for none."""
         if not self._orders:
             return None
-        for number, fault in self._orders.items():
-            fits = fault.operation == operation or (
-                fault.operation is None and operation in allowed_operations(fault.kind)
-            )
-            if not fits or fault.device not in (None, device_id):
-                continue
-            if fault.probability >= 1 or self._draw() < fault.probability:
-                if fault.times == 1:
-                    del self._orders[number]
-                elif fault.times is not None:
-                    self._orders[number] = replace(fault, times=fault.times - 1)
-                return fault
-        return None
+        struck, self._orders = strike(
+            self._orders, lambda fault: _fits(fault, device_id, operation), self._draw
+        )
+        return struck
 
 
-def _whole(value: object, least: int, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-
-def _number(value: object, least: float, most: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
+def _fits(fault: HubFault, device_id: str, operation: str) -> bool:
+    theirs = fault.operation == operation or (
+        fault.operation is None and operation in allowed_operations(fault.kind)
+    )
+    return theirs and fault.device in (None, device_id)

@@ -3,13 +3,41 @@
 import pytest
 
 from mqttws import UsageError
-from mqttws.hub.service.faults import HubFault, parse_hub_fault
+from mqttws.hub.service.faults import HubFault, HubFaults, parse_hub_fault
 from mqttws.hub.service.throttles import Limits, parse_limits
 
 
 def test_an_order_goes_through_json() -> None:
-    order = HubFault("answer", "dev", "twin-get", times=None, status=429, retry_after=3)
+    order = HubFault(
+        "answer", "dev", "twin-get", times=None, skip=2, seed=7, status=429, retry_after=3
+    )
     assert parse_hub_fault(order.to_json()) == order
+
+
+def never() -> float:
+    raise AssertionError("an order with a seed draws its own numbers")
+
+
+def test_an_order_lets_some_pass_before_it_strikes() -> None:
+    faults = HubFaults(never)
+    faults.order(HubFault("drop", "dev", "telemetry", skip=2, times=2))
+    faults.strike("dev", "twin-get")  # another operation, another device: neither is counted
+    faults.strike("other", "telemetry")
+    struck = [faults.strike("dev", "telemetry") is not None for _ in range(6)]
+    assert struck == [False, False, True, True, False, False]
+    assert not faults.standing
+
+
+def test_an_order_with_a_seed_strikes_the_same_ones_again() -> None:
+    def struck(seed: int) -> list[bool]:
+        faults = HubFaults(never)
+        faults.order(
+            HubFault("drop", operation="telemetry", probability=0.3, seed=seed, times=None)
+        )
+        return [faults.strike(f"dev-{n % 5}", "telemetry") is not None for n in range(300)]
+
+    assert struck(7) == struck(7) != struck(8)
+    assert 60 < sum(struck(7)) < 120
 
 
 @pytest.mark.parametrize(
@@ -20,6 +48,8 @@ def test_an_order_goes_through_json() -> None:
         ({"kind": []}, "kind"),
         ({"kind": "rain"}, "allowed: refuse, drop"),
         ({"kind": "drop", "seconds": 1}, "has no 'seconds'"),
+        ({"kind": "drop", "skip": -1}, "skip -1"),
+        ({"kind": "drop", "seed": "x"}, "seed 'x'"),
         ({"kind": "delay", "status": 429}, "has no 'status'"),
         ({"kind": "refuse", "operation": "telemetry"}, "allowed: connect"),
         ({"kind": "drop-after", "operation": "connect"}, "operation 'connect'"),
