@@ -2,7 +2,8 @@
 
 ``python -m tests.local.cpu ROUNDS DEVICES NAME=TREE[=RECORDS]…``; RECORDS is ``sqlite`` or
 ``postgres``. Starts ``mqttws serve`` in each tree, registers the devices over mqtts, and prints the
-median of the server's CPU time for one, and its ratio to the first name's.
+least and the median of the server's CPU time for one, each with its ratio to the first name's. On a
+busy machine, run it under ``taskset -c 1``: a process that stays on its core is disturbed least.
 """
 
 import asyncio
@@ -91,11 +92,12 @@ def main(rounds: int, devices: int, names: list[str]) -> None:
                 label, tree, *records = name.split("=")
                 took = asyncio.run(measure(tree, "".join(records), devices, running))
                 found.setdefault(label, []).append(took)
-    first = statistics.median(next(iter(found.values())))
+    first = next(iter(found.values()))
     for label, times in found.items():
-        middle = statistics.median(times)
+        least, middle = min(times), statistics.median(times)
+        ratios = f"{least / min(first):.2f} {middle / statistics.median(first):.2f}"
         shown = " ".join(f"{time:.2f}" for time in times)
-        print(f"{label:10} {middle:.3f} ms  ratio {middle / first:.2f}  ({shown})", flush=True)
+        print(f"{label:10} {least:.3f} {middle:.3f} ms  ratios {ratios}  ({shown})", flush=True)
 
 
 if __name__ == "__main__":
