@@ -35,11 +35,15 @@ class Decoder:
         except (UsageError, ValueError, KeyError, TypeError, RecursionError) as error:
             reason = str(error) if isinstance(error, UsageError) else type(error).__name__
         else:
-            if len(self._kept) >= MAX_KEPT:
-                self._kept.clear()
-            self._kept[place] = row
+            self.keep(table, key, row)
             return row
         raise StoreDamaged(
             f"a record cannot be read: {self._source}: {table.name} {key[:100]!r}: {reason}",
             hint="delete that record, or restore the records from a backup",
         )
+
+    def keep(self, table: Table[Any], key: str, row: Row) -> None:
+        """Keep a row whose text is known: one that has just been written need not be decoded."""
+        if len(self._kept) >= MAX_KEPT:
+            self._kept.clear()
+        self._kept[table.name, key] = row

@@ -44,6 +44,17 @@ SELECT asked.id, version, value FROM
 """
 """Rows by their keys, any number of them, each found by the index; all of one moment."""
 
+MOVED = """
+SELECT EXISTS (SELECT 1 FROM
+    (SELECT json_extract(value, '$[0]') AS tbl, json_extract(value, '$[1]') AS key,
+            json_extract(value, '$[2]') AS version
+     FROM json_each(?)) AS expected
+    LEFT JOIN rows ON rows.tbl = expected.tbl AND rows.key = expected.key
+    WHERE ifnull(rows.version, 0) <> expected.version)
+"""
+"""Whether any of some rows has another version than expected, in one statement: each step of one
+hands the interpreter's lock to the loop and back."""
+
 _T = TypeVar("_T")
 
 
@@ -138,14 +149,11 @@ class SqliteStore:
             if write.expected is not None
         ]
         rows = [_row_of(write) for write in writes]
+        named = json.dumps(expected)
 
         def run(database: sqlite3.Connection) -> bool:
-            for name, key, version in expected:
-                found = database.execute(
-                    "SELECT version FROM rows WHERE tbl = ? AND key = ?", (name, key)
-                ).fetchone()
-                if (0 if found is None else found[0]) != version:
-                    return False
+            if expected and database.execute(MOVED, (named,)).fetchone()[0]:
+                return False
             for row in rows:
                 if len(row) == 2:
                     database.execute("DELETE FROM rows WHERE tbl = ? AND key = ?", row)
@@ -153,7 +161,12 @@ class SqliteStore:
                     database.execute("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?)", row)
             return True
 
-        return await self._ask(run)
+        done = await self._ask(run)
+        if done:
+            for write, row in zip(writes, rows, strict=True):
+                if write.value is not None:
+                    self._decoder.keep(write.table, write.key, Row(row[2], write.value))
+        return done
 
     async def take(self, bucket: str, limit: int, seconds: float) -> int:
         """Count one event; the window begins with its first event."""
