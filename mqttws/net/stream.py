@@ -341,6 +341,8 @@ class ByteStream(asyncio.Protocol):
 
     async def _ended(self, timeout: float) -> None:
         """Wait for the connection's end, ``timeout`` seconds at most."""
+        if self._lost.done():
+            return
         try:
             async with asyncio.timeout(timeout):
                 await asyncio.shield(self._lost)

@@ -7,6 +7,14 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+try:
+    import fcntl
+    import termios
+except ImportError:  # another system
+    _QUEUED = None
+else:
+    _QUEUED = termios.TIOCOUTQ
+
 LINUX: bool = sys.platform == "linux"
 """Whether the kernel says how many bytes a peer's TCP has acknowledged."""
 
@@ -41,12 +49,11 @@ def keep_buffer_small(connection: Any) -> None:
 
 def bytes_in_kernel(connection: Any) -> int:
     """Return how many bytes the kernel holds that the peer's TCP has not acknowledged."""
+    if _QUEUED is None:
+        return 0
     try:
-        import fcntl
-        import termios
-
-        raw = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
-    except (ImportError, AttributeError, OSError, ValueError):  # another system, or closed
+        raw = fcntl.ioctl(connection.fileno(), _QUEUED, bytes(4))
+    except (AttributeError, OSError, ValueError):  # closed
         return 0
     return int.from_bytes(raw, sys.byteorder)
 
