@@ -96,7 +96,11 @@ def watch(
     count: int | None,
     timeout: float | None,
 ) -> None:
-    """Print what devices send, one JSON object in a line for each message."""
+    """Print what devices send, one JSON object in a line for each message.
+
+    The hub keeps the latest 50,000 events, 5,000 of one device, in 64 MiB at most; the oldest
+    go first.
+    """
     path = "/messages/events" + ("" if after is None else f"?after={after}")
     left = count
     for event in service().lines(path, timeout):

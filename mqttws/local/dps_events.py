@@ -12,7 +12,8 @@ from ..dps.effects import Answer
 from .numbered import NumberedStream
 
 MAX_EVENTS = 20_000
-"""Events that are kept: a few thousand registrations, in about 12 MB."""
+"""Events that are kept, the latest: a few thousand registrations, in about 14 MB. Of one device,
+and of connections without a name, 5,000 are (``numbered.MAX_OF_DEVICE``)."""
 
 EventKind = Literal[
     "connected",
@@ -55,6 +56,16 @@ class DpsEvent(NamedTuple):
     sequence: int = 0
     at: float = 0.0
 
+    @property
+    def source(self) -> str:
+        """The device."""
+        return self.device
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of memory it takes."""
+        return 700 + len(self.data.get("reason", ""))
+
     def to_json(self) -> dict[str, Any]:
         """Return the record of one event."""
         record: dict[str, Any] = {"event": self.kind}
@@ -71,8 +82,7 @@ class DpsEvents(NumberedStream[DpsEvent]):
 
     def add(self, kind: EventKind, device: str = "", connection: str = "", **data: Any) -> None:
         """Take in an event."""
-        event = DpsEvent(kind, device, connection, data, self.number(), time.time())
-        self.keep(event, self.size(event))
+        self.keep(DpsEvent(kind, device, connection, data, self.number(), time.time()))
 
     def find(
         self, kind: str | None = None, device: str | None = None, after: int = 0

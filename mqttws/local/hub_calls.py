@@ -173,7 +173,10 @@ class DeviceCalls:
     # Telemetry and other events
 
     async def events(self, after: int | None = None) -> AsyncIterator[Event]:
-        """Yield what happens: telemetry, connections, twin changes; from now on, or a number on."""
+        """Yield what happens: telemetry, connections, twin changes; from now on, or a number on.
+
+        The latest 50,000 are kept, in 64 MiB, and 5,000 of a device: a slow reader misses numbers.
+        """
         async for event in self.core.events.read(after):
             yield event
 

@@ -1,6 +1,7 @@
 """The stream of a hub's events for its consumers: telemetry, connections, twin changes, feedback.
 
-Numbered, bounded, in memory, as ``numbered`` has it.
+Numbered, bounded, in memory, as ``numbered`` has it: the latest 50,000 events, 5,000 of one device,
+64 MiB. So is feedback about messages: the latest 10,000.
 """
 
 import time
@@ -12,7 +13,10 @@ from typing import Any
 from ..hub.service.codes import timestamp
 from ..hub.service.queue import Feedback
 from ..hub.service.telemetry import Telemetry
-from .numbered import NumberedStream
+from .numbered import NumberedStream, memory_of
+
+MAX_FEEDBACK = 10_000
+"""Feedback that waits for a reader; the oldest goes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,16 @@ class HubEvent:
     sequence: int = 0
     at: float = 0.0
 
+    @property
+    def source(self) -> str:
+        """The device."""
+        return self.device_id
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of memory it takes."""
+        return 500 + sum(map(memory_of, self.data.values()))
+
     def to_json(self) -> dict[str, Any]:
         """Return the record of one event."""
         record: dict[str, Any] = {"event": self.kind, "deviceId": self.device_id}
@@ -56,19 +70,11 @@ class EventStream(NumberedStream[Event]):
 
     def add_telemetry(self, telemetry: Telemetry) -> None:
         """Take in what a device has published."""
-        self._add(replace(telemetry, sequence=self.number()))
+        self.keep(replace(telemetry, sequence=self.number()))
 
     def add(self, kind: str, device_id: str, module_id: str = "", **data: Any) -> None:
         """Take in another event."""
-        self._add(HubEvent(kind, device_id, module_id, data, self.number(), time.time()))
-
-    def _add(self, event: Event) -> None:
-        self.keep(event, self.size(event))
-
-    @staticmethod
-    def size(event: Event) -> int:
-        """Return about how many bytes an event takes."""
-        return 200 + (len(event.payload) if isinstance(event, Telemetry) else 200)
+        self.keep(HubEvent(kind, device_id, module_id, data, self.number(), time.time()))
 
 
 class FeedbackBox:
@@ -80,6 +86,8 @@ class FeedbackBox:
 
     def add(self, feedback: Feedback) -> None:
         """Take in what became of a message."""
+        if len(self._waiting) >= MAX_FEEDBACK:
+            self._waiting.popleft()
         self._waiting.append(feedback)
 
     def lock(self, token: str, now: float, seconds: float = 60.0) -> list[Feedback]:

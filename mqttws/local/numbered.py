@@ -1,12 +1,14 @@
 """Streams of numbered events, bounded, in memory, and how they are sent over HTTP.
 
-A reader keeps its own place, the number of the last event that it has read; one that falls too far
-behind reads on at the oldest event that is left.
+A reader keeps its own place, the number of the last event that it has read. The oldest events go
+where there are too many, of one device or in all: a reader that falls too far behind reads on at
+the oldest that is left, and sees by the numbers how many it has missed.
 """
 
 import asyncio
 import json
-from collections import deque
+import sys
+from bisect import bisect_right
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -14,9 +16,14 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 if TYPE_CHECKING:
     from aiohttp import web
 
-MAX_EVENTS = 100_000
+MAX_EVENTS = 50_000
+"""Events that are kept for readers, of all devices."""
+
+MAX_OF_DEVICE = 5_000
+"""Events of one device that are kept, so that one that is loud leaves the others' in place."""
+
 MAX_BYTES = 64 * 1024 * 1024
-"""Bounds of what is kept for readers; the oldest goes first."""
+"""Bytes of memory that the events may take, of all devices."""
 
 KEEP_ALIVE_SECONDS = 15.0
 """Seconds after which an event stream without events sends a comment."""
@@ -34,6 +41,14 @@ class NumberedEvent(Protocol):
     def sequence(self) -> int:
         """Its number, from 1."""
 
+    @property
+    def source(self) -> str:
+        """The device that it is about; empty for none."""
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of memory it takes; the same whenever it is asked for."""
+
     def to_json(self) -> dict[str, Any]:
         """Return the record of one event."""
 
@@ -42,28 +57,46 @@ E = TypeVar("E", bound=NumberedEvent)
 
 
 class NumberedStream(Generic[E]):
-    """Events in their order; who makes them knows what they are.
+    """Events in their order, and of them the latest; who makes them knows what they are.
 
     Args:
         max_events: how many are kept.
+        max_of_device: how many of one device are kept.
+        max_bytes: how many bytes they may take.
 
     Attributes:
         last: number of the newest event; 0 before the first.
     """
 
-    def __init__(self, max_events: int = MAX_EVENTS) -> None:
+    def __init__(
+        self,
+        max_events: int = MAX_EVENTS,
+        max_of_device: int = MAX_OF_DEVICE,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
         self._max_events = max_events
-        self._events: deque[E] = deque()
+        self._max_of_device = max_of_device
+        self._max_bytes = max_bytes
+        self._events: dict[int, E] = {}
+        self._numbers: list[int] = []  # ascending; some have no event any more
+        self._oldest = 0  # the place in it before which none has one
+        self._of: dict[str, list[int]] = {}  # by device
         self._bytes = 0
         self._readers: set[asyncio.Future[None]] = set()
         self.last: int = 0
 
     def after(self, sequence: int, limit: int = 1000) -> list[E]:
         """Return the events behind a number, at most ``limit``."""
-        if not self._events or sequence >= self.last:
+        if sequence >= self.last:
             return []
-        skipped = max(0, sequence + 1 - self._events[0].sequence)
-        return [self._events[at] for at in range(skipped, min(skipped + limit, len(self._events)))]
+        found: list[E] = []
+        for at in range(bisect_right(self._numbers, sequence), len(self._numbers)):
+            event = self._events.get(self._numbers[at])
+            if event is not None:
+                found.append(event)
+                if len(found) == limit:
+                    break
+        return found
 
     async def wait(self, sequence: int) -> None:
         """Return once there is an event behind a number."""
@@ -89,20 +122,45 @@ class NumberedStream(Generic[E]):
         self.last += 1
         return self.last
 
-    def keep(self, event: E, size: int) -> None:
+    def keep(self, event: E) -> None:
         """Take in the event of number ``last``, and let the oldest go if there are too many."""
-        self._events.append(event)
-        self._bytes += size
-        while len(self._events) > self._max_events or self._bytes > MAX_BYTES:
-            self._bytes -= self.size(self._events.popleft())
+        number = event.sequence
+        self._events[number] = event
+        self._numbers.append(number)
+        self._bytes += event.size
+        numbers = self._of.setdefault(event.source, [])
+        numbers.append(number)
+        if len(numbers) > self._max_of_device:
+            self._drop(numbers[0])
+        while len(self._events) > self._max_events or self._bytes > self._max_bytes:
+            while self._numbers[self._oldest] not in self._events:
+                self._oldest += 1
+            self._drop(self._numbers[self._oldest])
+        if len(self._numbers) > 2 * len(self._events) + 100:
+            self._numbers = list(self._events)
+            self._oldest = 0
         for reader in self._readers:
             if not reader.done():
                 reader.set_result(None)
 
-    @staticmethod
-    def size(event: E) -> int:
-        """Return about how many bytes an event takes."""
-        return 400
+    def _drop(self, number: int) -> None:
+        """Forget an event, its device's oldest."""
+        event = self._events.pop(number)
+        self._bytes -= event.size
+        numbers = self._of[event.source]
+        del numbers[0]
+        if not numbers:
+            del self._of[event.source]
+
+
+def memory_of(value: object) -> int:
+    """Return how many bytes of memory a JSON value takes."""
+    total = sys.getsizeof(value)
+    if isinstance(value, dict):
+        total += sum(memory_of(name) + memory_of(inner) for name, inner in value.items())
+    elif isinstance(value, list):
+        total += sum(map(memory_of, value))
+    return total
 
 
 def json_line(event: NumberedEvent) -> str:

@@ -58,6 +58,19 @@ class Telemetry:
     sequence: int = 0
     enqueued_at: float = 0.0
 
+    @property
+    def source(self) -> str:
+        """The device."""
+        return self.device_id
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of memory it takes."""
+        total = 500 + len(self.payload) + 60 * len(self.system_properties)
+        for name, value in self.properties.items():
+            total += 120 + len(name) + len(value or "")
+        return total
+
     def to_json(self) -> dict[str, Any]:
         """Return the record of one message; a body that is not UTF-8 stands in base64."""
         try:
