@@ -4,17 +4,14 @@ Knows paths, ports and the example device's key file. Does not know how the serv
 """
 
 import importlib.util
-import os
 import secrets
 import shlex
 import shutil
 import sys
 from base64 import b64encode
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import mqttws
@@ -22,6 +19,7 @@ import mqttws
 from ..dps.sas import decode_key
 from ..errors import StoreDamaged, UsageError, store_failed
 from ..local.policies import EVERYWHERE
+from ..provisioning.files import locked, replace_file
 from .common import read_file
 from .output import print_line
 
@@ -149,12 +147,9 @@ def example_key(file: Path) -> str:
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not file.exists():  # written whole, or not at all
-            with NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.") as new:
-                new.write(b64encode(secrets.token_bytes(64)).decode() + "\n")
-                new.flush()
-                with suppress(FileExistsError):  # another process was faster
-                    os.link(new.name, file)
+        with locked(file.parent):  # of two that start at once, one makes it
+            if not file.exists():
+                replace_file(file, b64encode(secrets.token_bytes(64)) + b"\n")
     except OSError as error:
         raise store_failed(
             f"the state folder cannot be used: {file.parent}: {error.strerror}",

@@ -7,9 +7,14 @@ import signal
 import socket
 import stat
 import subprocess
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
+
+from mqttws.cli.serve_place import example_key
+from mqttws.errors import StoreDamaged, StoreFull
+from tests.disks import fill, small_disk
 
 from .shell import (
     DEADLINE,
@@ -187,6 +192,53 @@ def test_an_example_key_that_is_none(tmp_path: Path) -> None:
     line = refused(*FREE, "--state", tmp_path, code=41)
     assert "example-device.key: the key is not base64" in line
     assert "not to be shown" not in line
+
+
+def test_a_key_is_written_whole_or_not_at_all_where_the_disk_is_full(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        filler = fill(disk)
+        with pytest.raises(StoreFull, match="No space left") as full:
+            example_key(disk / "example-device.key")
+        assert "--state" in str(full.value.hint)
+        assert os.listdir(disk) == ["filler"]
+        filler.unlink()
+        key = example_key(disk / "example-device.key")
+        assert len(b64decode(key, validate=True)) == 64
+        assert example_key(disk / "example-device.key") == key
+
+
+def test_an_empty_key_file_is_named_with_its_remedy(tmp_path: Path) -> None:
+    """An earlier version left one on a full disk."""
+    (tmp_path / "example-device.key").touch()
+    with pytest.raises(StoreDamaged, match=r"example-device\.key: a key of 0 bytes") as damaged:
+        example_key(tmp_path / "example-device.key")
+    assert "remove the file" in str(damaged.value.hint)
+
+
+def test_a_first_start_on_a_full_disk_leaves_nothing_that_stops_the_next(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        words = (*FREE, "--state", disk, "--records", disk / "dps.sqlite")
+        filler = fill(disk)
+        line = refused(*words, code=41)
+        assert "No space left" in line or "the disk is full" in line
+        assert not (disk / "example-device.key").exists()
+        filler.unlink()
+        running = Running("serve", *words, "--json")
+        try:
+            running.wait_for("serving")
+        finally:
+            running.end()
+        # Files are there, the key is not, and there is no room for it.
+        (disk / "example-device.key").unlink()
+        filler = fill(disk)
+        refused(*words, code=41)
+        assert not (disk / "example-device.key").exists()
+        filler.unlink()
+        running = Running("serve", *words, "--json")
+        try:
+            running.wait_for("serving")
+        finally:
+            running.end()
 
 
 def test_the_default_state_folder_is_the_users(tmp_path: Path) -> None:
