@@ -95,6 +95,7 @@ class PostgresStore:
         self._news: Batcher[str, None] = Batcher(self._run_announce, lanes=1, limit=200)
         self._listener = NewsListener(self._options)
         self._failing = False
+        self._full = False  # the last failure was for want of room
 
     def __repr__(self) -> str:
         return f"PostgresStore({self._name!r})"
@@ -236,7 +237,7 @@ class PostgresStore:
             results: list[bool] = row[0]
             return results
 
-        return await self._with_connection(run)
+        return await self._with_connection(run, writes=True)
 
     async def _query(self, statement: str, values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a statement that may be repeated."""
@@ -252,7 +253,9 @@ class PostgresStore:
                     raise self._failed(str(lost)) from None
         raise AssertionError("the last attempt returns or raises")
 
-    async def _with_connection(self, run: Callable[[_Conn], Awaitable[_T]]) -> _T:
+    async def _with_connection(
+        self, run: Callable[[_Conn], Awaitable[_T]], *, writes: bool = False
+    ) -> _T:
         if self._pool is None:
             raise StoreFailed("the records are closed")
         try:
@@ -273,13 +276,14 @@ class PostgresStore:
             raise _AnswerLost(short_line(str(error))) from None
         except psycopg.Error as error:  # the message of the server may hold values
             raise self._failed(f"{type(error).__name__} {error.sqlstate or ''}".strip()) from None
-        if self._failing:
+        if self._failing and (writes or not self._full):  # a full disk can be read all the while
             self._failing = False
             logger.info("the records can be used again: %s", self._name)
         return result
 
     def _failed(self, reason: str, *, full: bool = False) -> StoreFailed:
         """Return the failure; the first of a row is logged."""
+        self._full = full
         if not self._failing:
             self._failing = True
             logger.error("the records cannot be used: %s: %s", self._name, reason)

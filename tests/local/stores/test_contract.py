@@ -190,14 +190,31 @@ async def test_everything_is_there_after_a_restart(
 
 async def test_a_damaged_row_is_named_and_others_are_served(make_store: MakeStore) -> None:
     broken: Table[Any] = Table("device", str, lambda text: text)
-    async with opened(make_store()) as store:
+    async with opened(make_store()) as store, opened(make_store()) as other:
         if not store.shared:
             return  # values in memory are never decoded
         for text in ('{"registration":{"x":1},"operations":[]}', "[" * 100_000, '{"operations":7}'):
-            await store.commit([Write(broken, "dev", text)])
+            await other.commit([Write(broken, "dev", text)])
             with pytest.raises(StoreDamaged, match="device 'dev'"):
                 await store.load((DEVICES, "dev"))
         assert (await store.load((DEVICES, "other"))).rows == [ABSENT]
+
+
+async def test_a_row_is_what_another_user_has_made_of_it_since(make_store: MakeStore) -> None:
+    """A store may keep what it has written, under the version that it gave it, and no longer."""
+    async with opened(make_store()) as store, opened(make_store()) as other:
+        await store.commit([Write(THINGS, "a", {"n": 1}, 0)])
+        (row,) = (await store.load((THINGS, "a"))).rows
+        assert row.value == {"n": 1}
+        assert await other.commit([Write(THINGS, "a", {"n": 2}, row.version)])
+        assert not await store.commit([Write(THINGS, "a", {"n": 3}, row.version)])
+        (row,) = (await store.load((THINGS, "a"))).rows
+        assert row.value == {"n": 2}
+        assert await store.commit([Write(THINGS, "a", None)])
+        assert await store.commit([Write(THINGS, "a", {"n": 4}, 0)], [Check(THINGS, "b", 0)])
+        assert not await store.commit([Write(THINGS, "a", {"n": 5})], [Check(THINGS, "b", 1)])
+        for one in (store, other):
+            assert (await one.load((THINGS, "a"))).rows[0].value == {"n": 4}
 
 
 async def test_a_closed_store_says_so(make_store: MakeStore) -> None:

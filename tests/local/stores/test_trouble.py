@@ -1,10 +1,9 @@
 """Stores that fail while devices register: no wrong success, and all is well in the end."""
 
 import asyncio
-import os
-import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import pwd
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from mqttws import AsyncLocalDps, MqttwsError, SymmetricKey, TlsConfig, provision_async
 from mqttws.errors import StoreFailed, StoreFull
 from mqttws.local.stores import postgres as postgres_module
-from tests.conftest import peer_missing
+from tests.disks import fill, small_disk
 from tests.ports import free_port
 
 from .cluster import Cluster
@@ -146,44 +145,81 @@ async def test_a_connection_to_the_database_that_falls_silent(
             await under_load(dps, silence)
 
 
-@contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    """Mount a file system of 1 MiB."""
-    if os.geteuid() != 0:
-        peer_missing("only root can mount a small file system")
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        peer_missing("a small file system cannot be mounted here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 @pytest.mark.timeout(100)
 async def test_a_file_system_that_fills_and_empties(tmp_path: Path, dps_state: Path) -> None:
     with small_disk(tmp_path / "disk") as disk:
         records = disk / "dps.sqlite"
         async with AsyncLocalDps(state=dps_state, retry_after=0, records=records) as dps:
 
-            async def fill() -> None:
-                with open(disk / "filler", "wb", buffering=0) as filler:  # noqa: ASYNC230
-                    try:
-                        while filler.write(bytes(4096)):
-                            pass
-                    except OSError:
-                        pass
+            async def trouble() -> None:
+                filler = fill(disk)
                 big = {"initialTwin": {"tags": {"x": "y" * 50_000}}}
                 keys = {"type": "symmetricKey", "symmetricKey": {"primaryKey": "AAAA" * 8}}
                 record = {"registrationId": "big", "attestation": keys, **big}
                 with pytest.raises(StoreFull, match="disk is full"):
                     await dps.enroll(record)
                 await asyncio.sleep(0.3)
-                (disk / "filler").unlink()
+                filler.unlink()
                 await dps.enroll(record)
 
-            await under_load(dps, fill)
+            await under_load(dps, trouble)
         async with AsyncLocalDps(state=dps_state, records=records) as dps:
             for number in range(12):
                 assert await dps.registration(f"dev-{number}") is not None
+
+
+@pytest.mark.timeout(100)
+async def test_a_postgresql_whose_disk_fills_and_empties(
+    postgres: Cluster, dps_state: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its tables lie on a disk of their own, which is full; its log of transactions is not."""
+    import psycopg
+
+    clear(postgres)
+    caplog.set_level("INFO", "mqttws.local")
+    keys = {"type": "symmetricKey", "symmetricKey": {"primaryKey": "AAAA" * 8}}
+    owner = pwd.getpwnam("postgres").pw_uid
+    with (
+        small_disk(postgres.folder / "small", "2m", owner) as disk,
+        psycopg.connect(postgres.url, autocommit=True) as admin,
+    ):
+        admin.execute(f"CREATE TABLESPACE small LOCATION '{disk}'")
+        admin.execute("ALTER DATABASE postgres SET default_tablespace = small")
+        try:
+            async with AsyncLocalDps(state=dps_state, retry_after=0, records=postgres.url) as dps:
+                accepted: list[str] = []
+                filler = fill(disk)
+                twin = {"tags": {"x": "".join(map(str, range(20_000)))}}
+                big = {"registrationId": "big", "attestation": keys, "initialTwin": twin}
+                with pytest.raises(StoreFull, match="the disk is full"):
+                    await dps.enroll(big)
+                assert await dps.directory.individual("big") is None
+                assert "used again" not in caplog.text  # though it can be read
+                filler.unlink()
+                await dps.enroll(big)
+                assert caplog.text.count("the disk is full") == caplog.text.count("used again") == 1
+
+                async def enroll_more() -> None:
+                    for number in range(2000):  # until the pages that are there are full too
+                        name = f"more-{number}"
+                        await dps.enroll({"registrationId": name, "attestation": keys})
+                        accepted.append(name)
+
+                async def trouble() -> None:
+                    filler = fill(disk)
+                    with pytest.raises(StoreFull, match="the disk is full"):
+                        await enroll_more()
+                    await asyncio.sleep(0.3)
+                    filler.unlink()
+                    await dps.enroll({"registrationId": "healed", "attestation": keys})
+
+                await under_load(dps, trouble)
+            async with AsyncLocalDps(state=dps_state, records=postgres.url) as dps:
+                for name in (*accepted, "healed"):
+                    assert await dps.directory.individual(name) is not None
+                for number in range(12):
+                    assert await dps.registration(f"dev-{number}") is not None
+        finally:
+            clear(postgres)
+            admin.execute("ALTER DATABASE postgres RESET default_tablespace")
+            admin.execute("DROP TABLESPACE small")
