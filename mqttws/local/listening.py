@@ -346,7 +346,8 @@ def _taken_over(descriptor: int) -> _ListeningSocket:
 
 
 def _bind(family: socket.AddressFamily, address: str, port: int) -> _ListeningSocket:
-    listening = _ListeningSocket(family, socket.SOCK_STREAM)
+    # asyncio lets small answers out at once (TCP_NODELAY) only where the protocol is named.
+    listening = _ListeningSocket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if hasattr(socket, "SO_REUSEPORT"):  # POSIX: else a port is taken for a while after its use
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

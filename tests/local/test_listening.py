@@ -7,7 +7,7 @@ import warnings
 
 from mqttws.dps.certificates import Chain
 from mqttws.local.listening import Listener
-from mqttws.net.stream import Stream
+from mqttws.net.stream import ByteStream, Stream
 
 
 def refuse(stream: Stream, label: str, chain: Chain) -> None:
@@ -36,3 +36,20 @@ async def test_a_connection_accepted_in_the_turn_of_the_stop_is_closed() -> None
         assert [str(one.message) for one in found] == []
         async with asyncio.timeout(5):
             assert await loop.sock_recv(client, 1) == b""
+
+
+async def test_small_answers_wait_for_no_acknowledgement() -> None:
+    """The kernel would keep a second small answer back until the first is acknowledged: 40 ms."""
+    taken: asyncio.Future[Stream] = asyncio.get_running_loop().create_future()
+    listener = Listener()
+    port = await listener.listen(
+        "127.0.0.1", 0, "raw", lambda stream, *_: taken.set_result(stream), websocket=False
+    )
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with asyncio.timeout(5):
+        stream = await taken
+    assert isinstance(stream, ByteStream)
+    assert stream.info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    stream.abort()
+    writer.close()
+    await listener.stop()
