@@ -149,6 +149,8 @@ class AsyncActor(Actor):
             self.receiver = client
             if self.quitting:  # the one before was left meanwhile
                 await self.leave("r")
+                async for message in client.messages():  # came, and waited for a stream
+                    self.log("r", number_of(message.topic, message.payload))
                 return
             self.log("x", "subscribed")
             try:
@@ -301,6 +303,8 @@ class SyncActor(Actor):
             self.receiver = client
             if self.quitting:  # the one before was left meanwhile
                 self.leave("r")
+                for message in client.messages():  # came, and waited for a stream
+                    self.log("r", number_of(message.topic, message.payload))
                 return
             self.log("x", "subscribed")
             try:

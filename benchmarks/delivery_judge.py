@@ -45,6 +45,9 @@ class Ledger:
         self._released: set[int] = set()
         self._sender = sender
         self._open: dict[int, tuple[str, int]] = {}
+        # By identifier, from a session that the server has lost. If the CONNACK that says so does
+        # not arrive, the client sends PUBREL as before, and PUBCOMP is still the server's word.
+        self._lost: dict[int, str] = {}
         self._client = self._changes = 0
         self._newest: dict[tuple[int, str], int] = {}
         self._clean: dict[int, bool] = {}
@@ -53,6 +56,7 @@ class Ledger:
 
     def forget(self) -> None:
         """Begin afresh: the client or the server has lost its session."""
+        self._lost.update((name, ident) for name, (ident, _) in self._open.items())
         self._open.clear()
         self._released.clear()
 
@@ -88,6 +92,8 @@ class Ledger:
                     self.ended.add(ident)
                     del self._open[seen.packet_id]
                     self._released.discard(seen.packet_id)
+            elif seen.kind == "PUBCOMP" and seen.packet_id in self._lost:
+                self.ended.add(self._lost.pop(seen.packet_id))
 
     def _publish(self, link: Connection, seen: Seen) -> None:
         ident = number_of(seen.topic, seen.payload)
@@ -104,6 +110,7 @@ class Ledger:
                 self.reused.add(ident)
         if seen.qos:
             self._open[seen.packet_id] = ident, self._client
+            self._lost.pop(seen.packet_id, None)
         if len(seen.payload) < NUMBERED and self._sender != UP:
             return  # a topic of its own has no order with the others
         task, _, count = ident.rpartition("-")
@@ -291,12 +298,11 @@ def handed_twice(cell: Cell, told: Told, got: Ledger) -> list[str]:
         epochs.setdefault(ident, []).append(epoch)
     twice = []
     for ident, found in epochs.items():
-        if len(found) <= max(1, got.exchanges[ident]):
-            continue
+        allowed = max(1, got.exchanges[ident])
         if cell.session == "persistent":
-            allowed = len(set(found))
+            allowed += len(set(found)) - 1
         else:
-            allowed = 1 + sum(1 for epoch in told.killed if min(found) < epoch <= max(found))
+            allowed += sum(1 for epoch in told.killed if min(found) < epoch <= max(found))
         if len(found) > allowed:
             twice.append(ident)
     return twice
