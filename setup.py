@@ -5,10 +5,14 @@ machine without a C compiler, or without mypyc, gets it uncompiled: ``mqttws.wir
 which it is. ``MQTTWS_PURE=1`` asks for that.
 """
 
+import ast
+import inspect
 import os
 import sys
+from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 COMPILED_MODULES = [
@@ -24,8 +28,8 @@ COMPILED_MODULES = [
     "mqttws/wire/calls.py",
 ]
 
-METADATA_ALONE = {"egg_info", "dist_info"}
-"""The commands with which pip asks what the package needs, before it has it built."""
+WITHOUT_COMPILING = {"egg_info", "dist_info", "sdist"}
+"""The commands that ask what the package needs, or pack its source: nothing is built then."""
 
 
 class AllOrNothing(build_ext):
@@ -48,9 +52,60 @@ class AllOrNothing(build_ext):
         self.extensions.clear()
 
 
+class TaggedByContent(bdist_wheel):
+    """Tags the wheel by what was built: py3-none-any where the codec stayed uncompiled."""
+
+    def run(self):
+        """Build first, since only then it is known whether there is anything compiled."""
+        self.run_command("build")
+        self.root_is_pure = not self.distribution.has_ext_modules()
+        self.plat_name_supplied = self.plat_name_supplied and not self.root_is_pure
+        super().run()
+
+
+def write_docstrings(header):
+    """Write the docstrings of the compiled modules as a table in C, for _docstrings.c."""
+    rows = []
+    for path in COMPILED_MODULES:
+        module = path.removesuffix(".py").replace("/", ".")
+        tree = ast.parse(Path(path).read_text(encoding="utf-8"))
+        for name, node in [("", tree), *named(tree)]:
+            if text := ast.get_docstring(node, clean=False):
+                rows.append((module, name, inspect.cleandoc(text)))
+    lines = [f"    {{{c_string(m)}, {c_string(n)}, {c_string(text)}}}," for m, n, text in rows]
+    header.parent.mkdir(parents=True, exist_ok=True)
+    header.write_text(
+        "static const struct { const char *module, *name, *text; } DOCSTRINGS[] = {\n"
+        + "\n".join([*lines, "    {NULL, NULL, NULL},", "};", ""]),
+        encoding="ascii",
+    )
+
+
+def named(node, prefix=""):
+    """Return every public class, function and method with its name within the module."""
+    for child in node.body:
+        if isinstance(child, ast.ClassDef | ast.FunctionDef) and not child.name.startswith("_"):
+            yield f"{prefix}{child.name}", child
+            if isinstance(child, ast.ClassDef):
+                yield from named(child, f"{child.name}.")
+
+
+def c_string(text):
+    """Return a C string literal, in ASCII."""
+    plain = {ord("\n"): "\\n", ord('"'): '\\"', ord("\\"): "\\\\"}
+    return (
+        '"'
+        + "".join(
+            plain.get(byte) or (chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}")
+            for byte in text.encode()
+        )
+        + '"'
+    )
+
+
 def extensions():
     """Return the extensions to build; none where mypyc cannot be had, or nothing is built."""
-    if os.environ.get("MQTTWS_PURE") == "1" or METADATA_ALONE & set(sys.argv):
+    if os.environ.get("MQTTWS_PURE") == "1" or WITHOUT_COMPILING & set(sys.argv):
         return []
     try:
         from mypyc.build import mypycify
@@ -68,12 +123,24 @@ def extensions():
                 *COMPILED_MODULES,
             ],
             opt_level="3",
-            group_name="mqttws_wire",
+            group_name="mqttws.wire._codec",  # the name of the library beside the modules
         )
-        return [*compiled, Extension("mqttws.wire._vectorcall", ["mqttws/wire/_vectorcall.c"])]
+        docstrings = Path("build", "docstrings")
+        write_docstrings(docstrings / "mqttws_docstrings.h")
+        return [
+            *compiled,
+            Extension("mqttws.wire._vectorcall", ["mqttws/wire/_vectorcall.c"]),
+            Extension(
+                "mqttws.wire._docstrings",
+                ["mqttws/wire/_docstrings.c"],
+                include_dirs=[str(docstrings)],
+            ),
+        ]
     except (ImportError, SystemExit, Exception) as error:
         print(f"mqttws: the codec stays uncompiled: {error}", file=sys.stderr)
         return []
 
 
-setup(ext_modules=extensions(), cmdclass={"build_ext": AllOrNothing})
+setup(
+    ext_modules=extensions(), cmdclass={"build_ext": AllOrNothing, "bdist_wheel": TaggedByContent}
+)

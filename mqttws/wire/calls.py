@@ -50,8 +50,9 @@ def UnsubAck(packet_id: Any) -> subscribing.UnsubAck:
 
 
 def install_all() -> None:
-    """Give every packet class its ``tp_vectorcall``."""
-    from ._vectorcall import install  # there where the codec is compiled
+    """Give every packet class its ``tp_vectorcall``, and everything compiled its docstring."""
+    from ._docstrings import document  # both are there where the codec is compiled
+    from ._vectorcall import install
 
     install(publishing.Publish, Publish)
     install(publishing.PubAck, PubAck)
@@ -69,3 +70,4 @@ def install_all() -> None:
         subscribing.Unsubscribe,
     ):
         install(each, None)
+    document()
