@@ -1,6 +1,7 @@
-"""The conformance matrix: read from conformance.csv, rendered into spec_notes.md.
+"""The conformance matrix: read from conformance.csv, rendered into the page docs/conformance.md.
 
-``python -m tests.conformance`` writes the table between the two marker comments of the notes.
+The documentation calls ``render`` when it is built.
+
 Columns of the source: ``id``, ``section``, ``party`` (whom the rule binds), ``layer``, ``rule`` in
 our words, ``enforced`` (``module:name`` below mqttws, or ``websockets`` for the library that makes
 and reads every frame), ``tests`` (node names below tests/), ``remark`` (why a rule does not apply,
@@ -14,16 +15,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tests.notes import Section
+from tests.notes import table
 
 TESTS = Path(__file__).parent
 SOURCE = TESTS / "conformance.csv"
 PACKAGE = TESTS.parent / "mqttws"
 
-SECTION = Section(
-    "<!-- conformance matrix: written by python -m tests.conformance -->",
-    "<!-- end of the conformance matrix -->",
-)
 OPEN = "OPEN"
 LIBRARY = "websockets"
 
@@ -112,7 +109,7 @@ def _finds(tree: ast.AST, names: list[str]) -> bool:
 
 
 def render(rules: list[Rule]) -> str:
-    """Return the table as Markdown, between its markers."""
+    """Return a summary and the table as Markdown."""
     counts = Counter(
         "not applicable" if not rule.applies else "open" if rule.is_open else "enforced and proven"
         for rule in rules
@@ -125,8 +122,4 @@ def render(rules: list[Rule]) -> str:
         tests = "<br>".join(f"`{each}`" for each in rule.tests)
         remark = rule.remark if rule.applies else f"not applicable: {rule.remark}"
         rows.append((rule.id, rule.rule, rule.party, enforced, tests, remark))
-    return SECTION.render(headings, rows, before=(f"{len(rules)} rules: {summary}.", ""))
-
-
-if __name__ == "__main__":
-    SECTION.write(render(read()))
+    return f"{len(rules)} rules: {summary}.\n\n{table(headings, rows)}"

@@ -1,6 +1,6 @@
 """What devices and services get wrong about DPS, and which test proves that we do not.
 
-Read from proofs.csv, rendered into spec_notes.md by ``python -m tests.dps.proofs``. Columns:
+Read from proofs.csv, rendered into the page docs/dps-proofs.md when that is built. Columns:
 ``id``, ``fact`` in our words, the tests of the ``service`` and of the ``device`` (node names below
 tests/), ``remark``: why a side has none, or where it departs. Ids: T for traps, S for the statuses
 of answers, E for error codes, B for bad input.
@@ -10,13 +10,9 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.notes import Section
+from tests.notes import table
 
 SOURCE = Path(__file__).with_name("proofs.csv")
-
-SECTION = Section(
-    "<!-- DPS proofs: written by python -m tests.dps.proofs -->", "<!-- end of the DPS proofs -->"
-)
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,7 @@ def read() -> list[Proof]:
 
 
 def render(proofs: list[Proof]) -> str:
-    """Return the table as Markdown, between its markers."""
+    """Return the table as Markdown."""
     headings = ("id", "fact", "service proven by", "device proven by", "remark")
     rows = []
     for proof in proofs:
@@ -54,8 +50,4 @@ def render(proofs: list[Proof]) -> str:
             "<br>".join(f"`{test}`" for test in side) for side in (proof.service, proof.device)
         )
         rows.append((proof.id, proof.fact, *sides, proof.remark))
-    return SECTION.render(headings, rows)
-
-
-if __name__ == "__main__":
-    SECTION.write(render(read()))
+    return table(headings, rows)
