@@ -5,7 +5,6 @@ Knows the options, the example device and the signals. The service is ``mqttws.A
 
 import asyncio
 import logging
-import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -34,9 +33,10 @@ logger: logging.Logger = logging.getLogger("mqttws.local")
 
 
 def default_state() -> str:
-    """Return the state folder where none is named."""
-    home = os.environ.get("XDG_STATE_HOME") or str(Path("~/.local/state").expanduser())
-    return str(Path(home) / "mqttws")
+    """Return the state folder where none is named: where the system keeps a user's state."""
+    from platformdirs import user_state_path
+
+    return str(user_state_path("mqttws", appauthor=False))
 
 
 def _check_id_scope(ctx: click.Context, parameter: click.Parameter, value: str) -> str:

@@ -83,14 +83,11 @@ async def serve_until_signal(
 
     def end(name: str) -> None:
         logger.info("%s: the service ends", name)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)  # a second one ends it the hard way
         stop.set()
 
-    with suppress(NotImplementedError):  # where there are no such signals, Ctrl-C ends it
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, end, number.name)
-        if supervised or not _has_terminal():  # a closed terminal ends what runs in it
+    _on_signals(loop, end)
+    if supervised or not _has_terminal():  # a closed terminal ends what runs in it
+        with suppress(NotImplementedError, AttributeError):  # Windows has no SIGHUP
             loop.add_signal_handler(signal.SIGHUP, renew.set)
     if supervised:
         loop.add_reader(sys.stdin.fileno(), _at_end_of_input, loop, end)
@@ -119,6 +116,28 @@ async def serve_until_signal(
         finally:
             renewing.cancel()
             await asyncio.gather(renewing, return_exceptions=True)
+
+
+def _on_signals(loop: asyncio.AbstractEventLoop, end: Callable[[str], None]) -> None:
+    """Call ``end`` with the name of the first signal that asks for it; a second one kills."""
+    ending = (signal.SIGINT, signal.SIGTERM)
+
+    def once(number: signal.Signals) -> None:
+        for each in ending:
+            with suppress(NotImplementedError):  # Windows
+                loop.remove_signal_handler(each)
+            interrupts = each is signal.SIGINT
+            signal.signal(each, signal.default_int_handler if interrupts else signal.SIG_DFL)
+        end(number.name)
+
+    def handle(received: int, _frame: object) -> None:
+        loop.call_soon_threadsafe(once, signal.Signals(received))
+
+    for number in ending:
+        try:
+            loop.add_signal_handler(number, once, number)
+        except NotImplementedError:  # Windows: its event loop wakes up for Python's own handlers
+            signal.signal(number, handle)
 
 
 def _has_terminal() -> bool:

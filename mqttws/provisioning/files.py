@@ -55,16 +55,17 @@ def replace_file(path: Path, data: bytes) -> None:
     """
     check_replaceable(path)
     # In the same folder, so that it can take the file's place; made with mode 0600.
-    with NamedTemporaryFile(dir=path.parent, prefix=_prefix(path), delete=False) as new:
-        try:
+    new = NamedTemporaryFile(dir=path.parent, prefix=_prefix(path), delete=False)  # noqa: SIM115
+    try:
+        with new:
             new.write(data)
             new.flush()
             os.fsync(new.fileno())
-            Path(new.name).replace(path)
-        except BaseException:
-            with suppress(OSError):
-                Path(new.name).unlink()
-            raise
+        Path(new.name).replace(path)  # closed before: Windows moves no open file
+    except BaseException:
+        with suppress(OSError):
+            Path(new.name).unlink()
+        raise
     sync_folder(path.parent)
 
 
