@@ -16,11 +16,15 @@ import click
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.append(str(ROOT))
 
 from diagram import registration_svg  # noqa: E402
+from rooms import architecture_svg  # noqa: E402
 
 import mqttws  # noqa: E402
 from mqttws.cli.app import app  # noqa: E402
+from tests import conformance  # noqa: E402
+from tests.dps import proofs  # noqa: E402
 
 _MARK = re.compile(r"<!-- made by _site/hooks\.py: (.+) -->")
 
@@ -124,7 +128,16 @@ def _devices() -> str:
 _WORDS = {"Hop", "Cause", "Party"}
 """On the page of errors."""
 
+
+def _notes() -> str:
+    """Return spec_notes.md, its links as seen from docs/."""
+    return (ROOT / "spec_notes.md").read_text(encoding="utf-8").replace("](docs/", "](")
+
+
 MAKERS = {
+    "spec notes": _notes,
+    "conformance": lambda: conformance.render(conformance.read()),
+    "proofs": lambda: proofs.render(proofs.read()),
     "hops": hops,
     "causes": causes,
     "shell": shell,
@@ -143,8 +156,9 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the diagram of a registration, drawn from one that runs now."""
+    """Add the diagram of a registration, which runs now, and the picture of the imports."""
     from mkdocs.structure.files import File
 
     files.append(File.generated(config, "registration.svg", content=registration_svg()))
+    files.append(File.generated(config, "architecture.svg", content=architecture_svg()))
     return files
