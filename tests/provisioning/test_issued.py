@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, get_args
 
+import cryptography
 import pytest
 from cryptography.hazmat.primitives import serialization
 
@@ -382,6 +383,10 @@ def test_wrong_arguments_of_a_store_are_named(tmp_path: Path) -> None:
     assert store.expires_at() is None
 
 
+NULL_REFUSED = 49
+"""The first version of cryptography that reads no such request."""
+
+
 @pytest.mark.parametrize("size", [1, 30, 64])
 def test_a_request_as_tpm_providers_write_it_is_mended(size: int) -> None:
     """NULL after ecdsa-with-SHA256, where RFC 5758 has nothing; the signature stays valid."""
@@ -398,6 +403,7 @@ def test_a_request_as_tpm_providers_write_it_is_mended(size: int) -> None:
     inner = der[header:at] + b"\x30\x0c" + der[at + 2 : at + 12] + b"\x05\x00" + der[at + 12 :]
     size_of = len(inner).to_bytes(1 if len(inner) < 256 else 2)
     odd = b"\x30" + bytes([0x80 | len(size_of)]) * (len(inner) >= 128) + size_of + inner
-    with pytest.raises(ValueError, match="parsing"):
-        x509.load_der_x509_csr(odd)
+    if int(cryptography.__version__.split(".")[0]) >= NULL_REFUSED:
+        with pytest.raises(ValueError, match="parsing"):
+            x509.load_der_x509_csr(odd)
     assert _without_null(odd) == der
