@@ -16,15 +16,15 @@ class Scheduled(Protocol):
 
     @property
     def times(self) -> int | None:
-        """How many of those that fit are struck; None for all from now on."""
+        """Count of those that fit and are struck; None for all from now on."""
 
     @property
     def skip(self) -> int:
-        """How many that fit pass before the first one is struck: 2 strikes the third."""
+        """Count of those that fit and pass before the first one is struck: 2 strikes the third."""
 
     @property
     def probability(self) -> float:
-        """How likely each one is to be struck, 0 to 1."""
+        """Chance of each one to be struck, 0 to 1."""
 
     @property
     def seed(self) -> int | None:

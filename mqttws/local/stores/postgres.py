@@ -19,12 +19,13 @@ from ...text import short_line
 from . import postgres_schema as sql
 from .batching import Batcher
 from .decoding import Decoder
-from .postgres_news import NewsListener
 
 try:
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
     from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+
+    from .postgres_news import NewsListener
 except ImportError:
     raise UsageError(
         "records in PostgreSQL need psycopg, which is not installed",
