@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from mqttws import AsyncLocalDps
 
@@ -22,6 +23,12 @@ if "PYTHONASYNCIODEBUG" not in os.environ:
     # In debug mode asyncio keeps the stack of each callback that is scheduled: whole, they take
     # most of a turn of the loop. The line that scheduled it, which errors show, is kept.
     asyncio.constants.DEBUG_STACK_DEPTH = 1
+
+# How long an example takes is the machine's affair: one that is busy fails no property.
+settings.register_profile(
+    "tests", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("tests")
 
 pytest_plugins = ("tests.raises_recorder", "tests.tables", "tests.workers")
 

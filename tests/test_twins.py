@@ -28,7 +28,7 @@ ONLY_ASYNC = {
     # Pieces for the package's own services on the same loop, which no other thread may touch; from
     # there they are reached by LocalDps.run.
     mqttws.AsyncLocalDps: {
-        "directory", "enrollments", "faults", "front", "http", "issuing",
+        "clock", "directory", "enrollments", "faults", "front", "handed", "http", "issuing",
         "policies", "service", "store", "tls",
     },
     mqttws.AsyncLocalHub: {"core"},

@@ -179,6 +179,7 @@ async def test_a_way_that_opens_in_the_very_turn_of_the_taken_one_is_closed(
 ) -> None:
     opened: dict[Target, bool] = {}
     gate = asyncio.Event()
+    waiting = 0
 
     class Open:
         def __init__(self, target: Target) -> None:
@@ -189,12 +190,15 @@ async def test_a_way_that_opens_in_the_very_turn_of_the_taken_one_is_closed(
             opened[self.target] = False
 
     async def dial_together(target: Target, walk: Walk, **options: object) -> Open:
+        nonlocal waiting
+        waiting += 1
+        if waiting == 2:
+            asyncio.get_running_loop().call_soon(gate.set)  # once this one waits too
         await gate.wait()
         return Open(target)
 
     monkeypatch.setattr(ways, "TRANSPORT_HEAD_START", 0.0)
     monkeypatch.setattr(ways, "dial", dial_together)
-    asyncio.get_running_loop().call_later(0.05, gate.set)
     targets = [parse_url(f"mqtt://h:{port}") for port in (1, 2)]
     walk = Walk(timeout=5.0, hop_timeout=5.0)
     taken, _ = await ways.dial_first(targets, walk, max_message_size=1)

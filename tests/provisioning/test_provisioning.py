@@ -1,6 +1,7 @@
 """The whole job: a device registers with the local DPS over both transports, or learns why not."""
 
 import asyncio
+import re
 import time
 from dataclasses import replace
 from typing import Any
@@ -245,7 +246,7 @@ async def test_a_wait_longer_than_the_time_left_ends_at_once(local_dps: AsyncLoc
         began = time.monotonic()
         with pytest.raises(RequestTimedOut) as caught:
             await provisioned(dps, key, timeout=20)
-        assert "100 s" in caught.value.hint
+        assert re.search(r"in (100|9\d\.\d|9\d) s", caught.value.hint)  # what is left of it
         assert time.monotonic() - began < 10
 
 
