@@ -9,8 +9,10 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 
 import click
 
@@ -34,6 +36,9 @@ LIVES = 1.0
 FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0
 """Seconds until one that keeps dying is replaced: twice as long each time."""
 
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""prometheus_client's variable: where front ends put their figures, which are summed up."""
+
 _ROOM = 1 << 20  # bytes of a line that a front end prints
 
 
@@ -56,6 +61,7 @@ class Supervisor:
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._stop = asyncio.Event()
         self._told: list[str] | None = None
+        self._figures = ""
 
     async def run(self) -> None:
         """Serve until a signal comes.
@@ -66,6 +72,8 @@ class Supervisor:
         self._stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         sockets = []
+        figures = tempfile.TemporaryDirectory(prefix="mqttws-figures-")
+        self._figures = figures.name
         try:
             handed: dict[str, list[int]] = {}
             for name, place in self._ports.items():
@@ -94,6 +102,7 @@ class Supervisor:
             await self._drain()
             for one in sockets:
                 one.close()
+            figures.cleanup()
 
     def _end(self, name: str) -> None:
         logger.info("%s: the service ends", name)
@@ -128,6 +137,8 @@ class Supervisor:
             began = loop.time()
             code = None if process is None else await process.wait()
             self._processes.pop(number, None)
+            if process is not None:
+                self._forget_figures(process.pid)
             if self._stop.is_set():
                 return
             if process is not None and loop.time() - began >= LIVES:
@@ -147,7 +158,11 @@ class Supervisor:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             pass_fds=descriptors,
-            env={**os.environ, **to_variable(number, self._handed)},
+            env={
+                **os.environ,
+                **to_variable(number, self._handed),
+                METRICS_FOLDER: self._figures,
+            },
             start_new_session=True,  # Ctrl-C is the supervisor's
             limit=_ROOM,
         )
@@ -169,6 +184,11 @@ class Supervisor:
         await process.wait()
         self._processes.pop(number, None)
         return None
+
+    def _forget_figures(self, pid: int) -> None:
+        """Let a dead front end's connections count no more; what it has counted stays."""
+        for file in Path(self._figures).glob(f"gauge_live*_{pid}.db"):
+            file.unlink(missing_ok=True)
 
     def _tell(self, lines: list[str]) -> None:
         """Print what the first front end has printed; the others say the same."""

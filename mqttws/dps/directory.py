@@ -189,6 +189,18 @@ class Directory:
         write = Write(DEVICES, registration_id.lower(), kept, before.version)
         return await self._store.commit([write])
 
+    async def forget_devices(self) -> int:
+        """Forget every device's assignment and operations; return how many devices there were.
+
+        Enrollments stay. A device that registers meanwhile may be forgotten, or not.
+        """
+        count, more = 0, True
+        while more:
+            items, more = await self._store.page(DEVICES)
+            await self._store.commit([Write(DEVICES, key, None) for key, _ in items])
+            count += len(items)
+        return count
+
 
 def _marks(after: AnyEnrollment | None, before: AnyEnrollment | None) -> list[Write]:
     """Return the marks that tell all front ends what has changed."""

@@ -13,9 +13,11 @@ of the DPS's CA, and demands a token.
 import asyncio
 import hmac
 import logging
+import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ..dps.certificates import Chain
 from ..dps.faults import parse_fault
@@ -32,6 +34,7 @@ except ImportError:
         "the admin API needs aiohttp, which is not installed", hint="pip install 'mqttws[admin]'"
     ) from None
 
+from .health import PATHS, HealthDoor
 from .http_answers import (
     Refused,
     answer,
@@ -50,6 +53,14 @@ from .service_api import ServiceApi
 
 MAX_BODY = 1024 * 1024
 """Bytes of a request's body that are read."""
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""prometheus_client's variable: where the processes of one service put their figures."""
+
+if TYPE_CHECKING:
+    from .metrics import Metrics
 
 logger: logging.Logger = logging.getLogger("mqttws.local")
 
@@ -91,6 +102,8 @@ class AdminApi:
         self._dps = dps
         self._api = ServiceApi(dps)
         self._token = token
+        self._health = HealthDoor(dps.store)
+        self._metrics: Metrics | None = None
         self._server = HttpServer(self._application, "admin")
         self._listener: Listener | None = None
         self._tls: FixedTls | None = None
@@ -115,6 +128,10 @@ class AdminApi:
             folder = self._dps.ca_file.parent
             made = await asyncio.to_thread(prepare_certificates, folder, names, "admin")
             self._certificate, self._tls = made, FixedTls(made.context())
+        with suppress(UsageError):  # without the extra there are none
+            from .metrics import Metrics
+
+            self._metrics = Metrics(self._dps, shared=bool(os.environ.get(METRICS_FOLDER)))
         listener = Listener(self._tls, handed=self._dps.handed)
         self.port = await listener.listen(
             self.host, self.port, "admin", _refuse, websocket=False, http=self._server.take
@@ -135,6 +152,8 @@ class AdminApi:
         if self._listener is not None:
             await self._listener.stop()
             self._listener = None
+        if self._metrics is not None:
+            self._metrics.stop()
         await self._server.stop()
 
     async def __aenter__(self) -> Self:
@@ -154,6 +173,10 @@ class AdminApi:
     def _application(self) -> web.Application:
         application = web.Application(client_max_size=MAX_BODY, middlewares=[self._guard()])
         router = application.router
+        for path in PATHS:
+            router.add_route("*", f"/{path}", self._health.look)
+        router.add_get("/metrics", self._show_metrics)
+        router.add_post("/reset", self._reset)
         router.add_get("/events", self._stream_events)
         router.add_get("/faults", self._list_faults)
         router.add_post("/faults", self._order_fault)
@@ -168,7 +191,8 @@ class AdminApi:
         @web.middleware
         async def guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
             try:
-                self._check(request)
+                if request.path.strip("/") not in PATHS:  # a load balancer has no token
+                    self._check(request)
                 return await handler(request)
             except Exception as error:
                 refusal = refusal_of(error)
@@ -191,7 +215,19 @@ class AdminApi:
             # A web page's form cannot send this type, so it cannot enroll anybody.
             raise Refused(415000, "Content-Type must be application/json.")
 
-    # Events and faults: no cloud has these
+    # Figures, events and faults: no cloud has these
+
+    async def _show_metrics(self, request: web.Request) -> web.Response:
+        if self._metrics is None:
+            raise Refused(501000, "Not Implemented. Metrics need prometheus_client here.")
+        return web.Response(body=self._metrics.text(), headers={"Content-Type": METRICS_TYPE})
+
+    async def _reset(self, request: web.Request) -> web.Response:
+        """Forget devices and ordered faults, as between two tests; enrollments stay."""
+        await self._dps.faults.cancel()
+        count = await self._dps.directory.forget_devices()
+        logger.info("reset: %d devices are forgotten, and every ordered fault", count)
+        return answer({"devices": count})
 
     async def _stream_events(self, request: web.Request) -> web.StreamResponse:
         return await send_events(request, self._dps.front.events)

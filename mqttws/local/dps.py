@@ -174,6 +174,7 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
         self._events = self.front.events
         self.tls: DpsTls = DpsTls(self.front.early.handshake)
         self.enrollments: Enrollments = Enrollments(self.directory, self.tls.anchors, self._events)
+        self.http.add(self._make_health_door)
         self.http.add(self._make_service_door)
         self.http.add(self._make_device_door)
         self.policies: list[Policy] = []
@@ -298,6 +299,11 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
     ) -> None:
         """Stop."""
         await self.stop()
+
+    def _make_health_door(self) -> HttpService:
+        from .health import HealthDoor  # needs the extra
+
+        return HealthDoor(self.store)
 
     def _make_service_door(self) -> HttpService:
         from .service_door import ServiceDoor  # needs the extra

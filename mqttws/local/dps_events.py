@@ -4,7 +4,7 @@ Knows the events. No key, password or signature is in any of them.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from ..dps.answers import timestamp
@@ -78,11 +78,20 @@ class DpsEvent(NamedTuple):
 
 
 class DpsEvents(NumberedStream[DpsEvent]):
-    """The events of one local DPS."""
+    """The events of one local DPS.
+
+    Attributes:
+        on_event: is given each event as it happens; None for no call.
+    """
+
+    on_event: Callable[[DpsEvent], None] | None = None
 
     def add(self, kind: EventKind, device: str = "", connection: str = "", **data: Any) -> None:
         """Take in an event."""
-        self.keep(DpsEvent(kind, device, connection, data, self.number(), time.time()))
+        event = DpsEvent(kind, device, connection, data, self.number(), time.time())
+        self.keep(event)
+        if self.on_event is not None:
+            self.on_event(event)
 
     def find(
         self, kind: str | None = None, device: str | None = None, after: int = 0

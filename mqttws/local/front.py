@@ -6,6 +6,7 @@ know the rules, nor how a connection came about.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
@@ -69,6 +70,7 @@ class FrontEnd:
         restart: as given.
         events: what happens.
         early: the faults of connections that have not reached MQTT.
+        on_served: is given the seconds that each decision took, with its commit; None for no call.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class FrontEnd:
         self.restart: Callable[[float], None] = restart
         self.events: DpsEvents = DpsEvents(MAX_EVENTS)
         self.early: EarlySabotage = EarlySabotage(self._strike_early, restart)
+        self.on_served: Callable[[float], None] | None = None
         self._service = service
         self._clock = clock
         self._faults = faults
@@ -91,6 +94,11 @@ class FrontEnd:
         self._requests: set[asyncio.Task[None]] = set()
         self._webhooks: set[asyncio.Task[None]] = set()
         self._links: set[ServerLink] = set()
+
+    @property
+    def connections(self) -> int:
+        """How many MQTT connections are open."""
+        return len(self._links)
 
     def cut_all(self) -> None:
         """Cut every connection, without a word."""
@@ -161,8 +169,11 @@ class FrontEnd:
             return Served([self._ordered_answer(request, fault)], fault)
         if fault is not None and fault.kind in INSTEAD:
             return Served([], fault)
+        began = time.perf_counter()
         try:
             handled = await self._service.serve(device, request, body)
+            if self.on_served is not None:
+                self.on_served(time.perf_counter() - began)
             await self._tell_hub(handled.assigned)
         except Exception as error:  # a fault of ours costs the device one answer, no connection
             logger.error("%s: %s", device.registration_id, describe(error))  # noqa: TRY400

@@ -24,6 +24,7 @@ from mqttws.cli.supervisor import Supervisor
 from mqttws.errors import ServiceFailed
 from mqttws.local.certificates import prepare_certificates
 from mqttws.local.handed import VARIABLE
+from tests.conftest import peer_missing
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no sockets are handed over there")
 
@@ -84,6 +85,7 @@ async def serving(state: Path) -> AsyncIterator[Service]:
                 "MQTTWS_SERVE_WSS_PORT": "0",
                 "MQTTWS_SERVE_MQTTS_PORT": "0",
                 "MQTTWS_SERVE_RETRY_AFTER": "0",
+                "MQTTWS_SERVE_ADMIN_PORT": "0",
                 "MQTTWS_SERVE_STATE": str(state),
                 "MQTTWS_SERVE_RECORDS": str(state / "records.sqlite"),
             },
@@ -128,6 +130,29 @@ async def test_dead_front_ends_are_replaced_and_waiting_connections_served(
         service.process.send_signal(signal.SIGTERM)
         assert await service.process.wait() == 0
         await service.log_says("(1) SIGTERM: the service ends")
+
+
+async def test_metrics_are_the_sum_over_front_ends_dead_ones_too(dps_state: Path) -> None:
+    aiohttp = pytest.importorskip("aiohttp")
+
+    async def assigned() -> float:
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"{service.place['admin']}/metrics") as answer:
+                assert answer.status in (200, 501)
+                if answer.status == 501:
+                    peer_missing("prometheus_client is not installed: mqttws[metrics]")
+                lines = (await answer.text()).splitlines()
+        found = [line for line in lines if line.startswith("mqttws_dps_assigned_total{")]
+        return sum(float(line.split()[-1]) for line in found)
+
+    async with serving(dps_state) as service:
+        for number in range(1, 5):
+            await service.provision()
+            assert await assigned() == number
+        for pid in service.front_ends:
+            os.kill(pid, signal.SIGKILL)
+        await service.log_says("has ended: SIGKILL", 2)
+        assert await assigned() == 4
 
 
 async def test_a_new_certificate_is_shown_and_no_connection_dropped(dps_state: Path) -> None:
