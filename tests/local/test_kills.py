@@ -24,10 +24,10 @@ async def test_nothing_acknowledged_is_lost_by_kills(tmp_path: Path, records: st
 @pytest.mark.timeout(200)
 async def test_nothing_acknowledged_is_lost_by_kills_of_one_front_end_of_two() -> None:
     with cluster() as running:
-        check(await run(running.url, 20, processes=2))
+        check(await run(running.url, 12, processes=2), least=5)
 
 
-def check(ledger: Ledger) -> None:
+def check(ledger: Ledger, least: int = 50) -> None:
     assert not ledger.faults, "\n".join(ledger.faults)
-    assert ledger.puts > 50
-    assert ledger.assignments > 15
+    assert ledger.puts > least
+    assert ledger.assignments > least // 4
