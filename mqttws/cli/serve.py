@@ -195,6 +195,13 @@ Environment:
     metavar="N",
     help="Front ends that serve the same ports, over the same --records.",
 )
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Form of the lines on standard error.",
+)
 @issuing_options
 @json_option("Print the addresses as one JSON object, in one line.")
 @debug_option
@@ -223,6 +230,7 @@ def serve(
     issuing_ca: str | None,
     connection_profiles: dict[str, str],
     processes: int,
+    log_format: str,
     as_json: bool,
 ) -> None:
     """Run a local DPS: real TLS, real credential checks, no cloud account.
@@ -288,6 +296,7 @@ def serve(
     )
     log_to_stderr(logger, logging.INFO)
     if processes > 1 and front_end is None:
+        steady_logs(as_json=log_format == "json")
         places = {"wss": (host, wss_port), "mqtts": (host, mqtts_port)}
         if admin_port is not None:
             places["admin"] = (admin_host, admin_port)
@@ -302,7 +311,8 @@ def serve(
         hub_server = partial(
             serve_hubs, dps=dps, names=names, folder=folder, telemetry=telemetry, cas=hub_cas
         )
-    steady_logs(None if front_end is None else front_end[0])
+    number = None if front_end is None else front_end[0]
+    steady_logs(number, as_json=log_format == "json")
     limit_tls_buffers()
     serving = serve_until_signal(
         dps, key_file, admin, hub_server, as_json=as_json, supervised=front_end is not None

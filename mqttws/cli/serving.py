@@ -18,7 +18,7 @@ import click
 
 import mqttws
 
-from ..local.logs import SteadyHandler
+from ..local.logs import JsonLine, SteadyHandler
 from .output import print_json
 from .serve_place import EXAMPLE, AdminPlace, Place
 
@@ -33,13 +33,14 @@ LOOK_AT_FILES = 2.0
 WithHub = Callable[[AsyncExitStack], Awaitable[dict[str, Any]]]
 
 
-def steady_logs(number: int | None = None) -> None:
+def steady_logs(number: int | None = None, *, as_json: bool = False) -> None:
     """Let a thread write the log: a reader that has stopped stops nothing else.
 
     What no line shows is not found out for each record (Python's logging HOWTO, "Optimization").
 
     Args:
         number: of the front end, for its lines; None for the only one.
+        as_json: whether each line is a JSON object.
     """
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None
@@ -49,7 +50,9 @@ def steady_logs(number: int | None = None) -> None:
                 steady = SteadyHandler(handler.stream)
                 steady.setFormatter(handler.formatter)
                 steady.setLevel(handler.level)
-                if number is not None:
+                if as_json:
+                    steady.setFormatter(JsonLine(number))
+                elif number is not None:
                     steady.addFilter(_Numbered(number))
                 known.removeHandler(handler)
                 known.addHandler(steady)

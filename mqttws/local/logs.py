@@ -4,7 +4,10 @@ A thread writes them, some at a time. A reader that has stopped loses lines, whi
 lines that are alike (equal but for numbers) are summed up where there are too many of them.
 """
 
+import datetime
+import json
 import logging
+import re
 import sys
 import threading
 import time
@@ -27,6 +30,47 @@ CLOSE_TIMEOUT = 0.5
 _GATHERING = 0.2  # seconds in which lines gather: each wakening of a thread costs the event loop
 _MAX_KINDS = 500
 _NO_DIGITS = str.maketrans("", "", "0123456789abcdef")
+
+
+class JsonLine(logging.Formatter):
+    """Writes each line as one JSON object: ``time``, ``level`` and ``message``.
+
+    Where the line is about them: ``connection`` and ``registrationId``, ``operationId``.
+
+    Args:
+        front_end: number of the front end; None for the only one.
+    """
+
+    def __init__(self, front_end: int | None = None) -> None:
+        super().__init__()
+        self._front_end = front_end
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        message = record.getMessage()
+        now = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
+        members: dict[str, object] = {
+            "time": f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03}Z",
+            "level": record.levelname.lower(),
+        }
+        if self._front_end is not None:
+            members["frontEnd"] = self._front_end
+        about = _ABOUT.fullmatch(message)
+        if about is not None:
+            members["connection"] = about["connection"]
+            if about["device"]:
+                members["registrationId"] = about["device"]
+            message = about["rest"]
+        operation = _OPERATION.search(message)
+        if operation is not None:
+            members["operationId"] = operation[0]
+        return json.dumps({**members, "message": message})
+
+
+_ABOUT = re.compile(
+    r"(?P<connection>#\d+ [a-z]+ \S+?)(?: (?P<device>\S+))?: (?P<rest>.*)", re.DOTALL
+)
+_OPERATION = re.compile(r"\b5\.[0-9a-f]{16}\.[0-9a-f-]{36}\b")
 
 
 class SteadyHandler(logging.Handler):
@@ -76,15 +120,23 @@ class SteadyHandler(logging.Handler):
         """Say how many lines of each kind have been left out."""
         for count, first in self._alike.values():
             if count > MAX_ALIKE:
-                self._put(f"{count - MAX_ALIKE} more lines like: {first}")
+                self._put(self._own(f"{count - MAX_ALIKE} more lines like: {first}"))
         self._alike.clear()
+
+    def _own(self, line: str) -> str:
+        """Return a line of this handler's own as the others are written."""
+        if not isinstance(self.formatter, JsonLine):
+            return line
+        record = logging.LogRecord(__name__, logging.WARNING, "", 0, line, None, None)
+        return self.formatter.format(record)
 
     def _put(self, line: str) -> None:
         if len(self._lines) >= MAX_WAITING:
             self.dropped += 1
             return
         if self.dropped:
-            self._lines.append(f"{self.dropped} lines are lost: nothing has read them")
+            lost = f"{self.dropped} lines are lost: nothing has read them"
+            self._lines.append(self._own(lost))
             self.dropped = 0
         self._lines.append(line)
         if not self._there.is_set():

@@ -1,5 +1,7 @@
 """The service's log: it never blocks, and never floods."""
 
+import asyncio
+import json
 import logging
 import os
 import signal
@@ -7,11 +9,13 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mqttws import SymmetricKey, TlsConfig, provision_async
 from mqttws.local import logs
-from mqttws.local.logs import MAX_ALIKE, MAX_WAITING, SteadyHandler
+from mqttws.local.logs import MAX_ALIKE, MAX_WAITING, JsonLine, SteadyHandler
 
 
 class Reader:
@@ -116,3 +120,89 @@ def test_serve_goes_on_and_ends_though_nobody_reads_its_log(
         process.wait()
         process.stdout.close()
         os.close(reading)
+
+
+def as_json(line: str, front_end: int | None = None) -> dict[str, Any]:
+    record = logging.LogRecord("mqttws.local", logging.INFO, "", 0, line, (), None)
+    found: dict[str, Any] = json.loads(JsonLine(front_end).format(record))
+    assert found.pop("time")[-1] == "Z"
+    assert found.pop("level") == "info"
+    return found
+
+
+OPERATION = "5.5203550dd2e95e74.fddae6bb-dd01-44f7-8b22-f658cd45e632"
+
+
+@pytest.mark.parametrize(
+    ("line", "members"),
+    [
+        (
+            f"#1 wss 127.0.0.1:33700 dev: register 202 {OPERATION}",
+            {
+                "connection": "#1 wss 127.0.0.1:33700",
+                "registrationId": "dev",
+                "operationId": OPERATION,
+                "message": f"register 202 {OPERATION}",
+            },
+        ),
+        (
+            "#12 mqtts [::1]:4 a:b-.c: closed: by the device",
+            {
+                "connection": "#12 mqtts [::1]:4",
+                "registrationId": "a:b-.c",
+                "message": "closed: by the device",
+            },
+        ),
+        (
+            "#1 wss 127.0.0.1:33700: tls: nothing came",
+            {"connection": "#1 wss 127.0.0.1:33700", "message": "tls: nothing came"},
+        ),
+        ("the service is back", {"message": "the service is back"}),
+        ('a "quoted" \n ü', {"message": 'a "quoted" \n ü'}),
+    ],
+)
+def test_a_line_as_json_says_whom_it_is_about(line: str, members: dict[str, Any]) -> None:
+    assert as_json(line) == members
+    assert as_json(line, 2) == {"frontEnd": 2} | members
+    assert "\n" not in JsonLine().format(
+        logging.LogRecord("mqttws.local", logging.INFO, "", 0, line, (), None)
+    )
+
+
+def test_the_handlers_own_lines_are_json_too() -> None:
+    reader = Reader()
+    handler = SteadyHandler(reader)  # type: ignore[arg-type]
+    handler.setFormatter(JsonLine())
+    for _ in range(MAX_ALIKE + 5):
+        say(handler, "the same")
+    handler.close()
+    messages = [json.loads(line)["message"] for line in reader.text.splitlines()]
+    assert messages[-1].startswith("5 more lines like: ")
+
+
+async def test_serve_writes_nothing_but_json(tmp_path: Path) -> None:
+    """Which device, connection and operation it is about stands in members of its own."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "mqttws", "serve", "--json", "--log-format", "json"),
+        *("--wss-port", "0", "--mqtts-port", "0", "--retry-after", "0", "--state", str(tmp_path)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    place = json.loads(await process.stdout.readline())
+    key = await asyncio.to_thread(Path(place["example"]["key_file"]).read_text)
+    tls = TlsConfig(ca=place["ca_file"], only_ca=True)
+    await provision_async(
+        place["id_scope"],
+        SymmetricKey("example-device", key.strip()),
+        host="127.0.0.1",
+        port=place["wss_port"],
+        tls=tls,
+    )
+    process.terminate()
+    _, err = await process.communicate()
+    lines = [json.loads(line) for line in err.decode().splitlines()]
+    about = [line for line in lines if line.get("operationId")]
+    assert about
+    assert {line["registrationId"] for line in about} == {"example-device"}
+    assert all(line["connection"].startswith("#") for line in about)
