@@ -97,7 +97,7 @@ class FrontEnd:
 
     @property
     def connections(self) -> int:
-        """How many MQTT connections are open."""
+        """The number of MQTT connections that are open."""
         return len(self._links)
 
     def cut_all(self) -> None:
