@@ -239,6 +239,7 @@ async def test_who_leaves_in_the_middle_is_registered_all_the_same(
             packets: list[Packet] = [hello(dps, "dev", key), wish(), register(), Disconnect()]
             await peer.socket.send(b"".join(map(encode, packets)))
             await peer.socket.wait_closed()
+        await dps.wait_for("assigned", "dev")  # a commit takes its time; the device has gone
         assert await dps.registration("dev") is not None
         await serves(dps)
 
