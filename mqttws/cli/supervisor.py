@@ -60,6 +60,7 @@ class Supervisor:
         self._handed: Handed = {}
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._stop = asyncio.Event()
+        self._asked: set[int] = set()  # processes that have had SIGTERM
         self._told: list[str] | None = None
         self._figures = ""
 
@@ -107,7 +108,15 @@ class Supervisor:
     def _end(self, name: str) -> None:
         logger.info("%s: the service ends", name)
         self._stop.set()
-        self._send(signal.SIGTERM)
+        self._ask_to_end()
+
+    def _ask_to_end(self) -> None:
+        """Send SIGTERM to each front end that has not had it: a second one would kill it."""
+        for process in self._processes.values():
+            if process.pid not in self._asked:
+                self._asked.add(process.pid)
+                with suppress(ProcessLookupError):
+                    process.send_signal(signal.SIGTERM)
 
     def _send(self, number: signal.Signals) -> None:
         for process in self._processes.values():
@@ -116,7 +125,7 @@ class Supervisor:
 
     async def _drain(self) -> None:
         """Wait until every front end has ended; kill those that do not."""
-        self._send(signal.SIGTERM)
+        self._ask_to_end()
         left = [asyncio.ensure_future(one.wait()) for one in self._processes.values()]
         if not left:
             return
@@ -168,7 +177,7 @@ class Supervisor:
         )
         self._processes[number] = process
         if self._stop.is_set():  # the signal came just before
-            process.terminate()
+            self._ask_to_end()
         assert process.stdout is not None
         lines: list[str] = []
         try:
