@@ -17,7 +17,7 @@ class MemoryStore:
     """
 
     shared = False
-    recheck = 0.0
+    recheck: float = 0.0
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock

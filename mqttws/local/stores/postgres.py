@@ -72,7 +72,7 @@ class PostgresStore:
     """
 
     shared = True
-    recheck = 5.0
+    recheck: float = 5.0
 
     def __init__(self, url: str) -> None:
         try:

@@ -89,7 +89,7 @@ class SqliteStore:
     """
 
     shared = True
-    recheck = 0.25  # a look takes some 30 microseconds, and there is no other news
+    recheck: float = 0.25  # a look takes some 30 microseconds, and there is no other news
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
