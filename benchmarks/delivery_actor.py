@@ -148,8 +148,9 @@ class AsyncActor(Actor):
             client = await self.joined("r", ready)
             self.receiver = client
             if self.quitting:  # the one before was left meanwhile
+                messages = client.messages()  # of those that waited for a stream
                 await self.leave("r")
-                async for message in client.messages():  # came, and waited for a stream
+                async for message in messages:
                     self.log("r", number_of(message.topic, message.payload))
                 return
             self.log("x", "subscribed")
@@ -302,8 +303,9 @@ class SyncActor(Actor):
             client = self.joined("r", lambda client: client.subscribe(wish, self.world.qos))
             self.receiver = client
             if self.quitting:  # the one before was left meanwhile
+                messages = client.messages()  # of those that waited for a stream
                 self.leave("r")
-                for message in client.messages():  # came, and waited for a stream
+                for message in messages:
                     self.log("r", number_of(message.topic, message.payload))
                 return
             self.log("x", "subscribed")

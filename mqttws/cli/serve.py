@@ -80,7 +80,7 @@ With --json, the first and only line of standard output:
 
 \b
 Environment:
-  MQTTWS_SERVE_…  any option, such as MQTTWS_SERVE_WSS_PORT=8443 for --wss-port
+  MQTTWS_SERVE_…  any option: MQTTWS_SERVE_WSS_PORT=8443 for --wss-port
                   8443; what stands in the command line counts before it
   XDG_STATE_HOME  where the default --state DIR is, if set
   NO_COLOR        if set, nothing is coloured

@@ -1,6 +1,7 @@
 """The configuration of docs/team.md: haproxy in TCP mode before two front ends."""
 
 import re
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from mqttws import AsyncLocalDps, SymmetricKey, TlsConfig, provision_async
@@ -20,10 +21,14 @@ async def test_devices_register_behind_the_balancer_while_a_front_end_is_away(
         block.text for block in blocks(ROOT / "docs" / "team.md") if block.title == "haproxy.cfg"
     ]
     records = tmp_path / "records.sqlite"
-    async with (
-        AsyncLocalDps(state=dps_state, retry_after=0, records=records) as one,
-        AsyncLocalDps(state=dps_state, retry_after=0, records=records) as other,
-    ):
+    async with AsyncExitStack() as stack:
+        one, other = [
+            AsyncLocalDps(state=dps_state, retry_after=0, records=records) for _ in range(2)
+        ]
+        await stack.enter_async_context(one)
+        await one.enroll(keyed("dev"))
+        certified = await one.enroll_certificate("leaf")
+        await stack.enter_async_context(other)  # trusts that certificate from the beginning
         wss, mqtts = free_port(), free_port()
         text = text.replace("bind :443", f"bind 127.0.0.1:{wss}")
         text = text.replace("bind :8883", f"bind 127.0.0.1:{mqtts}")
@@ -32,8 +37,6 @@ async def test_devices_register_behind_the_balancer_while_a_front_end_is_away(
             line = rf"{re.escape(address)}:8883 check port 443"
             text = re.sub(line, f"127.0.0.1:{dps.mqtts_port} check port {dps.wss_port}", text)
         assert "10.0.0" not in text
-        await one.enroll(keyed("dev"))
-        certified = await one.enroll_certificate("leaf")
         tls = TlsConfig(ca=one.ca_file, only_ca=True)
         with programs.haproxy(text, wss):
             for away in (None, one):
