@@ -6,8 +6,8 @@ rows that failed, each with the row's name. Thousands of rows so cost a call eac
 test costs pytest and every one of its workers.
 
 ``pytest --rows`` makes a test of each row instead, to run or to name one alone. So does the mark
-``apart``, for rows that take long: the workers share them out. Rows with marks that decide whether
-they run stay tests of their own too.
+``apart``, for rows that take long, and ``slow``: the workers share them out. Rows with marks that
+decide whether they run stay tests of their own too.
 """
 
 import functools
@@ -20,6 +20,9 @@ import pytest
 
 HARMLESS = {"rule", "operation"}
 """Marks of a row that say what it proves, and change nothing."""
+
+APART = {"apart", "slow"}
+"""Marks of a test whose rows take long."""
 
 Row = tuple[str, dict[str, Any]]
 """A row's name and its arguments."""
@@ -44,7 +47,11 @@ def pytest_pycollect_makeitem(collector: Any, name: str, obj: object) -> pytest.
     tables = [mark for mark in marks if mark.name == "parametrize"]
     if not tables or not collector.funcnamefilter(name) or collector.config.getoption("rows"):
         return None
-    if not can_be_one(obj, [mark for mark in marks if mark not in tables], tables):
+    of_module = getattr(collector.obj, "pytestmark", [])
+    marks_of_all = marks + (of_module if isinstance(of_module, list) else [of_module])
+    if APART & {mark.name for mark in marks_of_all}:
+        return None
+    if not can_be_one(obj, tables):
         return None
     if hasattr(collector.obj, "pytest_generate_tests"):
         return None
@@ -60,13 +67,11 @@ def names_of(table: pytest.Mark) -> list[str]:
     return [each.strip() for each in names.split(",")] if isinstance(names, str) else list(names)
 
 
-def can_be_one(
-    function: Callable[..., object], marks: list[pytest.Mark], tables: list[pytest.Mark]
-) -> bool:
+def can_be_one(function: Callable[..., object], tables: list[pytest.Mark]) -> bool:
     """Tell whether all that the function takes comes from its tables, and rows are mere values."""
     if inspect.iscoroutinefunction(function) or hasattr(function, "hypothesis"):
         return False
-    if any(mark.name == "apart" for mark in marks) or any(
+    if any(
         len(table.args) != 2
         or table.kwargs.keys() - {"ids"}
         or not (isinstance(table.args[1], Sized) and len(table.args[1]))

@@ -161,6 +161,7 @@ except mqttws.UsageError as error:
         ("aiohttp", "mqttws.local.admin"),
         ("aiohttp", "mqttws.local.http_answers"),
         ("aiohttp", "mqttws.local.hub_http"),
+        ("prometheus_client", "mqttws.local.metrics"),
         ("psycopg", "mqttws.local.stores.postgres"),
         ("truststore", "mqttws"),
     ],

@@ -2,6 +2,7 @@
 
 import os
 import ssl
+import sys
 from typing import Any
 
 import pytest
@@ -54,6 +55,17 @@ async def test_health_and_readiness_need_no_token_and_follow_the_records(
             assert (await asked(f"{url}/readyz", ca=ca))[0] == 503
             assert (await asked(f"{url}/healthz", ca=ca))[0] == 200
         monkeypatch.undo()
+
+
+async def test_metrics_without_their_package_are_refused_with_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "mqttws.local.metrics", raising=False)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    async with AsyncLocalDps() as dps, AdminApi(dps, token="word") as admin:
+        status, text = await asked(f"{admin.url}/metrics", token=True)
+    assert status == 501
+    assert "prometheus_client" in text
 
 
 def figures(text: str) -> dict[str, float]:

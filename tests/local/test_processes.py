@@ -18,10 +18,10 @@ import pytest
 
 from mqttws import SymmetricKey, TlsConfig, provision_async
 from mqttws.cli import supervisor as supervisor_module
-from mqttws.cli.serve import serve
+from mqttws.cli.serve import _check_processes, serve
 from mqttws.cli.serving import READY
 from mqttws.cli.supervisor import Supervisor
-from mqttws.errors import ServiceFailed
+from mqttws.errors import ServiceFailed, UsageError
 from mqttws.local.certificates import prepare_certificates
 from mqttws.local.handed import VARIABLE
 from tests.conftest import peer_missing
@@ -280,3 +280,9 @@ async def test_one_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) 
 async def test_a_first_front_end_that_cannot_serve_is_an_error() -> None:
     with pytest.raises(ServiceFailed, match="before it could serve"):
         await scripted(2, "raise SystemExit(3)").run()
+
+
+def test_several_front_ends_are_not_for_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(UsageError, match="not on Windows"):
+        _check_processes("records.sqlite", None, False)

@@ -31,10 +31,11 @@ def installed(place: Path, **environment: str) -> bool:
         ),
     )
     target = place / "target"
+    ours = {name: value for name, value in os.environ.items() if name != "MQTTWS_PURE"}
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", target, source],
         check=True,
-        env=os.environ | environment,
+        env=ours | environment,
     )
     answer = subprocess.run(
         [sys.executable, "-c", WHICH],
