@@ -1,4 +1,4 @@
-"""What a device and ``mqttws serve`` need works without what only POSIX or only Linux has.
+"""A device and ``mqttws serve`` work without what only POSIX or only Linux has.
 
 Modules and names are taken away, and moving, linking or removing an open file is refused, as
 Windows does. Only a run on those systems shows that nothing else is missing.

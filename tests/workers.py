@@ -3,7 +3,7 @@
 Every worker collects every test, and pytest rewrites each assertion of each module that it loads:
 seconds of work, done in a fresh clone by all of them side by side. What pytest makes of a module is
 kept beside it, as bytecode is; so each worker begins with other modules, and comes upon those that
-the rest have done. That is kept even where Python is told to write no bytecode.
+the rest have done. That is kept even where Python may write no bytecode.
 """
 
 import importlib

@@ -215,6 +215,15 @@ def test_an_empty_key_file_is_named_with_its_remedy(tmp_path: Path) -> None:
     assert "remove the file" in str(damaged.value.hint)
 
 
+def serves(*words: object) -> None:
+    """Run the service until it serves, and end it."""
+    running = Running("serve", *words, "--json")
+    try:
+        running.wait_for("serving")
+    finally:
+        running.end()
+
+
 def test_a_first_start_on_a_full_disk_leaves_nothing_that_stops_the_next(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk") as disk:
         words = (*FREE, "--state", disk, "--records", disk / "dps.sqlite")
@@ -223,22 +232,14 @@ def test_a_first_start_on_a_full_disk_leaves_nothing_that_stops_the_next(tmp_pat
         assert "No space left" in line or "the disk is full" in line
         assert not (disk / "example-device.key").exists()
         filler.unlink()
-        running = Running("serve", *words, "--json")
-        try:
-            running.wait_for("serving")
-        finally:
-            running.end()
+        serves(*words)
         # Files are there, the key is not, and there is no room for it.
         (disk / "example-device.key").unlink()
         filler = fill(disk)
         refused(*words, code=41)
         assert not (disk / "example-device.key").exists()
         filler.unlink()
-        running = Running("serve", *words, "--json")
-        try:
-            running.wait_for("serving")
-        finally:
-            running.end()
+        serves(*words)
 
 
 def test_the_default_state_folder_is_the_users(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def test_the_handlers_own_lines_are_json_too() -> None:
 
 
 async def test_serve_writes_nothing_but_json(tmp_path: Path) -> None:
-    """Which device, connection and operation it is about stands in members of its own."""
+    """Its device, connection and operation stand in members of their own."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "mqttws", "serve", "--json", "--log-format", "json"),
         *("--wss-port", "0", "--mqtts-port", "0", "--retry-after", "0", "--state", str(tmp_path)),

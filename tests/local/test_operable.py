@@ -1,4 +1,4 @@
-"""What keeps a service running: health and readiness, figures, and a reset between tests."""
+"""Keeping a service running: health and readiness, figures, and a reset between tests."""
 
 import os
 import ssl

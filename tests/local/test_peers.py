@@ -1,4 +1,4 @@
-"""Two front ends over one PostgreSQL: what one is told the other obeys, within a second."""
+"""Two front ends over one PostgreSQL: a change at one counts at the other within a second."""
 
 import asyncio
 import datetime
