@@ -5,17 +5,20 @@ from collections.abc import Iterable
 from ..errors import UsageError
 from ..wire import Subscribe, Subscription
 
+Filters = str | Iterable[str | tuple[str, int]]
+"""One topic filter, or several; each with its QoS where it is not the one of all."""
+
 Payload = bytes | bytearray | memoryview | str
 """A message's content; text goes as UTF-8."""
 
 
-def subscriptions_of(topic_filter: str | Iterable[tuple[str, int]], qos: int) -> list[Subscription]:
-    """Return the subscriptions of one filter, or of several (filter, QoS) pairs.
+def subscriptions_of(topic_filter: Filters, qos: int) -> list[Subscription]:
+    """Return the subscriptions of one filter, or of several filters or (filter, QoS) pairs.
 
     Raises:
         UsageError: one breaks a rule, or there is none.
     """
-    given = [(topic_filter, qos)] if isinstance(topic_filter, str) else _pairs(topic_filter)
+    given = _pairs([topic_filter] if isinstance(topic_filter, str) else topic_filter, qos)
     if not given:
         raise UsageError("topic_filter: found none; allowed: at least one")
     subscriptions = [Subscription(*pair) for pair in given]
@@ -23,11 +26,17 @@ def subscriptions_of(topic_filter: str | Iterable[tuple[str, int]], qos: int) ->
     return subscriptions
 
 
-def _pairs(given: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+def _pairs(given: Iterable[str | tuple[str, int]], qos: int) -> list[tuple[str, int]]:
+    pairs = []
     try:
-        return [(topic_filter, qos) for topic_filter, qos in given]
+        for each in given:
+            topic_filter, its_qos = (each, qos) if isinstance(each, str) else each
+            pairs.append((topic_filter, its_qos))
     except (TypeError, ValueError):
-        raise UsageError("topic filters: allowed: one str, or (filter, QoS) pairs") from None
+        raise UsageError(
+            "topic filters: allowed: one str, several, or (filter, QoS) pairs"
+        ) from None
+    return pairs
 
 
 def payload_bytes(payload: object) -> bytes:

@@ -277,13 +277,14 @@ class AsyncClient(Facts, AsyncOnly):
         await self._engine.flush()
 
     async def subscribe(
-        self, topic_filter: str | Iterable[tuple[str, int]], qos: int = 0
+        self, topic_filter: str | Iterable[str | tuple[str, int]], qos: int = 0
     ) -> list[int]:
         """Ask for messages; return for each filter the QoS that the server granted.
 
         Args:
-            topic_filter: one filter, or several (filter, QoS) pairs, which go in one request.
-            qos: the highest QoS to be sent, for a single filter.
+            topic_filter: one filter, or several, which go in one request; a (filter, QoS) pair has
+                a QoS of its own.
+            qos: the highest QoS to be sent, 0 to 2, of the filters without one of their own.
 
         Raises:
             SubscribeRefused: the server refused at least one filter.

@@ -182,7 +182,9 @@ class Client(Facts, SynchronousOnly):
         """Wait until all that was published so far with QoS 1 and 2 is in the store."""
         self._call(self._client.flush)
 
-    def subscribe(self, topic_filter: str | Iterable[tuple[str, int]], qos: int = 0) -> list[int]:
+    def subscribe(
+        self, topic_filter: str | Iterable[str | tuple[str, int]], qos: int = 0
+    ) -> list[int]:
         """Ask for messages; as ``AsyncClient.subscribe``."""
         return self._call(partial(self._client.subscribe, topic_filter, qos))
 

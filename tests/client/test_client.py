@@ -252,6 +252,14 @@ async def test_a_refused_filter_is_told(certificates: Certificates) -> None:
             assert client.connected
 
 
+async def test_several_filters_share_a_qos_and_a_pair_has_its_own(
+    certificates: Certificates,
+) -> None:
+    async with broker(**carried_by("wss", certificates)) as server:  # type: ignore[arg-type]
+        async with client_of(server, certificates) as client:
+            assert await client.subscribe(["a", ("b", 2), "c/#"], 1) == [1, 2, 1]
+
+
 @pytest.mark.parametrize("what", ["publish", "subscribe"])
 async def test_a_silent_server_ends_a_request_at_its_time_limit(
     certificates: Certificates, what: str
