@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 import mqttws
-from mqttws import AsyncClient, HubClient, LocalDps, LocalHub, MethodRequest, MethodResponse
-from mqttws.hub.topics import telemetry_topic
+from mqttws import LocalDps, LocalHub
 
 from .client.broker import broker
 from .documents import ROOT, blocks, enough, run
@@ -29,19 +28,14 @@ SUBSTITUTES = {
     ),
     "proxy-ca.pem": "{ca_file}",
     "proxy.example:3128": "127.0.0.1:{closed_port}",
-    "client_async()": "client_async(**dps.options)",
     "hub_client(credential)": "hub_client(credential, **dps.options)",
     "wss://broker.example/mqtt": "ws://127.0.0.1:{broker_port}/mqtt",
 }
 RUN_BY = {
-    "credential = mqttws.SymmetricKey(": "device",
-    "assignment.client_async()": "device",
-    "assignment.hub_client(": "device",
-    "proxy-ca.pem": "device",
     "proxy.example": "proxy",
+    "credential = mqttws.SymmetricKey(": "device",
+    "assignment.hub_client(": "device",
     "def test_a_throttled_device": "device",
-    "def test_a_device_reports": "device",
-    "mqttws.AsyncLocalDps()": "alone",
     "broker.example": "broker",
     "from mqttws.wire import": "alone",
 }
@@ -66,7 +60,7 @@ def substituted(snippet: str, **addresses: object) -> str:
 
 
 def test_every_snippet_is_run():
-    assert len(SNIPPETS) >= 12
+    assert len(SNIPPETS) >= 7
     assert {runner(snippet) for snippet in SNIPPETS} == {"device", "proxy", "alone", "broker"}
 
 
@@ -83,7 +77,7 @@ def test_a_device(snippet: str, dps: LocalDps):
 
 
 def run_with_a_device(snippet: str, dps: LocalDps, hub: LocalHub) -> None:
-    names: dict[str, Any] = {"mqttws": mqttws, "telemetry_topic": telemetry_topic, "dps": dps}
+    names: dict[str, Any] = {"mqttws": mqttws, "dps": dps}
     if "def test_" not in snippet:
         names["device_key"] = key = dps.enroll_device("my-device")
         names["credential"] = credential = mqttws.SymmetricKey("my-device", key)
@@ -92,33 +86,12 @@ def run_with_a_device(snippet: str, dps: LocalDps, hub: LocalHub) -> None:
     if "desired_changes" in snippet:
         names["print"] = enough
         hub.patch_twin("my-device", desired={"interval": 5})
-    run(substituted(snippet, ca_file=dps.ca_file), names)
+    run(substituted(snippet), names)
     if "desired_changes" in snippet:
         assert names["printed"]
         assert hub.next_telemetry().payload == b'{"temperature":21.5}'
     if "def test_a_throttled" in snippet:
         names["test_a_throttled_device_gets_its_hub"](dps)
-    if "def test_a_device_reports" in snippet:
-        clients: list[HubClient] = []
-
-        def run_my_device(connection_string: str) -> None:
-            client = HubClient.from_connection_string(connection_string, **dps.options)
-            clients.append(client)
-            client.on_method("reboot", reboot)
-            client.connect()
-            client.patch_reported({"a": 1})
-            client.send_telemetry(b"21.5")
-
-        names["run_my_device"] = run_my_device
-        try:
-            names["test_a_device_reports"](dps, hub)
-        finally:
-            clients[0].disconnect()
-
-
-def reboot(request: MethodRequest) -> MethodResponse:
-    assert request.payload == {"delay": 5}
-    return MethodResponse(200)
 
 
 @pytest.mark.parametrize("snippet", of("proxy"))
@@ -128,29 +101,19 @@ def test_the_proxy_that_is_named_is_used(snippet: str, dps: LocalDps):
     credential = mqttws.SymmetricKey("my-device", "c2VjcmV0LXNlY3JldC1zZWNyZXQ=")
     with pytest.raises(mqttws.ConnectFailed, match=str(port)):
         run(
-            substituted(snippet, closed_port=port),
+            substituted(snippet, closed_port=port, ca_file=dps.ca_file),
             {"mqttws": mqttws, "dps": dps, "credential": credential},
         )
 
 
 @pytest.mark.parametrize("snippet", of("alone"))
-def test_what_needs_no_other(snippet: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {"mqttws": mqttws}
-    run(snippet, names)
-    if "AsyncLocalDps" in snippet:
-        assert names["assignment"].device_id == "my-device"
+def test_what_needs_no_other(snippet: str):
+    run(snippet, {"mqttws": mqttws})
 
 
 @pytest.mark.parametrize("snippet", of("broker"))
 async def test_a_client_of_a_broker(snippet: str):
     async with broker(websocket=True) as server:
-        url = f"ws://127.0.0.1:{server.port}/mqtt"
-        if "alarms/#" in snippet:  # a session that brings something
-            async with AsyncClient(url, client_id="me", clean_session=False) as before:
-                await before.subscribe("alarms/#", qos=1)
-            async with AsyncClient(url, client_id="other") as other:
-                await other.publish("alarms/1", b"x", qos=1)
         names: dict[str, Any] = {"print": enough}
         text = substituted(snippet, broker_port=server.port)
         await asyncio.to_thread(run, text, names)
