@@ -44,7 +44,7 @@ from mqttws.hub.device.identity import HubIdentity
 from mqttws.hub_client.bodies import message_of
 from mqttws.hub_client.twins import TwinRequests
 from mqttws.local import stores
-from mqttws.local.anchors import DpsTls
+from mqttws.local.dps_tls import DpsTls
 from mqttws.local.orders import FaultOrders
 from mqttws.local.policies import load_policies
 from mqttws.local.stores import sqlite_file

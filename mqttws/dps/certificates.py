@@ -5,7 +5,7 @@ chain, and proves that each certificate was signed by the next.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from ..text import shown
@@ -25,6 +25,7 @@ class Certificate:
         not_after: Unix time in seconds; its last second.
         serial_number: in hexadecimal.
         version: 3 for X.509 version 3.
+        der: the certificate itself; empty where nothing reads it any more.
         fault: why it cannot be read, for the log; empty for a good one.
     """
 
@@ -37,6 +38,7 @@ class Certificate:
     not_after: float
     serial_number: str
     version: int = 3
+    der: bytes = field(default=b"", repr=False, compare=False)
     fault: str = ""
 
     def to_json(self) -> dict[str, str | int]:

@@ -1,7 +1,7 @@
 """Enrollments and registrations, as the admin API and the hub ask for them.
 
-Knows which rows belong together: a changed group, or a changed certificate, is marked for all
-front ends, and a deleted enrollment's id stays known. Does not know how a device is judged.
+Knows which rows belong together: a changed group is marked for all front ends, and a deleted
+enrollment's id stays known. Does not know how a device is judged.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -20,7 +20,6 @@ from .records import (
 from .store import Check, Row, Store, Table, Write
 from .tables import (
     CAS,
-    CERTIFICATES_MARK,
     CERTIFIED,
     DEVICES,
     GROUPS,
@@ -156,7 +155,7 @@ class Directory:
         table, key = place_of(enrollment)
         expected = None if any_version else before.version
         writes = [Write(table, key, enrollment, expected)]
-        return await self._store.commit(writes + _marks(enrollment, before.value), checks)
+        return await self._store.commit(writes + _marks(enrollment), checks)
 
     async def remove(self, enrollment: AnyEnrollment, before: Row) -> bool:
         """Delete an enrollment, if it is still what was loaded; the device's registration stays."""
@@ -165,7 +164,7 @@ class Directory:
             Write(table, key, None, before.version),
             Write(MARKS, f"{table.name} {key}", 1),
         ]
-        return await self._store.commit(writes + _marks(None, enrollment))
+        return await self._store.commit(writes + _marks(enrollment))
 
     async def add(self, enrollment: AnyEnrollment, *, once: bool = False) -> bool:
         """Keep a new enrollment; False where there is one with its id.
@@ -202,12 +201,6 @@ class Directory:
         return count
 
 
-def _marks(after: AnyEnrollment | None, before: AnyEnrollment | None) -> list[Write]:
-    """Return the marks that tell all front ends what has changed."""
-    marks = []
-    if isinstance(after or before, EnrollmentGroup):
-        marks.append(Write(MARKS, GROUPS_MARK, 1))
-    certificates = [() if known is None else known.certificates for known in (after, before)]
-    if certificates[0] != certificates[1]:
-        marks.append(Write(MARKS, CERTIFICATES_MARK, 1))
-    return marks
+def _marks(changed: AnyEnrollment) -> list[Write]:
+    """Return the mark that tells all front ends that a group has changed."""
+    return [Write(MARKS, GROUPS_MARK, 1)] if isinstance(changed, EnrollmentGroup) else []

@@ -5,6 +5,7 @@ judged by them. Keys are bytes here, in no ``repr`` and in no message.
 """
 
 import hashlib
+from collections.abc import Container
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -267,6 +268,16 @@ class Groups:
     def keys(self) -> GroupKeys:
         """The keys of the groups in ``keyed``, for searching."""
         return GroupKeys(group.keys for group in self.keyed)
+
+    @cached_property
+    def certificates(self) -> tuple[bytes, ...]:
+        """The certificates of all groups, DER."""
+        return tuple(der for group in self.groups for der in group.certificates)
+
+    @property
+    def fingerprints(self) -> Container[str]:
+        """SHA-256 of each of ``certificates``, in hexadecimal."""
+        return self.by_fingerprint
 
     @cached_property
     def by_fingerprint(self) -> dict[str, EnrollmentGroup]:

@@ -5,8 +5,8 @@ not know the rules (``decisions``), nor how messages travel. The same loop serve
 any number of processes over one store.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from ..errors import StoreFailed
@@ -53,6 +53,13 @@ class Issuer(Protocol):
         """Issue a certificate, or refuse its request."""
 
 
+class ChainReader(Protocol):
+    """Reads certificates."""
+
+    def continued(self, chain: Chain, enrolled: Sequence[bytes]) -> Chain:
+        """Return a chain as far up as enrolled certificates, DER, have signed it."""
+
+
 class _Loaded(NamedTuple):
     """A snapshot, and the versions of what it holds."""
 
@@ -85,6 +92,8 @@ class Service:
         operation_ids: endless, each one different.
         tracking_ids: endless; one goes into each error answer.
         issuer: of certificates; None where there is no credential policy.
+        chains: finds enrolled certificates above those that a device has shown; None where it
+            shows them all.
 
     Attributes:
         settings: of the instance.
@@ -99,6 +108,7 @@ class Service:
         operation_ids: Iterator[str],
         tracking_ids: Iterator[str],
         issuer: Issuer | None = None,
+        chains: ChainReader | None = None,
     ) -> None:
         self.settings = settings
         self.counts: Counts = Counts()
@@ -106,6 +116,7 @@ class Service:
         self._operation_ids = operation_ids
         self._tracking_ids = tracking_ids
         self._issuer = issuer
+        self._chains = chains
         self._groups = Groups()
 
     def admit(
@@ -162,6 +173,7 @@ class Service:
         wanted, issued = None, None
         for _ in range(MAX_ATTEMPTS):
             loaded = await self._load(device.registration_id)
+            device = self._with_whole_chain(device, loaded.snapshot)
             decision = decide(self.settings, loaded.snapshot, device, request, payload, ids)
             if decision.wanted is not None and self._issuer is not None:
                 if decision.wanted != wanted:  # the same for each decision about a request, mostly
@@ -176,6 +188,15 @@ class Service:
             self.counts.conflicts += 1
         self.counts.given_up += 1
         raise StoreFailed(f"{MAX_ATTEMPTS} times another request was faster")
+
+    def _with_whole_chain(self, device: Device, snapshot: Snapshot) -> Device:
+        """Return a device whose chain goes up to an enrolled certificate, if there is one."""
+        if not device.chain or device.password or self._chains is None:
+            return device
+        of: IndividualEnrollment | Groups = snapshot.individual or snapshot.groups
+        if any(certificate.sha256 in of.fingerprints for certificate in device.chain):
+            return device
+        return replace(device, chain=self._chains.continued(device.chain, of.certificates))
 
     def refuse(
         self,

@@ -132,9 +132,8 @@ FAULTS: Table[Faults] = Table(
 """Ordered faults: one row, with an empty key."""
 
 GROUPS_MARK = "group"
-CERTIFICATES_MARK = "certificate"
 
 # A request loads the groups' mark itself: no front end waits for news of it.
-MARKS: Table[int] = Table("mark", str, int, kept=lambda key: key == CERTIFICATES_MARK)
-"""Rows that say by their version alone that something has changed (``group``, ``certificate``), and
-ids that have been enrolled once and deleted (``individual ID``, ``group ID``)."""
+MARKS: Table[int] = Table("mark", str, int)
+"""A row that says by its version alone that a group has changed (``group``), and ids that have been
+enrolled once and deleted (``individual ID``, ``group ID``)."""

@@ -20,10 +20,10 @@ from ..dps.store import Row
 from ..dps.tables import CAS
 from ..errors import UsageError
 from ..text import shown
+from .chains import describe_certificate
 from .dps import AsyncLocalDps
 from .enrollment_changes import busy, check_etag
 from .http_answers import Refused, answer, read_body, web
-from .x509 import describe_certificate
 
 logger: logging.Logger = logging.getLogger("mqttws.local")
 

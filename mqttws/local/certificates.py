@@ -50,8 +50,7 @@ class ServerCertificate:
 
     def context(self) -> ssl.SSLContext:
         """Return the server's TLS context: TLS 1.2 or newer."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context = server_context()
         context.load_cert_chain(self.chain_file, self.key_file)
         send_alerts(context)
         return context
@@ -284,6 +283,13 @@ def _load_key(file: Path) -> Key:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise TypeError("the CA's key is not one of ours")
     return key
+
+
+def server_context() -> ssl.SSLContext:
+    """Return a server's TLS context without a certificate: TLS 1.2 or newer."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 def certificate_pem(certificate: x509.Certificate) -> bytes:

@@ -26,11 +26,12 @@ from ..hub.service.access import Policy
 from ..loop_thread import AsyncOnly
 from ..net.tls import TlsConfig
 from ..options import LOCAL_DPS
-from .anchors import DpsTls
 from .certificates import prepare_certificates
+from .chains import EnrolledChains
 from .clock import StoreClock
 from .dps_calls import DpsCalls
 from .dps_policies import OWNER, load_dps_policies
+from .dps_tls import DpsTls
 from .enrollments import Enrollments
 from .front import FrontEnd
 from .handed import Handed
@@ -162,6 +163,7 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
             operation_ids=operation_ids(),
             tracking_ids=tracking_ids(),
             issuer=self.issuing,
+            chains=EnrolledChains(),
         )
         self._state = state
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
@@ -173,7 +175,7 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
         )
         self._events = self.front.events
         self.tls: DpsTls = DpsTls(self.front.early.handshake)
-        self.enrollments: Enrollments = Enrollments(self.directory, self.tls.anchors, self._events)
+        self.enrollments: Enrollments = Enrollments(self.directory, self._events)
         self.http.add(self._make_health_door)
         self.http.add(self._make_service_door)
         self.http.add(self._make_device_door)
@@ -182,9 +184,7 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
         self._listener = Listener(self.tls, self.front.note_refused)
         self._restarts = Restarts(self._leave, self._listen)
         self._given = tuple(first_enrollments), tuple(enrollments)
-        self._peers = Peers(
-            self.store, self.clock, self.front.presence, self.tls.load, self.faults.keep
-        )
+        self._peers = Peers(self.store, self.clock, self.front.presence, self.faults.keep)
 
     @property
     def options(self) -> WayToDps:

@@ -16,8 +16,8 @@ from ..dps.enrollment_json import enrollment_to_json
 from ..dps.records import EnrollmentGroup, IndividualEnrollment
 from ..dps.store import Row
 from ..text import short_line, shown
+from .chains import certificate_info
 from .http_answers import Refused
-from .x509 import certificate_info
 
 logger: logging.Logger = logging.getLogger("mqttws.local")
 

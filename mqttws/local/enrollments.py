@@ -1,4 +1,4 @@
-"""Enrollments: who may register, changed in the store and in the certificates that TLS trusts."""
+"""Enrollments: who may register, changed in the store while devices register."""
 
 import asyncio
 import json
@@ -15,7 +15,6 @@ from ..dps.store import Row
 from ..dps.tables import AnyEnrollment
 from ..errors import UsageError
 from ..text import short_line, shown
-from .anchors import TrustAnchors
 from .dps_events import DpsEvents
 from .x509 import load_certificate
 
@@ -29,13 +28,11 @@ class Enrollments:
 
     Args:
         directory: of the store.
-        anchors: the certificates in which a device's chain may end.
         events: gets each change.
     """
 
-    def __init__(self, directory: Directory, anchors: TrustAnchors, events: DpsEvents) -> None:
+    def __init__(self, directory: Directory, events: DpsEvents) -> None:
         self._directory = directory
-        self._anchors = anchors
         self._events = events
 
     async def enroll(self, record: Mapping[str, Any], *, replace: bool = False) -> None:
@@ -74,7 +71,7 @@ class Enrollments:
             load_certificate(der)
         if not await self._directory.put(enrollment, before, checks, any_version=any_version):
             return False
-        self._trust(enrollment, before.value)
+        self._note("put", enrollment)
         return True
 
     async def put_ca(self, ca: CaCertificate, before: Row) -> bool:
@@ -101,7 +98,7 @@ class Enrollments:
         """Delete an enrollment; False if it is not the one that was loaded any more."""
         if not await self._directory.remove(enrollment, before):
             return False
-        self._trust(None, enrollment)
+        self._note("deleted", enrollment)
         return True
 
     async def enroll_once(self, enrollments: Sequence[AnyEnrollment]) -> list[str]:
@@ -111,7 +108,7 @@ class Enrollments:
             enrollment, _ = await self._directory.with_cas(enrollment)
             added = await self._directory.add(enrollment, once=True)
             if added:
-                self._trust(enrollment, None)
+                self._note("put", enrollment)
             return added
 
         for enrollment in enrollments:
@@ -152,10 +149,5 @@ class Enrollments:
                 short_line(", ".join(known[:10])),
             )
 
-    def _trust(self, after: AnyEnrollment | None, before: AnyEnrollment | None) -> None:
-        known = after or before
-        if known is not None:
-            change = "deleted" if after is None else "put"
-            self._events.add("enrollment", change=change, id=place_of(known)[1])
-        added, removed = (() if known is None else known.certificates for known in (after, before))
-        self._anchors.change(added, removed)
+    def _note(self, change: str, enrollment: AnyEnrollment) -> None:
+        self._events.add("enrollment", change=change, id=place_of(enrollment)[1])

@@ -4,7 +4,7 @@ Knows the store, which readiness depends on. Shows nothing of what the service h
 """
 
 from ..dps.store import Store
-from ..dps.tables import CERTIFICATES_MARK, MARKS
+from ..dps.tables import GROUPS_MARK, MARKS
 from ..errors import StoreFailed
 from .http_answers import web
 from .http_door import Connection
@@ -36,7 +36,7 @@ class HealthDoor:
             return web.Response(status=405, headers={"Allow": "GET, HEAD"})
         if request.path.strip("/") == "readyz":
             try:
-                await self._store.load((MARKS, CERTIFICATES_MARK))
+                await self._store.load((MARKS, GROUPS_MARK))
             except StoreFailed:  # the store itself has said why
                 return web.Response(status=503, text="the records cannot be used\n")
         return web.Response(text="ok\n")

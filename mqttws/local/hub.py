@@ -138,7 +138,6 @@ class AsyncLocalHub(RegistryCalls, DeviceCalls, AsyncOnly):
             hubs = self.dps.front.hub = Hubs(self.dps)
         if self._owns_dps:
             await self.dps.start()
-        self.core.trust = self._trust
         self.core.ca = self.dps.issuing
         await hubs.join(self)
         await self.core.start()

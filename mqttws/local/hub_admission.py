@@ -1,6 +1,7 @@
 """A device's CONNECT at the local hub: which hub it means, whether it may, and its session."""
 
 import asyncio
+import hashlib
 import time
 from dataclasses import replace
 
@@ -17,7 +18,9 @@ from ..hub.service.requests import (
 from ..hub.service.session import opened
 from ..text import shown
 from ..wire import Connect
+from .chains import EnrolledChains
 from .hub_connection import HubConnection
+from .hub_core import Hub
 
 
 class Admission(HubConnection):
@@ -44,7 +47,7 @@ class Admission(HubConnection):
         key = hub.key(names.device_id, names.module_id)
         record = await hub.load(key)
         parent = await hub.load(hub.key(names.device_id)) if names.module_id else None
-        presented = Presented(connect.client_id, names, connect.password, self.link.chain)
+        presented = self._presented(connect, names, hub, record)
         verdict = admit(
             presented,
             None if record is None else record.identity,
@@ -55,6 +58,17 @@ class Admission(HubConnection):
         if isinstance(verdict, Refused):
             return verdict
         return await self._open(Peer(names, verdict), key, clean=connect.clean_session)
+
+    def _presented(
+        self, connect: Connect, names: Names, hub: Hub, record: Record | None
+    ) -> Presented:
+        """Return what a device has presented; its chain goes up to a CA that is known, if any."""
+        chain = self.link.chain
+        if chain and record is not None:
+            enrolled = (*record.identity.credentials.certificates, *hub.cas)
+            chain = EnrolledChains().continued(chain, enrolled)
+        cas = frozenset(hashlib.sha256(der).hexdigest() for der in hub.cas)
+        return Presented(connect.client_id, names, connect.password, chain, cas)
 
     async def _disturbed(self, names: Names) -> Refused | None:
         """Let an ordered fault strike a CONNECT."""

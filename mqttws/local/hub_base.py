@@ -98,7 +98,7 @@ class HubBase:
         feedback: about messages to devices.
         faults: what shall go wrong.
         connections: live ones, by device id and module id.
-        trust: lets TLS know a device's certificate, DER.
+        cas: certificates, DER, of the CAs whose devices may be created with ``ca_signed``.
         seen: Unix time in seconds at which a device last connected or disconnected.
     """
 
@@ -119,7 +119,7 @@ class HubBase:
         self.feedback: FeedbackBox = FeedbackBox()
         self.faults: HubFaults = HubFaults(random.Random(fault_seed).random)  # noqa: S311 - no secret
         self.connections: dict[tuple[str, str], Connection] = {}
-        self.trust: Callable[[bytes], None] = lambda der: None
+        self.cas: list[bytes] = []
         self.seen: dict[tuple[str, str], float] = {}
         self.throttle(self.settings.limits)
         self._locks: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()

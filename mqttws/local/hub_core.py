@@ -48,8 +48,6 @@ class Hub(IdentityWork, MethodWork, MessageWork, IssuanceWork):
         after = ("", "")
         while found := await self.store.list(self.name, after=after):
             for record in found:
-                for der in record.identity.credentials.certificates:
-                    self.trust(der)
                 identity = record.identity
                 self._watch_expiry(self.key(identity.device_id, identity.module_id), record)
             after = (found[-1].identity.device_id, found[-1].identity.module_id)

@@ -36,8 +36,6 @@ class IdentityWork(HubBase):
                 another hub has kept it.
             replace_any: create or change, whichever it is.
         """
-        for der in new.credentials.certificates:
-            self.trust(der)
         now = time.time()
         twin = initial_twin if isinstance(initial_twin, Twin) else new_twin(initial_twin, now)
         if isinstance(twin, Fault):

@@ -80,10 +80,7 @@ class RegistryCalls:
 
     def trust_ca(self, certificate: bytes | str) -> None:
         """Trust a CA, PEM or DER: devices created with ``ca_signed`` may show its certificates."""
-        self._trust(read_certificate(certificate))
-
-    def _trust(self, der: bytes) -> None:
-        self.dps.tls.anchors.add((der,))
+        self.core.cas.append(read_certificate(certificate))
 
     async def delete_device(self, device_id: str, module_id: str = "") -> None:
         """Delete a device or module; its connection ends.

@@ -1,9 +1,9 @@
 """Peers: the other front ends over one store, and what this one keeps of the store's rows.
 
-A front end keeps the ordered faults and the certificates that TLS trusts; all else is read for each
-request. It also keeps connections: a device has one, at whichever front end. News of the store are
-hints. What is kept is looked at again every ``recheck`` seconds and whenever news may have been
-lost; peers then tell each other their devices once more.
+A front end keeps the ordered faults; all else is read for each request. It also keeps connections:
+a device has one, at whichever front end. News of the store are hints. What is kept is looked at
+again every ``recheck`` seconds and whenever news may have been lost; peers then tell each other
+their devices once more.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from ..dps.store import Row, Store
-from ..dps.tables import CERTIFICATES_MARK, FAULTS, MARKS
+from ..dps.tables import FAULTS
 from ..errors import StoreFailed
 from .clock import StoreClock
 from .device import Presence
@@ -32,7 +32,6 @@ class Peers:
         store: open before ``begin`` is called.
         clock: of the store.
         presence: the devices' connections here.
-        trust: reads anew the certificates that TLS trusts.
         keep_faults: is given the row of the ordered faults when it has changed.
     """
 
@@ -41,19 +40,16 @@ class Peers:
         store: Store,
         clock: StoreClock,
         presence: Presence,
-        trust: Callable[[Store], Awaitable[None]],
         keep_faults: Callable[[Row], None],
     ) -> None:
         self._store = store
         self._clock = clock
         self._presence = presence
-        self._trust = trust
         self._keep_faults = keep_faults
         self._name = secrets.token_hex(8)
         self._heard: dict[str, float] = {}  # the loop's time of each peer's last word
         self._woken = asyncio.Event()
         self._lost = False  # whether news may have been
-        self._trusted: int | None = None  # the version of the certificates' mark
         self._task: asyncio.Task[None] | None = None
         self._telling: set[asyncio.Task[None]] = set()
 
@@ -94,14 +90,10 @@ class Peers:
                     await self._tell_all()
 
     async def _look(self) -> None:
-        """Read the rows that are kept; act on those that have changed."""
-        loaded = await self._store.load((MARKS, CERTIFICATES_MARK), (FAULTS, ""))
-        mark, faults = loaded.rows
+        """Read the row that is kept; act on it if it has changed."""
+        loaded = await self._store.load((FAULTS, ""))
         self._clock.note(loaded.now)
-        self._keep_faults(faults)
-        if mark.version != self._trusted:
-            await self._trust(self._store)
-            self._trusted = mark.version
+        self._keep_faults(loaded.rows[0])
 
     # News
 

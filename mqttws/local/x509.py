@@ -1,23 +1,20 @@
-"""Devices' certificates: the chain that a device has shown, and test chains.
+"""Certificates in PEM and DER form, and chains of test devices.
 
-Knows X.509 through ``cryptography`` and ``ssl``. Does not know who is enrolled.
+Knows X.509 through ``cryptography``. Does not know who is enrolled.
 """
 
 import datetime
 import hashlib
-import ssl
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from ..dps.certificates import Certificate
 from ..errors import UsageError
-from ..net.handshake import shown_chain
 from .certificates import (
     CA_LIFETIME,
     SERVER_LIFETIME,
@@ -30,59 +27,6 @@ from .certificates import (
     new_name,
 )
 
-MAX_CHAIN = 10
-"""How many certificates of a chain are followed; OpenSSL's own limit is 100."""
-
-
-def proved_chain(
-    ssl_object: ssl.SSLObject, anchors: Iterable[x509.Certificate]
-) -> tuple[Certificate, ...]:
-    """Return the chain that a peer has proved: its own certificate first.
-
-    TLS stops at the first anchor. Wider enrollments may stand above it, so the chain is followed
-    further, through what was shown and what is enrolled, each signature checked. A certificate that
-    OpenSSL takes and ``cryptography`` does not read is refused at register.
-    """
-    own, *others = [*shown_chain(ssl_object)] or [b""]
-    if not own:
-        return ()
-    try:
-        path = [x509.load_der_x509_certificate(own)]
-        _describe(path[0])
-    except Exception as error:  # ValueError, InvalidVersion and more: whatever the bytes hold
-        return (_unreadable(own, error),)
-    candidates = [*_readable(others), *anchors]
-    while len(path) < MAX_CHAIN:
-        issuer = _issuer(path[-1], candidates)
-        if issuer is None or issuer in path:
-            break
-        path.append(issuer)
-    return tuple(_describe(certificate) for certificate in path)
-
-
-def _readable(ders: Iterable[bytes]) -> Iterator[x509.Certificate]:
-    for der in ders:
-        try:
-            certificate = x509.load_der_x509_certificate(der)
-            _describe(certificate)
-        except Exception:  # noqa: S112 - whatever it is: nothing can be proved by it
-            continue
-        yield certificate
-
-
-def _unreadable(der: bytes, error: Exception) -> Certificate:
-    return Certificate(
-        sha256=hashlib.sha256(der).hexdigest(),
-        sha1=hashlib.sha1(der, usedforsecurity=False).hexdigest(),
-        common_name="",
-        subject="",
-        issuer="",
-        not_before=0,
-        not_after=0,
-        serial_number="0",
-        fault=f"the certificate cannot be read: {type(error).__name__}",
-    )
-
 
 def load_certificate(der: bytes) -> x509.Certificate:
     """Return a certificate.
@@ -94,16 +38,6 @@ def load_certificate(der: bytes) -> x509.Certificate:
         return x509.load_der_x509_certificate(der)
     except Exception:  # InvalidVersion is no ValueError
         raise UsageError("an enrolled certificate cannot be read: it is not X.509") from None
-
-
-def certificate_info(pem: str) -> dict[str, str | int]:
-    """Return what stands in a certificate, as the service API's ``info`` has it."""
-    return _describe(x509.load_pem_x509_certificate(pem.encode())).to_json()
-
-
-def describe_certificate(der: bytes) -> Certificate:
-    """Return what stands in a certificate that has been read before."""
-    return _describe(x509.load_der_x509_certificate(der))
 
 
 def read_certificate(data: bytes | str) -> bytes:
@@ -129,41 +63,6 @@ def fingerprint_of(data: bytes | str) -> str:
         UsageError: it is none.
     """
     return hashlib.sha256(read_certificate(data)).hexdigest()
-
-
-def _issuer(
-    certificate: x509.Certificate, candidates: Sequence[x509.Certificate]
-) -> x509.Certificate | None:
-    for candidate in candidates:
-        if candidate.subject == certificate.issuer and _is_ca(candidate):
-            try:
-                certificate.verify_directly_issued_by(candidate)
-            except Exception:  # noqa: S112 - whatever it is: this one has not signed it
-                continue
-            return candidate
-    return None
-
-
-def _is_ca(certificate: x509.Certificate) -> bool:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError):
-        return False
-
-
-def _describe(certificate: x509.Certificate) -> Certificate:
-    der = certificate.public_bytes(Encoding.DER)
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return Certificate(
-        sha256=hashlib.sha256(der).hexdigest(),
-        sha1=hashlib.sha1(der, usedforsecurity=False).hexdigest(),
-        common_name=str(names[0].value) if len(names) == 1 else "",
-        subject=certificate.subject.rfc4514_string(),
-        issuer=certificate.issuer.rfc4514_string(),
-        not_before=certificate.not_valid_before_utc.timestamp(),
-        not_after=certificate.not_valid_after_utc.timestamp(),
-        serial_number=f"{certificate.serial_number:x}",
-    )
 
 
 @dataclass(frozen=True)

@@ -215,7 +215,7 @@ async def test_certificates_are_judged_by_thumbprint_or_by_ca() -> None:
             ("signed", signed, True),
             ("named-otherwise", signed, False),
             ("signed", mine, False),
-            ("signed", strange, None),
+            ("signed", strange, False),
         ):
             shown = {"certificate": issued.chain, "key": issued.key}
             device = client(hub, device_id=device_id, tls=shown)
@@ -223,7 +223,7 @@ async def test_certificates_are_judged_by_thumbprint_or_by_ca() -> None:
                 async with device:
                     await device.publish(telemetry_topic(device_id), b"", qos=1)
             else:
-                with pytest.raises(ConnectRefused if good is False else Exception):
+                with pytest.raises(ConnectRefused):
                     await device.connect()
 
 

@@ -149,11 +149,12 @@ async def test_without_any_news_what_is_kept_is_looked_at_again(
     dps_state: Path, records: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres_news, "LISTEN", "SELECT 1")
-    root = DeviceAuthority.root()
     async with pair(dps_state, records) as (one, other):
         assert one.store.recheck == 5
-        await one.enroll(x509_world.group("certified", root))
-        await let_in(other, root, 10)
+        await one.fault("answer", "dev", status=401, hop="register", times=1)
+        async with asyncio.timeout(10):
+            while not other.faults.concern("register", "dev"):
+                await asyncio.sleep(0.02)
 
 
 async def test_a_fault_ordered_at_one_strikes_at_the_other(dps_state: Path, records: str) -> None:

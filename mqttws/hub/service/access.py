@@ -6,7 +6,7 @@ identity or credentials, the answer is CONNACK 5. Pure: the caller says what tim
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
@@ -84,12 +84,14 @@ class Presented:
         names: of the user name.
         password: as sent.
         chain: of the client certificate; empty for none.
+        cas: SHA-256, in hexadecimal, of each certificate of the CAs that the hub trusts.
     """
 
     client_id: str
     names: Names
     password: bytes | None = field(repr=False)
     chain: Chain = ()
+    cas: Container[str] = frozenset()
 
 
 def admit(
@@ -123,7 +125,7 @@ def admit(
         return Refused("no SAS token; its identity has keys")
     if not shown_by.chain:
         return Refused("neither SAS token nor client certificate")
-    fault = _chain_fault(shown_by.chain, identity, now)
+    fault = shown_by.chain[0].fault or _chain_fault(shown_by, identity, now)
     if fault:
         return Refused(fault)
     return Admitted(identity, None, _method(identity, "x509"))
@@ -182,8 +184,9 @@ def covers(resource_text: str, wanted: str) -> bool:
     return given[0].lower() == parts[0].lower() and given[1:] == parts[1 : len(given)]
 
 
-def _chain_fault(chain: Chain, identity: Identity, now: float) -> str | None:
+def _chain_fault(shown_by: Presented, identity: Identity, now: float) -> str | None:
     """Return the reason why a certificate does not let a device in; None if it does."""
+    chain = shown_by.chain
     leaf = chain[0]
     for certificate in chain:
         if now < certificate.not_before:
@@ -208,7 +211,9 @@ def _chain_fault(chain: Chain, identity: Identity, now: float) -> str | None:
         return f"the certificate's common name is {shown(leaf.common_name)}"
     if leaf.common_name != identity.device_id:
         return f"the certificate's common name is {shown(leaf.common_name)}"
-    return None if len(chain) > 1 else "the certificate is signed by none of the hub's CAs"
+    if not any(certificate.sha256 in shown_by.cas for certificate in chain[1:]):
+        return "the certificate is signed by none of the hub's CAs"
+    return None
 
 
 def service_fault(

@@ -144,6 +144,8 @@ BY_CA = replace(DEVICE, credentials=Credentials("certificateAuthority"))
         (BY_CA, [certificate(), CA], None),
         (BY_CA, [certificate(common_name="Dev"), CA], "common name"),
         (BY_CA, [certificate()], "none of the hub's CAs"),
+        (BY_CA, [certificate(), replace(CA, sha256="22" * 32)], "none of the hub's CAs"),
+        (BY_CA, [certificate(fault="it cannot be read")], "cannot be read"),
         (BY_CA, [certificate(), replace(CA, not_after=NOW - 1)], "expired"),
         (DEVICE, [certificate()], "has keys"),
         (replace(DEVICE, credentials=Credentials()), [certificate(), CA], "no credentials"),
@@ -152,7 +154,7 @@ BY_CA = replace(DEVICE, credentials=Credentials("certificateAuthority"))
 def test_a_certificate_is_judged_by_the_identitys_kind(
     identity: Identity, chain: list[Certificate], reason: str | None
 ) -> None:
-    verdict = judge(None, identity, chain=chain)
+    verdict = judge(None, identity, chain=chain, cas={CA.sha256})
     if reason is None:
         assert isinstance(verdict, Admitted)
         assert verdict.expires_at is None
