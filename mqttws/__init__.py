@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .dps.issuance import CredentialPolicy
     from .errors import (
         CertificateNotIssued,
+        CertificateNotValid,
         CertificateRejected,
         ConnectFailed,
         ConnectionLost,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
         TlsFailed,
         UnexpectedPacket,
         Unreachable,
+        UnusableFile,
         UpgradeRefused,
         UsageError,
     )
@@ -115,6 +117,8 @@ _HOMES = {
         "KeepAliveExpired",
         "RequestTimedOut",
         "QueueFull",
+        "UnusableFile",
+        "CertificateNotValid",
         "StoreFailed",
         "StoreFull",
         "StoreLocked",
@@ -247,6 +251,8 @@ __all__ = [
     "KeepAliveExpired",
     "RequestTimedOut",
     "QueueFull",
+    "UnusableFile",
+    "CertificateNotValid",
     "StoreFailed",
     "StoreFull",
     "StoreLocked",

@@ -132,6 +132,12 @@ class Cause(Enum):
     """A file does not exist or may not be read."""
     FILE_UNWRITABLE = "file-unwritable", Party.HOST, False
     """A file or folder may not be written, or lies on a read-only file system."""
+    KEY_MISMATCH = "key-mismatch", Party.HOST, False
+    """A private key is not that of the certificate it stands beside."""
+    OWN_CERTIFICATE_EXPIRED = "own-certificate-expired", Party.HOST, False
+    """This device's own certificate has expired by this host's clock."""
+    OWN_CERTIFICATE_NOT_YET_VALID = "own-certificate-not-yet-valid", Party.HOST, True
+    """This device's own certificate begins in the future: usually the clock is not set yet."""
     STORE_AWAY = "store-away", Party.HOST, True
     """The database of the records cannot be reached, or does not answer."""
     PORT_TAKEN = "port-taken", Party.HOST, True

@@ -36,9 +36,10 @@ from .local.hub_base import MethodResult
 from .local.hub_events import HubEvent
 from .local.x509 import Issued
 from .net.hops import OnStep
+from .net.pem import Pem
 from .net.proxy import ProxyChoice
 from .net.target import Target
-from .net.tls import Pem, Tls
+from .net.tls import Tls
 from .provisioning.credentials import Credential
 from .provisioning.issued import StoredCertificate
 from .provisioning.pending import DeviceKey, PendingCertificate

@@ -225,7 +225,7 @@ def test_a_device_with_a_certificate_has_no_key_to_print() -> None:
 def test_a_fleet_file_with_a_column_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "f.csv").write_text("registration_id,key,key\n")
     done = run("provision-fleet", tmp_path / "f.csv", "--id-scope", "0ne00LOCAL")
-    assert done.returncode == 2
+    assert done.returncode == 41
     assert "there twice" in done.stderr
 
 
@@ -475,10 +475,14 @@ def test_the_admin_commands_say_what_they_cannot_do(tmp_path: Path) -> None:
     assert "one of them" in done.stderr
     (tmp_path / "all.json").write_text('{"enrollments": [], "certificates": [{}]}')
     done = run("enroll", "--admin", "http://127.0.0.1:1", "import", tmp_path / "all.json")
-    assert "name and certificate" in done.stderr
+    assert "certificates[0].name: missing; expected a name" in done.stderr
+    (tmp_path / "all.json").write_text('{"enrollments": [], "certificates": [1]}')
+    done = run("enroll", "--admin", "http://127.0.0.1:1", "import", tmp_path / "all.json")
+    assert "certificates[0]: found a number" in done.stderr
+    assert done.returncode == 41
     for text, part in ((" ", "empty"), ("a\nb", "one line")):
         (tmp_path / "token").write_text(text)
-        with pytest.raises(UsageError, match=part):
+        with pytest.raises(mqttws.UnusableFile, match=part):
             AdminPlace("127.0.0.1", 0, str(tmp_path / "token"))
 
 

@@ -19,7 +19,8 @@ from ..errors import MqttwsError, UsageError
 from ..net.names import is_loopback
 from ..net.tls import TlsConfig
 from ..text import one_line
-from .common import debug_option, read_file
+from .common import debug_option
+from .files import read_secret
 
 MAX_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer of the admin API that are read: all enrollments of a large service."""
@@ -171,5 +172,5 @@ def admin_options(command: _F) -> _F:
 
 def client_for(admin: str, token_file: str | None, ca: str | None) -> AdminClient:
     """Return the client of the admin API that a command's options name."""
-    token = None if token_file is None else read_file(token_file, "token file").strip()
+    token = None if token_file is None else read_secret(token_file, "token file").strip()
     return AdminClient(admin, token, ca)

@@ -1,27 +1,25 @@
-"""Shared parts of the commands: options, keys from files, step lines, errors in one line.
+"""Shared parts of the commands: options, and credentials from files.
 
 Results go to standard output, everything else to standard error. Text from elsewhere (a server's
 reason, a file's name) is never read as markup, and its control characters are written out.
 """
 
-import codecs
-import json
 import logging
 import os
 import re
 import sys
 from collections.abc import Callable
 from getpass import getpass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from ..dps.json_text import parse_json
-from ..errors import UsageError
+from ..dps.names import check_registration_id
+from ..errors import UnusableFile, UsageError
 from ..provisioning.symmetric_key import SymmetricKey
 from ..provisioning.x509 import X509Certificate
 from ..text import one_line
+from .files import content_of, read_secret, warn_if_readable
 
 KEY_VARIABLE = "MQTTWS_KEY"
 """The environment variable that can hold a key."""
@@ -29,8 +27,8 @@ KEY_VARIABLE = "MQTTWS_KEY"
 KEY_PASSWORD_VARIABLE = "MQTTWS_KEY_PASSWORD"  # noqa: S105 - a name
 """The environment variable that can hold the password of a private key."""
 
-MAX_FILE_SIZE = 4 * 1024 * 1024
-"""Bytes of the largest file that is read; nothing that we are given is longer."""
+KEY_FILE = "key file"
+"""The name of a device's or a group's key file in errors."""
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -148,22 +146,20 @@ def read_key(key_file: str | None) -> str:
     """Return the key's text from a file, from standard input (``-``), or from the environment.
 
     Raises:
-        UsageError: there is none, or it cannot be read.
+        UsageError: there is none.
+        UnusableFile: the file cannot be read, or is empty.
     """
     if key_file is None:
         key = os.environ.get(KEY_VARIABLE, "")
-        source = KEY_VARIABLE
     elif key_file == "-" and sys.stdin is not None and sys.stdin.isatty():
         key = getpass("Key (not shown): ")
-        source = "what was typed"
     else:
-        key = read_file(key_file, "key file")
-        source = "standard input" if key_file == "-" else f"the key file {key_file}"
+        key = read_secret(key_file, KEY_FILE)
+    hint = f"name a file with --key-file (- for standard input), or set {KEY_VARIABLE}"
     if not key.strip():
-        found = "no key" if key_file is None else f"{source}: it is empty"
-        raise UsageError(
-            found, hint=f"name a file with --key-file (- for standard input), or set {KEY_VARIABLE}"
-        )
+        if key_file is None:
+            raise UsageError("no key", hint=hint)
+        raise UnusableFile(f"{KEY_FILE} {key_file}: it is empty", file=key_file, hint=hint)
     return key.strip()
 
 
@@ -173,13 +169,13 @@ def read_key_password(file: str | None) -> str | None:
     Only the line's end is taken off: blanks may be part of a password.
 
     Raises:
-        UsageError: it cannot be read.
+        UnusableFile: it cannot be read.
     """
     if file is None:
         return os.environ.get(KEY_PASSWORD_VARIABLE) or None
     if file == "-" and sys.stdin is not None and sys.stdin.isatty():
         return getpass("Password of the private key (not shown): ")
-    return read_file(file, "password file").rstrip("\r\n")
+    return read_secret(file, "password file").rstrip("\r\n")
 
 
 def read_credential(
@@ -194,7 +190,8 @@ def read_credential(
     """Return the credential that ``credential_options`` describe.
 
     Raises:
-        UsageError: they contradict each other, or a file cannot be read or used.
+        UsageError: they contradict each other.
+        UnusableFile: a file cannot be read or used.
     """
     if cert is not None:
         if key_file is not None or group_key:
@@ -205,8 +202,11 @@ def read_credential(
         raise UsageError("--cert-key without --cert: name the certificate's file")
     if registration_id is None:
         raise UsageError("a key without --registration-id: name the device")
+    check_registration_id(registration_id)
     build = SymmetricKey.from_group_key if group_key else SymmetricKey
-    return build(registration_id, read_key(key_file))
+    key = read_key(key_file)
+    with content_of(key_file, KEY_FILE):
+        return build(registration_id, key)
 
 
 def read_certificate(
@@ -215,51 +215,10 @@ def read_certificate(
     """Return a credential from PEM files; the key may stand in the chain's.
 
     Raises:
-        UsageError: a file cannot be read, or the two do not make a credential.
+        UnusableFile: a file cannot be read, or the two do not make a credential.
+        UsageError: the password is wrong, or the common name is not the registration id.
     """
+    warn_if_readable(key or chain, "private key")
     return X509Certificate(
         chain, key or chain, registration_id=registration_id, key_password=password
     )
-
-
-def read_json(file: str, what: str) -> Any:
-    """Return the value in a JSON file, or on standard input (``-``).
-
-    Raises:
-        UsageError: it cannot be read; says where in the file.
-    """
-    text = read_file(file, what)
-    try:
-        return parse_json(text)
-    except json.JSONDecodeError as error:
-        fault = f"line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
-    except ValueError as error:
-        fault = f"not JSON: {error}"
-    raise UsageError(f"{what} {file}: {fault}")  # out here: the other exception holds the text
-
-
-def read_file(file: str, what: str) -> str:
-    """Return a file's text, or that of standard input (``-``).
-
-    Raises:
-        UsageError: it cannot be read, is neither UTF-8 nor UTF-16, or is longer than
-            ``MAX_FILE_SIZE``.
-    """
-    try:
-        if file == "-":
-            # A closed standard input is as good as an empty one.
-            data = b"" if sys.stdin is None else sys.stdin.buffer.read(MAX_FILE_SIZE + 1)
-        else:
-            with Path(file).open("rb") as opened:
-                data = opened.read(MAX_FILE_SIZE + 1)
-        if len(data) <= MAX_FILE_SIZE:
-            utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # PowerShell's >
-            return data.decode("utf-16" if utf_16 else "utf-8-sig")
-        fault = f"longer than {MAX_FILE_SIZE} bytes"
-    except OSError as error:
-        fault = error.strerror or "it cannot be read"
-    except UnicodeDecodeError:
-        fault = "not UTF-8 text"
-    except ValueError:  # a name with a NUL in it
-        fault = "not a file's name"
-    raise UsageError(f"{what} {file}: {fault}")

@@ -19,8 +19,8 @@ from ..errors import MqttwsError, UsageError
 from ..hops import Hop
 from ..net.proxy import ENVIRONMENT, has_login
 from ..options import CLIENT, PUBLISH
-from .common import read_file
 from .exits import describe_exit_codes
+from .files import read_secret
 from .network import proxy_options, trust_options
 from .output import Progress, print_line
 from .table import option
@@ -185,7 +185,7 @@ def read_password(password_file: str | None) -> str | None:
         return os.environ.get(PASSWORD_VARIABLE)
     if takes_stdin(password_file=password_file) and sys.stdin is not None and sys.stdin.isatty():
         return getpass("Password (not shown): ")
-    return read_file(password_file, "password file").rstrip("\r\n")
+    return read_secret(password_file, "password file").rstrip("\r\n")
 
 
 class _StateLines:

@@ -20,15 +20,9 @@ import mqttws
 from ..errors import MqttwsError, UsageError
 from ..hub.device.connection_string import ConnectionString, parse_connection_string
 from ..options import HUB_CLIENT
-from .common import (
-    check_host,
-    credential_options,
-    debug_option,
-    json_option,
-    read_credential,
-    read_file,
-)
+from .common import check_host, credential_options, debug_option, json_option, read_credential
 from .exits import EXIT_CODES, Command
+from .files import content_of, read_secret
 from .network import proxy_options, trust_options
 from .output import print_line
 from .table import option
@@ -146,7 +140,9 @@ Make = Callable[..., Any]
 
 def _connection_string(file: str | None, other: bool) -> ConnectionString | None:
     if file is not None:
-        return parse_connection_string(read_file(file, "connection string"))
+        text = read_secret(file, "connection string")
+        with content_of(file, "connection string"):
+            return parse_connection_string(text)
     found = "" if other else os.environ.get(VARIABLE, "")
     return parse_connection_string(found) if found else None
 

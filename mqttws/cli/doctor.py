@@ -14,12 +14,14 @@ from ..doctor.advice import TEAMS
 from ..doctor.letter import letter
 from ..doctor.report import Report, Request
 from ..doctor.settings import describe_settings
+from ..errors import store_failed
 from ..hops import Party
 from ..net.proxy import ENVIRONMENT
 from ..net.target import make_target
 from ..options import DIAGNOSE
 from .common import check_host, credential_options, debug_option, json_option, read_credential
 from .exits import Command, describe_exit_codes
+from .files import check_name
 from .network import proxy_options, trust_options
 from .output import STEP_HEADER, Progress, print_json, print_line, reported
 from .table import option
@@ -141,8 +143,8 @@ def doctor(
             timeout=timeout,
             on_step=on_step,
         )
-        if report_file is not None:
-            _write(report_file, letter(report))
+    if report_file is not None:  # out of the walk: its failure belongs to no hop
+        _write(report_file, letter(report))
     if as_json:
         print_json(report.to_json())
     else:
@@ -151,11 +153,13 @@ def doctor(
 
 
 def _write(file: str, text: str) -> None:
+    check_name(file, "--report")
     try:
         Path(file).write_text(text, encoding="utf-8")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not a file's name"
-        raise mqttws.UsageError(f"the report cannot be written to {file}: {reason}") from None
+    except OSError as error:
+        raise store_failed(
+            f"the report cannot be written to {file}: {error.strerror}", error
+        ) from None
 
 
 def _print_facts(step: mqttws.Step) -> None:

@@ -6,20 +6,22 @@ Knows the admin API's paths.
 import json
 import secrets
 from base64 import b64encode
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
 import click
 
 from ..dps.enrollment_json import parse_enrollments
-from ..dps.json_reader import parse_text
+from ..dps.json_reader import JsonValue, parse_text
 from ..dps.names import check_registration_id
 from ..dps.sas import decode_key, derive_device_key
 from ..errors import UsageError
 from ..text import one_line
 from .admin import AdminClient, Answered, admin_options, client_for
-from .common import debug_option, read_file, read_key
+from .common import KEY_FILE, debug_option, read_key
 from .exits import EXIT_CODES, Command
+from .files import content_of, read_file
 from .output import print_json, print_line
 
 _KINDS = {False: ("enrollments", "registrationId"), True: ("enrollmentGroups", "enrollmentGroupId")}
@@ -61,7 +63,8 @@ def put(client: AdminClient, file: str) -> None:
     An enrollment with the same id is replaced.
     """
     text, source = _read(file)
-    parse_enrollments(text, source)  # all of it, before any of it is sent
+    with content_of(file):
+        parse_enrollments(text, source)  # all of it, before any of it is sent
     for record in _records(json.loads(text)):
         _put(client, record)
 
@@ -78,20 +81,33 @@ def import_(client: AdminClient, file: str) -> None:
     and a new enrollment gets fresh ones.
     """
     text, source = _read(file)
-    whole = parse_text(text, source)
-    records = _records(whole)
-    if not records:
-        parse_enrollments(text, source)  # it says what is wrong
-    known = [_with_keys(record) for record in records]
-    parse_enrollments(json.dumps(known), source)  # all of it, before any of it is sent
-    for ca in whole.get("certificates") or () if isinstance(whole, dict) else ():
-        name, certificate = ca.get("name"), ca.get("certificate")
-        if not isinstance(name, str) or not isinstance(certificate, str):
-            raise UsageError(f"{source}: certificates: expected objects with name and certificate")
+    with content_of(file):
+        whole = parse_text(text, source)
+        records = _records(whole)
+        if not records:
+            parse_enrollments(text, source)  # it says what is wrong
+        known = [_with_keys(record) for record in records]
+        parse_enrollments(json.dumps(known), source)  # all of it, before any of it is sent
+        cas = list(_cas(whole, source))
+    for name, certificate in cas:
         client.ask("PUT", f"/certificates/{quote(name, safe='')}", {"certificate": certificate})
         print_line(f"uploaded CA certificate {one_line(name)}")
     for record, complete in zip(records, known, strict=True):
         _put(client, record, "" if record is complete else "; FILE has no keys of it")
+
+
+def _cas(whole: Any, source: str) -> Iterator[tuple[str, str]]:
+    """Yield name and certificate of each CA of an export.
+
+    Raises:
+        UsageError: one is none.
+    """
+    members = JsonValue(whole, "", source)
+    if not isinstance(whole, dict) or members.member("certificates").missing:
+        return
+    for ca in members.member("certificates").items("a list of CA certificates"):
+        ca.object("an object with name and certificate")
+        yield ca.member("name").text("a name"), ca.member("certificate").text("a certificate")
 
 
 def _read(file: str) -> tuple[str, str]:
@@ -260,6 +276,8 @@ def derive_key(*, registration_id: str, key_file: str | None) -> None:
     For the person who holds the group's key. Put what this prints into the device,
     and never the group's key: a thief who reads that out of one device can pose as any.
     """
-    group_key = decode_key(read_key(key_file))
+    key = read_key(key_file)
+    with content_of(key_file, KEY_FILE):
+        group_key = decode_key(key)
     derived = derive_device_key(group_key, check_registration_id(registration_id))
     click.echo(b64encode(derived).decode())

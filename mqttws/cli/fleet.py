@@ -17,21 +17,16 @@ import click
 
 import mqttws
 
-from ..errors import MqttwsError, UsageError
+from ..dps.sas import decode_key
+from ..errors import MqttwsError, UnusableFile
 from ..options import FLEET
 from ..provisioning.credentials import Credential
 from ..provisioning.fleet import provision_fleet_async
 from ..provisioning.plan import Transport
 from . import INTERRUPTED
-from .common import (
-    MAX_FILE_SIZE,
-    check_host,
-    debug_option,
-    json_option,
-    read_file,
-    read_key_password,
-)
+from .common import check_host, debug_option, json_option, read_key_password
 from .exits import SOME_FAILED, Command, describe_exit_codes
+from .files import MAX_FILE_SIZE, content_of, read_secret
 from .fleet_file import FleetFile, read_fleet
 from .fleet_results import Results, assigned_in
 from .network import proxy_options, trust_options
@@ -146,7 +141,7 @@ def provision_fleet_command(
     --skip-bad is given. When DPS answers one device 429 (too many requests), no
     other begins before the time that it names has passed.
     """
-    group_key = None if group_key_file is None else read_file(group_key_file, "group key file")
+    group_key = None if group_key_file is None else _read_group_key(group_key_file)
     fleet = read_fleet(file, group_key, read_key_password(None))
     _tell_faults(file, fleet, skip_bad=skip_bad)
     results = results or f"{file}.results.csv"
@@ -175,6 +170,18 @@ def provision_fleet_command(
         )
         before = len(fleet.devices) - len(waiting)
         return _end(run, told, fleet, before, results, as_json=as_json)
+
+
+def _read_group_key(file: str) -> str:
+    """Return a group's key from a file.
+
+    Raises:
+        UnusableFile: it cannot be read, or holds no key.
+    """
+    key = read_secret(file, "group key file")
+    with content_of(file, "group key file"):
+        decode_key(key)
+    return key
 
 
 def _end(
@@ -231,7 +238,7 @@ def _tell_faults(file: str, fleet: FleetFile, *, skip_bad: bool) -> None:
     """Print all that is wrong with a file.
 
     Raises:
-        UsageError: something is, and bad rows are not to be skipped.
+        UnusableFile: something is, and bad rows are not to be skipped.
     """
     if fleet.unused:
         print_line(f"mqttws: {file}: columns not used: {', '.join(fleet.unused)}", err=True)
@@ -242,8 +249,9 @@ def _tell_faults(file: str, fleet: FleetFile, *, skip_bad: bool) -> None:
         print_error(str(fault), fault.hint)
     if faults and not skip_bad:
         more = f", {MAX_TOLD} of them above" if len(faults) > MAX_TOLD else ""
-        raise UsageError(
+        raise UnusableFile(
             f"{file}: {len(faults)} faults{more}; nothing was sent",
+            file=file,
             hint="correct them, or register the other rows with --skip-bad",
         )
 

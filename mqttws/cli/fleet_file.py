@@ -9,11 +9,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..dps.json_text import parse_json
-from ..errors import UsageError
+from ..errors import UnusableFile, UsageError
+from ..hops import Cause
 from ..provisioning.credentials import Credential
 from ..provisioning.symmetric_key import SymmetricKey
 from ..text import shown
-from .common import read_certificate, read_file
+from .common import read_certificate
+from .files import read_file
+
+MAX_FIELD = 1024 * 1024
+"""Characters of the longest value that is read: a payload of 96 KiB fits, however it is escaped."""
 
 COLUMNS = ("registration_id", "key", "chain_file", "key_file", "payload")
 
@@ -29,7 +34,7 @@ class FleetFile:
     """
 
     devices: dict[str, tuple[Credential, object]] = field(default_factory=dict)
-    faults: list[UsageError] = field(default_factory=list)
+    faults: list[UnusableFile] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
 
 
@@ -43,7 +48,7 @@ def read_fleet(file: str, group_key: str | None, password: str | None) -> FleetF
         password: of the private keys.
 
     Raises:
-        UsageError: the file cannot be read, or its header has no registration_id.
+        UnusableFile: the file cannot be read, or its header has no registration_id.
     """
     found = FleetFile()
     seen: set[str] = set()
@@ -53,8 +58,9 @@ def read_fleet(file: str, group_key: str | None, password: str | None) -> FleetF
             _check_new(name, seen)
             credential = _credential(row, group_key, password)
             payload = _payload(row)
-        except UsageError as error:
-            found.faults.append(UsageError(f"{file}: {place}: {error}", hint=error.hint))
+        except (UsageError, UnusableFile) as error:
+            cause = error.cause if isinstance(error, UnusableFile) else None
+            found.faults.append(_fault(file, place, str(error), error.hint, cause))
         else:
             found.devices[name.lower()] = (credential, payload)
         seen.add(name.lower())
@@ -71,6 +77,7 @@ def _rows(file: str, found: FleetFile) -> Iterator[tuple[str, dict[str, str]]]:
 
     The place is the row's line, or all its lines: a quote that is not closed joins rows to one.
     """
+    csv.field_size_limit(MAX_FIELD)
     reader = csv.reader(io.StringIO(read_file(file, "fleet file"), newline=""), strict=True)
     first = 1
     try:
@@ -85,29 +92,38 @@ def _rows(file: str, found: FleetFile) -> Iterator[tuple[str, dict[str, str]]]:
                 continue
             if len(values) != len(names):
                 fault = f"{len(values)} values; expected {len(names)}, as in the header"
-                found.faults.append(UsageError(f"{file}: {place}: {fault}"))
+                found.faults.append(_fault(file, place, fault))
                 continue
             yield place, dict(zip(names, values, strict=True))
     except csv.Error as error:  # nothing behind it can be told apart
         found.faults.append(
-            UsageError(
-                f"{file}: line {first}: the row that begins here is not CSV: {error};"
-                " neither it nor any line below it was read",
-                hint="see whether each quote in it is closed",
+            _fault(
+                file,
+                f"line {first}",
+                f"the row that begins here is not CSV: {error}; neither it nor any line below it"
+                " was read",
+                f"see whether each quote in it is closed; a value has at most {MAX_FIELD}"
+                " characters",
             )
         )
+
+
+def _fault(
+    file: str, place: str, found: str, hint: str = "", cause: Cause | None = None
+) -> UnusableFile:
+    return UnusableFile(f"{file}: {place}: {found}", file=file, hint=hint, cause=cause)
 
 
 def _check_header(file: str, names: list[str], found: FleetFile) -> None:
     allowed = ", ".join(COLUMNS)
     if "registration_id" not in names:
-        raise UsageError(
-            f"{file}: line 1: no column registration_id; found {shown(','.join(names))};"
-            f" expected columns among {allowed}"
+        found_ = shown(",".join(names))
+        raise _fault(
+            file, "line 1", f"no column registration_id; found {found_}; expected among {allowed}"
         )
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(f"{file}: line 1: column {shown(name)} is there twice")
+            raise _fault(file, "line 1", f"column {shown(name)} is there twice")
     found.unused += [name for name in names if name not in COLUMNS]
 
 

@@ -15,11 +15,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..dps.json_text import build_json
-from ..errors import StoreFailed, StoreLocked, UsageError, store_failed
+from ..errors import StoreDamaged, StoreFailed, StoreLocked, store_failed
 from ..hops import Hop
 from ..provisioning.fleet import FleetResult
 from ..text import one_line
 from .exits import SOME_FAILED
+from .files import check_name
 from .output import failure, print_json
 
 try:
@@ -42,16 +43,17 @@ def assigned_in(results: str) -> set[str]:
     The file is as long as the fleet is large, so it is read line by line. Each result is one line,
     and is read by itself: a quote that was cut off must not swallow the lines below it.
     """
+    check_name(results, "--results")
     csv.field_size_limit(MAX_LINE)
     path = Path(results)
     found = set()
     try:
         if path.exists() and not path.is_file():  # opening a pipe would wait for its other end
-            raise UsageError(f"results {results}: not a regular file")
+            raise StoreFailed(f"results {results}: not a regular file")
         with path.open(encoding="utf-8-sig", errors="replace") as lines:
             head = lines.readline(MAX_LINE).rstrip("\n")
             if head not in ("", ",".join(COLUMNS)):
-                raise UsageError(
+                raise StoreDamaged(
                     f"{results}: line 1: expected columns {', '.join(COLUMNS)}",
                     hint="it is not this command's: name another file with --results",
                 )
@@ -62,7 +64,7 @@ def assigned_in(results: str) -> set[str]:
     except FileNotFoundError:
         return set()
     except OSError as error:
-        raise UsageError(f"results {results}: {error.strerror}") from None
+        raise store_failed(f"results {results}: {error.strerror}", error) from error
     return found
 
 
@@ -96,7 +98,7 @@ class Results:
         try:
             self._file = Path(self._name).open("a+b")
         except OSError as error:
-            raise UsageError(f"results {self._name}: {error.strerror}") from None
+            raise self._failed(error) from error
         try:
             self._lock()
             if self._file.tell() == 0:

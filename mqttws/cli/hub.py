@@ -13,11 +13,13 @@ from urllib.parse import quote
 import click
 
 from ..dps.json_text import parse_json
+from ..dps.sas import decode_key
 from ..errors import UsageError
 from ..hub.service.queue import ACKS
 from ..local.x509 import fingerprint_of
-from .common import debug_option, read_file
+from .common import KEY_FILE, debug_option
 from .exits import EXIT_CODES, Command
+from .files import content_of, read_file, read_secret
 from .hub_faults import fault, throttle
 from .hub_service import CONNECTION_FILE, VARIABLE, HubService, find_service
 from .output import print_json, print_line
@@ -255,15 +257,19 @@ def create_device(
     authentication: dict[str, Any] = {"type": "sas"}
     if certificate is not None:
         pem = read_file(certificate, "certificate")
+        with content_of(certificate, "certificate"):
+            thumbprint = fingerprint_of(pem)
         authentication = {
             "type": "selfSigned",
-            "x509Thumbprint": {"primaryThumbprint": fingerprint_of(pem)},
+            "x509Thumbprint": {"primaryThumbprint": thumbprint},
             "x509Certificate": pem,  # TLS must know it; the cloud needs the thumbprint alone
         }
     elif ca_signed:
         authentication = {"type": "certificateAuthority"}
     elif key_file is not None:
-        key = read_file(key_file, "key file").strip()
+        key = read_secret(key_file, KEY_FILE).strip()
+        with content_of(key_file, KEY_FILE):
+            decode_key(key)
         authentication["symmetricKey"] = {"primaryKey": key}
     made = asked.ask("PUT", path, {"deviceId": device, "authentication": authentication})
     key = made["authentication"]["symmetricKey"]["primaryKey"]

@@ -16,12 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from ..dps.sas import decode_key, sign_token
-from ..errors import HubRequestRejected, MqttwsError, RequestTimedOut, UsageError
+from ..errors import (
+    HubRequestRejected,
+    MqttwsError,
+    RequestTimedOut,
+    UnusableFile,
+    UsageError,
+    store_failed,
+)
 from ..hops import Cause, Hop
 from ..net.failures import translate
 from ..net.tls import TlsConfig
 from ..text import short_line
-from .common import read_file
+from .files import check_name, content_of, read_file
 
 CONNECTION_FILE = "hub-connection.json"
 """In the state folder of ``serve --with-hub``: connection strings and the CA's file."""
@@ -175,13 +182,19 @@ def write_connections(folder: Path, hubs: Mapping[str, str], ca_file: Path) -> P
         folder: the state folder.
         hubs: connection strings by hub name, the first one first.
         ca_file: what clients must trust.
+
+    Raises:
+        StoreFailed: it cannot be written.
     """
     file = folder / CONNECTION_FILE
     part = file.with_suffix(".new")
-    opened = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(opened, "w") as new:
-        json.dump({"ca_file": str(ca_file), "hubs": dict(hubs)}, new)
-    part.replace(file)
+    try:
+        opened = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(opened, "w") as new:
+            json.dump({"ca_file": str(ca_file), "hubs": dict(hubs)}, new)
+        part.replace(file)
+    except OSError as error:
+        raise store_failed(f"the hub's connection file: {file}: {error.strerror}", error) from error
     return file
 
 
@@ -194,14 +207,20 @@ def find_service(file: str, hub: str | None, ca: str | None) -> HubService:
         ca: file of a CA to trust; None for the one in the file.
 
     Raises:
-        UsageError: there is neither, or it cannot be read.
+        UnusableFile: there is neither, or it cannot be read.
+        UsageError: the variable or the hub's name cannot be right.
     """
+    if ca is not None:
+        check_name(ca, "--ca")
     given = os.environ.get(VARIABLE)
     if given:
         return HubService(given, ca)
+    check_name(file, "--connection-file")
     if not Path(file).exists():
-        raise UsageError(
+        raise UnusableFile(
             f"there is no {file}, nor {VARIABLE} in the environment",
+            file=file,
+            cause=Cause.FILE_UNREADABLE,
             hint="start a hub with: mqttws serve --with-hub; --connection-file names its file",
         )
     try:
@@ -210,7 +229,8 @@ def find_service(file: str, hub: str | None, ca: str | None) -> HubService:
     except (ValueError, KeyError, TypeError):
         hubs, known_ca = {}, ""
     if not hubs:
-        raise UsageError(f"{file}: expected the file that serve --with-hub writes")
+        raise UnusableFile(f"{file}: expected the file that serve --with-hub writes", file=file)
     if hub is not None and hub not in hubs:
         raise UsageError(f"hub {hub!a}; allowed: {', '.join(hubs)}")
-    return HubService(hubs[hub or next(iter(hubs))], ca or known_ca)
+    with content_of(file, "the hub's connection file"):
+        return HubService(hubs[hub or next(iter(hubs))], ca or known_ca)

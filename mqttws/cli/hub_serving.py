@@ -17,7 +17,7 @@ from ..local.dps import AsyncLocalDps
 from ..local.hub import AsyncLocalHub
 from ..local.numbered import json_line
 from ..local.policies import load_policies
-from .common import read_file
+from .files import content_of, read_file
 from .hub_service import write_connections
 
 HUB_POLICIES = "hub-policies.json"
@@ -51,7 +51,9 @@ async def serve_hubs(
         hub = AsyncLocalHub(dps, name=name, policies=policies)
         hubs.append(await stack.enter_async_context(hub))
     for file in cas:
-        hubs[0].trust_ca(read_file(file, "CA"))
+        ca = read_file(file, "CA")
+        with content_of(file, "CA"):
+            hubs[0].trust_ca(ca)
     strings = {hub.name: hub.service_connection_string() for hub in hubs}
     written = write_connections(folder, strings, dps.ca_file)
     if telemetry is not None:

@@ -1,20 +1,17 @@
 """Options about the network: the proxy, with its login in a file, and trust and version of TLS."""
 
 import functools
-import os
 import ssl
-import stat
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-from ..errors import UsageError
+from ..errors import UnusableFile
 from ..net.proxy import ENVIRONMENT, has_login
 from ..net.tls import TlsConfig
 from ..options import CLIENT
-from .common import read_file
-from .output import print_line
+from .files import read_secret
 from .table import option
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -62,33 +59,14 @@ def proxy_options(command: _F) -> _F:
 
 
 def _read_proxy(file: str) -> str:
-    try:
-        url = read_file(file, "proxy file").strip()
-    except UsageError as error:
-        raise click.BadParameter(str(error), param_hint="'--proxy-file'") from None
+    url = read_secret(file, "proxy file").strip()
     if not url or "\n" in url:
-        raise click.BadParameter(
-            "the file must hold one line, such as http://user:password@proxy.example:3128",
-            param_hint="'--proxy-file'",
+        raise UnusableFile(
+            f"proxy file {file}: expected one line, such as"
+            " http://user:password@proxy.example:3128",
+            file=file,
         )
-    warn_if_readable(file, "proxy file")
     return url
-
-
-def warn_if_readable(file: str, what: str) -> None:
-    """Print a warning where other users can read a file that holds a secret, as ssh does."""
-    if file == "-" or os.name != "posix":
-        return
-    try:
-        found = os.stat(file)
-    except OSError:
-        return
-    if stat.S_ISREG(found.st_mode) and found.st_mode & (stat.S_IRGRP | stat.S_IROTH):
-        print_line(
-            f"mqttws: warning: other users can read the {what} {file}: chmod 600 {file}",
-            "yellow",
-            err=True,
-        )
 
 
 def trust_options(command: _F) -> _F:

@@ -12,15 +12,9 @@ import mqttws
 
 from ..dps.answers import timestamp
 from ..options import PROVISION
-from .common import (
-    check_host,
-    credential_options,
-    debug_option,
-    json_option,
-    read_credential,
-    read_json,
-)
+from .common import check_host, credential_options, debug_option, json_option, read_credential
 from .exits import Command, describe_exit_codes
+from .files import read_json
 from .network import proxy_options, trust_options
 from .output import (
     STEP_HEADER,

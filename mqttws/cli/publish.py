@@ -17,7 +17,7 @@ import click
 import mqttws
 
 from ..client.sync_results import SyncReceipt
-from ..errors import QueueFull, UsageError
+from ..errors import QueueFull, UsageError, unreadable_file
 from ..wire import Publish
 from .common import debug_option, json_option
 from .connecting import (
@@ -31,6 +31,7 @@ from .connecting import (
     takes_stdin,
 )
 from .exits import Command
+from .files import check_name
 from .output import print_json, reported
 
 MAX_PAYLOAD = 268_435_455
@@ -131,13 +132,11 @@ def _open(file: str | None, opened: ExitStack) -> IO[bytes]:
         # A closed standard input is as good as an empty one.
         return io.BytesIO() if sys.stdin is None else sys.stdin.buffer
     assert file is not None
+    check_name(file, "file")
     try:
         return opened.enter_context(Path(file).open("rb"))
     except OSError as error:
-        fault = error.strerror or "it cannot be read"
-    except ValueError:  # a name with a NUL in it
-        fault = "not a file's name"
-    raise UsageError(f"file {file}: {fault}")
+        raise unreadable_file(f"file {file}: {error.strerror}", file, error) from None
 
 
 def _send(

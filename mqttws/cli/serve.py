@@ -21,8 +21,9 @@ from ..errors import UsageError
 from ..local.handed import from_variable
 from ..net.stream import limit_tls_buffers
 from ..options import LOCAL_DPS
-from .common import check_host, debug_option, json_option, log_to_stderr, read_file
+from .common import check_host, debug_option, json_option, log_to_stderr
 from .exits import Command, describe_exit_codes
+from .files import content_of, read_file
 from .issuing import issuing_options
 from .serve_place import EXAMPLE, AdminPlace, example_key
 from .serving import serve_until_signal, steady_logs
@@ -268,7 +269,8 @@ def serve(
     if enrollments is not None:
         text = read_file(enrollments, "enrollments")
         source = "standard input" if enrollments == "-" else enrollments
-        enrolled = parse_enrollments(text, source)
+        with content_of(enrollments):
+            enrolled = parse_enrollments(text, source)
     folder = Path(state).absolute()
     key_file = None if enrollments is not None else folder / f"{EXAMPLE}.key"
     example = []

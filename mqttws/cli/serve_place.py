@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import mqttws
 
 from ..dps.sas import decode_key
-from ..errors import StoreDamaged, UsageError, store_failed
+from ..errors import StoreDamaged, UnusableFile, UsageError, store_failed
 from ..local.policies import EVERYWHERE
 from ..provisioning.files import locked, replace_file
-from .common import read_file
+from .files import read_file, read_secret
 from .output import print_line
 
 if TYPE_CHECKING:
@@ -38,11 +38,15 @@ class AdminPlace:
         self._port = port
         self._token = None
         if token_file is not None:
-            self._token = read_file(token_file, "admin token file").strip()
+            self._token = read_secret(token_file, "admin token file").strip()
             if not self._token:
-                raise UsageError(f"the admin token file {token_file}: it is empty")
+                raise UnusableFile(
+                    f"the admin token file {token_file}: it is empty", file=token_file
+                )
             if not self._token.isprintable():  # no header could bring it
-                raise UsageError(f"the admin token file {token_file}: allowed: one line")
+                raise UnusableFile(
+                    f"the admin token file {token_file}: allowed: one line", file=token_file
+                )
 
     def api(self, dps: mqttws.AsyncLocalDps) -> "AdminApi":
         """Return the API, which has not been started."""
@@ -143,7 +147,7 @@ def example_key(file: Path) -> str:
 
     Raises:
         StoreFailed: the file cannot be made, or what is in it is no key.
-        UsageError: it cannot be read.
+        UnusableFile: it cannot be read.
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -12,7 +12,7 @@ from typing import Literal
 
 from ..client.client import AsyncClient
 from ..errors import ConnectRefused, MqttwsError, UsageError
-from ..hops import Hop
+from ..hops import Hop, Party
 from ..loop_thread import run_to_the_end
 from ..net.certificate import describe_chain
 from ..net.hops import OnStep, Step, Walk
@@ -109,6 +109,8 @@ async def diagnose_async(
 
     Raises:
         UsageError: an argument or a variable of the environment cannot be right.
+        UnusableFile: a certificate, key or CA file cannot be read or used.
+        CertificateNotValid: the credential's certificate has expired, or begins in the future.
     """
     DIAGNOSE.check(locals())
     if (id_scope is None) != (credential is None):
@@ -129,7 +131,7 @@ async def diagnose_async(
     walked = _Walked(on_step, nameless=credential is None)
     settings = describe_settings(target, proxy)
     error = await patient.walk(walked)
-    if error is not None and isinstance(error, UsageError):
+    if error is not None and _is_before_the_way(error):
         raise error
     now = time.time()
     skew = clock_skew(walked.steps, walked.date_seen or now)
@@ -150,6 +152,11 @@ async def diagnose_async(
         return report
     left = min(ALTERNATIVE_TIMEOUT, timeout - (time.monotonic() - began))
     return await patient.explain(error, report, left)
+
+
+def _is_before_the_way(error: MqttwsError) -> bool:
+    """Whether an error is one of an argument or of a file here: there is no way to judge."""
+    return error.hop is None and error.party in (Party.CALLER, Party.HOST)
 
 
 def _judged(error: MqttwsError, report: Report, seen: Evidence) -> Report:

@@ -23,6 +23,8 @@ MqttwsError                         .hop .cause .party .retryable .hint: of ever
 ├── DeliveryFailed                  a message was given up          .topic
 ├── RequestTimedOut (TimeoutError)  a peer did not answer in time
 ├── QueueFull                       a bound on what may wait was reached
+├── UnusableFile                    a file to be read: missing, unreadable, damaged    .file
+├── CertificateNotValid             this device's own has expired, or begins later
 ├── StoreFailed                     a file that keeps state cannot be opened, read or written
 │   ├── StoreFull                   the disk, or a quota, is full
 │   ├── StoreLocked                 another process uses it
@@ -62,13 +64,16 @@ from .connection import (
 )
 from .hub import HubRequestRejected
 from .local import (
+    CertificateNotValid,
     PortTaken,
     ServiceFailed,
     StoreDamaged,
     StoreFailed,
     StoreFull,
     StoreLocked,
+    UnusableFile,
     store_failed,
+    unreadable_file,
 )
 from .protocol import MalformedPacket, PacketTooLarge, ProtocolError, UnexpectedPacket
 from .provisioning import (
@@ -81,6 +86,7 @@ from .provisioning import (
 
 __all__ = [
     "CertificateNotIssued",
+    "CertificateNotValid",
     "CertificateRejected",
     "ConnectFailed",
     "ConnectRefused",
@@ -113,7 +119,9 @@ __all__ = [
     "TlsFailed",
     "UnexpectedPacket",
     "Unreachable",
+    "UnusableFile",
     "UpgradeRefused",
     "UsageError",
     "store_failed",
+    "unreadable_file",
 ]

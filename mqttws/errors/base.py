@@ -8,13 +8,16 @@ FAILED: Final = 1
 """Exit code: failed, and not on a hop."""
 
 USAGE: Final = 2
-"""Exit code: an option, a key or a file cannot be right; nothing was sent."""
+"""Exit code: an option or a key cannot be right; nothing was sent."""
 
 NEVER: Final = 40
 """Added to an exit code where the same command cannot succeed later, unchanged."""
 
 
-_FACTS = ("status", "reason", "return_code", "error_code", "tracking_id", "state", "close_code")
+_FACTS = (
+    *("status", "reason", "return_code", "error_code", "tracking_id", "state", "close_code"),
+    "file",
+)
 
 
 class Fields(TypedDict, total=False):

@@ -1,15 +1,44 @@
-"""Failures of this host: files that keep state, and services that listen here."""
+"""Failures of this host: files that are read, files that keep state, and services that listen."""
 
 import errno
+from typing import Unpack
 
 from ..hops import Cause
-from .base import MqttwsError
+from .base import Fields, MqttwsError
+
+
+class UnusableFile(MqttwsError):
+    """A file that was named to be read is missing, unreadable, damaged or of another kind.
+
+    Certificates, keys, CAs, passwords, payloads, lists of devices. The same content given as bytes
+    is an argument: it ends in ``UsageError``.
+
+    Attributes:
+        file: its path as it was given; ``-`` for standard input.
+    """
+
+    usual_cause = Cause.FILE_DAMAGED
+
+    def __init__(self, message: str = "", *, file: str = "", **fields: Unpack[Fields]) -> None:
+        super().__init__(message, **fields)
+        self.file = file
+
+
+class CertificateNotValid(MqttwsError):
+    """This device's own certificate has expired, or begins in the future, by this host's clock.
+
+    No service would take it; nothing was sent. One that begins in the future is retryable: usually
+    the clock is not set yet.
+    """
+
+    usual_cause = Cause.OWN_CERTIFICATE_EXPIRED
 
 
 class StoreFailed(MqttwsError):
-    """A file that keeps state cannot be opened, read or written; the reason is chained.
+    """A file that keeps state or takes results cannot be opened, read or written.
 
-    A client's session, the local DPS's records, a cached assignment, a CA's folder.
+    A client's session, the local DPS's records, a cached assignment, a CA's folder, a fleet's
+    results, a report. The reason is chained.
     """
 
     usual_cause = Cause.FILE_UNWRITABLE
@@ -72,9 +101,25 @@ def store_failed(message: str, error: Exception, *, hint: str = "") -> StoreFail
     return kind(message, cause=cause, hint=hint or usual)
 
 
+def unreadable_file(message: str, file: str, error: OSError) -> UnusableFile:
+    """Return the error for a file that the operating system does not let us read.
+
+    Args:
+        message: the sentence; says which file.
+        file: its path as it was given.
+        error: from the operating system.
+    """
+    passes = error.errno in _PASSING
+    return UnusableFile(
+        message, file=file, cause=Cause.FILE_UNREADABLE, retryable=True if passes else None
+    )
+
+
 def _numbers(*names: str) -> frozenset[int]:
     return frozenset(getattr(errno, name) for name in names if hasattr(errno, name))
 
 
 _FULL = _numbers("ENOSPC", "EDQUOT", "EFBIG")
 _LOCKED = _numbers("EAGAIN", "ETXTBSY", "EBUSY")
+_PASSING = _numbers("EAGAIN", "EBUSY", "EMFILE", "ENFILE", "ENOMEM", "ESTALE", "ETIMEDOUT")
+"""Of a host that is short of something, or of a network's file system."""

@@ -21,7 +21,7 @@ from ..dps.service import Service
 from ..dps.settings import Settings
 from ..dps.store import Store
 from ..dps.tables import AnyEnrollment
-from ..errors import UsageError
+from ..errors import UsageError, store_failed
 from ..hub.service.access import Policy
 from ..loop_thread import AsyncOnly
 from ..net.tls import TlsConfig
@@ -56,6 +56,15 @@ class WayToDps(TypedDict):
     host: str
     port: int
     tls: TlsConfig
+
+
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="mqttws-")
+    except OSError as error:
+        raise store_failed(
+            f"no temporary folder can be made: {error.strerror}", error, hint="name one with state="
+        ) from error
 
 
 class AsyncLocalDps(DpsCalls, AsyncOnly):
@@ -216,7 +225,10 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
         """Make or load the certificates and listen.
 
         Raises:
-            UsageError: a port is taken or may not be used, or the state folder cannot be.
+            UsageError: it has been started already, or has no port.
+            ServiceFailed: a port is taken or may not be used.
+            StoreFailed: the state folder or the records cannot be used.
+            UnusableFile: the issuing CA that was given cannot be used.
         """
         if self._listener.listening:
             raise UsageError("the local DPS has been started already")
@@ -224,7 +236,7 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
             raise UsageError("the local DPS needs a port to listen on")
         await resolve(self.host)
         if self._state is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="mqttws-")
+            self._temporary = _temporary_folder()
             folder = Path(self._temporary.name)
         else:
             folder = Path(self._state)

@@ -27,7 +27,7 @@ from ..dps.issuance import (
     NotIssued,
     encode_der,
 )
-from ..errors import StoreDamaged, UsageError, store_failed
+from ..errors import StoreDamaged, UnusableFile, UsageError, store_failed, unreadable_file
 from ..text import shown
 from .certificates import (
     CA_LIFETIME,
@@ -172,7 +172,8 @@ class IssuingCa:
 
         Raises:
             StoreFailed: the folder cannot be used.
-            UsageError: the CA that was given cannot be one.
+            UnusableFile: the CA that was given cannot be one.
+            UsageError: a policy needs more CAs below it than it allows.
         """
         self._root = _load_given(Path(self._given)) if self._given else _prepare(folder)
         room = _path_length(self._root.certificate)
@@ -304,14 +305,16 @@ def _load_given(file: Path) -> Authority:
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise UsageError(f"issuing_ca: {file}: {error.strerror}") from None
+        message = f"issuing_ca: {file}: {error.strerror}"
+        raise unreadable_file(message, str(file), error) from None
     try:
         return _authority_of(data, data)
     except (ValueError, TypeError) as error:
         fault = str(error)
-    raise UsageError(
+    raise UnusableFile(
         f"issuing_ca: {file}: {shown(fault)}; allowed: a CA's certificate, those above it up to the"
-        " root, and its key, not encrypted, in PEM form"
+        " root, and its key, not encrypted, in PEM form",
+        file=str(file),
     )
 
 

@@ -4,9 +4,8 @@ import re
 from base64 import b64decode
 from binascii import Error as NotBase64
 
-from ..errors import UsageError
-from ..hops import Cause
-from .pem import BEGIN, CA, as_ascii, looks_like
+from ..errors import MqttwsError
+from .pem import BEGIN, CA, PemSource, as_ascii, looks_like
 
 _BLOCK = re.compile(
     rb"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL
@@ -15,19 +14,17 @@ _CERTIFICATES = (b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE")
 _PKCS7 = (b"PKCS7", b"CMS", b"PKCS #7 SIGNED DATA")
 
 
-def ca_certificates(data: bytes, source: str) -> bytes:
+def ca_certificates(source: PemSource) -> bytes:
     """Return the certificates in a CA file, DER, one behind the other, as OpenSSL loads them.
 
     PEM may have text before, a byte order mark, CRLF, or be UTF-16 (PowerShell); DER (``.cer``,
     ``.crt``) and PKCS#7 (``.p7b``), in PEM or DER, are read too.
 
-    Args:
-        data: the file's content.
-        source: the file's name, or other words for it.
-
     Raises:
-        UsageError: no certificate can be read from it; says what it is, and how to convert it.
+        UnusableFile: no certificate can be read from it; says what it is, and how to convert it.
+        UsageError: the same of bytes.
     """
+    data = source.data
     text = as_ascii(data)
     if BEGIN in text:
         found = _from_pem(text, source)
@@ -40,7 +37,7 @@ def ca_certificates(data: bytes, source: str) -> bytes:
     return b"".join(found)
 
 
-def _from_pem(text: bytes, source: str) -> list[bytes]:
+def _from_pem(text: bytes, source: PemSource) -> list[bytes]:
     found: list[bytes] = []
     for label, body in _BLOCK.findall(text):
         if label not in (*_CERTIFICATES, *_PKCS7):
@@ -53,7 +50,7 @@ def _from_pem(text: bytes, source: str) -> list[bytes]:
     return found
 
 
-def _from_der(data: bytes, source: str) -> list[bytes]:
+def _from_der(data: bytes, source: PemSource) -> list[bytes]:
     from cryptography import x509
 
     first = _first_element(data, source)
@@ -64,7 +61,7 @@ def _from_der(data: bytes, source: str) -> list[bytes]:
     return [first]
 
 
-def _first_element(der: bytes, source: str) -> bytes:
+def _first_element(der: bytes, source: PemSource) -> bytes:
     """Return the first ASN.1 element: OpenSSL's trusted certificates have their uses behind it."""
     try:
         size, start = der[1], 2
@@ -78,7 +75,7 @@ def _first_element(der: bytes, source: str) -> bytes:
     return der[: start + size]
 
 
-def _from_pkcs7(der: bytes, source: str, *, quietly: bool = False) -> list[bytes]:
+def _from_pkcs7(der: bytes, source: PemSource, *, quietly: bool = False) -> list[bytes]:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
@@ -96,6 +93,5 @@ def _from_pkcs7(der: bytes, source: str, *, quietly: bool = False) -> list[bytes
         ) from None
 
 
-def _unusable(source: str, found: str, remedy: str) -> UsageError:
-    remedy = remedy.replace("FILE", source) if "FILE" in remedy else remedy
-    return UsageError(f"the CA file {source}: {found}", cause=Cause.ARGUMENT, hint=remedy)
+def _unusable(source: PemSource, found: str, remedy: str) -> MqttwsError:
+    return source.error(f"{source}: {found}", remedy)

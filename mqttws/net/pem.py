@@ -1,10 +1,91 @@
-"""Files of certificates and keys that are not what was expected: what they hold, and the remedy.
+"""Files of certificates and keys: their content, and the error where it is not what was expected.
 
-Knows the forms in which certificates and keys are handed out. Reads no certificate.
+Knows the forms in which certificates and keys are handed out. Decodes no certificate.
 """
 
 import codecs
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
+
+from ..errors import MqttwsError, UnusableFile, UsageError, unreadable_file
+from ..hops import Cause
+
+Pem = str | os.PathLike[str] | bytes
+"""A file's path, or what would stand in the file."""
+
+MAX_SIZE: Final = 16 * 1024 * 1024
+"""Bytes of the largest file that is read; a system's bundle of CAs has 300 KiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class PemSource:
+    """The content of a file of certificates or a key, or bytes that were given in its place.
+
+    Attributes:
+        data: the content.
+        what: its name in errors, such as ``CA file``.
+        file: the path; empty where bytes were given.
+    """
+
+    data: bytes = field(repr=False)
+    what: str
+    file: str = ""
+
+    def __str__(self) -> str:
+        return f"the {self.what} {self.file}".rstrip()
+
+    def error(self, message: str, hint: str = "", cause: Cause = Cause.FILE_DAMAGED) -> MqttwsError:
+        """Return the error for content that cannot be used: the file's, or the caller's.
+
+        Args:
+            message: the sentence.
+            hint: the next step; FILE in it stands for the path.
+            cause: where it is a file's.
+        """
+        if not self.file:
+            return UsageError(message, hint=hint)
+        return UnusableFile(
+            message, hint=hint.replace("FILE", self.file), cause=cause, file=self.file
+        )
+
+
+def read_pem(source: Pem, what: str) -> PemSource:
+    """Return what a file holds, or what is given instead of a file.
+
+    Raises:
+        UsageError: what is given is not a path.
+        UnusableFile: the file cannot be read, or is longer than ``MAX_SIZE``.
+    """
+    if isinstance(source, bytes):
+        return PemSource(source, what)
+    if not isinstance(source, str | os.PathLike):
+        raise UsageError(f"the {what}: found {type(source).__name__}; allowed: a path, or bytes")
+    refuse_text(source, f"the {what}")
+    file = os.fspath(source)
+    if not file or "\0" in file:
+        raise UsageError(f"the {what}: found {file!a}; allowed: a file's name")
+    try:
+        with Path(file).open("rb") as opened:
+            data = opened.read(MAX_SIZE + 1)
+    except OSError as error:
+        message = f"the {what} cannot be read: {file}: {error.strerror}"
+        raise unreadable_file(message, file, error) from None
+    if len(data) > MAX_SIZE:
+        raise UnusableFile(f"the {what} {file}: longer than {MAX_SIZE} bytes", file=file)
+    return PemSource(data, what, file)
+
+
+def refuse_text(source: object, what: str) -> None:
+    """Refuse PEM where a path is meant: a key, perhaps, which must not be shown as a file's name.
+
+    Raises:
+        UsageError: it is PEM.
+    """
+    if isinstance(source, str) and "-----BEGIN" in source:
+        raise UsageError(f"{what}: found PEM in a str, which means a path", hint="give it as bytes")
+
 
 BEGIN: Final = b"-----BEGIN "
 

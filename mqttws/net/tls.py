@@ -16,17 +16,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from importlib import import_module
-from pathlib import Path
 from typing import Self, cast
 
-from ..errors import UsageError
+from ..errors import MqttwsError, UsageError, store_failed
+from ..hops import Cause
 from ..options import TLS
 from ..text import make_secret
 from .ca_files import ca_certificates
-from .pem import CHAIN, KEY, as_ascii, looks_like
-
-Pem = str | os.PathLike[str] | bytes
-"""A file's path, or what would stand in the file."""
+from .pem import CHAIN, KEY, Pem, PemSource, as_ascii, looks_like, read_pem, refuse_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +57,7 @@ class TlsConfig:
 
     def __post_init__(self) -> None:
         for name in ("ca", "certificate", "key"):
-            _refuse_text(getattr(self, name), name)
+            refuse_text(getattr(self, name), name)
         TLS.check({one.name: getattr(self, one.name) for one in fields(self)})
         self._check()
         make_secret(self, "key_password")
@@ -75,7 +72,8 @@ class TlsConfig:
         """Return the context, built once per process and content.
 
         Raises:
-            UsageError: a file cannot be read, holds something else, or does not fit the others.
+            UnusableFile: a file cannot be read, holds something else, or does not fit the others.
+            UsageError: the same of bytes; a password is wrong, missing or not needed.
         """
         ca = _given(self.ca, "CA file")
         certificate = _given(self.certificate, "client certificate")
@@ -86,7 +84,8 @@ class TlsConfig:
         # The contents count and not the paths: a renewed certificate is taken at the next call.
         digest = hashlib.sha256()
         for part in (ca, certificate, key, password):
-            digest.update(hashlib.sha256(part).digest() if part is not None else b"-")
+            data = part.data if isinstance(part, PemSource) else part
+            digest.update(hashlib.sha256(data).digest() if data is not None else b"-")
         digest.update(
             repr(
                 (self.only_ca, self.minimum_version, self.maximum_version, self.truststore)
@@ -106,7 +105,7 @@ class TlsConfig:
         """Return a context that is not shared, so that a certificate can be loaded into it.
 
         Raises:
-            UsageError: as for ``context``.
+            UnusableFile, UsageError: as for ``context``.
         """
         return self._new_context(_given(self.ca, "CA file"))
 
@@ -131,7 +130,7 @@ class TlsConfig:
         if self.only_ca and self.truststore:
             raise UsageError("TlsConfig: only_ca and truststore contradict each other")
 
-    def _new_context(self, ca: bytes | None) -> ssl.SSLContext:
+    def _new_context(self, ca: PemSource | None) -> ssl.SSLContext:
         if self.truststore:
             context = _truststore_context()
         elif self.only_ca:
@@ -146,12 +145,10 @@ class TlsConfig:
         # Python sets it from 3.13 on: a CA that was given is trusted though it is no root.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         if ca is not None:
-            source = "that was given" if isinstance(self.ca, bytes) else str(self.ca)
             try:
-                context.load_verify_locations(cadata=ca_certificates(ca, source))
+                context.load_verify_locations(cadata=ca_certificates(ca))
             except ssl.SSLError as error:
-                reason = (error.reason or "unreadable").replace("_", " ").lower()
-                raise UsageError(f"the CA file {source} cannot be used: {reason}") from None
+                raise ca.error(f"{ca} cannot be used: {_reason(error)}") from None
         return context
 
 
@@ -262,49 +259,22 @@ def _truststore_context() -> ssl.SSLContext:
     return context
 
 
-def _refuse_text(source: object, what: str) -> None:
-    """Refuse PEM where a path is meant: a key, perhaps, which must not be shown as a file's name.
-
-    Raises:
-        UsageError: it is PEM.
-    """
-    if isinstance(source, str) and "-----BEGIN" in source:
-        raise UsageError(f"{what}: found PEM in a str, which means a path", hint="give it as bytes")
-
-
-def _given(source: Pem | None, what: str) -> bytes | None:
+def _given(source: Pem | None, what: str) -> PemSource | None:
     return None if source is None else read_pem(source, what)
-
-
-def read_pem(source: Pem, what: str) -> bytes:
-    """Return what a file holds, or what is given instead of a file.
-
-    Raises:
-        UsageError: the file cannot be read, or what is given is not a path.
-    """
-    if isinstance(source, bytes):
-        return source
-    if not isinstance(source, str | os.PathLike):
-        raise UsageError(f"the {what}: found {type(source).__name__}; allowed: a path, or bytes")
-    _refuse_text(source, f"the {what}")
-    try:
-        return Path(source).read_bytes()
-    except OSError as error:
-        raise UsageError(f"the {what} cannot be read: {source}: {error.strerror}") from None
-    except ValueError:  # a name with a NUL in it
-        raise UsageError(f"the {what} cannot be read: not a file's name") from None
 
 
 # A certificate and key from memory: OpenSSL's own function, as Python has it, reads files only
 
 
 def load_client_certificate(
-    context: ssl.SSLContext, certificate: bytes, key: bytes, password: bytes | None
+    context: ssl.SSLContext, chain: PemSource, key: PemSource, password: bytes | None
 ) -> None:
-    """Have a context prove itself with a certificate that lies in memory.
+    """Have a context prove itself with a certificate whose content is in memory.
 
     Raises:
-        UsageError: they cannot be read, do not fit each other, or the password is wrong.
+        UnusableFile: a file holds something else, or the two do not fit each other.
+        UsageError: the same of bytes; the password is wrong, or there is none.
+        StoreFailed: this host cannot hand OpenSSL a key.
     """
 
     def given() -> bytes:
@@ -313,26 +283,51 @@ def load_client_certificate(
             raise UsageError("the client key is encrypted: give TlsConfig(key_password=...)")
         return password
 
-    certificate, key = as_ascii(certificate), as_ascii(key)
+    certificate, private = as_ascii(chain.data), as_ascii(key.data)
     try:
         if hasattr(os, "memfd_create"):
-            with _in_memory(certificate) as chain_file, _in_memory(key) as key_file:
+            with _in_memory(certificate) as chain_file, _in_memory(private) as key_file:
                 context.load_cert_chain(chain_file, key_file, given)
         else:
             _load_from_disk(context, certificate, key, password)
     except ssl.SSLError as error:
-        for data, wanted, mark in (
-            (certificate, CHAIN, b"CERTIFICATE-----"),
-            (key, KEY, b"PRIVATE KEY-----"),
-        ):
-            if mark not in data:
-                found, remedy = looks_like(data, wanted)
-                raise UsageError(f"the client certificate or key: {found}", hint=remedy) from None
-        reason = (error.reason or "unreadable").replace("_", " ").lower()
-        raise UsageError(
-            f"the client certificate or key cannot be used: {reason}",
-            hint="both must be PEM, the key must be the certificate's, and its password right",
-        ) from None
+        fault = _fault(error, chain, key, password)
+    except OSError as error:
+        raise store_failed(f"a key cannot be handed to OpenSSL: {error.strerror}", error) from error
+    else:
+        return
+    raise fault
+
+
+def _fault(
+    error: ssl.SSLError, chain: PemSource, key: PemSource, password: bytes | None
+) -> MqttwsError:
+    """Return the error for a certificate and key that OpenSSL does not take."""
+    for source, wanted, mark in (
+        (chain, CHAIN, b"CERTIFICATE-----"),
+        (key, KEY, b"PRIVATE KEY-----"),
+    ):
+        if mark not in as_ascii(source.data):
+            found, remedy = looks_like(source.data, wanted)
+            return source.error(f"{source}: {found}", remedy)
+    where = chain if chain.file else key
+    files = "" if not where.file else " " + " and ".join(dict.fromkeys((chain.file, key.file)))
+    if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+        return where.error(
+            f"the client key is not the certificate's{files and ':'}{files}",
+            "the chain's first certificate must be the client's, and the key its own",
+            Cause.KEY_MISMATCH,
+        )
+    if b"ENCRYPTED" in as_ascii(key.data):
+        return UsageError(f"the client key cannot be read with this password: {_reason(error)}")
+    return where.error(
+        f"the client certificate or key cannot be used{files and ':'}{files}: {_reason(error)}",
+        "both must be PEM, complete",
+    )
+
+
+def _reason(error: ssl.SSLError) -> str:
+    return (error.reason or "unreadable").replace("_", " ").lower()
 
 
 @contextmanager
@@ -348,7 +343,7 @@ def _in_memory(data: bytes) -> Iterator[str]:
 
 
 def _load_from_disk(
-    context: ssl.SSLContext, certificate: bytes, key: bytes, password: bytes | None
+    context: ssl.SSLContext, certificate: bytes, key: PemSource, password: bytes | None
 ) -> None:
     """Load through a file that is of no use to its finder: its password is used once.
 
@@ -358,14 +353,17 @@ def _load_from_disk(
 
     once = secrets.token_hex(32).encode()
     try:
-        private = serialization.load_pem_private_key(key, password)
+        private = serialization.load_pem_private_key(as_ascii(key.data), password)
     except TypeError:
         raise UsageError(
             "the client key is encrypted, or a password is given and it is not",
             hint="see TlsConfig(key_password=...)",
         ) from None
     except ValueError:
-        raise UsageError("the client key cannot be read, or its password is wrong") from None
+        if b"ENCRYPTED" in as_ascii(key.data):
+            raise UsageError("the client key cannot be read with this password") from None
+        found, remedy = looks_like(key.data, KEY)
+        raise key.error(f"{key}: {found}", remedy) from None
     encrypted = private.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,

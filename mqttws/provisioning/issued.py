@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ..dps.json_text import parse_json
 from ..dps.names import check_registration_id
-from ..errors import StoreFailed, UsageError, store_failed
+from ..errors import MqttwsError, StoreDamaged, StoreFailed, UsageError, store_failed
 from ..hops import Cause
 from ..net.tls import Tls, certificates_only
 from .cache import read_assignment
@@ -168,14 +168,30 @@ class CertificateStore:
         return self._shown[1]
 
     def _required(self) -> StoredCertificate:
-        found = self.load()
-        if found is None:
-            raise UsageError(
+        """Return what is stored.
+
+        Raises:
+            UsageError: nothing is.
+            StoreFailed: it cannot be read; ``StoreDamaged`` where it is none that can be used.
+        """
+        try:
+            return self._read(read_file(self._file, MAX_SIZE))
+        except FileNotFoundError:
+            fault: MqttwsError = UsageError(
                 f"no certificate is stored in {self._folder}",
                 cause=Cause.WRONG_MOMENT,
                 hint="let provision(..., issue=CertificateStore(...)) have one issued first",
             )
-        return found
+        except OSError as error:
+            fault = store_failed(
+                f"the stored certificate cannot be read: {self._file}: {error.strerror}", error
+            )
+        except _UNREADABLE:
+            fault = StoreDamaged(
+                f"the stored certificate cannot be used: {self._file}",
+                hint="have another issued: provision(..., issue=CertificateStore(...))",
+            )
+        raise fault  # out here: the other exception may hold what it read
 
     def check(self) -> None:
         """Find out, before anything is sent, whether a certificate can be stored.
@@ -288,6 +304,9 @@ class CertificateStore:
         """Go back to the pair before the stored one, if there is one; return whether there was.
 
         For a hub that refuses the new certificate while the old one is valid.
+
+        Raises:
+            StoreFailed: it cannot be put in the stored one's place.
         """
         try:
             before = self._read(read_file(self._previous, MAX_SIZE))
@@ -295,9 +314,15 @@ class CertificateStore:
             return False
         if not before.is_valid(time.time()):
             return False
-        with locked(self._folder):
-            self._previous.replace(self._file)
-            sync_folder(self._folder)
+        try:
+            with locked(self._folder):
+                self._previous.replace(self._file)
+                sync_folder(self._folder)
+        except OSError as error:
+            raise store_failed(
+                f"the certificate before this one cannot be taken: {self._file}: {error.strerror}",
+                error,
+            ) from error
         logger.warning("the certificate before the last one is used again: the last was refused")
         return True
 

@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from ..dps.names import check_registration_id
-from ..errors import UsageError
+from ..errors import CertificateNotValid, MqttwsError, UsageError
+from ..hops import Cause
 from ..net.certificate import plain_name
-from ..net.pem import CHAIN, KEY, as_ascii, looks_like
-from ..net.tls import Pem, Tls, TlsConfig, load_client_certificate, read_pem
+from ..net.pem import CHAIN, KEY, Pem, PemSource, as_ascii, looks_like, read_pem
+from ..net.tls import Tls, TlsConfig, load_client_certificate
 from ..options import X509
 from ..text import shown
 
@@ -37,8 +38,10 @@ class X509Certificate:
         key_password: None for a key that is not encrypted.
 
     Raises:
-        UsageError: a file cannot be read, holds no certificate or no key, the two do not belong
-            together, or the common name is not the registration id.
+        UnusableFile: a file cannot be read, holds no certificate or no key, or the two do not
+            belong together.
+        UsageError: the same of bytes; the password is wrong, or the common name is not the
+            registration id.
     """
 
     __slots__ = (
@@ -68,11 +71,12 @@ class X509Certificate:
         X509.check(locals())
         if registration_id is not None:
             check_registration_id(registration_id)
-        certificates = _parse_chain(chain)
-        _check_order(certificates)
-        name = _common_name(certificates[0])
+        source = read_pem(chain, "certificate chain")
+        certificates = _parse_chain(source)
+        _check_order(source, certificates)
+        name = _common_name(source, certificates[0])
         if registration_id is None:
-            registration_id = _checked_name(name)
+            registration_id = _checked_name(source, name)
         if name.lower() != registration_id.lower():
             raise UsageError(
                 f"the certificate's common name is {name!a}, the registration id"
@@ -109,18 +113,19 @@ class X509Certificate:
         """Return None: the certificate speaks in the TLS handshake, CONNECT has no password.
 
         Raises:
-            UsageError: the certificate is not valid at ``unix_now``; no service would take it.
+            CertificateNotValid: at ``unix_now``; no service would take it.
         """
         now = datetime.fromtimestamp(unix_now, UTC)
         begins = self._certificate.not_valid_before_utc
         ends = self._certificate.not_valid_after_utc
         if now < begins:
-            raise UsageError(
+            raise CertificateNotValid(
                 f"the certificate of {self._registration_id!a} is not valid before {begins:%F %T}Z",
+                cause=Cause.OWN_CERTIFICATE_NOT_YET_VALID,
                 hint="wait until then, or set this machine's clock right",
             )
         if now > ends:
-            raise UsageError(
+            raise CertificateNotValid(
                 f"the certificate of {self._registration_id!a} expired at {ends:%F %T}Z",
                 hint="renew it, or set this machine's clock right",
             )
@@ -132,7 +137,8 @@ class X509Certificate:
             tls: whom to trust. A ready context cannot be copied: it is refused.
 
         Raises:
-            UsageError: ``tls`` is a ready context, or its CA cannot be read.
+            UsageError: ``tls`` is a ready context.
+            UnusableFile: its CA cannot be read.
         """
         if isinstance(tls, ssl.SSLContext):
             raise UsageError(
@@ -144,7 +150,13 @@ class X509Certificate:
         context = self._contexts.get(trust)
         if context is None:
             context = (tls or TlsConfig()).new_context()
-            load_client_certificate(context, self._chain_pem, *self._key)
+            key, password = self._key
+            load_client_certificate(
+                context,
+                PemSource(self._chain_pem, "certificate chain"),
+                PemSource(key, "private key"),
+                password,
+            )
             self._contexts.clear()  # a process rarely trusts two CAs in turn
             self._contexts[trust] = context
         return context
@@ -215,26 +227,25 @@ class ExternalKey:
         return f"ExternalKey({self.registration_id!r})"
 
 
-def _parse_chain(chain: Pem) -> "list[x509.Certificate]":
+def _parse_chain(source: PemSource) -> "list[x509.Certificate]":
     from cryptography import x509  # takes a while to load
 
-    data = read_pem(chain, "certificate chain")
     try:
-        return x509.load_pem_x509_certificates(as_ascii(data))
+        return x509.load_pem_x509_certificates(as_ascii(source.data))
     except ValueError:
-        pass
-    raise _unusable("certificate chain", chain, *looks_like(data, CHAIN))
+        found, remedy = looks_like(source.data, CHAIN)
+    raise source.error(f"{source}: {found}", remedy)
 
 
-def _check_order(certificates: "list[x509.Certificate]") -> None:
+def _check_order(source: PemSource, certificates: "list[x509.Certificate]") -> None:
     """Refuse a chain that begins with a CA's certificate and has the device's behind it."""
     own = next((one for one in certificates if not _is_ca(one)), None)
     if own is None or own is certificates[0]:
         return
-    raise UsageError(
-        f"the certificate chain begins with the certificate of a CA"
-        f" ({shown(_subject(certificates[0]))}); allowed: the device's certificate first",
-        hint=f"put the certificate of {shown(_subject(own))} first, and those of its CAs behind it",
+    raise source.error(
+        f"{source} begins with the certificate of a CA ({shown(_subject(certificates[0]))});"
+        " allowed: the device's certificate first",
+        f"put the certificate of {shown(_subject(own))} first, and those of its CAs behind it",
     )
 
 
@@ -252,32 +263,26 @@ def _subject(certificate: "x509.Certificate") -> str:
     return plain_name(certificate.subject.rfc4514_string())
 
 
-def _checked_name(name: str) -> str:
+def _checked_name(source: PemSource, name: str) -> str:
     """Return a common name that can be a registration id."""
     try:
         return check_registration_id(name)
     except UsageError as error:
         fault = str(error)
-    raise UsageError(
+    raise source.error(
         f"the certificate's common name is {shown(name)}, which cannot be a registration id:"
         f" {fault}",
-        hint="use the device's certificate, its common name the registration id; a CA's, or a"
-        " sample's, has another one",
+        "use the device's certificate, its common name the registration id; a CA's, or a sample's,"
+        " has another one",
     )
 
 
-def _unusable(what: str, source: Pem, found: str, remedy: str) -> UsageError:
-    file = "" if isinstance(source, bytes) else f" {source}"
-    named = remedy if isinstance(source, bytes) else remedy.replace("FILE", str(source))
-    return UsageError(f"the {what}{file}: {found}", hint=named)
-
-
-def _common_name(certificate: "x509.Certificate") -> str:
+def _common_name(source: PemSource, certificate: "x509.Certificate") -> str:
     from cryptography.x509.oid import NameOID
 
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     if len(names) != 1:
-        raise UsageError(
+        raise source.error(
             f"the certificate has {len(names)} common names; allowed: one, the registration id"
         )
     return str(names[0].value)
@@ -311,28 +316,34 @@ def _seal(
     )
 
     secret = password.encode() if isinstance(password, str) else password
-    data = read_pem(source, "private key")
-    text = as_ascii(data)
+    read = read_pem(source, "private key")
+    text = as_ascii(read.data)
+    fault: MqttwsError
     try:
         key = load_pem_private_key(text, secret)
     except TypeError:
+        found, hint = "it is not encrypted, yet has a password", "give no password for it"
         if password is None:
-            fault = "it is encrypted", "give its password: key_password=, --cert-key-password-file"
-        else:
-            fault = "it is not encrypted, yet has a password", "give no password for it"
+            found = "it is encrypted"
+            hint = "give its password: key_password=, --cert-key-password-file"
+        fault = UsageError(f"{read}: {found}", hint=hint)
     except Exception:
-        if password is not None and b"PRIVATE KEY-----" in text:
-            fault = "it cannot be read with this password", "check the password"
+        if b"ENCRYPTED" in text:
+            fault = UsageError(
+                f"{read}: it cannot be read with this password", hint="check the password"
+            )
         else:
-            fault = looks_like(data, KEY)
+            found, hint = looks_like(read.data, KEY)
+            fault = read.error(f"{read}: {found}", hint)
     else:
         form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         if key.public_key().public_bytes(*form) != certificate.public_key().public_bytes(*form):
-            raise UsageError(
-                "the private key does not belong to the certificate",
-                hint="the chain's first certificate must be the device's, and the key its own",
+            raise read.error(
+                f"{read} does not belong to the certificate",
+                "the chain's first certificate must be the device's, and the key its own",
+                Cause.KEY_MISMATCH,
             )
         sealed_password = secrets.token_urlsafe(24).encode()
         encryption = BestAvailableEncryption(sealed_password)
         return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption), sealed_password
-    raise _unusable("private key", source, *fault)
+    raise fault

@@ -108,6 +108,13 @@ def usual_loggers() -> Iterator[None]:
             logger.setLevel(level)
 
 
+def secret_file(file: Path, text: str) -> Path:
+    """Write a secret into a file that no other user can read."""
+    file.touch(0o600)
+    file.write_text(text)
+    return file
+
+
 def only_line(text: str) -> str:
     """Return the one line that ``text`` is."""
     lines = text.splitlines()

@@ -21,7 +21,17 @@ from mqttws.local.certificates import (
 )
 from mqttws.local.x509 import DeviceAuthority
 
-from .shell import KEY, OTHER_KEY, Service, individual, only_line, peer, run, serving
+from .shell import (
+    KEY,
+    OTHER_KEY,
+    Service,
+    individual,
+    only_line,
+    peer,
+    run,
+    secret_file,
+    serving,
+)
 
 SHORT_KEY = "c2hvcnQ="
 
@@ -237,16 +247,19 @@ def test_a_server_that_is_no_mqtt_service(dps_state: Path, name: str) -> None:
 # Files and keys
 
 
-def is_refused(*arguments: str | Path, part: str, **env: str) -> str:
-    """Run a command that must end at once, in one line, with 2; return the line."""
+def is_refused(*arguments: str | Path, part: str, code: int = 2, **env: str) -> str:
+    """Run a command that must end at once, in one line, with ``code``; return the line."""
     done = run(*arguments, **env)
-    assert done.returncode == 2, done.stderr
+    assert done.returncode == code, done.stderr
     assert done.stdout == ""
     line = only_line(done.stderr)
     assert line.startswith("mqttws: ")
     assert part in line
     return line
 
+
+UNUSABLE = 41
+"""Exit code where a file is missing, unreadable or damaged."""
 
 PROVISION = ("provision", "--id-scope", "0ne00LOCAL", *GOOD, "--host", "127.0.0.1")
 
@@ -267,8 +280,8 @@ def test_a_key_that_cannot_be_one_is_not_shown(key: str) -> None:
 def test_a_key_file_that_cannot_be_read(tmp_path: Path) -> None:
     binary = tmp_path / "binary"
     binary.write_bytes(bytes(range(256)))
-    empty = tmp_path / "empty"
-    empty.write_text("\n")
+    binary.chmod(0o600)
+    empty = secret_file(tmp_path / "empty", "\n")
     missing = tmp_path / "missing\x1b[31m\n"
     for file, fault in (
         (missing, "No such file"),
@@ -276,24 +289,26 @@ def test_a_key_file_that_cannot_be_read(tmp_path: Path) -> None:
         (binary, "not UTF-8"),
         (empty, "empty"),
     ):
-        is_refused(*PROVISION, "--key-file", file, part=fault)
-    is_refused(*PROVISION, "--key-file", "-", part="empty")
+        is_refused(*PROVISION, "--key-file", file, part=fault, code=UNUSABLE)
+    is_refused(*PROVISION, "--key-file", "-", part="empty", code=UNUSABLE)
 
 
 @pytest.mark.parametrize("text", ["no certificate", "", "-----BEGIN CERTIFICATE-----\nAAAA\n"])
 def test_a_ca_file_that_holds_no_certificate(tmp_path: Path, text: str) -> None:
     file = tmp_path / "ca.pem"
     file.write_text(text)
-    is_refused(*PROVISION, "--ca", file, part="no certificate", MQTTWS_KEY=KEY)
-    is_refused(*PROVISION, "--ca", tmp_path / "none", part="No such file", MQTTWS_KEY=KEY)
+    is_refused(*PROVISION, "--ca", file, part="no certificate", code=UNUSABLE, MQTTWS_KEY=KEY)
+    missing = tmp_path / "none"
+    is_refused(*PROVISION, "--ca", missing, part="No such", code=UNUSABLE, MQTTWS_KEY=KEY)
 
 
 def test_a_payload_that_is_not_json(tmp_path: Path) -> None:
     file = tmp_path / "payload.json"
     file.write_text('{"a": 1,\n "b" 2}')
-    is_refused(*PROVISION, "--payload", file, part="payload.json: line 2", MQTTWS_KEY=KEY)
+    read = (*PROVISION, "--payload", file)
+    is_refused(*read, part="payload.json: line 2", code=UNUSABLE, MQTTWS_KEY=KEY)
     file.write_text("[NaN]")
-    is_refused(*PROVISION, "--payload", file, part="NaN", MQTTWS_KEY=KEY)
+    is_refused(*read, part="NaN", code=UNUSABLE, MQTTWS_KEY=KEY)
     is_refused(*PROVISION, "--payload", "-", "--key-file", "-", part="only one file")
 
 
@@ -301,6 +316,9 @@ def test_a_certificate_that_cannot_be_one(tmp_path: Path) -> None:
     device = DeviceAuthority.root().issue("good")
     both, sealed = tmp_path / "both.pem", tmp_path / "sealed.pem"
     both.write_bytes(device.chain + device.key)
+    for file in (both, sealed):
+        file.touch(0o600)
+        file.chmod(0o600)
     key = load_pem_private_key(device.key, None)
     encryption = serialization.BestAvailableEncryption(b"right")
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
@@ -308,7 +326,7 @@ def test_a_certificate_that_cannot_be_one(tmp_path: Path) -> None:
     is_refused(*PROVISION, "--cert", both, "--group-key", part="not both")
     is_refused(*PROVISION, "--cert", both, "--key-file", both, part="not both")
     is_refused(*PROVISION, "--cert-key", both, part="--cert")
-    is_refused(*PROVISION, "--cert", tmp_path / "none", part="No such file")
+    is_refused(*PROVISION, "--cert", tmp_path / "none", part="No such file", code=UNUSABLE)
     is_refused(*PROVISION, "--cert", both, "--registration-id", "other", part="common name")
     is_refused(*PROVISION, "--cert", sealed, part="is encrypted")
     line = is_refused(
@@ -348,7 +366,9 @@ def test_a_wrong_enrollment_file_is_named_with_the_place_in_it(tmp_path: Path, t
     ports = ("--wss-port", "0", "--mqtts-port", "0")
     state = tmp_path / "state"
     line = is_refused(
-        *("serve", *ports, "--state", state, "--enrollments", file), part=WRONG_FILES[text]
+        *("serve", *ports, "--state", state, "--enrollments", file),
+        part=WRONG_FILES[text],
+        code=UNUSABLE,
     )
     assert line.startswith(f"mqttws: {file}: ")
     assert KEY not in line
@@ -356,7 +376,8 @@ def test_a_wrong_enrollment_file_is_named_with_the_place_in_it(tmp_path: Path, t
 
 
 def test_an_enrollment_file_that_is_not_there(tmp_path: Path) -> None:
-    is_refused("serve", "--enrollments", tmp_path / "none.json", part="none.json: No such file")
+    missing = tmp_path / "none.json"
+    is_refused("serve", "--enrollments", missing, part="none.json: No such file", code=UNUSABLE)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8443", "[::1]:8443"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .shell import KEY, Running, only_line, run
+from .shell import KEY, Running, only_line, run, secret_file
 from .test_hub import hub, state
 
 __all__ = ["state"]
@@ -26,8 +26,7 @@ def events(running: Running) -> list[dict[str, Any]]:
 
 def test_a_device_asks_dps_sends_answers_and_reports(state: Any, tmp_path: Path) -> None:
     _, place = state
-    key = tmp_path / "key"
-    key.write_text(KEY)
+    key = secret_file(tmp_path / "key", KEY)
     running = device(
         place, "--id-scope", place["id_scope"], "--registration-id", "enrolled",
         "--key-file", str(key), "--interval", "0.2",
@@ -53,9 +52,9 @@ def test_a_device_asks_dps_sends_answers_and_reports(state: Any, tmp_path: Path)
 def test_a_connection_string_and_a_count(state: Any, tmp_path: Path) -> None:
     _, place = state
     made = hub(state, "create-device", "by-string")
-    file = tmp_path / "device.txt"
     name = place["hub"]["names"][0]
-    file.write_text(f"HostName={name};DeviceId=by-string;SharedAccessKey={made.stdout}")
+    text = f"HostName={name};DeviceId=by-string;SharedAccessKey={made.stdout}"
+    file = secret_file(tmp_path / "device.txt", text)
     running = device(
         place, "--connection-string-file", str(file), "--interval", "0.01", "--count", "3",
         "--body", "text",
@@ -66,17 +65,17 @@ def test_a_connection_string_and_a_count(state: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "code", "said"),
     [
-        ((), "one of --connection-string-file, --id-scope and --hub"),
-        (("--hub", "h", "--id-scope", "s"), "one of --connection-string-file"),
-        (("--hub", "h"), "--registration-id"),
-        (("--connection-string-file", "/nonexistent"), "/nonexistent"),
+        ((), 2, "one of --connection-string-file, --id-scope and --hub"),
+        (("--hub", "h", "--id-scope", "s"), 2, "one of --connection-string-file"),
+        (("--hub", "h"), 2, "--registration-id"),
+        (("--connection-string-file", "/nonexistent"), 41, "/nonexistent"),
     ],
 )
-def test_each_refusal_is_one_line(arguments: tuple[str, ...], said: str) -> None:
+def test_each_refusal_is_one_line(arguments: tuple[str, ...], code: int, said: str) -> None:
     done = run("device", "run", *arguments)
-    assert done.returncode == 2
+    assert done.returncode == code
     assert said in only_line(done.stderr)
 
 

@@ -164,7 +164,7 @@ def test_devices_are_created_listed_and_deleted(state: Any) -> None:
         (("send", "nobody", "x", "--property", "a"), 2, "NAME=VALUE"),
         (("devices", "--query", "nonsense"), 41, "400"),
         (("watch", "--timeout", "0.1"), 1, "0.1 s"),
-        (("create-device", "a", "--certificate", "/nonexistent"), 2, "/nonexistent"),
+        (("create-device", "a", "--certificate", "/nonexistent"), 41, "/nonexistent"),
     ],
 )
 def test_each_refusal_is_one_line(
@@ -177,7 +177,7 @@ def test_each_refusal_is_one_line(
 
 def test_without_a_hub_the_way_to_one_is_said(tmp_path: Path) -> None:
     done = run("hub", "--connection-file", tmp_path / "none", "devices")
-    assert done.returncode == 2
+    assert done.returncode == 41
     assert "serve --with-hub" in only_line(done.stderr)
     closed = "HostName=127.0.0.1:1;SharedAccessKeyName=iothubowner;SharedAccessKey=" + KEY
     done = run("hub", "devices", MQTTWS_HUB_CONNECTION=closed)

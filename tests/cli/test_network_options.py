@@ -48,7 +48,7 @@ def test_a_proxy_file_that_is_none_is_refused(tmp_path: Path, text: str) -> None
     file = tmp_path / "proxy"
     file.write_text(text)
     done = run("provision", "--id-scope", "s", "--registration-id", "d", "--proxy-file", str(file))
-    assert done.returncode == 2
+    assert done.returncode == 41
     assert "one line" in done.stderr
 
 
@@ -72,7 +72,7 @@ def test_a_report_is_written_for_the_team(tmp_path: Path) -> None:
     for part in ("Connection report for wss://127.0.0.1", "What was tried", "refused", "TLS 1.2"):
         assert part in text
     missing = run("doctor", "127.0.0.1", "--port", "1", "--report", str(tmp_path / "no" / "x"))
-    assert missing.returncode == 2
+    assert missing.returncode == 41
     assert "cannot be written" in missing.stderr
 
 

@@ -25,6 +25,7 @@ from .shell import (
     only_line,
     run,
     run_process,
+    secret_file,
     serving,
 )
 
@@ -117,14 +118,13 @@ def test_throttles_reach_the_service(tmp_path: Path) -> None:
 
 
 def test_an_admin_api_for_others_demands_its_token(tmp_path: Path) -> None:
-    token = tmp_path / "token"
+    token = secret_file(tmp_path / "token", "\n")
     everywhere = ("--admin-port", "0", "--admin-host", "0.0.0.0")
     assert "needs a token" in refused(*FREE, "--state", tmp_path, *everywhere)
-    token.write_text("\n")
     options = (*everywhere, "--admin-token-file", str(token))
-    assert "it is empty" in refused(*FREE, "--state", tmp_path, *options)
+    assert "it is empty" in refused(*FREE, "--state", tmp_path, *options, code=41)
     token.write_text("open\nsesame\n")
-    assert "one line" in refused(*FREE, "--state", tmp_path, *options)
+    assert "one line" in refused(*FREE, "--state", tmp_path, *options, code=41)
     token.write_text("open sesame\n")
     with serving(tmp_path, None, *options) as service:
         assert service.place["admin"].startswith("https://127.0.0.1:")

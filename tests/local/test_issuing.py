@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.x509.oid import NameOID
 
-from mqttws import CertificateNotIssued, StoreDamaged, UsageError
+from mqttws import CertificateNotIssued, StoreDamaged, UnusableFile, UsageError
 from mqttws.dps.issuance import (
     CertificateWanted,
     ChainFault,
@@ -149,10 +149,10 @@ def test_a_ca_that_cannot_be_one_is_refused_without_its_key(tmp_path: Path) -> N
     ):
         file = tmp_path / "wrong.pem"
         file.write_bytes(wrong)
-        with pytest.raises(UsageError, match="issuing_ca") as refused:
+        with pytest.raises(UnusableFile, match="issuing_ca") as refused:
             ca(tmp_path, given=file)
         assert "PRIVATE KEY" not in str(refused.value)
-    with pytest.raises(UsageError, match="issuing_ca"):
+    with pytest.raises(UnusableFile, match="issuing_ca"):
         ca(tmp_path, given=tmp_path / "none.pem")
 
 

@@ -9,9 +9,11 @@ import pytest
 
 from mqttws import (
     AsyncLocalDps,
+    CertificateNotValid,
     ExternalKey,
     RegistrationRejected,
     TlsConfig,
+    UnusableFile,
     UsageError,
     X509Certificate,
     provision_async,
@@ -261,13 +263,14 @@ def test_a_certificate_comes_from_files_or_memory(tmp_path: Path) -> None:
 def test_a_bad_certificate_is_told_before_anything_is_sent(tmp_path: Path) -> None:
     device, other = FACTORY.issue("sensor"), FACTORY.issue("other")
     for arguments, told in (
-        ((tmp_path / "none.pem", device.key), "none.pem"),
         ((b"nothing", device.key), "no certificate"),
         ((device.chain, b"nothing"), "private key"),
         ((device.chain, other.key), "does not belong"),
     ):
         with pytest.raises(UsageError, match=told):
             X509Certificate(*arguments)
+    with pytest.raises(UnusableFile, match=r"none\.pem"):
+        X509Certificate(tmp_path / "none.pem", device.key)
     with pytest.raises(UsageError, match="common name"):
         X509Certificate(device.chain, device.key, registration_id="another")
     with pytest.raises(UsageError, match="password"):
@@ -278,9 +281,9 @@ def test_dates_are_looked_at_before_anything_is_sent() -> None:
     device = ROOT.issue("sensor", ends=HOUR)
     credential = X509Certificate(device.chain, device.key)
     assert credential.password("0ne", _now()) is None
-    with pytest.raises(UsageError, match="expired"):
+    with pytest.raises(CertificateNotValid, match="expired"):
         credential.password("0ne", _now() + 7200)
-    with pytest.raises(UsageError, match="not valid before"):
+    with pytest.raises(CertificateNotValid, match="not valid before"):
         credential.password("0ne", _now() - 7200)
 
 

@@ -208,7 +208,6 @@ def test_what_cannot_be_used_is_refused_without_a_question_on_the_terminal(
         lambda: TlsConfig(certificate=certificate, key=b"no key"),
         lambda: TlsConfig(certificate=certificate),
         lambda: TlsConfig(certificate=b"no certificate", key=world.key),
-        lambda: TlsConfig(certificate="/nonexistent/c.pem"),
         lambda: TlsConfig(key=world.key),
         lambda: TlsConfig(minimum_version=ssl.TLSVersion.TLSv1_1),
         lambda: TlsConfig(minimum_version=ssl.TLSVersion.MINIMUM_SUPPORTED),
