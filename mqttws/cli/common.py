@@ -197,6 +197,7 @@ def read_credential(
         if key_file is not None or group_key:
             raise UsageError("a device has a key or a certificate, not both")
         password = read_key_password(cert_key_password_file)
+        warn_if_readable(cert_key or cert, "private key")
         return read_certificate(cert, cert_key, registration_id, password)
     if cert_key is not None or cert_key_password_file is not None:
         raise UsageError("--cert-key without --cert: name the certificate's file")
@@ -218,7 +219,6 @@ def read_certificate(
         UnusableFile: a file cannot be read, or the two do not make a credential.
         UsageError: the password is wrong, or the common name is not the registration id.
     """
-    warn_if_readable(key or chain, "private key")
     return X509Certificate(
         chain, key or chain, registration_id=registration_id, key_password=password
     )

@@ -15,7 +15,7 @@ from ..provisioning.credentials import Credential
 from ..provisioning.symmetric_key import SymmetricKey
 from ..text import shown
 from .common import read_certificate
-from .files import read_file
+from .files import read_file, warn_if_readable
 
 MAX_FIELD = 1024 * 1024
 """Characters of the longest value that is read: a payload of 96 KiB fits, however it is escaped."""
@@ -83,6 +83,8 @@ def _rows(file: str, found: FleetFile) -> Iterator[tuple[str, dict[str, str]]]:
     try:
         names = [name.strip().lower() for name in next(reader, [])]
         _check_header(file, names, found)
+        if "key" in names:
+            warn_if_readable(file, "fleet file")
         first = reader.line_num + 1
         for values in reader:
             last = reader.line_num

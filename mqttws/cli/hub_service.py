@@ -216,7 +216,7 @@ def find_service(file: str, hub: str | None, ca: str | None) -> HubService:
     if given:
         return HubService(given, ca)
     check_name(file, "--connection-file")
-    if not Path(file).exists():
+    if not os.path.exists(file):
         raise UnusableFile(
             f"there is no {file}, nor {VARIABLE} in the environment",
             file=file,

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from ..client.trace import OnPacket
 from ..dps.names import DEFAULT_API_VERSION
 from ..dps.registration import DEFAULT_RETRY_AFTER, MAX_RETRY_AFTER
-from ..errors import MqttwsError, RequestTimedOut, UsageError
+from ..errors import MqttwsError, RequestTimedOut, StoreFailed
 from ..hops import Cause, Hop
 from ..loop_thread import run_to_the_end
 from ..net.hops import Step
@@ -146,6 +146,7 @@ async def provision_fleet_async(
         ProxyRefused: the proxy refused the login, or this host; no other device was tried.
         RequestTimedOut: ``total_timeout`` has passed before all devices had begun.
         UsageError: an argument cannot be right.
+        StoreFailed: ``cache`` is no folder that is there.
     """
     options = FLEET.check(locals())
     each = {name: options[name] for name in PROVISION if name in options}
@@ -222,7 +223,7 @@ def _cut_off(error: MqttwsError) -> RequestTimedOut:
 
 def _check_folder(cache: str | os.PathLike[str] | None) -> None:
     if cache is not None and not os.path.isdir(cache):
-        raise UsageError(
+        raise StoreFailed(
             f"cache {os.fspath(cache)}: no such folder; nothing was sent", hint="make it first"
         )
 

@@ -110,7 +110,8 @@ def usual_loggers() -> Iterator[None]:
 
 def secret_file(file: Path, text: str) -> Path:
     """Write a secret into a file that no other user can read."""
-    file.touch(0o600)
+    file.touch()
+    file.chmod(0o600)
     file.write_text(text)
     return file
 

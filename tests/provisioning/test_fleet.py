@@ -22,14 +22,14 @@ from mqttws import (
 from mqttws.cli.fleet_file import read_fleet
 from mqttws.cli.fleet_results import Results, assigned_in
 from mqttws.dps.assignment import read_text
-from mqttws.errors import ProxyRefused, RequestTimedOut, StoreFull
+from mqttws.errors import ProxyRefused, RequestTimedOut, StoreFailed, StoreFull
 from mqttws.hops import Cause, Hop
 from mqttws.local.x509 import DeviceAuthority
 from mqttws.net.hops import Step
 from mqttws.provisioning.fleet import FleetResult, _Gate, provision_fleet_async
 from mqttws.retry import MIN_ATTEMPT
 
-from ..cli.shell import interruptible, only_line, run
+from ..cli.shell import interruptible, only_line, run, secret_file
 from ..local import x509_world
 from ..local.test_webhook import HUB, ok, webhook
 from ..net.rogue import listening
@@ -117,8 +117,7 @@ async def shell(dps: AsyncLocalDps, file: Path, *options: str) -> asyncio.subpro
 
 async def write_fleet(file: Path, dps: AsyncLocalDps, count: int) -> None:
     rows = [f"d-{number},{await dps.enroll_device(f'd-{number}')}" for number in range(count)]
-    with open(file, "w") as opened:  # noqa: ASYNC230 - a file of a few lines
-        opened.write("registration_id,key\n" + "\n".join(rows) + "\n")
+    secret_file(file, "registration_id,key\n" + "\n".join(rows) + "\n")
 
 
 def read_results(file: Path) -> list[dict[str, str]]:
@@ -269,7 +268,7 @@ async def test_results_of_another_kind_are_left_alone(
         await write_fleet(file, dps, 1)
         process = await shell(dps, file, "--results", str(results))
         _, err = await process.communicate()
-    assert process.returncode == 2
+    assert process.returncode == 41
     assert b"results.csv: line 1" in err
     assert results.read_text() == "name,age\nx,1\n"
 
@@ -294,10 +293,10 @@ async def test_a_wrong_line_is_named_and_nothing_is_sent(
     local_dps: AsyncLocalDps, tmp_path: Path, text: str, told: str
 ) -> None:
     file = tmp_path / "fleet.csv"
-    file.write_text(text)
+    secret_file(file, text)
     async with local_dps as dps:
         done = await asyncio.to_thread(run, *words(dps, file))
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.returncode, done.stdout) == (41, "")
     assert told in only_line(done.stderr)
     assert "AAAA" not in done.stderr
 
@@ -307,10 +306,10 @@ async def test_all_faults_of_a_file_are_told_in_one_run(
 ) -> None:
     file = tmp_path / "fleet.csv"
     bad = ["d!,AAAA", f"d-1,{GOOD}", f"D-1,{GOOD}", "d-2", "d-3,AAAA", f"d-4,{GOOD}"]
-    file.write_text("registration_id,key\n" + "\n".join(bad) + "\n")
+    secret_file(file, "registration_id,key\n" + "\n".join(bad) + "\n")
     async with local_dps as dps:
         done = await asyncio.to_thread(run, *words(dps, file))
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.returncode, done.stdout) == (41, "")
     lines = done.stderr.splitlines()
     assert len(lines) == 5
     assert [f"line {n}:" in line for n, line in zip((2, 4, 5, 6), lines, strict=False)] == [
@@ -511,7 +510,7 @@ async def test_a_fleets_cache_is_a_folder_that_is_there(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     results: list[FleetResult] = []
     for cache in (tmp_path / "none", tmp_path / "file"):
-        with pytest.raises(UsageError, match="no such folder"):
+        with pytest.raises(StoreFailed, match="no such folder"):
             await provision_fleet_async(
                 "0ne00LOCAL", [SymmetricKey("d-0", GOOD)], results.append, cache=cache
             )
@@ -550,11 +549,34 @@ def test_results_on_a_full_disk_are_no_mistake_of_the_caller() -> None:
         pass
 
 
-def test_a_name_that_is_too_long_for_results_is_an_argument_that_cannot_be_right(
-    tmp_path: Path,
-) -> None:
-    with pytest.raises(UsageError, match="name too long"):
+def test_a_name_that_is_too_long_for_results_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StoreFailed, match="name too long"):
         assigned_in(str(tmp_path / ("x" * 300)))
+
+
+def test_a_value_that_is_too_long_is_named_and_its_limit(tmp_path: Path) -> None:
+    file = tmp_path / "fleet.csv"
+    payload = json.dumps({"a": "x" * 200_000}).replace('"', '""')
+    head = "registration_id,key,payload\n"
+    file.write_text(f'{head}d-1,{GOOD},"{payload}"\nd-2,{GOOD},\n')
+    fleet = read_fleet(str(file), None, None)
+    assert (list(fleet.devices), fleet.faults) == (["d-1", "d-2"], [])
+    file.write_text(f"{head}d-1,{GOOD},\nd-2,{GOOD},{'x' * 2_000_000}\nd-3,{GOOD},\n")
+    fleet = read_fleet(str(file), None, None)
+    assert list(fleet.devices) == ["d-1"]
+    assert "line 3: the row that begins here is not CSV" in str(fleet.faults[0])
+    assert "at most 1048576 characters" in fleet.faults[0].hint
+
+
+def test_a_fleet_file_with_keys_that_others_can_read_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "fleet.csv"
+    for mode, told in ((0o644, True), (0o600, False)):
+        file.write_text(f"registration_id,key\nd-1,{GOOD}\n")
+        file.chmod(mode)
+        read_fleet(str(file), None, None)
+        assert ("other users can read" in capsys.readouterr().err) is told
 
 
 def test_a_quote_that_is_not_closed_is_named_where_its_row_begins(tmp_path: Path) -> None:
