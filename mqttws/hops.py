@@ -117,7 +117,7 @@ class Cause(Enum):
     DISCONNECTED = "disconnected", Party.CALLER, False
     """The program itself ended the connection or service while a call waited."""
     CALLBACK_FAILED = "callback-failed", Party.CALLER, True
-    """A function that the caller gave raised an exception."""
+    """A function that the caller gave raised an exception, or did not return in time."""
     QUEUE_FULL = "queue-full", None, True
     """A limit on waiting publishes or unread messages was reached."""
 

@@ -16,7 +16,7 @@ from ..hops import Hop, Party
 from ..loop_thread import run_to_the_end
 from ..net.certificate import describe_chain
 from ..net.hops import OnStep, Step, Walk
-from ..net.proxy import ENVIRONMENT, ProxyChoice, choose_proxy
+from ..net.proxy import ENVIRONMENT, ProxyChoice, choose_proxy_unasked
 from ..net.target import Target, make_target
 from ..net.tls import Tls
 from ..options import DIAGNOSE, WEBSOCKET_PATH
@@ -315,7 +315,7 @@ class _Patient:
     def chosen_proxy(self) -> str:
         """The URL of the proxy that the way leads through, without its login; empty for none."""
         target = self.target
-        chosen = choose_proxy(self.proxy, target.scheme, target.host, target.port)
+        chosen = choose_proxy_unasked(self.proxy, target.scheme, target.host, target.port)
         return "" if chosen is None else chosen.url
 
     async def ask_name_servers(self, hop: Hop | None, timeout: float) -> list[Answered]:
@@ -324,6 +324,6 @@ class _Patient:
             return []
         host = self.target.host
         if hop is Hop.PROXY_NAME:
-            chosen = choose_proxy(self.proxy, self.target.scheme, host, self.target.port)
+            chosen = choose_proxy_unasked(self.proxy, self.target.scheme, host, self.target.port)
             host = chosen.host if chosen is not None else host
         return await ask_all(host, name_servers(), max(0.1, min(ASK_TIMEOUT, timeout)))

@@ -5,7 +5,12 @@ import platform
 import ssl
 from collections.abc import Mapping
 
-from ..net.proxy import ProxyChoice, choose_proxy, describe_environment
+from ..net.proxy import (
+    ProxyChoice,
+    asks_for_login,
+    choose_proxy_unasked,
+    describe_environment,
+)
 from ..net.target import Target
 from ..text import one_line
 
@@ -20,12 +25,13 @@ def describe_settings(
 ) -> tuple[str, ...]:
     """Return what counts on this host, one thing a line, without secrets."""
     environ = os.environ if environ is None else environ
-    chosen = choose_proxy(proxy, target.scheme, target.host, target.port, environ)
+    chosen = choose_proxy_unasked(proxy, target.scheme, target.host, target.port, environ)
     found = list(describe_environment(target.scheme, target.host, target.port, environ))
     if chosen is None:
         found.append("proxy: none")
     else:
-        login = "with a login" if chosen.login is not None else "without a login"
+        asked = "its login is asked for" if asks_for_login(proxy) else "without a login"
+        login = "with a login" if chosen.login is not None else asked
         found.append(f"proxy: {chosen.url} ({chosen.source}, {login})")
     found += [f"{name}={environ[name]}" for name in _CA_VARIABLES if name in environ]
     found += [

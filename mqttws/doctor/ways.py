@@ -8,7 +8,7 @@ from ..errors import MqttwsError
 from ..hops import Cause, Hop
 from ..net.dial import dial
 from ..net.hops import Walk
-from ..net.proxy import ProxyChoice, choose_proxy
+from ..net.proxy import ProxyChoice, choose_proxy_unasked
 from ..net.proxy_advice import ignored_proxy
 from ..net.target import Target
 from ..net.tls import Tls, tls_at_most_1_2
@@ -45,7 +45,7 @@ def other_ways(
     if hop in _MQTT_REACHED:
         return ()
     ways: list[_Try] = []
-    if choose_proxy(proxy, target.scheme, target.host, target.port) is not None:
+    if choose_proxy_unasked(proxy, target.scheme, target.host, target.port) is not None:
         ways.append(_Try(Way.WITHOUT_PROXY, "without the proxy (--proxy none)", target, None, tls))
     if ignored := ignored_proxy(proxy, target):
         name, config = ignored

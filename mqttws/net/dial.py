@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 from ..errors import (
     ConnectFailed,
     HopTimedOut,
+    MqttwsError,
     NameNotResolved,
     ProxyRefused,
     TlsFailed,
     UpgradeRefused,
 )
-from ..hops import Hop
+from ..hops import Cause, Hop
 from ..loop_thread import off_the_loop
 from .certificate import describe_session
 from .evidence import judge_silence, packets_of
@@ -27,7 +28,7 @@ from .handshake import Handshake, proved_chain
 from .hops import Walk
 from .http_page import PAGE_PATIENCE
 from .not_tls import broken_off
-from .proxy import ENVIRONMENT, Proxy, ProxyChoice, ProxyConfig, choose_proxy
+from .proxy import ENVIRONMENT, Proxy, ProxyChoice, asks_for_login, choose_proxy
 from .proxy_advice import blame_proxy, explain_proxy
 from .sessions import Key, keep_session, key_of, take_session
 from .stream import ByteStream, Stream
@@ -60,12 +61,11 @@ async def dial(
     Raises:
         ConnectFailed: with the ``hop`` that failed; nothing is left open.
         UsageError: an argument or a variable of the environment cannot be used.
+        UnusableFile: a certificate, key or CA file cannot be read or used.
     """
-    # A bad CA file or proxy URL is the caller's mistake: it is reported before anything is sent.
+    # A bad CA file or proxy URL is reported before anything is sent.
     context = client_context(tls) if target.secure else None
-    choose = partial(choose_proxy, proxy, target.scheme, target.host, target.port)
-    asks = isinstance(proxy, ProxyConfig) and proxy.login is not None
-    chosen = await off_the_loop(choose) if asks else choose()
+    chosen = await _choose(proxy, target, walk)
     proxy_tls = (
         proxy_context(chosen.tls, tls) if chosen is not None and chosen.scheme == "https" else None
     )
@@ -111,6 +111,39 @@ async def dial(
             walk.failures[stream.address] += 1
         stream.abort()
         raise
+
+
+async def _choose(choice: ProxyChoice, target: Target, walk: Walk) -> Proxy | None:
+    """Return the proxy to go through, with its login; a function that is asked for one may block.
+
+    Raises:
+        ConnectFailed: the function raised an exception, which is chained, or did not return within
+            the walk's time.
+    """
+    choose = partial(choose_proxy, choice, target.scheme, target.host, target.port)
+    if not asks_for_login(choice):
+        return choose()
+    limit = asyncio.timeout(walk.remaining)
+    try:
+        async with limit:
+            found: Proxy | None = await off_the_loop(choose)
+            return found
+    except MqttwsError:
+        raise
+    except Exception as error:
+        if limit.expired():
+            raise HopTimedOut(
+                f"proxy: login= did not return within the {walk.timeout:.3g} s for all of it",
+                hop=Hop.PROXY,
+                cause=Cause.CALLBACK_FAILED,
+                hint="have it return sooner, or give more time",
+            ) from None
+        raise ConnectFailed(
+            f"proxy: login= failed: {type(error).__name__}",
+            hop=Hop.PROXY,
+            cause=Cause.CALLBACK_FAILED,
+            hint="see the chained error",
+        ) from error
 
 
 async def _reach(

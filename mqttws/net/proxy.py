@@ -7,7 +7,7 @@ Knows proxy URLs and the environment's variables. Does not know what is said to 
 import os
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -199,6 +199,29 @@ def choose_proxy(
     login = _login(parts, source) or _own_login(parts, environ)
     proxy = Proxy(*_address(parts), source, login, config.on_challenge, config.tls)
     return proxy if login or config.login is None else _asked(proxy, config.login)
+
+
+def choose_proxy_unasked(
+    choice: ProxyChoice,
+    scheme: str,
+    host: str,
+    port: int,
+    environ: Mapping[str, str] | None = None,
+) -> Proxy | None:
+    """Return the proxy that ``choose_proxy`` returns, without asking the caller for its login.
+
+    For a look at the settings: the caller's function may take its time, or ask a person.
+
+    Raises:
+        UsageError: a proxy's URL cannot be used; the message does not show it.
+    """
+    config = choice if isinstance(choice, ProxyConfig) else ProxyConfig(choice)
+    return choose_proxy(replace(config, login=None), scheme, host, port, environ)
+
+
+def asks_for_login(choice: ProxyChoice) -> bool:
+    """Whether a login is asked for, where the proxy's URL has none."""
+    return isinstance(choice, ProxyConfig) and choice.login is not None
 
 
 def _from_environment(scheme: str, environ: Mapping[str, str]) -> tuple[str, str | None]:

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..errors import ConnectFailed
 from ..hops import Hop
 from ..retry import is_refused_login
 from .dial import dial
 from .hops import Walk
-from .proxy import ENVIRONMENT, Proxy, ProxyChoice, ProxyConfig, choose_proxy
+from .proxy import ENVIRONMENT, Proxy, ProxyChoice, asks_for_login, choose_proxy_unasked
 from .stream import Stream
 from .target import Target
 from .tls import Tls
@@ -113,14 +113,11 @@ def _may_refuse(attempt: _Attempt, target: Target, choice: ProxyChoice) -> bool:
     asked, taken = _proxy_of(attempt.target, choice), _proxy_of(target, choice)
     if taken is None or not _same(asked, taken):
         return False
-    return taken.login is not None or (isinstance(choice, ProxyConfig) and choice.login is not None)
+    return taken.login is not None or asks_for_login(choice)
 
 
 def _proxy_of(target: Target, choice: ProxyChoice) -> Proxy | None:
-    """Return the proxy on the way to a target, without asking for a login; None for none."""
-    config = choice if isinstance(choice, ProxyConfig) else ProxyConfig(choice)
-    asking_nobody = replace(config, login=None)
-    return choose_proxy(asking_nobody, target.scheme, target.host, target.port)
+    return choose_proxy_unasked(choice, target.scheme, target.host, target.port)
 
 
 def _same(one: Proxy | None, other: Proxy | None) -> bool:
