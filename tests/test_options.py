@@ -118,3 +118,12 @@ def test_each_default_is_allowed(call: Callable[..., Any]) -> None:
     for name, option in CALLS[call].items():
         if option.default is not REQUIRED:
             option.check(name, option.default)
+
+
+def test_the_longest_wait_is_an_hour_and_a_longer_one_is_refused() -> None:
+    for table in (PROVISION, FLEET):
+        table.check({"max_retry_after": 3600})
+        with pytest.raises(
+            mqttws.UsageError, match=r"max_retry_after: found 3601; .* at most 3600"
+        ):
+            table.check({"max_retry_after": 3601})

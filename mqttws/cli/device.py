@@ -18,13 +18,14 @@ import click
 import mqttws
 
 from ..errors import MqttwsError, UsageError
+from ..hops import Cause
 from ..hub.device.connection_string import ConnectionString, parse_connection_string
 from ..options import HUB_CLIENT
 from .common import check_host, credential_options, debug_option, json_option, read_credential
 from .exits import EXIT_CODES, Command
 from .files import content_of, read_secret
 from .network import proxy_options, trust_options
-from .output import print_line
+from .output import print_json, print_line
 from .table import option
 
 VARIABLE = "MQTTWS_CONNECTION_STRING"
@@ -49,7 +50,8 @@ Examples:
 
 \b
 With --json, one object in a line for each event:
-  event   connected | reconnecting | telemetry | message | method | desired
+  event   connected | reconnecting | telemetry | message | method | desired |
+          refused
 
 {EXIT_CODES}"""
 
@@ -131,7 +133,15 @@ def run(
         make = _by_connection_string(text, way, credential)
     else:
         make = _by_name(id_scope, hub, way, read_credential(**credential))
-    asyncio.run(_run(make, say, interval, count, body))
+    try:
+        asyncio.run(_run(make, say, interval, count, body))
+    except mqttws.ConnectRefused as error:
+        if error.cause is Cause.NOT_AUTHORIZED and host is not None:
+            error.hint = "; ".join(filter(None, (error.hint, _NO_HUB)))
+        raise
+
+
+_NO_HUB = "if 'mqttws serve' is there: it serves hubs only with --with-hub"
 
 
 Say = Callable[..., None]
@@ -248,7 +258,7 @@ async def _follow(client: mqttws.AsyncHubClient, changes: mqttws.DesiredChanges,
 
 def _say(as_json: bool, event: str, **facts: object) -> None:
     if as_json:
-        print_line(json.dumps({"event": event, **facts}))
+        print_json({"event": event, **facts})
     else:
         shown = " ".join(f"{name}={json.dumps(value)}" for name, value in facts.items())
         print_line(f"{event:<12} {shown}".rstrip())

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from ..errors import UnusableFile
-from ..net.proxy import ENVIRONMENT, has_login
+from ..net.proxy import has_login, is_environment
 from ..net.tls import TlsConfig
 from ..options import CLIENT
 from .files import read_secret
@@ -34,7 +34,7 @@ def proxy_options(command: _F) -> _F:
     @functools.wraps(command)
     def with_proxy(*, proxy: str | None, proxy_file: str | None, **given: Any) -> Any:
         if proxy_file is not None:
-            if proxy not in (None, ENVIRONMENT):
+            if proxy is not None and not is_environment(proxy):
                 raise click.UsageError("--proxy and --proxy-file: give one of them")
             proxy = _read_proxy(proxy_file)
         return command(proxy=proxy, **given)

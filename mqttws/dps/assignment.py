@@ -64,6 +64,12 @@ def read_assignment(
         RegistrationFailed: the assigned hub does not speak MQTT 3.1.1.
     """
     state = read_state(body)
+    named = read_text(state, "registrationId")
+    if named and named.lower() != registration_id.lower():
+        raise MalformedAnswer(
+            f"DPS says 'assigned' for the registration id {shown(named)}; allowed: that of this"
+            f" device, {shown(registration_id)}"
+        )
     for name in ("assignedHub", "deviceId"):
         if state.get(name) is None or state[name] == "":
             raise MalformedAnswer(f"DPS says 'assigned' but gives no registrationState.{name}")
@@ -75,7 +81,7 @@ def read_assignment(
         assigned_hub=state["assignedHub"],
         device_id=state["deviceId"],
         substatus=read_text(state, "substatus"),
-        registration_id=read_text(state, "registrationId") or registration_id,
+        registration_id=named or registration_id,
         operation_id=operation_id,
         payload=state.get("payload"),
         created=read_text(state, "createdDateTimeUtc"),

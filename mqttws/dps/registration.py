@@ -86,8 +86,9 @@ class Registration:
 
     Attributes:
         deadline: when ``tick`` is due, in the seconds of ``now``; None if nothing is awaited.
-        earliest: when the service wants to be asked again, in the seconds of ``now``; None while an
-            answer is awaited and after the end. ``deadline`` is later where the wait has grown.
+        earliest: when the service wants to be asked again, in the seconds of ``now``; the least
+            wait of a device where it has not said so; None while an answer is awaited and after the
+            end. ``deadline`` is later where the wait has grown.
         result: the assignment, once there is one.
         issued_chain: the certificates that came with it, DER; empty for none.
         error: why there will be none, once that is certain.
@@ -300,14 +301,15 @@ class Registration:
             refusals: how many have come before, if it is one; None if it is none.
             otherwise: seconds where the answer does not say; None for the default.
         """
-        wanted = response.retry_after
+        named = response.retry_after
+        wanted = named
         if wanted is None:
             wanted = self._default_retry_after if otherwise is None else otherwise
         # A service that says 0 again and again must not be asked without pause and without end.
         least = LEAST_WAITS[min(self._waits, len(LEAST_WAITS) - 1)]
         self._waits += 1
         wanted = min(max(wanted, least), self._max_retry_after)
-        self.earliest = now + wanted
+        self.earliest = now + min(wanted, self._max_retry_after if named is not None else least)
         wait = wanted if refusals is None else BUSY.wait(refusals, self._spread(), wanted)
         # Jitter comes on top of the cap: it must spread a fleet that got the longest wait.
         self.retry_after = wait + max(0.0, self._jitter())

@@ -189,7 +189,7 @@ def choose_proxy(
     config = choice if isinstance(choice, ProxyConfig) else ProxyConfig(choice)
     if config.url is None or config.url.lower() == "none":
         return None
-    if config.url == ENVIRONMENT:
+    if is_environment(config.url):
         source, url = _from_environment(scheme, environ)
         if url is None or url.lower() == "none" or is_exempt(host, port, environ):
             return None
@@ -217,6 +217,11 @@ def choose_proxy_unasked(
     """
     config = choice if isinstance(choice, ProxyConfig) else ProxyConfig(choice)
     return choose_proxy(replace(config, login=None), scheme, host, port, environ)
+
+
+def is_environment(url: str | None) -> bool:
+    """Whether a proxy's URL is the word that leaves the choice to the environment."""
+    return url is not None and url.lower() == ENVIRONMENT
 
 
 def asks_for_login(choice: ProxyChoice) -> bool:
@@ -283,6 +288,11 @@ def has_login(url: str) -> bool:
 _ESCAPES = "a password's / ? # @ : % are written %2F %3F %23 %40 %3A %25"
 
 
+_NOT_IN_A_HOST = frozenset(" *%!\"'`$&()<>=\\^{|},;~")
+_MEANT_NONE = frozenset({"direct", "off", "no", "false"})
+"""Words of other programs for no proxy; as the name of a proxy they would be sent a request."""
+
+
 def _split(url: str, source: str) -> SplitResult:
     """Take a proxy's URL apart; ``host:port`` alone is taken for an HTTP proxy, as curl does."""
     if url != url.strip():
@@ -302,6 +312,12 @@ def _split(url: str, source: str) -> SplitResult:
         raise _unusable(source, "it must begin with " + ", ".join(DEFAULT_PORTS))
     if not parts.hostname:
         raise _unusable(source, "there is no host in it")
+    if not parts.hostname.isprintable() or any(one in _NOT_IN_A_HOST for one in parts.hostname):
+        raise _unusable(source, "its host holds what no name or address may")
+    if url.lower() in _MEANT_NONE:
+        raise _unusable(source, "it is no URL", "write none for no proxy")
+    if parts.port == 0:
+        raise _unusable(source, "no proxy listens on port 0")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise _unusable(
             source,

@@ -9,11 +9,11 @@ from .hops import NAME_A_PROXY
 from .names import is_local
 from .no_proxy import is_exempt
 from .proxy import (
-    ENVIRONMENT,
     Proxy,
     ProxyChoice,
     ProxyConfig,
     choose_proxy,
+    is_environment,
     unused_variables,
 )
 from .target import Target
@@ -62,7 +62,7 @@ def explain_proxy(
 def why_no_proxy(choice: ProxyChoice, target: Target, environ: Mapping[str, str]) -> str:
     """Return why a proxy that the environment names is not used; empty where it names none."""
     url = choice.url if isinstance(choice, ProxyConfig) else choice
-    if url != ENVIRONMENT:
+    if not is_environment(url):
         return ""
     unused = list(unused_variables(target.scheme, environ))
     if is_exempt(target.host, target.port, environ) and any(

@@ -79,7 +79,10 @@ PROVISION = Table(
         is_seconds_or_0, SECONDS_OR_0, "Seconds; up to so many are added to each wait.", 0.0
     ),
     max_retry_after=Option(
-        is_seconds, SECONDS, "Seconds: the longest wait that is kept.", LONGEST_WAIT
+        lambda value: is_seconds(value) and value <= LONGEST_WAIT,
+        f"seconds, more than 0, at most {LONGEST_WAIT:g}",
+        "Seconds: the longest wait that is kept.",
+        LONGEST_WAIT,
     ),
     pipelined=Option(
         or_none(one_of("subscribe", "register")),

@@ -324,13 +324,15 @@ class Exchange:
 
     def _out_of_time(self) -> RequestTimedOut:
         registration = self._registration
-        again = max(0.0, (registration.earliest or 0.0) - time.monotonic())
+        again = round(max(0.0, (registration.earliest or 0.0) - time.monotonic()), 1)
+        response = registration.last_response
+        named = response is not None and response.retry_after is not None
+        hint = f"DPS wants to be asked again in {again:g} s: come back then, or give it more time"
         return RequestTimedOut(
             f"not done within {self._walk.timeout:g} s ({registration.describe()})",
             hop=Hop(registration.waiting_for),
             cause=Cause.OUT_OF_TIME,
-            hint=f"DPS wants to be asked again in {round(again, 1):g} s: come back then, or give it"
-            " more time",
+            hint=hint if named else "DPS has not said when to ask again: give it more time",
         )
 
     def _explain(self, error: MqttwsError) -> None:
@@ -363,8 +365,9 @@ def _describe(step: Step, registration: Registration) -> None:
     response = registration.last_response
     status = response.status if response is not None else 0
     state = f" {registration.status}" if 200 <= status < 300 else ""
+    named = response is not None and response.retry_after is not None
     step.status = status
-    step.retry_after = registration.retry_after
+    step.retry_after = registration.retry_after if named else None
     step.detail = f"{status}{state}"
-    if registration.retry_after is not None:
-        step.detail += f", ask again in {registration.retry_after:g} s"
+    if (wait := registration.retry_after) is not None:
+        step.detail += f", {'ask again' if named else 'no wait named: asked again'} in {wait:g} s"

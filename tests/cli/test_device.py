@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from mqttws import LocalDps
+
 from .shell import KEY, Running, only_line, run, secret_file
 from .test_hub import hub, state
 
@@ -45,6 +47,7 @@ def test_a_device_asks_dps_sends_answers_and_reports(state: Any, tmp_path: Path)
     assert code == 130
     assert json.loads(hub(state, "twin", "enrolled").stdout)["properties"]["reported"]["color"]
     kinds = {event["event"] for event in events(running)}
+    assert {event["schema"] for event in events(running)} == {1}
     assert kinds >= {"connected", "telemetry", "desired", "method", "message"}
     assert running.stderr == []
 
@@ -85,3 +88,15 @@ def test_a_wrong_connection_string_is_not_shown() -> None:
     assert done.returncode == 2
     assert "part 3 has no known name" in only_line(done.stderr)
     assert KEY[:10] not in done.stderr
+
+
+def test_a_local_dps_without_a_hub_is_named(tmp_path: Path) -> None:
+    with LocalDps(state=tmp_path) as dps:
+        key = secret_file(tmp_path / "key", dps.enroll_device("d"))
+        done = run(
+            *("device", "run", "--hub", "local-hub.azure-devices.net", "--registration-id", "d"),
+            *("--key-file", key, "--host", dps.host, "--port", str(dps.wss_port)),
+            *("--ca", dps.ca_file),
+        )
+    assert done.returncode == 58
+    assert "only with --with-hub" in only_line(done.stderr)

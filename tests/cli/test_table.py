@@ -95,10 +95,12 @@ def test_no_other_flag_says_what_a_table_says_better() -> None:
         ("publish mqtt://h t --keep-alive 65536", "--keep-alive"),
         ("publish mqtt://h t --qos 3", "--qos"),
         ("serve --wss-port 65536", "--wss-port"),
+        ("provision --id-scope 0ne00X --registration-id d --proxy ", "--proxy"),
+        ("doctor h --proxy ", "--proxy"),
     ],
 )
 def test_what_a_table_does_not_allow_is_refused(words: str, part: str) -> None:
-    done = run(*words.split())
+    done = run(*words.split(" "))
     assert done.returncode == 2
     assert part in done.stderr
     assert "allowed" in done.stderr or "is not one of" in done.stderr

@@ -589,3 +589,21 @@ def test_any_answer_is_taken_without_an_exception(status, body, query):
     assert registration.done == (registration.deadline is None)
     if registration.error is not None:
         assert str(registration.error).isprintable()
+
+
+def test_an_answer_for_another_device_is_no_assignment_of_this_one():
+    registration = assigned(
+        '"assignedHub": "h.example", "deviceId": "x", "registrationId": "another"'
+    )
+    assert isinstance(registration.error, MalformedAnswer)
+    assert "'another'; allowed: that of this device" in str(registration.error)
+    name = registration.registration_id.upper()
+    good = assigned(f'"assignedHub": "h.example", "deviceId": "x", "registrationId": "{name}"')
+    assert good.error is None
+
+
+def test_a_wait_that_the_service_has_not_named_is_not_the_services():
+    registration = started()
+    registration.receive(Message(response_topic(503, "r1", None)), 0.0)
+    assert registration.earliest == 0.0
+    assert registration.deadline >= 1.0

@@ -250,3 +250,28 @@ def test_what_holds_none_is_an_ordinary_value() -> None:
     for plain in (ProxyConfig("http://proxy.test:3128"), TlsConfig(ca="ca.pem")):
         assert pickle.loads(pickle.dumps(plain)) == plain
         assert dataclasses.asdict(plain)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://p:0", "http://a b:1", "http://p%20q:1", "http://*:1", "http://p;q", "direct"),
+        *("OFF", "no", "false", "http://", "http://:3128", "http://p:x", "http://p:99999", "//p:1"),
+        *("http://p\x7f:1", "ftp://p", "socks://p"),
+    ],
+)
+def test_an_odd_url_is_refused_and_not_taken_for_a_proxy(url: str) -> None:
+    with pytest.raises(UsageError, match=r"the proxy's URL \(argument\) cannot be used"):
+        choose_proxy(url, "wss", "h.example", 443, {})
+
+
+@pytest.mark.parametrize("word", ["none", "NONE", "None"])
+def test_none_in_any_case_is_no_proxy(word: str) -> None:
+    assert choose_proxy(word, "wss", "h.example", 443, {"https_proxy": "http://p:1"}) is None
+
+
+@pytest.mark.parametrize("word", ["environment", "Environment", "ENVIRONMENT"])
+def test_environment_in_any_case_leaves_it_to_the_variables(word: str) -> None:
+    chosen = choose_proxy(word, "wss", "h.example", 443, {"https_proxy": "http://p:1"})
+    assert str(chosen) == "http://p:1"
+    assert choose_proxy(word, "wss", "h.example", 443, {}) is None
