@@ -17,7 +17,8 @@ import mqttws
 
 from ..errors import MqttwsError, UsageError
 from ..hops import Hop
-from ..net.proxy import ENVIRONMENT, has_login
+from ..net.proxy import ENVIRONMENT
+from ..net.proxy_url import has_login
 from ..options import CLIENT, PUBLISH
 from .exits import describe_exit_codes
 from .files import read_secret

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import click
 
 from ..errors import UnusableFile
-from ..net.proxy import has_login, is_environment
+from ..net.proxy import is_environment
+from ..net.proxy_url import has_login
 from ..net.tls import TlsConfig
 from ..options import CLIENT
 from .files import read_secret

@@ -9,19 +9,17 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Self
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, unquote
 
 from ..errors import UsageError
 from ..options import LOGIN, PROXY
 from ..text import make_secret
 from .no_proxy import is_exempt
+from .proxy_url import address_of, split, unusable
 from .tls import Tls
 
 ENVIRONMENT: Final = "environment"
 """The choice that leaves it to the environment's variables."""
-
-DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080, "socks4a": 1080}
-"""What a proxy may speak, and where it listens if its URL names no port."""
 
 OWN_VARIABLE = "MQTTWS_PROXY"
 """This package's own variable: a proxy's URL with a login, out of sight of other programs."""
@@ -195,9 +193,9 @@ def choose_proxy(
             return None
     else:
         source, url = "argument", config.url
-    parts = _split(url, source)
+    parts = split(url, source)
     login = _login(parts, source) or _own_login(parts, environ)
-    proxy = Proxy(*_address(parts), source, login, config.on_challenge, config.tls)
+    proxy = Proxy(*address_of(parts), source, login, config.on_challenge, config.tls)
     return proxy if login or config.login is None else _asked(proxy, config.login)
 
 
@@ -271,81 +269,10 @@ def _without_login(url: str) -> str:
     if url.lower() == "none":
         return url
     try:
-        scheme, host, port = _address(_split(url, "variable"))
+        scheme, host, port = address_of(split(url, "variable"))
     except UsageError:
         return "(not shown: it cannot be used)"
     return Proxy(scheme, host, port, "variable").url
-
-
-# The URL of a proxy
-
-
-def has_login(url: str) -> bool:
-    """Whether a proxy's URL holds a login."""
-    return "@" in url
-
-
-_ESCAPES = "a password's / ? # @ : % are written %2F %3F %23 %40 %3A %25"
-
-
-_NOT_IN_A_HOST = frozenset(" *%!\"'`$&()<>=\\^{|},;~")
-_MEANT_NONE = frozenset({"direct", "off", "no", "false"})
-"""Words of other programs for no proxy; as the name of a proxy they would be sent a request."""
-
-
-def _split(url: str, source: str) -> SplitResult:
-    """Take a proxy's URL apart; ``host:port`` alone is taken for an HTTP proxy, as curl does."""
-    if url != url.strip():
-        raise _unusable(source, "a blank stands before or behind it", "remove the blank")
-    if url[:1] in "\"'`" or url[-1:] in "\"'`":
-        raise _unusable(source, "it stands in quotes", "remove the quotes around it")
-    if url.lower().startswith(("socks://", "socks4://")):
-        raise _unusable(
-            source,
-            f"{url.partition('://')[0].lower()}:// does not say which version of SOCKS",
-            "write socks5h://host:port (the proxy resolves names), or socks4a://",
-        )
-    parts = _parts(url if "://" in url else f"http://{url}")
-    if parts is None:
-        raise _unusable(source, f"it is not a URL; {_ESCAPES}")
-    if parts.scheme not in DEFAULT_PORTS:
-        raise _unusable(source, "it must begin with " + ", ".join(DEFAULT_PORTS))
-    if not parts.hostname:
-        raise _unusable(source, "there is no host in it")
-    if not parts.hostname.isprintable() or any(one in _NOT_IN_A_HOST for one in parts.hostname):
-        raise _unusable(source, "its host holds what no name or address may")
-    if url.lower() in _MEANT_NONE:
-        raise _unusable(source, "it is no URL", "write none for no proxy")
-    if parts.port == 0:
-        raise _unusable(source, "no proxy listens on port 0")
-    if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise _unusable(
-            source,
-            f"something follows the port; {_ESCAPES}",
-        )
-    return parts
-
-
-def _parts(url: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:  # its text holds a part of the URL, so it goes no further
-        return None
-    return parts
-
-
-def _unusable(source: str, reason: str, hint: str = "") -> UsageError:
-    # The URL is not shown: it may hold a login, and in another place than it should.
-    return UsageError(
-        f"the proxy's URL ({source}) cannot be used: {reason}",
-        hint=hint or "write it like http://proxy.example:3128",
-    )
-
-
-def _address(parts: SplitResult) -> tuple[str, str, int]:
-    host = parts.hostname or ""
-    return parts.scheme, host, parts.port or DEFAULT_PORTS[parts.scheme]
 
 
 def _login(parts: SplitResult, source: str) -> Login | None:
@@ -361,8 +288,8 @@ def _own_login(parts: SplitResult, environ: Mapping[str, str]) -> Login | None:
     own = environ.get(OWN_VARIABLE)
     if not own or own.lower() == "none":
         return None
-    found = _split(own, OWN_VARIABLE)
-    return _login(found, OWN_VARIABLE) if _address(found) == _address(parts) else None
+    found = split(own, OWN_VARIABLE)
+    return _login(found, OWN_VARIABLE) if address_of(found) == address_of(parts) else None
 
 
 def _asked(proxy: Proxy, ask: AskLogin) -> Proxy:
@@ -394,11 +321,11 @@ def _checked(login: Login, scheme: str, source: str) -> Login:
     """
     username, password = login.username.encode(), login.password.encode()
     if any(byte < 0x20 or byte == 0x7F for byte in username + password):
-        raise _unusable(source, "the login holds a control character")
+        raise unusable(source, "the login holds a control character")
     if scheme in ("http", "https") and b":" in username:  # RFC 7617 section 2
-        raise _unusable(source, "a user name for Basic may not hold a colon")
+        raise unusable(source, "a user name for Basic may not hold a colon")
     if scheme.startswith("socks5") and not (
         1 <= len(username) <= MAX_LOGIN and 1 <= len(password) <= MAX_LOGIN
     ):
-        raise _unusable(source, f"SOCKS5 takes user names and passwords of 1 to {MAX_LOGIN} bytes")
+        raise unusable(source, f"SOCKS5 takes user names and passwords of 1 to {MAX_LOGIN} bytes")
     return login
