@@ -544,5 +544,5 @@ async def test_derive_key_prints_the_documented_key() -> None:
     code, out, error = await shell(*arguments, given=group_key)
     assert (code, out, error) == (0, "Jsm0lyGpjaVYVP2g3FnmnmG9dI/9qU24wNoykUmermc=\n", "")
     code, out, error = await shell(*arguments, given="not base64!")
-    assert (code, out) == (2, "")
+    assert (code, out) == (41, "")
     assert "not base64" not in error or "the key is not base64" in error
