@@ -287,6 +287,10 @@ def test_a_secret_that_others_can_read_is_told_as_ssh_does(tmp_path: Path) -> No
         assert (f"chmod 600 {file}" in done.stderr) is told, done.stderr
 
 
+NO_FILE = {"local/handed.py": "the numbers in a variable are no open sockets: the variable's fault"}
+"""Modules in which an ``OSError`` is of what the caller gave, and of no file."""
+
+
 def handlers() -> Iterator[tuple[str, ast.ExceptHandler]]:
     root = Path(mqttws.__file__).parent
     for path in sorted(root.rglob("*.py")):
@@ -300,5 +304,7 @@ def test_no_failure_of_the_system_is_called_a_mistake_of_the_caller() -> None:
     found: list[Any] = list(handlers())
     assert len(found) > 50
     for place, handler in found:
+        if place.partition(":")[0] in NO_FILE:
+            continue
         made = [ast.unparse(node.func) for node in ast.walk(handler) if isinstance(node, ast.Call)]
         assert not [name for name in made if name.endswith("UsageError")], place
