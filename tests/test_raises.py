@@ -4,7 +4,7 @@ import pytest
 
 from mqttws import Cause, ConnectFailed, MqttwsError, Party, UsageError
 
-from .raises import all_raises, explained, missed, raises_of
+from .raises import all_raises, explained, is_pythons, missed, raises_of
 from .recording.error_record import faults_of
 
 SOURCE = """
@@ -19,6 +19,8 @@ class A:
         raise error
     def i(self):
         raise _refusal(1) from None
+    def j(self):
+        raise NotImplementedError
 """
 
 
@@ -26,7 +28,9 @@ def test_the_walk_finds_each_raise_of_a_new_error_and_its_lines() -> None:
     found = list(raises_of("a.py", SOURCE))
     assert [(one.function, one.first, one.last) for one in found] == [
         ("A.f", 4, 6),
+        ("A.g", 8, 8),
         ("A.i", 12, 12),
+        ("A.j", 14, 14),
     ]
     assert missed(found, {("a.py", 5)}) == found[1:]
     assert missed(found, {("b.py", 5)}) == found
@@ -37,6 +41,16 @@ def test_each_explained_raise_is_there_and_has_a_reason() -> None:
     for key, reason in explained().items():
         assert key in there
         assert reason
+
+
+def test_each_raise_of_a_class_of_pythons_own_has_its_reason_written_down() -> None:
+    reasons = explained()
+    left = [
+        one
+        for one in all_raises()
+        if is_pythons(one.text) and (one.file, one.function, one.text) not in reasons
+    ]
+    assert left == []
 
 
 def _with(error: MqttwsError, **fields: object) -> MqttwsError:

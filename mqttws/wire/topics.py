@@ -3,6 +3,7 @@
 Knows MQTT 3.1.1 section 4.7. Does not know packets, sessions or who subscribed to what.
 """
 
+from ..errors import UsageError
 from ..text import shown
 from ._given import Given
 from .fields import MAX_FIELD_SIZE, Fault
@@ -55,15 +56,20 @@ def _text_fault(text: Given[str], what: str) -> Fault | None:
     return None
 
 
-def matches(topic_filter: str, topic: str) -> bool:
+def matches(topic_filter: Given[str], topic: Given[str]) -> bool:
     """Tell whether a topic name matches a topic filter (both valid).
 
     Levels are compared character by character, with no normalization [MQTT-4.7.3-4]; a filter that
     starts with a wildcard does not match a name that starts with ``$`` [MQTT-4.7.2-1]; ``a/#``
     matches ``a`` too (U-22).
+
+    Raises:
+        UsageError: one of them is no str.
     """
-    if not isinstance(topic_filter, str) or not isinstance(topic, str):
-        raise TypeError("str object expected")  # compiled, it is said by the call itself
+    if not isinstance(topic_filter, str):
+        raise UsageError(f"topic_filter: found {type(topic_filter).__name__}; allowed: a str")
+    if not isinstance(topic, str):
+        raise UsageError(f"topic: found {type(topic).__name__}; allowed: a str")
     if topic.startswith("$") and topic_filter[:1] in ("#", "+"):
         return False
     wanted = topic_filter.split("/")

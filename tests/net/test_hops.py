@@ -27,6 +27,7 @@ from mqttws import (
     TlsConfig,
     TlsFailed,
     Unreachable,
+    UnusableFile,
     UpgradeRefused,
     UsageError,
 )
@@ -298,13 +299,13 @@ async def test_a_server_with_tls_1_1_alone_is_refused(certificates: Certificates
 
 
 def test_a_ca_file_that_is_none_is_told_before_anything_is_sent(certificates: Certificates) -> None:
-    for tls in (
-        TlsConfig(ca="/nonexistent/ca.pem"),
-        TlsConfig(ca=b"not pem"),
-        TlsConfig(ca=b"\xff"),
+    for ca, error in (
+        ("/nonexistent/ca.pem", UnusableFile),
+        (b"not pem", UsageError),
+        (b"\xff", UsageError),
     ):
-        client = AsyncClient("wss://127.0.0.1:1/", tls=tls)
-        with pytest.raises(UsageError):
+        client = AsyncClient("wss://127.0.0.1:1/", tls=TlsConfig(ca=ca))
+        with pytest.raises(error):
             asyncio.run(client.connect())
     with pytest.raises(UsageError):
         TlsConfig(only_ca=True).context()

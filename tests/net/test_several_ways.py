@@ -17,6 +17,7 @@ from mqttws import (
     SymmetricKey,
     TlsConfig,
     Unreachable,
+    UnusableFile,
     UsageError,
     provision_async,
 )
@@ -129,7 +130,7 @@ async def test_a_mistake_is_told_and_not_tried_around() -> None:
     client = AsyncClient(
         ["mqtts://127.0.0.1:1", "mqtts://127.0.0.1:2"], tls=TlsConfig("/nonexistent"), proxy=None
     )
-    with pytest.raises(UsageError):
+    with pytest.raises(UnusableFile):
         await client.connect()
     with pytest.raises(UsageError):
         AsyncClient([])

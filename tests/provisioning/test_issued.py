@@ -27,6 +27,7 @@ from mqttws import (
     ProvisioningError,
     RegistrationFailed,
     RegistrationRejected,
+    StoreDamaged,
     StoreFailed,
     SymmetricKey,
     TlsConfig,
@@ -309,8 +310,9 @@ async def test_a_damaged_file_is_as_good_as_none(
         (tmp_path / FILE).write_bytes(damaged)
         assert store.load() is None
         assert CertificateStore(tmp_path).renewal_time() is None
-        with pytest.raises(UsageError, match="no certificate is stored"):
+        with pytest.raises(StoreDamaged, match="cannot be used") as caught:
             store.context(None)
+        assert secret not in f"{caught.value} {caught.value.__cause__} {caught.value.__context__}"
     (tmp_path / FILE).write_bytes(whole)
     assert CertificateStore(tmp_path).load() is not None
     assert secret not in caplog.text + repr(store) + repr(store.load())

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from mqttws import UsageError
 from mqttws.wire import Connect, Decoder, PingReq, PubAck, Publish, Subscribe, Subscription, matches
 
 
@@ -39,13 +40,18 @@ def test_a_field_cannot_be_deleted(packet: object) -> None:
         lambda: Publish("t", b"", 0, False, False, None, 7),  # type: ignore[call-arg]
         lambda: Publish.decode("a", "b"),  # type: ignore[arg-type]
         lambda: PubAck.decode("a", "b"),  # type: ignore[arg-type]
-        lambda: matches(None, "a"),  # type: ignore[arg-type]
-        lambda: matches("a", None),  # type: ignore[arg-type]
     ],
 )
 def test_what_is_called_wrongly_is_a_type_error(use: Callable[[], object]) -> None:
     with pytest.raises(TypeError):
         use()
+
+
+def test_what_is_no_text_matches_nothing_and_is_named() -> None:
+    with pytest.raises(UsageError, match="topic_filter: found NoneType; allowed: a str"):
+        matches(None, "a")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="topic: found int; allowed: a str"):
+        matches("a", 5)  # type: ignore[arg-type]
 
 
 def test_text_of_a_class_of_its_own_is_encoded_as_text() -> None:
