@@ -412,6 +412,7 @@ def test_another_address_than_loopback_needs_a_token(local_dps: AsyncLocalDps) -
 
 async def test_another_address_than_loopback_speaks_tls_alone(tmp_path: Path) -> None:
     token = tmp_path / "token"
+    token.touch(0o600)
     token.write_text("s3cret\n")
     async with AsyncLocalDps() as dps, AdminApi(dps, host="0.0.0.0", token="s3cret") as admin:
         assert admin.url == f"https://127.0.0.1:{admin.port}"
