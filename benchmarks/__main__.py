@@ -1,88 +1,89 @@
-"""Asks every question here and now: ``python -m benchmarks`` (``--rounds N``, default 200).
+"""Measures all that has a goal, here and now: ``python -m benchmarks``.
 
-Prints the table, keeps the figures of this Python version in results.json, and writes README.md
-and ratios.svg from all that are kept there.
+Builds this tree and the commit before (``--base REVISION``) in a temporary folder, both with the
+codec compiled, prints each row with minimum, median and maximum, and the verdict by the minimum,
+and writes results.json, README.md and ratios.svg. ``--only GROUP`` measures one group of rows,
+prints it and writes nothing. Takes some 12 minutes on two cores; needs git, a C compiler, and
+Linux with network namespaces for the official SDK's ports.
 """
 
 import argparse
 import json
-import platform
+import os
+import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
-from benchmarks import (
-    keywords,
-    test_decode_puback,
-    test_decode_qos0,
-    test_decode_qos1,
-    test_encode_keywords,
-    test_encode_puback,
-    test_encode_qos1,
-    test_large_publish,
-    test_packet_per_frame,
-)
-from benchmarks.asking import ask
-from benchmarks.candidates import NAMES, candidate, pure_wire
-from benchmarks.report import Run, chart, readme, table
-from mqttws import wire
-
-QUESTIONS = [
-    test_decode_qos1.QUESTION,
-    test_decode_qos0.QUESTION,
-    test_packet_per_frame.QUESTION,
-    test_encode_qos1.QUESTION,
-    test_encode_keywords.QUESTION,
-    test_decode_puback.QUESTION,
-    test_encode_puback.QUESTION,
-    test_large_publish.QUESTION,
-]
+from benchmarks.report import Run, chart, codec_rows, readme, table
+from benchmarks.rows import GROUPS, Row
+from benchmarks.rows import table as rows_table
+from benchmarks.trees import BASE, Trees, built
 
 HERE = Path(__file__).parent
+KEPT = HERE / "results.json"
 
 
-def measure(rounds: int) -> Run:
-    """Ask every question of every candidate that is installed."""
-    found = {name: candidate(name) for name in NAMES}
-    candidates = [each for each in found.values() if each is not None]
-    for name in (name for name, each in found.items() if each is None):
-        print(f"{name}: not installed, skipped", file=sys.stderr)
-    figures = {}
-    for question in QUESTIONS:
-        print(question.title, file=sys.stderr)
-        figures[question.column] = ask(question, candidates, rounds)
-    return Run(
-        python=platform.python_version(),
-        machine=f"{platform.system()}, {platform.machine()}",
-        packages={each.name: each.version for each in candidates},
-        kinds={each.name: each.kind for each in candidates},
-        remarks={each.name: each.remark for each in candidates},
-        figures=figures,
-        keywords={
-            f"mqttws ({'compiled' if each.COMPILED else 'pure'})": keywords.measure(each, rounds)
-            for each in dict.fromkeys((wire, pure_wire()))
-        },
+def codec_run(trees: Trees, rounds: int) -> Run:
+    """Ask the questions of the codec in a process of its own, on this tree as it was built."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.codec", str(rounds), str(trees.base)],
+        cwd=trees.head,
+        stdout=subprocess.PIPE,
+        check=True,
     )
+    return Run(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def keep(run: Run, rows: list[Row], note: str) -> None:
+    """Write the results and the pages from all that are kept."""
+    kept: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    runs = {each["python"]: Run(**each) for each in kept.get("codec", [])} | {run.python: run}
+    ordered = [runs[python] for python in sorted(runs, key=lambda text: text.split("."))]
+    kept = {
+        "note": note,
+        "rows": [vars(row) for row in rows],
+        "codec": [vars(each) for each in ordered],
+    }
+    KEPT.write_text(json.dumps(kept, indent=1) + "\n")
+    (HERE / "ratios.svg").write_text(chart(run))
+    (HERE / "README.md").write_text(readme(note, rows, ordered))
 
 
 def main() -> None:
     """Measure, print, keep and write."""
     options = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    options.add_argument("--rounds", type=int, default=200, help="how often each is timed")
-    rounds = options.parse_args().rounds
-    run = measure(rounds)
-    print(table(run))
-    print(keywords.table(run.keywords))
-    kept = HERE / "results.json"
-    runs = {}
-    if kept.exists():
-        runs = {each["python"]: Run(**each) for each in json.loads(kept.read_text())}
-    runs[run.python] = run
-    ordered = [runs[python] for python in sorted(runs, key=lambda text: text.split("."))]
-    kept.write_text(json.dumps([vars(each) for each in ordered], indent=1) + "\n")
-    (HERE / "ratios.svg").write_text(chart(ordered[0]))
-    (HERE / "README.md").write_text(
-        readme(ordered, {each.column: each.title for each in QUESTIONS})
+    options.add_argument("--rounds", type=int, default=200, help="of each question to the codec")
+    options.add_argument("--base", default=BASE, help="the commit before, for what has no peer")
+    options.add_argument("--only", choices=["codec", *GROUPS], help="one group of rows")
+    given = options.parse_args()
+    began, load = time.time(), os.getloadavg()[0]
+    run, rows = None, []
+    with built(given.base) as trees:
+        if given.only in (None, "codec"):
+            run = codec_run(trees, given.rounds)
+            rows += codec_rows(run)
+        for name, (measure, turns) in GROUPS.items():
+            if given.only in (None, name):
+                print(name, file=sys.stderr)
+                rows += measure(trees, turns)
+    head = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    note = (
+        f"{time.strftime('%Y-%m-%d')}, commit {head} beside {given.base}, Python"
+        f" {sys.version.split()[0]}, {os.uname().sysname} {os.uname().machine},"
+        f" {os.cpu_count()} cores; load {load:.1f} at the beginning and {os.getloadavg()[0]:.1f}"
+        f" at the end; {(time.time() - began) / 60:.0f} minutes"
     )
+    print(rows_table(rows))
+    if run is not None:
+        print(table(run))
+    print(note)
+    if run is not None and given.only is None:
+        keep(run, rows, note)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -103,14 +103,14 @@ def in_pieces(data: bytes, count: int) -> Pieces:
     return [data[at : at + PIECE] for at in range(0, len(data), PIECE)]
 
 
-def ask(question: Question, candidates: list[Candidate], rounds: int) -> dict[str, float]:
-    """Return nanoseconds per packet by the candidates' names."""
+def ask(question: Question, candidates: list[Candidate], rounds: int) -> dict[str, list[float]]:
+    """Return the nanoseconds per packet of every round, by the candidates' names."""
     runs = []
     for candidate in candidates:
         run = question.prepare(candidate)
         if run is not None:
             runs.append((candidate.name, run))
-    best = dict.fromkeys((name for name, _ in runs), float("inf"))
+    spent: dict[str, list[float]] = {name: [] for name, _ in runs}
     gc.collect()
     gc.disable()
     try:
@@ -119,7 +119,7 @@ def ask(question: Question, candidates: list[Candidate], rounds: int) -> dict[st
             for name, run in runs:
                 start = perf_counter_ns()
                 run()
-                best[name] = min(best[name], perf_counter_ns() - start)
+                spent[name].append((perf_counter_ns() - start) / question.count)
     finally:
         gc.enable()
-    return {name: spent / question.count for name, spent in best.items()}
+    return spent

@@ -56,14 +56,17 @@ def resident() -> int:
 class Process:
     """A part of the benchmark in a process of its own: it answers a line of JSON with another."""
 
-    def __init__(self, *words: str, command: tuple[str, ...] = ()) -> None:
-        own = [sys.executable, "-m", "benchmarks.bench_provisioning", *words]
+    def __init__(
+        self, *words: str, command: tuple[str, ...] = (), place: tuple[str, Path] | None = None
+    ) -> None:
+        python, folder = place or (sys.executable, HERE.parent)
+        own = [python, "-m", "benchmarks.bench_provisioning", *words]
         self._process = subprocess.Popen(
             [*command, *own],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=HERE.parent,
+            cwd=folder,
         )
 
     def tell(self, value: object) -> None:
@@ -190,26 +193,42 @@ async def be_devices(first: int, count: int) -> None:
     await asyncio.gather(*(client.disconnect() for client in clients))
 
 
-def measure(count: int, order: str, buffers: str) -> dict[str, float]:
-    """Return what ``count`` devices cost that do ``order`` at once."""
+def measure(
+    count: int,
+    order: str,
+    buffers: str,
+    *,
+    service: tuple[str, Path] | None = None,
+    devices: tuple[str, Path] | None = None,
+) -> dict[str, float]:
+    """Return what ``count`` devices cost that do ``order`` at once.
+
+    ``service`` and ``devices`` are interpreter and folder of another tree.
+    """
     share = min(PROCESSES, max(1, count // 10))
-    service = Process("--be", "service", buffers)
-    devices = [
-        Process("--be", "devices", str(count // share * number), str(count // share))
+    server = Process("--be", "service", buffers, place=service)
+    clients = [
+        Process(
+            "--be",
+            "devices",
+            str(count // share * number),
+            str(count // share),
+            place=devices,
+        )
         for number in range(share)
     ]
-    with running(*devices, service):
-        place = service.ask(count)
-        for process in devices:
+    with running(*clients, server):
+        place = server.ask(count)
+        for process in clients:
             process.tell(place)
-        assert [process.answer() for process in devices] == ["ready"] * share
-        before = service.ask()
+        assert [process.answer() for process in clients] == ["ready"] * share
+        before = server.ask()
         began = time.perf_counter()
-        for process in devices:
+        for process in clients:
             process.tell(order)
-        used = [process.answer() for process in devices]
+        used = [process.answer() for process in clients]
         took = time.perf_counter() - began
-        after = service.ask()
+        after = server.ask()
     if order == "stay":
         assert sum(one["connected"] for one in used) == count
     return {

@@ -87,13 +87,17 @@ class Candidate:
 
 
 class _SourceFinder(MetaPathFinder):
-    """Finds ``_pure_mqttws.…`` in the .py files of mqttws, beside which compiled ones may lie."""
+    """Finds ``NAME.…`` in the .py files of a package, beside which compiled ones may lie."""
+
+    def __init__(self, name: str, package: Path) -> None:
+        self.name = name
+        self._package = package
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
         head, _, rest = fullname.partition(".")
-        if head != "_pure_mqttws":
+        if head != self.name:
             return None
-        place = Path(mqttws.__file__).parent.joinpath(*rest.split("."))
+        place = self._package.joinpath(*rest.split("."))
         if not rest:
             package = ModuleSpec(fullname, None, is_package=True)
             package.submodule_search_locations = []
@@ -109,11 +113,26 @@ def pure_wire() -> Any:
     """Return the uncompiled ``mqttws.wire``, whichever is installed."""
     if not wire.COMPILED:
         return wire
-    if not any(isinstance(finder, _SourceFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _SourceFinder())
-    module = import_module("_pure_mqttws.wire")
+    return _from_source("_pure_mqttws", Path(mqttws.__file__).parent)
+
+
+def _from_source(name: str, package: Path) -> Any:
+    """Return the uncompiled ``wire`` of a package, imported under a name of its own."""
+    if not any(isinstance(one, _SourceFinder) and one.name == name for one in sys.meta_path):
+        sys.meta_path.insert(0, _SourceFinder(name, package))
+    module = import_module(f"{name}.wire")
     assert not module.COMPILED
     return module
+
+
+def before(folder: Path) -> Candidate:
+    """The codec of an earlier commit that lies in a folder, interpreted."""
+    found = _mqttws(_from_source("_earlier_mqttws", folder / "mqttws"))
+    found.name = BEFORE
+    return found
+
+
+BEFORE = "mqttws (pure) before"
 
 
 def _mqttws(wire: Any) -> Candidate:

@@ -17,14 +17,21 @@ from mqttws.local.certificates import prepare_certificates
 from mqttws.local.link import ServerLink
 from mqttws.local.listening import FixedTls, Listener
 from mqttws.net.stream import Stream
-from mqttws.protocol import ConnectReceived, Event, MessageReceived
-from mqttws.wire import DEFAULT_MAX_PACKET_SIZE
+from mqttws.protocol import ConnectReceived, Event, MessageReceived, SubscribeReceived
+
+LARGE = bytes(range(256)) * 4096
+"""1 MiB."""
+
+MAX_SIZE = 4 * len(LARGE)
 
 listeners: list[Listener] = []
 
 
 class Half:
-    """One connection: takes CONNECT, and acknowledges what is published."""
+    """One connection: takes CONNECT, and acknowledges what is published.
+
+    All that it subscribes to is granted; a message to the topic ``send`` brings one of 1 MiB.
+    """
 
     def __init__(self, link: ServerLink) -> None:
         self._link = link
@@ -33,12 +40,18 @@ class Half:
     def handle(self, event: Event) -> None:
         if isinstance(event, ConnectReceived):
             self._protocol.accept(self._link.loop.time())
-        elif isinstance(event, MessageReceived) and event.packet_id is not None:
-            self._protocol.acknowledge(event.packet_id)
+        elif isinstance(event, MessageReceived):
+            if event.packet_id is not None:
+                self._protocol.acknowledge(event.packet_id)
+            elif event.topic == "send":
+                self._protocol.publish("large", LARGE)
+        elif isinstance(event, SubscribeReceived):
+            codes = [subscription.qos for subscription in event.subscriptions]
+            self._protocol.suback(event.packet_id, codes)
 
 
 def take(stream: Stream, label: str, chain: Chain) -> None:
-    link = ServerLink(stream, label, max_packet_size=DEFAULT_MAX_PACKET_SIZE)
+    link = ServerLink(stream, label, max_packet_size=MAX_SIZE)
     link.begin(Half(link))
 
 
@@ -47,7 +60,13 @@ async def serve_mqtt(tls: ssl.SSLContext | None) -> int:
     listener = Listener(None if tls is None else FixedTls(tls))
     listeners.append(listener)
     return await listener.listen(
-        "127.0.0.1", 0, "mqtt", take, websocket=True, paths=("/", "/mqtt"), max_message_size=2**20
+        "127.0.0.1",
+        0,
+        "mqtt",
+        take,
+        websocket=True,
+        paths=("/", "/mqtt"),
+        max_message_size=MAX_SIZE,
     )
 
 

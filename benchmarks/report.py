@@ -2,29 +2,28 @@
 
 from dataclasses import dataclass, field
 from html import escape
+from statistics import median
 
 from benchmarks import keywords
+from benchmarks.candidates import BEFORE
+from benchmarks.rows import Row
+from benchmarks.rows import table as rows_table
 
 LARGE = "1 MiB publish"
 PURE, COMPILED = "mqttws (pure)", "mqttws (compiled)"
 FLOOR = "two copies"
 
-RUST, BARE = "mqtt5", "gmqtt"
+RUST, BARE, PAHO = "mqtt5", "gmqtt", "paho-mqtt"
 
-GOALS: dict[str, dict[str, tuple[str, float]]] = {
-    COMPILED: {
-        "decode QoS 1": (RUST, 0.40),
-        "encode QoS 1": (RUST, 0.40),
-        "encode, keywords": (RUST, 0.50),
-        "encode PUBACK": (RUST, 0.50),
-        LARGE: (FLOOR, 0.65),
-    },
-    PURE: {"encode PUBACK": (BARE, 1.5), LARGE: (FLOOR, 0.65)},
-}
-"""What a figure is compared with, and at most how much of it it may be."""
+COMMAND = "python -m benchmarks --only codec"
 
-GOAL_ELSE = {COMPILED: 0.2, PURE: 0.65}
-"""Where nothing is named: of the fastest pure-Python peer's time."""
+Three = list[float]
+"""Minimum, median and maximum."""
+
+
+def summary(values: list[float]) -> Three:
+    """Return minimum, median and maximum."""
+    return [min(values), median(values), max(values)]
 
 
 @dataclass
@@ -33,43 +32,58 @@ class Run:
 
     python: str
     machine: str
+    date: str
     packages: dict[str, str]
     kinds: dict[str, str]
     remarks: dict[str, str]
-    figures: dict[str, dict[str, float]]
+    figures: dict[str, dict[str, Three]]
     keywords: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
 
 
-@dataclass
-class Verdict:
-    """One goal: who is compared with whom, and how it came out."""
+GOALS: list[tuple[str, str, str, float, str]] = [
+    ("`Publish(...)` with keywords + encode, QoS 1, 64 B, ns", "encode, keywords", RUST, 0.50, ""),
+    ("the same, positional, ns", "encode QoS 1", RUST, 0.40, ""),
+    ("encode PUBACK, ns", "encode PUBACK", RUST, 0.50, ""),
+    ("decode QoS 1, stream of 64 B, ns", "decode QoS 1", RUST, 0.40, ""),
+    ("decode 1 MiB in pieces of 64 KiB, ns", LARGE, FLOOR, 0.65, ""),
+    ("the same beside paho-mqtt, ns", LARGE, PAHO, 1.0, ""),
+]
+"""Of the compiled codec: title, column, what it is compared with, and at most which part of it."""
 
-    column: str
-    peer: str
-    ratio: float
-    goal: float
+NO_WORSE = 1.05
+"""Pure, of the commit before: no worse, give or take what two equal runs differ by."""
 
-    @property
-    def text(self) -> str:
-        """The ratio, and whether the goal holds."""
-        sign = "holds" if self.ratio <= self.goal else "MISSED"
-        return f"{self.ratio:.2f} of {self.peer} (goal {self.goal}: {sign})"
+PUBACK_OF_BARE = 1.5
 
 
-def verdicts(run: Run, ours: str) -> list[Verdict]:
-    """Return how the goals of one of our codecs came out."""
-    found = []
-    for column, figures in run.figures.items():
-        if ours not in figures:
-            continue
-        pure = [
-            name for name in figures if run.kinds[name] == "pure" and not name.startswith("mqttws")
-        ]
-        fastest = min(pure, key=figures.__getitem__, default="")
-        peer, goal = GOALS[ours].get(column, (fastest, GOAL_ELSE[ours]))
-        if peer in figures:
-            found.append(Verdict(column, peer, figures[ours] / figures[peer], goal))
-    return found
+def codec_rows(run: Run) -> list[Row]:
+    """Return the codec's rows of the table of goals."""
+    rows = []
+
+    def add(  # noqa: PLR0917 - a row's cells, in their order
+        title: str, column: str, ours: str, peer: str, goal: float, remark: str = ""
+    ) -> None:
+        figures = run.figures[column]
+        if ours in figures and peer in figures:
+            rows.append(Row(title, figures[ours], peer, figures[peer], goal, COMMAND, remark))
+
+    for title, column, peer, goal, remark in GOALS:
+        add(title, column, COMPILED, peer, goal, remark)
+    for codec, figures in run.keywords.items():
+        if codec == COMPILED:
+            name, (position, with_keywords) = max(
+                figures.items(), key=lambda item: item[1][1] / item[1][0]
+            )
+            title = f"each class made with keywords, ns; the worst, {name}"
+            row = Row(title, [with_keywords], "by position", [position], keywords.GOAL, COMMAND)
+            rows.append(row)
+    for column in run.figures:
+        add(f"pure: {column}, ns", column, PURE, BEFORE, NO_WORSE)
+    add("pure: encode PUBACK, ns", "encode PUBACK", PURE, BARE, PUBACK_OF_BARE, PURE_PUBACK)
+    return rows
+
+
+PURE_PUBACK = "gmqtt's is a function of a number to four bytes; ours makes a packet and checks it."
 
 
 def _time(column: str, nanoseconds: float) -> str:
@@ -77,7 +91,7 @@ def _time(column: str, nanoseconds: float) -> str:
 
 
 def table(run: Run) -> str:
-    """Return the figures and the goals as Markdown."""
+    """Return the figures as Markdown: minimum / median / maximum."""
     columns = list(run.figures)
     lines = [
         "| ns per packet | " + " | ".join(columns) + " |",
@@ -85,30 +99,40 @@ def table(run: Run) -> str:
     ]
     for name in run.packages:
         cells = [
-            _time(column, run.figures[column][name]) if name in run.figures[column] else ""
+            " / ".join(_time(column, each) for each in run.figures[column][name])
+            if name in run.figures[column]
+            else ""
             for column in columns
         ]
         if any(cells):
             label = f"**{name}**" if name.startswith("mqttws") else name
             lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    lines += ["", "| goal | " + " | ".join(columns) + " |", "| --- |" + " --- |" * len(columns)]
-    for ours in (COMPILED, PURE):
-        found = {each.column: each.text for each in verdicts(run, ours)}
-        if found:
-            lines.append(
-                f"| {ours} | " + " | ".join(found.get(column, "") for column in columns) + " |"
-            )
     return "\n".join(lines) + "\n"
 
 
-_INTRODUCTION = """# How fast the codec is
+_INTRODUCTION = """# How fast it is
 
-(How fast the client is, over WebSocket and beside its peers: [client.md](client.md).)
+Written by `python -m benchmarks`, which measures all of this page anew (`pip install
+'.[benchmarks]'` first; it builds what it measures, compiled, from this tree and from the commit
+before, in a temporary folder). Pages of their own: the client under load beside its peers
+([client.md](client.md)), a device program beside azure-iot-device
+([hub_client.md](hub_client.md)), registrations by the thousand
+([provisioning.md](provisioning.md)).
 
-Written by `python -m benchmarks` (`pip install '.[benchmarks]'`); the figures are this machine's.
+## The goals
+
+All is measured in turns with what it is compared with. A cell has minimum / median / maximum; the
+ratio is that of the minima, and it alone is the verdict. CPU is that of the process, in the kernel
+too.
+
+"""
+
+_CODEC = """
+## The codec
+
 PUBLISH has a topic of 24 bytes and a payload of 64. All candidates run in one process, one after
-the other in every round; the least of all rounds counts. What each decodes and encodes is checked
-before it is timed. *pure* is the same source as *compiled*, interpreted.
+the other in every round. What each decodes and encodes is checked before it is timed. *pure* is
+the same source as *compiled*, interpreted; *before* is that of the commit before.
 
 ![Time per packet beside that of other packages](ratios.svg)
 
@@ -119,9 +143,8 @@ Read with care:
 - Peers are used in the best way that they offer, and they do not all do the same work. mqttws
   checks every rule of the standard in every figure.
 - "fixed struct" and "two copies" are no codecs but floors: what the bytes alone cost.
-- The goals compare with the fastest pure-Python peer, whatever it checks; compiled, with mqtt5
-  where it has a figure. For PUBACK the fastest peers are functions from a number to four bytes,
-  where mqttws, zmqtt, amqtt and mqtt5 make a packet and encode it.
+- For PUBACK the fastest peers are functions from a number to four bytes, where mqttws, zmqtt, amqtt
+  and mqtt5 make a packet and encode it.
 - The compiled codec remembers the topic that it encoded or decoded last, as a device sends to one
   topic mostly; the questions ask with one topic. With 100 topics in turn a QoS 1 PUBLISH takes 40
   ns more to decode, and 65 ns more to encode.
@@ -132,12 +155,13 @@ Read with care:
 _PYTEST = """
 ## With pytest-benchmark, and with a codec of your own
 
-    pip install '.[benchmarks]'
+    pip install -e '.[benchmarks]'
     pytest benchmarks --benchmark-json=mine.json
     pytest benchmarks --benchmark-compare=mine.json --benchmark-group-by=func
 
-Each question is a test, each candidate a parameter: `-k 'encode_qos1 and mqtt5'` picks one. To put
-a codec of your own beside them, add a function to `candidates.py` that returns a `Candidate`, and
+(`-e` compiles the codec in place; without, the tests find it uncompiled in the folder.) Each
+question is a test, each candidate a parameter: `-k 'encode_qos1 and mqtt5'` picks one. To put a
+codec of your own beside them, add a function to `candidates.py` that returns a `Candidate`, and
 its name to `NAMES` there:
 
 - `decode(pieces)` feeds each piece, takes every packet, and returns their number and the last one;
@@ -146,25 +170,23 @@ its name to `NAMES` there:
   `TOPIC`, `PAYLOAD` and `PACKET_ID` and returns its bytes. Leave out what the codec has not.
 
 What it decodes and encodes is compared with the expected bytes before anything is timed. The
-versions of all peers stand in the table above; `python -m benchmarks.instructions` counts the
-instructions of the hot rows beside those of the parent commit.
+versions of all peers are pinned in pyproject.toml and stand in the table above;
+`python -m benchmarks.instructions` counts the instructions of the hot rows beside those of the
+parent commit.
 """
 
 
-def readme(runs: list[Run], titles: dict[str, str]) -> str:
-    """Return the page with the figures of all Python versions."""
-    parts = [_INTRODUCTION, "## The questions\n\n"]
-    parts += [f"- **{column}**: {title.strip()}\n" for column, title in titles.items()]
-    parts.append(
-        "\n## The candidates\n\n| name | version | kind | remark |\n| --- | --- | --- | --- |\n"
-    )
+def readme(note: str, rows: list[Row], runs: list[Run]) -> str:
+    """Return the page: the goals of the last run, and the codec's figures by Python version."""
+    parts = [_INTRODUCTION, rows_table(rows), f"\nThe last run: {note}.\n", _CODEC]
     last = runs[-1]
+    parts.append("| name | version | kind | remark |\n| --- | --- | --- | --- |\n")
     parts += [
         f"| {name} | {last.packages[name]} | {last.kinds[name]} | {last.remarks[name]} |\n"
         for name in last.packages
     ]
     for run in runs:
-        parts.append(f"\n## Python {run.python} ({run.machine})\n\n{table(run)}")
+        parts.append(f"\n### Python {run.python} ({run.machine}, {run.date})\n\n{table(run)}")
         if run.keywords:
             parts.append(
                 f"\nPackets made by position and with keywords:\n\n{keywords.table(run.keywords)}"
@@ -174,21 +196,51 @@ def readme(runs: list[Run], titles: dict[str, str]) -> str:
 
 
 _WIDTH, _LABEL, _BAR, _STEP, _GAP = 760, 150, 14, 18, 30
-_COLOURS = {COMPILED: "#0b6e4f", PURE: "#3aa17e", "Rust": "#c8553d", "floor": "#c9c9c9"}
+_COLOURS = {
+    COMPILED: "#0b6e4f",
+    PURE: "#3aa17e",
+    BEFORE: "#a9d8c6",
+    "Rust": "#c8553d",
+    "pure": "#8da0b3",
+    "floor": "#c9c9c9",
+}
+_LEGEND = {
+    COMPILED: "mqttws, compiled",
+    PURE: "mqttws, pure Python",
+    BEFORE: "the same, the commit before",
+    "Rust": "Rust (MQTT 5)",
+    "pure": "other pure Python",
+    "floor": "floor: no codec, the bytes alone",
+}
+
+
+def _legend() -> list[str]:
+    shapes = []
+    for number, (name, said) in enumerate(_LEGEND.items()):
+        x, y = 8 + number % 3 * 240, 34 + number // 3 * 20
+        shapes += [
+            f'<rect x="{x}" y="{y}" width="12" height="12" fill="{_COLOURS[name]}"/>',
+            f'<text x="{x + 18}" y="{y + 10}">{escape(said)}</text>',
+        ]
+    return shapes
 
 
 def chart(run: Run) -> str:
     """Return a bar chart as SVG: for each question, each candidate's time; shorter is faster."""
-    shapes = []
-    y = 40
+    shapes, said = _legend(), []
+    y = 100
     for column, figures in run.figures.items():
-        shapes.append(f'<text x="8" y="{y}" class="head">{escape(column)}</text>')
+        best = {name: figure[0] for name, figure in figures.items()}
+        slowest = max(best, key=best.__getitem__)
+        unit = "" if column == LARGE else " ns"
+        shapes.append(
+            f'<text x="8" y="{y}"><tspan class="head">{escape(column)}</tspan>: bars are relative'
+            f" to the slowest, {escape(slowest)}</text>"
+        )
         y += 8
-        largest = sorted(figures.values())[-1]
-        for name, spent in sorted(figures.items(), key=lambda item: item[1]):
+        for name, spent in sorted(best.items(), key=lambda item: item[1]):
             colour = _COLOURS.get(name) or _COLOURS.get(run.kinds[name], "#8da0b3")
-            width = max(2.0, (_WIDTH - _LABEL - 110) * spent / largest)
-            unit = "" if column == LARGE else " ns"
+            width = max(2.0, (_WIDTH - _LABEL - 110) * spent / best[slowest])
             shapes += [
                 f'<text x="{_LABEL - 6}" y="{y + 11}" text-anchor="end">{escape(name)}</text>',
                 f'<rect x="{_LABEL}" y="{y}" width="{width:.0f}" height="{_BAR}" fill="{colour}"/>',
@@ -196,10 +248,18 @@ def chart(run: Run) -> str:
                 f"{_time(column, spent)}{unit}</text>",
             ]
             y += _STEP
+        ranked = sorted(best.items(), key=lambda item: item[1])
+        said.append(
+            f"{column}: "
+            + ", ".join(f"{name} {_time(column, spent)}{unit}" for name, spent in ranked)
+        )
         y += _GAP
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{y}" '
-        f'viewBox="0 0 {_WIDTH} {y}" role="img">'
+        f'viewBox="0 0 {_WIDTH} {y}" role="img" aria-labelledby="title desc">'
+        f'<title id="title">Time per packet of MQTT codecs, Python {run.python}</title>'
+        f'<desc id="desc">The least time of all rounds; less is faster. {escape("; ".join(said))}.'
+        "</desc>"
         "<style>text{font:12px sans-serif;fill:#222}.head{font-weight:bold}</style>"
         f'<rect width="{_WIDTH}" height="{y}" fill="#fff"/>'
         f'<text x="8" y="18">Time per packet, Python {run.python}; shorter is faster. '
