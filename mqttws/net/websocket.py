@@ -7,13 +7,15 @@ WebSocket pings: MQTT has its own.
 
 import asyncio
 import logging
+import secrets
+import struct
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import PayloadTooBig
-from websockets.frames import Close, CloseCode, Frame, Opcode
+from websockets.frames import Close, CloseCode, Frame, Opcode, apply_mask
 from websockets.protocol import Event, State
 
 from ..errors import (
@@ -24,7 +26,7 @@ from ..errors import (
 )
 from ..hops import Cause
 from ..text import one_line
-from .frames import FrameSplitter
+from .frames import PLAIN, FrameSplitter
 from .stream import CLOSE_TIMEOUT, ByteStream, Receiver
 
 if TYPE_CHECKING:
@@ -32,6 +34,12 @@ if TYPE_CHECKING:
 
 Parts = list[bytes | bytearray | memoryview]
 """Payloads in their order."""
+
+PIECE = 64 * 1024
+"""Bytes of a large message that are masked at a time: a multiple of the mask's four."""
+
+LARGE_HEADER = struct.Struct("!BBQ4s")
+"""A frame's first byte, 127 with the bit for a mask, length and mask (RFC 6455 section 5.2)."""
 
 # The library's own log would show headers; it is never let near a handler.
 silent_logger: logging.Logger = logging.Logger("mqttws.websocket", level=logging.CRITICAL + 1)
@@ -137,8 +145,23 @@ class WebSocketStream:
     def write(self, data: bytes) -> None:
         """Send bytes in one binary message."""
         if self._protocol.state is State.OPEN:
-            self._protocol.send_binary(data)
-            self._flush()
+            if len(data) > PIECE and isinstance(self._protocol, ClientProtocol):
+                self._write_large(data)
+            else:
+                self._protocol.send_binary(data)
+                self._flush()
+
+    def _write_large(self, data: bytes) -> None:
+        """Write one masked frame in pieces.
+
+        The library makes several blocks of its size, and TLS as many: a block of a megabyte costs
+        more in page faults than in copies.
+        """
+        mask = secrets.token_bytes(4)
+        self._stream.write(LARGE_HEADER.pack(PLAIN, 0x80 | 127, len(data), mask))
+        whole = memoryview(data)
+        for at in range(0, len(data), PIECE):
+            self._stream.write(apply_mask(whole[at : at + PIECE], mask))
 
     async def drain(self) -> None:
         """Wait until the peer has taken enough of what was written."""
