@@ -7,7 +7,6 @@ is kept, is the credential's matter.
 import asyncio
 import random
 import time
-import uuid
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -196,6 +195,8 @@ class CertificateRenewal:
     async def _ask(self, request: CertificateRequest, replaces: str) -> Answer:
         """Send a request until its final answer; the same one again after a lost connection."""
         upkeep = self._upkeep
+        import uuid  # here: certificates are seldom asked for
+
         request_id = str(uuid.uuid4())
         topic = issue_topic(request_id)
         body = issue_body(upkeep.access.identity.device_id, request.csr, replaces)

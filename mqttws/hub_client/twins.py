@@ -5,7 +5,7 @@ Knows request ids, time limits and when to ask again; the versions are ``Desired
 
 import asyncio
 import random
-import uuid
+import secrets
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
@@ -60,7 +60,7 @@ class TwinRequests:
         self._upkeep = upkeep
         self._publish = publish
         self._timeout = timeout
-        self._ids = RequestIds(uuid.uuid4().hex[:8])
+        self._ids = RequestIds(secrets.token_hex(4))
         self._waiting: dict[str, asyncio.Future[Answer | None]] = {}
         self._reporting = asyncio.Lock()
         upkeep.on_lost.append(self._on_lost)

@@ -1,7 +1,8 @@
 """Walks the hops to a server and yields a stream that carries MQTT.
 
 Name, TCP, a proxy's legs, TLS, upgrade: every way through a network exists once, here. Does not
-know what is said to a proxy (``tunnel``) and which one it is (``proxy``).
+know what is said to a proxy (``tunnel``) and which one it is (``proxy``). The modules that explain a
+failure are imported when there is one: a device's start does not wait for them.
 """
 
 import asyncio
@@ -23,19 +24,15 @@ from ..errors import (
 from ..hops import Cause, Hop
 from ..loop_thread import off_the_loop
 from .certificate import describe_session
-from .evidence import judge_silence, packets_of
 from .handshake import Handshake, proved_chain
 from .hops import Walk
 from .http_page import PAGE_PATIENCE
-from .not_tls import broken_off
 from .proxy import ENVIRONMENT, Proxy, ProxyChoice, asks_for_login, choose_proxy
-from .proxy_advice import blame_proxy, explain_proxy
 from .sessions import Key, keep_session, key_of, take_session
 from .stream import ByteStream, Stream
 from .target import Target
 from .tcp import connect, resolve
 from .tls import Tls, TlsConfig, client_context, proxy_context
-from .verification import rejected_certificate
 
 if TYPE_CHECKING:
     from .tunnel import Tunnel
@@ -74,6 +71,8 @@ async def dial(
     try:
         stream = await _reach(target, walk, chosen, proxy_tls)
     except ConnectFailed as error:
+        from .proxy_advice import explain_proxy
+
         explain_proxy(error, proxy, chosen, target)
         raise
     try:
@@ -86,6 +85,8 @@ async def dial(
                     stream, context, target.server_name, walk, Hop.TLS, key=key, secrets=hidden
                 )
             except (TlsFailed, HopTimedOut) as error:
+                from .proxy_advice import blame_proxy
+
                 blame_proxy(error, chosen)
                 raise
         if not target.websocket:
@@ -245,13 +246,19 @@ async def _secure(
         try:
             await stream.start_tls(handshake, host, max(0.001, walk.remaining))
         except ssl.SSLCertVerificationError as error:
+            from .verification import rejected_certificate
+
             rejected = rejected_certificate(error, hop, host, handshake.made, context=context)
             if handshake.made is not None:
                 step.certificates = tuple(proved_chain(handshake.made))
             raise rejected from error
         except ssl.SSLError as error:
+            from .not_tls import broken_off
+
             raise broken_off(error, hop, host, handshake.begun, secrets) from error
         except asyncio.CancelledError:  # perhaps the hop's time is over: the socket knows more
+            from .evidence import judge_silence, packets_of
+
             if (packets := packets_of(stream.info("socket"))) is not None:
                 step.facts["packets"] = packets.sentence
                 step.silence = judge_silence(packets)
@@ -263,5 +270,6 @@ async def _secure(
         step.detail = f"{step.facts['version']}, {step.facts['cipher']}"
         if session.session_reused:
             step.detail += ", resumed"
+        handshake.release()
     if key is not None:
         stream.on_session = partial(keep_session, key)

@@ -8,7 +8,12 @@ kept too: they tell who answered where the answer is not TLS.
 
 import ssl
 import sys
-from typing import Any, Self
+from typing import Any, Self, cast
+
+_spare: "list[Handshake]" = []
+"""Those whose handshake is over: OpenSSL's part of a new one takes longer than the rest of it."""
+
+MAX_SPARE = 8
 
 
 class Handshake(ssl.SSLContext):
@@ -28,7 +33,10 @@ class Handshake(ssl.SSLContext):
 
     def __new__(cls, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> Self:
         """Make it; OpenSSL's own part stays unused."""
-        self = super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            self = cast(Self, _spare.pop())
+        except IndexError:
+            self = super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
         self._real = context
         self._session = session
         self.made = None
@@ -38,8 +46,14 @@ class Handshake(ssl.SSLContext):
     def __init__(self, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> None:
         """Leave everything to ``__new__``, as ``ssl.SSLContext`` does."""
 
-    _real: ssl.SSLContext
+    _real: ssl.SSLContext | None
     _session: ssl.SSLSession | None
+
+    def release(self) -> None:
+        """Let it serve again: its handshake has succeeded, and nothing is read from it any more."""
+        self._real = self._session = self.made = None
+        if len(_spare) < MAX_SPARE:
+            _spare.append(self)
 
     def wrap_bio(
         self,
@@ -50,6 +64,7 @@ class Handshake(ssl.SSLContext):
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
         """Have the real context make the TLS object, and keep it."""
+        assert self._real is not None, "it is not released before its handshake"
         self.made = self._real.wrap_bio(
             incoming,
             outgoing,

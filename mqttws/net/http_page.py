@@ -3,13 +3,10 @@
 Pages come from elsewhere and may be endless: as much is read as is shown.
 """
 
-import html
 import re
 from base64 import b64decode
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from urllib.parse import unquote
 
 from ..text import short_line
@@ -52,6 +49,8 @@ def words_of_page(head: Head, data: bytes | bytearray, secrets: Iterable[str] = 
         page = re.sub(rb"(?:^|\r\n)[0-9A-Fa-f]{1,8}[^\r\n]*\r\n", b"", page)
     found = _TITLE.search(page)
     text = (found[2] if found else page).decode("utf-8", "replace")
+    import html  # here: every client imports this module, and few see a page
+
     kind = " ".join(head.values("content-type")).lower()
     if not found and "html" not in kind and "text" not in kind and "json" not in kind:
         return ""
@@ -106,6 +105,9 @@ def parse_retry_after(value: str, date: str = "") -> float | None:
     """
     if re.fullmatch(r"[0-9]{1,9}", value.strip()):
         return min(float(value), MAX_RETRY_AFTER)
+    from datetime import UTC, datetime
+    from email.utils import parsedate_to_datetime
+
     try:
         then = parsedate_to_datetime(value)
         now = parsedate_to_datetime(date) if date else datetime.now(UTC)

@@ -9,7 +9,6 @@ import os
 import secrets
 import ssl
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -369,6 +368,8 @@ def _load_from_disk(
         serialization.PrivateFormat.PKCS8,
         serialization.BestAvailableEncryption(once),
     )
+    import tempfile  # here: it imports the archives' modules, and few clients need it
+
     number, path = tempfile.mkstemp(prefix="mqttws-")  # mode 0600
     try:
         with os.fdopen(number, "wb") as writer:
