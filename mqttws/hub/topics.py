@@ -91,7 +91,15 @@ def telemetry_topic(
             look into the body.
         module_id: empty for the device itself.
     """
-    return _device(device_id, module_id) + "messages/events/" + build_properties(properties or {})
+    return _telemetry_topic(device_id, tuple((properties or {}).items()), module_id)
+
+
+@lru_cache(maxsize=16)
+def _telemetry_topic(
+    device_id: str, properties: tuple[tuple[str, str | None], ...], module_id: str
+) -> str:
+    """Return the topic; the last ones are remembered, as a device has few kinds of messages."""
+    return _device(device_id, module_id) + "messages/events/" + build_properties(dict(properties))
 
 
 def _device(device_id: str, module_id: str = "") -> str:

@@ -1,8 +1,8 @@
 """Walks the hops to a server and yields a stream that carries MQTT.
 
 Name, TCP, a proxy's legs, TLS, upgrade: every way through a network exists once, here. Does not
-know what is said to a proxy (``tunnel``) and which one it is (``proxy``). The modules that explain a
-failure are imported when there is one: a device's start does not wait for them.
+know what is said to a proxy (``tunnel``) and which one it is (``proxy``). The modules that explain
+a failure are imported when there is one: a device's start does not wait for them.
 """
 
 import asyncio
@@ -26,7 +26,6 @@ from ..loop_thread import off_the_loop
 from .certificate import describe_session
 from .handshake import Handshake, proved_chain
 from .hops import Walk
-from .http_page import PAGE_PATIENCE
 from .proxy import ENVIRONMENT, Proxy, ProxyChoice, asks_for_login, choose_proxy
 from .sessions import Key, keep_session, key_of, take_session
 from .stream import ByteStream, Stream
@@ -215,6 +214,8 @@ async def _pass_proxy(
 
 async def _talk(stream: ByteStream, tunnel: "Tunnel") -> None:
     """Move the bytes of a talk with a proxy until it is over, here or altogether."""
+    from .http_page import PAGE_PATIENCE
+
     until: float | None = None
     while not (tunnel.done or tunnel.reconnect):
         if to_send := tunnel.data_to_send():

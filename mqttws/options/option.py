@@ -106,7 +106,9 @@ class Table(Mapping[str, Option]):
         """
         found = {name: values[name] for name in self._options if name in values}
         for name, value in found.items():
-            self._options[name].check(name, value)
+            option = self._options[name]
+            if value is not option.default:
+                option.check(name, value)
         return found
 
     def only(self, *names: str) -> "Table":
