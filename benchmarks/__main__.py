@@ -3,13 +3,14 @@
 Builds this tree and the commit before (``--base REVISION``) in a temporary folder, both with the
 codec compiled, prints each row with minimum, median and maximum, and the verdict by the minimum,
 and writes results.json, README.md and ratios.svg. ``--only GROUP`` measures one group of rows,
-prints it and writes nothing. Takes some 12 minutes on two cores; needs git, a C compiler, and
+and leaves the others as they were. Takes some 12 minutes on two cores; needs git, a C compiler, and
 Linux with network namespaces for the official SDK's ports.
 """
 
 import argparse
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -36,53 +37,63 @@ def codec_run(trees: Trees, rounds: int) -> Run:
     return Run(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def keep(run: Run, rows: list[Row], note: str) -> None:
-    """Write the results and the pages from all that are kept."""
-    kept: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    runs = {each["python"]: Run(**each) for each in kept.get("codec", [])} | {run.python: run}
+def keep(group: str, note: str, rows: list[Row], run: Run | None) -> None:
+    """Put what a group showed into the results, and write the pages from all that are kept."""
+    kept: dict[str, Any] = {"groups": {}, "codec": []}
+    if KEPT.exists():
+        kept = json.loads(KEPT.read_text())
+    kept["groups"][group] = {"note": note, "rows": [vars(row) for row in rows]}
+    runs = {each["python"]: Run(**each) for each in kept["codec"]}
+    if run is not None:
+        runs[run.python] = run
     ordered = [runs[python] for python in sorted(runs, key=lambda text: text.split("."))]
-    kept = {
-        "note": note,
-        "rows": [vars(row) for row in rows],
-        "codec": [vars(each) for each in ordered],
-    }
+    kept["codec"] = [vars(each) for each in ordered]
     KEPT.write_text(json.dumps(kept, indent=1) + "\n")
-    (HERE / "ratios.svg").write_text(chart(run))
-    (HERE / "README.md").write_text(readme(note, rows, ordered))
+    groups = {name: kept["groups"][name] for name in ("codec", *GROUPS) if name in kept["groups"]}
+    tables = [
+        (found["note"], rows_table([Row(**row) for row in found["rows"]]))
+        for found in groups.values()
+    ]
+    if ordered:
+        (HERE / "ratios.svg").write_text(chart(run or ordered[0]))
+    (HERE / "README.md").write_text(readme(tables, ordered))
 
 
 def main() -> None:
     """Measure, print, keep and write."""
     options = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     options.add_argument("--rounds", type=int, default=200, help="of each question to the codec")
+    options.add_argument("--turns", type=int, help="of the other rows; each has its own number")
     options.add_argument("--base", default=BASE, help="the commit before, for what has no peer")
     options.add_argument("--only", choices=["codec", *GROUPS], help="one group of rows")
+    options.add_argument("--trees", type=Path, help="keep what is built here, and use it again")
     given = options.parse_args()
-    began, load = time.time(), os.getloadavg()[0]
-    run, rows = None, []
-    with built(given.base) as trees:
-        if given.only in (None, "codec"):
-            run = codec_run(trees, given.rounds)
-            rows += codec_rows(run)
-        for name, (measure, turns) in GROUPS.items():
-            if given.only in (None, name):
-                print(name, file=sys.stderr)
-                rows += measure(trees, turns)
     head = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True
     ).stdout.strip()
-    note = (
-        f"{time.strftime('%Y-%m-%d')}, commit {head} beside {given.base}, Python"
-        f" {sys.version.split()[0]}, {os.uname().sysname} {os.uname().machine},"
-        f" {os.cpu_count()} cores; load {load:.1f} at the beginning and {os.getloadavg()[0]:.1f}"
-        f" at the end; {(time.time() - began) / 60:.0f} minutes"
-    )
-    print(rows_table(rows))
-    if run is not None:
-        print(table(run))
-    print(note)
-    if run is not None and given.only is None:
-        keep(run, rows, note)
+    with built(given.base, given.trees) as trees:
+        for group in ("codec", *GROUPS):
+            if given.only not in (None, group):
+                continue
+            began, load = time.time(), os.getloadavg()[0]
+            run = None
+            if group == "codec":
+                run = codec_run(trees, given.rounds)
+                rows = codec_rows(run)
+            else:
+                measure, turns = GROUPS[group]
+                rows = measure(trees, given.turns or turns)
+            note = (
+                f"{time.strftime('%Y-%m-%d %H:%M')}, commit {head} beside {given.base}, Python"
+                f" {platform.python_version()}, {platform.system()} {platform.machine()},"
+                f" {os.cpu_count()} cores, load {load:.0f} to {os.getloadavg()[0]:.0f},"
+                f" {len(rows[-1].ours) if run is None else given.rounds} turns in"
+                f" {(time.time() - began) / 60:.1f} minutes"
+            )
+            print(f"{rows_table(rows)}\n{note}\n", flush=True)
+            if run is not None:
+                print(table(run), flush=True)
+            keep(group, note, rows, run)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from statistics import median
 from benchmarks import keywords
 from benchmarks.candidates import BEFORE
 from benchmarks.rows import Row
-from benchmarks.rows import table as rows_table
 
 LARGE = "1 MiB publish"
 PURE, COMPILED = "mqttws (pure)", "mqttws (compiled)"
@@ -176,9 +175,12 @@ parent commit.
 """
 
 
-def readme(note: str, rows: list[Row], runs: list[Run]) -> str:
-    """Return the page: the goals of the last run, and the codec's figures by Python version."""
-    parts = [_INTRODUCTION, rows_table(rows), f"\nThe last run: {note}.\n", _CODEC]
+def readme(tables: list[tuple[str, str]], runs: list[Run]) -> str:
+    """Return the page: the tables of goals, each with its note, and the codec's figures."""
+    parts = [_INTRODUCTION, *(f"{table}\n({note}.)\n\n" for note, table in tables)]
+    if not runs:
+        return "".join([*parts, _PYTEST])
+    parts.append(_CODEC)
     last = runs[-1]
     parts.append("| name | version | kind | remark |\n| --- | --- | --- | --- |\n")
     parts += [

@@ -74,16 +74,20 @@ def _build(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def built(revision: str) -> Iterator[Trees]:
-    """Build both trees and the interpreter; they are gone at the end."""
+def built(revision: str, kept: Path | None = None) -> Iterator[Trees]:
+    """Build both trees and the interpreter; gone at the end, or kept and used again."""
     with tempfile.TemporaryDirectory(prefix="mqttws-benchmarks-") as place:
-        folder = Path(place)
+        folder = kept or Path(place)
+        python = folder / "device" / "bin" / "python"
+        if python.exists():
+            yield Trees(folder / "head", folder / "base", revision, python)
+            return
+        folder.mkdir(exist_ok=True)
         archives = {"head": _working_copy(), "base": _run("git", "archive", revision)}
         for name, archive in archives.items():
             print(f"building {revision if name == 'base' else 'this tree'}", file=sys.stderr)
             _unpack(archive, folder / f"{name}-source")
             _build(folder / f"{name}-source", folder / name)
         venv.create(folder / "device", with_pip=True)
-        python = folder / "device" / "bin" / "python"
         _run(python, "-m", "pip", "install", "--quiet", *DEVICE_PACKAGES)
         yield Trees(folder / "head", folder / "base", revision, python)

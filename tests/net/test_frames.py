@@ -1,10 +1,11 @@
 """Plain frames are taken out of a server's bytes, all others are left to the library, in order."""
 
+import asyncio
 import random
 from functools import partial
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
@@ -12,6 +13,7 @@ from websockets.protocol import OPEN, SERVER, Protocol
 from websockets.uri import parse_uri
 
 from mqttws.net.frames import FrameSplitter
+from mqttws.net.websocket import PIECE, WebSocketStream
 
 FRAMES = st.lists(
     st.tuples(
@@ -53,6 +55,7 @@ def payloads(client: ClientProtocol) -> bytes:
     )
 
 
+@settings(deadline=None)  # cut byte by byte, a busy machine takes its time
 @given(FRAMES, st.integers(0, 1 << 32), st.sampled_from([1, 7, 1000, 100_000]))
 def test_payloads_and_pongs_are_those_of_the_library_however_the_bytes_are_cut(
     frames: list[tuple[str, int]], seed: int, longest: int
@@ -94,3 +97,43 @@ def test_all_that_is_not_plain_goes_to_the_library_whole_and_in_its_place(frame:
     data = b"\x82\x02ab" + frame + b"\x82\x02cd\x82\x02ef"
     splitter.split(data, partial(note, "plain"), partial(note, "library"))
     assert seen == [("plain", b"ab"), ("library", frame), ("plain", b"cd"), ("plain", b"ef")]
+
+
+def test_a_large_plain_frame_comes_in_pieces_as_its_bytes_do() -> None:
+    payload = random.Random(1).randbytes(3 * 65536 + 5)
+    data = b"\x82\x7f" + len(payload).to_bytes(8, "big") + payload + b"\x82\x02ab"
+    splitter = FrameSplitter(len(payload))
+    parts: list[bytes] = []
+    for at in range(0, len(data), 60_000):
+        splitter.split(data[at : at + 60_000], parts.append, pytest.fail)
+    assert [len(part) for part in parts[:-1]] == [59_990, 60_000, 60_000, 16_623]
+    assert b"".join(parts) == payload + b"ab"
+
+
+def test_one_over_the_limit_is_the_librarys_to_refuse() -> None:
+    data = b"\x82\x7f" + (65_537).to_bytes(8, "big") + bytes(100)
+    seen: list[bytes] = []
+    FrameSplitter(65_536).split(data, pytest.fail, seen.append)
+    assert b"".join(seen) == data
+
+
+@pytest.mark.parametrize("size", [PIECE, PIECE + 1, 3 * PIECE, 3 * PIECE + 3])
+def test_a_large_message_goes_out_as_one_masked_frame(size: int) -> None:
+    payload = random.Random(size).randbytes(size)
+    written: list[bytes] = []
+
+    class Below:
+        write = staticmethod(written.append)
+
+    async def send() -> None:
+        client = ClientProtocol(parse_uri("ws://h/"), state=OPEN)
+        WebSocketStream(Below(), client).write(payload)  # type: ignore[arg-type]
+
+    asyncio.run(send())
+    server = Protocol(SERVER, state=OPEN, max_size=None)
+    server.receive_data(b"".join(written))
+    (frame,) = server.events_received()
+    assert isinstance(frame, Frame)
+    assert (frame.opcode, frame.fin, bytes(frame.data)) == (Opcode.BINARY, True, payload)
+    assert server.parser_exc is None
+    assert (len(written) > 2) is (size > PIECE)

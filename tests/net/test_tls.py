@@ -7,6 +7,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,7 +139,7 @@ async def test_a_client_certificate_from_memory_and_from_files(
 ) -> None:
     place = tmp_path / "temporary"
     place.mkdir()
-    monkeypatch.setattr(tls_module.tempfile, "tempdir", str(place))
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
     (tmp_path / "c.pem").write_bytes(world.certificate)
     (tmp_path / "k.pem").write_bytes(world.key)
     (tmp_path / "both.pem").write_bytes(world.key + world.certificate)
@@ -493,7 +494,7 @@ def test_with_memfd_a_key_never_touches_the_disk(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tls_module, "_contexts", {})
-    monkeypatch.setattr(tls_module.tempfile, "mkstemp", lambda **given: pytest.fail("a file"))
+    monkeypatch.setattr(tempfile, "mkstemp", lambda **given: pytest.fail("a file"))
     before = set(os.listdir("/proc/self/fd"))
     TlsConfig(certificate=world.certificate, key=world.key).context()
     assert set(os.listdir("/proc/self/fd")) == before
