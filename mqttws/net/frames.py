@@ -1,9 +1,9 @@
 """Plain frames of a server, taken out of its bytes without the library.
 
 Many brokers put each message in a frame of its own, and the library takes 2.4 µs for each frame:
-more than everything else that a received message costs. A large frame it collects whole, where
-MQTT can take it piece by piece. This knows nothing but where frames end. Whatever is not a final,
-unmasked binary frame goes to the library as it came, and with it every rule of RFC 6455.
+more than everything else that a received message costs. This knows nothing but where frames end.
+Whatever is not a whole, final, unmasked binary frame of at most 65 535 bytes goes to the library as
+it came, and with it every rule of RFC 6455.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,6 @@ class FrameSplitter:
         self._tail = b""  # the beginning of a frame's header
         self._due = 0  # bytes that are missing of the frame that the library has begun
         self._fragmented = False  # a message has begun in frames of the library
-        self._large = 0  # bytes that are missing of a plain frame that is taken in pieces
 
     def split(
         self, data: bytes, take: Callable[[bytes], None], pass_on: Callable[[bytes], None]
@@ -33,26 +32,16 @@ class FrameSplitter:
 
         Args:
             data: the server's next bytes.
-            take: called with the payload of each plain frame; a large one's comes in pieces.
+            take: called with the payload of each plain frame.
             pass_on: called, in their order with those, with bytes that are for the library.
         """
         if self._tail:
             data, self._tail = self._tail + data, b""
         at, end = 0, len(data)
         while at < end:
-            if self._large:
-                after = min(end, at + self._large)
-                take(data[at:after])
-                self._large -= after - at
-                at = after
-                continue
             if not self._due:
                 if not self._fragmented:
                     at = _take_plain(data, at, take, self._limit)
-                    if large := _large_plain(data, at, self._limit):
-                        self._large = large
-                        at += LARGE_HEADER
-                        continue
                 size = _frame_size(data, at)
                 if size is None:
                     self._tail = data[at:]
@@ -81,18 +70,6 @@ def _take_plain(data: bytes, at: int, take: Callable[[bytes], None], limit: int)
         take(data[start:after])
         at = after
     return at
-
-
-LARGE_HEADER = 10
-"""Bytes of the header of an unmasked frame of more than 65 535 bytes."""
-
-
-def _large_plain(data: bytes, at: int, limit: int) -> int:
-    """Return the payload's bytes of a large plain frame that begins at a place; 0 for none."""
-    if data[at : at + 2] != b"\x82\x7f" or at + LARGE_HEADER > len(data):
-        return 0
-    size = int.from_bytes(data[at + 2 : at + LARGE_HEADER], "big")
-    return size if 0xFFFF < size <= limit else 0
 
 
 def _frame_size(data: bytes, at: int) -> int | None:

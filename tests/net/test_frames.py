@@ -99,24 +99,6 @@ def test_all_that_is_not_plain_goes_to_the_library_whole_and_in_its_place(frame:
     assert seen == [("plain", b"ab"), ("library", frame), ("plain", b"cd"), ("plain", b"ef")]
 
 
-def test_a_large_plain_frame_comes_in_pieces_as_its_bytes_do() -> None:
-    payload = random.Random(1).randbytes(3 * 65536 + 5)
-    data = b"\x82\x7f" + len(payload).to_bytes(8, "big") + payload + b"\x82\x02ab"
-    splitter = FrameSplitter(len(payload))
-    parts: list[bytes] = []
-    for at in range(0, len(data), 60_000):
-        splitter.split(data[at : at + 60_000], parts.append, pytest.fail)
-    assert [len(part) for part in parts[:-1]] == [59_990, 60_000, 60_000, 16_623]
-    assert b"".join(parts) == payload + b"ab"
-
-
-def test_one_over_the_limit_is_the_librarys_to_refuse() -> None:
-    data = b"\x82\x7f" + (65_537).to_bytes(8, "big") + bytes(100)
-    seen: list[bytes] = []
-    FrameSplitter(65_536).split(data, pytest.fail, seen.append)
-    assert b"".join(seen) == data
-
-
 @pytest.mark.parametrize("size", [PIECE, PIECE + 1, 3 * PIECE, 3 * PIECE + 3])
 def test_a_large_message_goes_out_as_one_masked_frame(size: int) -> None:
     payload = random.Random(size).randbytes(size)
