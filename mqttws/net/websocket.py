@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import PayloadTooBig
-from websockets.frames import Close, CloseCode, Frame, Opcode, apply_mask
+from websockets.frames import (  # type: ignore[attr-defined]  # masking: its C part's, if any
+    Close,
+    CloseCode,
+    Frame,
+    Opcode,
+    apply_mask,
+)
 from websockets.protocol import Event, State
 
 from ..errors import (
