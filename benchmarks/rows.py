@@ -245,9 +245,7 @@ LARGE_IN = (
     " pieces as it comes spared a copy, and made 0.83 of the commit before with that setting, but"
     " 1.4 to 1.7 without it: blocks of 256 KiB cost page faults."
 )
-ALONE = (
-    "TLS 1.3, asyncio's turns and what a first registration makes once; not looked into further."
-)
+ALONE = "TLS 1.3, asyncio, and what a first registration makes once; not looked into further."
 WITH_IMPORTS = "The imports are most of it; see there."
 MEMORY = "Python, asyncio, ssl and websockets alone are most of it."
 IMPORTS = (
