@@ -18,6 +18,7 @@ from ..errors import (
     StoreFailed,
 )
 from ..hops import Cause, Hop
+from ..net.http_page import opening
 from ..net.stream import Stream
 from ..protocol import (
     ClientProtocol,
@@ -133,8 +134,6 @@ class Link:
                 " user name and ClientId, and the server's log",
             ) from error
         except ProtocolError as error:
-            from ..net.http_page import opening
-
             begins = f" (it begins with {opening(self._begun)})" if self._begun else ""
             raise ConnectFailed(
                 f"connect: the answer is not MQTT 3.1.1{begins}: {error}",
