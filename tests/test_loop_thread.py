@@ -262,8 +262,7 @@ async def test_a_password_s_function_runs_beside_the_loop_and_may_be_async(serve
 
     def use() -> None:
         for password in (plain, asynchronous):
-            with pytest.warns(UserWarning, match="in the clear"):
-                client = Client(url_of(server), username="me", password=password)
+            client = Client(url_of(server), username="me", password=password)
             with client:
                 client.publish("t", qos=1)
 

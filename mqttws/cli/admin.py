@@ -28,6 +28,9 @@ MAX_ANSWER = 64 * 1024 * 1024
 HTTP_TIMEOUT = 10.0
 """Seconds for each request to the admin API."""
 
+ADMIN_VARIABLE = "MQTTWS_ADMIN"
+"""Environment variable with the admin API's URL."""
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -161,16 +164,26 @@ def admin_options(command: _F) -> _F:
         ),
         click.option(
             "--admin",
-            required=True,
+            envvar=ADMIN_VARIABLE,
             metavar="URL",
-            help="The admin API, such as http://127.0.0.1:8080; serve prints it.",
+            help="The admin API, such as http://127.0.0.1:8080; serve prints it."
+            f"  [default: {ADMIN_VARIABLE}]",
         ),
     ):
         command = option(command)
     return debug_option(command)
 
 
-def client_for(admin: str, token_file: str | None, ca: str | None) -> AdminClient:
-    """Return the client of the admin API that a command's options name."""
+def client_for(admin: str | None, token_file: str | None, ca: str | None) -> AdminClient:
+    """Return the client of the admin API that a command's options name.
+
+    Raises:
+        UsageError: they name none, or see ``AdminClient``.
+    """
+    if not admin:
+        raise UsageError(
+            f"the admin API's URL is missing; give --admin URL, or set {ADMIN_VARIABLE}",
+            hint="serve prints the URL",
+        )
     token = None if token_file is None else read_secret(token_file, "token file").strip()
     return AdminClient(admin, token, ca)

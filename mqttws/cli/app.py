@@ -80,7 +80,9 @@ Examples:
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(__version__, prog_name="mqttws", message="%(prog)s %(version)s")
+@click.version_option(
+    __version__, "-V", "--version", prog_name="mqttws", message="%(prog)s %(version)s"
+)
 def app() -> None:
     """Azure IoT device provisioning (DPS) over MQTT 3.1.1, WebSocket and TLS.
 

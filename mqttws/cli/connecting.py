@@ -83,10 +83,14 @@ _CONNECTION = (
         metavar="SECONDS",
         note="A dead link is noticed within them; 0: never.",
     ),
-    click.option("--will-topic", metavar="TOPIC", help="Where the server says that we were lost."),
-    click.option("--will-payload", metavar="TEXT", help="What it says there.  [default: nothing]"),
-    click.option("--will-qos", type=click.IntRange(0, 2), default=0, metavar="0|1|2", help="QoS."),
-    click.option("--will-retain", is_flag=True, help="The server keeps what it says there."),
+    click.option("--will-topic", metavar="TOPIC", help="Topic of the will message."),
+    click.option(
+        "--will-payload", metavar="TEXT", help="Payload of the will message.  [default: empty]"
+    ),
+    click.option(
+        "--will-qos", type=click.IntRange(0, 2), default=0, metavar="0|1|2", help="QoS of the will."
+    ),
+    click.option("--will-retain", is_flag=True, help="The server keeps the will message."),
     click.option(
         "--steps/--no-steps",
         default=None,
@@ -135,11 +139,11 @@ def make_client(
 
     Args:
         url: of the server.
-        progress: told of the steps.
+        progress: prints the steps.
         options: further arguments of ``mqttws.Client``.
 
     Raises:
-        UsageError: something cannot be right.
+        UsageError: an option or a file is invalid.
     """
     will = None
     if will_topic is not None:

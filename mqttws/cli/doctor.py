@@ -163,7 +163,7 @@ def _write(file: str, text: str) -> None:
 
 
 def _print_facts(step: mqttws.Step) -> None:
-    """Print what the peer told on a hop, but not again what stands in the hop's own line."""
+    """Print the facts that the peer sent on a hop, except those in the hop's own line."""
     for name, value in step.facts.items():
         if value and value not in step.detail:
             print_line(f"{'':22}{name + ':':<11} {value}", "dim")

@@ -6,7 +6,8 @@ Knows the admin API's paths.
 import json
 import secrets
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
 from typing import Any
 from urllib.parse import quote
 
@@ -46,17 +47,30 @@ Examples:
 @click.group(epilog=_ENROLL_EPILOG, short_help="Tell a running local DPS who may register.")
 @admin_options
 @click.pass_context
-def enroll(ctx: click.Context, *, admin: str, token_file: str | None, ca: str | None) -> None:
+def enroll(
+    ctx: click.Context, *, admin: str | None, token_file: str | None, ca: str | None
+) -> None:
     """Tell a running local DPS who may register; it takes effect at once.
 
     The service must have been started with --admin-port.
     """
-    ctx.obj = client_for(admin, token_file, ca)
+    ctx.obj = lambda: client_for(admin, token_file, ca)  # so that --help needs no service
+
+
+def _with_client(work: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the client of the admin API as its first argument."""
+
+    @click.pass_obj
+    @wraps(work)
+    def run(make: Callable[[], AdminClient], /, *given: Any, **options: Any) -> None:
+        work(make(), *given, **options)
+
+    return run
 
 
 @enroll.command("put", cls=Command)
 @click.argument("file")
-@click.pass_obj
+@_with_client
 def put(client: AdminClient, file: str) -> None:
     """Enroll everyone in FILE, a JSON list or one object; - for standard input.
 
@@ -71,7 +85,7 @@ def put(client: AdminClient, file: str) -> None:
 
 @enroll.command("import", cls=Command)
 @click.argument("file")
-@click.pass_obj
+@_with_client
 def import_(client: AdminClient, file: str) -> None:
     """Take what 'export', the cloud or an SDK has written into FILE; - for standard input.
 
@@ -146,7 +160,7 @@ def _put(client: AdminClient, record: dict[str, Any], remark: str = "") -> None:
 
 @enroll.command("export", cls=Command)
 @click.option("--keys", is_flag=True, help="With the symmetric keys: the output is a secret then.")
-@click.pass_obj
+@_with_client
 def export(client: AdminClient, *, keys: bool) -> None:
     """Print the whole service as JSON: CA certificates, enrollments and groups.
 
@@ -182,7 +196,7 @@ def _exported(
 @enroll.command("ca", cls=Command)
 @click.argument("name")
 @click.argument("file")
-@click.pass_obj
+@_with_client
 def ca_(client: AdminClient, name: str, file: str) -> None:
     """Upload the certificate in FILE, PEM or its base64, as the CA NAME.
 
@@ -196,7 +210,7 @@ def ca_(client: AdminClient, name: str, file: str) -> None:
 @enroll.command("device", cls=Command)
 @click.argument("registration_id")
 @click.option("--new-key", is_flag=True, help="Replace the keys of a device that is enrolled.")
-@click.pass_obj
+@_with_client
 def device(client: AdminClient, registration_id: str, *, new_key: bool) -> None:
     """Enroll one device with fresh keys, and print its primary key.
 
@@ -225,7 +239,7 @@ def device(client: AdminClient, registration_id: str, *, new_key: bool) -> None:
 
 @enroll.command("list", cls=Command)
 @click.option("--groups", is_flag=True, help="Enrollment groups, instead of single devices.")
-@click.pass_obj
+@_with_client
 def list_(client: AdminClient, *, groups: bool) -> None:
     """Print who is enrolled, one JSON object in a line for each, without keys."""
     query = {"query": "SELECT * FROM enrollments"}
@@ -238,7 +252,7 @@ def list_(client: AdminClient, *, groups: bool) -> None:
 @click.argument("name")
 @click.option("--group", is_flag=True, help="NAME is an enrollment group's.")
 @click.option("--ca", is_flag=True, help="NAME is an uploaded CA certificate's.")
-@click.pass_obj
+@_with_client
 def delete(client: AdminClient, name: str, *, group: bool, ca: bool) -> None:
     """Take an enrollment back; what has been registered stays."""
     if group and ca:

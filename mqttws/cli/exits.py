@@ -14,7 +14,7 @@ SOME_FAILED: Final = 3
 _GENERAL = {
     0: "done",
     FAILED: "failed, on no hop; the line on standard error says why and what to do",
-    USAGE: "an option or a key cannot be right; nothing was sent",
+    USAGE: "an option or a key is invalid; nothing was sent",
     FAILED + NEVER: "a file is missing, unreadable or damaged, or a disk is full",
     INTERRUPTED: "interrupted with Ctrl-C",
 }

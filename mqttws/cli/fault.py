@@ -91,7 +91,13 @@ Kinds, and the options of their own:
 @click.option("--code", type=click.IntRange(1000, 4999), metavar="N", help="Of 'close-websocket'.")
 @click.option("--chain", type=click.Choice(get_args(ChainFault)), help="Of 'bad-chain'.")
 def fault(
-    *, admin: str, token_file: str | None, ca: str | None, kind: str, times: int, **members: object
+    *,
+    admin: str | None,
+    token_file: str | None,
+    ca: str | None,
+    kind: str,
+    times: int,
+    **members: object,
 ) -> None:
     """Let a running local DPS go wrong on purpose, to see what devices do then.
 

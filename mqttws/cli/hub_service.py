@@ -208,7 +208,7 @@ def find_service(file: str, hub: str | None, ca: str | None) -> HubService:
 
     Raises:
         UnusableFile: there is neither, or it cannot be read.
-        UsageError: the variable or the hub's name cannot be right.
+        UsageError: the variable or the hub's name is invalid.
     """
     if ca is not None:
         check_name(ca, "--ca")

@@ -255,7 +255,7 @@ def serve(
     Ports below 1024 may need rights: as an ordinary user, choose others, or 0.
     The official SDKs know no other ports than 443 and 8883.
 
-    Standard output tells where it listens, once it does; standard error has one
+    Standard output says where it listens, once it does; standard error has one
     line for each thing that happens, without secrets.
     """
     if not with_hub and (hub_cas or telemetry is not None):

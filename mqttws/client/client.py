@@ -104,9 +104,9 @@ class AsyncClient(Facts, AsyncOnly):
         store: where the session lives: a ``SqliteStore`` keeps it across a crash, a
             ``MemoryStore`` can be passed on to another client; None keeps it for this client.
         manual_ack: acknowledge by ``message.ack()``, and not when a message is handed out.
-        on_step: told of each hop of each attempt to connect.
-        on_packet: told of each packet sent (``>``) and received (``<``), secrets included.
-        on_state: told of each change of ``state`` and its reason.
+        on_step: called with each hop of each attempt to connect.
+        on_packet: called with each packet sent (``>``) and received (``<``), secrets included.
+        on_state: called with each change of ``state`` and its reason.
         on_attempt_failed: a function, plain or async, asked after each failed attempt to
             reconnect: True for another one whatever the error, False for the client's end, None
             for what the client does by itself. It may ``redirect`` the client.
@@ -254,7 +254,7 @@ class AsyncClient(Facts, AsyncOnly):
     def publish_nowait(
         self, topic: str, payload: Payload = b"", *, qos: int = 0, retain: bool = False
     ) -> Receipt:
-        """Send a message and return at once; await the receipt to learn of its end.
+        """Send a message and return at once; await the receipt for its end.
 
         Raises:
             QueueFull: ``max_outgoing`` is reached, or the outbox is full; nothing was sent.

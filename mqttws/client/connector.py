@@ -129,7 +129,7 @@ class Connector:
 
         Args:
             attempt: one attempt.
-            on_failure: told of each that failed and is followed by another.
+            on_failure: called with each that failed and is followed by another.
             at_once: whether the first one does not wait.
         """
         backoff = self._options.reconnect

@@ -2,7 +2,7 @@
 
 Calls downwards only: the session in ``session_keeper``, subscriptions in ``requests``,
 back-pressure in ``reading``, messages in ``inbox``, one connection in ``link``. Does not know what
-an application's calls look like, nor how a connection is come by.
+an application's calls look like, nor how connections are opened.
 """
 
 import asyncio

@@ -20,7 +20,7 @@ class Journal:
 
     Args:
         store: where to.
-        on_failure: told if it cannot be written any more; nothing that waits for it is done then.
+        on_failure: called if it cannot be written any more; nothing that waits for it is done then.
     """
 
     def __init__(self, store: Store, on_failure: Callable[[StoreFailed], None]) -> None:

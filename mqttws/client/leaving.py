@@ -8,7 +8,7 @@ from .options import ClientState
 from .outgoing import Outgoing
 
 LEAVE_TIMEOUT = 3.0
-"""Seconds for leaving, unless told otherwise: for the acknowledgements of what was accepted, and
+"""Seconds for leaving, by default: for the acknowledgements of what was accepted, and
 for the server to close its half of the connection."""
 
 

@@ -47,7 +47,7 @@ class Link:
 
     Args:
         protocol: the client's end of the connection, new.
-        owner: told what happens.
+        owner: its methods are called with what happens.
         journal: writes the session's changes before the bytes go out; None where nothing is kept.
         tracer: reads along; None for none.
         number: counts the client's connections.
@@ -130,8 +130,8 @@ class Link:
                 f"connect: the server closed the connection instead of answering CONNECT: {error}",
                 hop=Hop.CONNECT,
                 cause=Cause.CUT_OFF,
-                hint="check the port, since WebSocket and MQTT over TLS have different ones; then"
-                " user name and ClientId, and the server's log",
+                hint="check scheme and port: MQTT over TLS (mqtts://), WebSocket and MQTT without"
+                " TLS have ports of their own; then user name and ClientId, and the server's log",
             ) from error
         except ProtocolError as error:
             begins = f" (it begins with {opening(self._begun)})" if self._begun else ""
@@ -165,7 +165,7 @@ class Link:
     def _forget_request(self, packet_id: int, future: "asyncio.Future[Any]") -> None:
         self._requests.pop(packet_id, None)
         if not future.cancelled():
-            future.exception()  # retrieved or not: it is not a warning's matter
+            future.exception()  # retrieved: asyncio would log it as never retrieved
 
     def fail_requests(self, error: MqttwsError) -> None:
         """Fail every wait for a request's answer."""
@@ -351,7 +351,7 @@ class Link:
                 if not self._opened.done():
                     self._opened.set_result(session_present)
             case ConnectRejected(return_code):
-                self._end(refusal(return_code))
+                self._end(refusal(return_code, self.protocol.opening))
             case ConnectionClosed(error):
                 self._end(error)
             case _:
@@ -377,7 +377,7 @@ class Link:
         if not self._opened.done():
             self._opened.set_exception(told)
         if not self._opened.cancelled():
-            self._opened.exception()  # perhaps no caller waits; then it is not a warning's matter
+            self._opened.exception()  # retrieved, in case no caller waits: asyncio would log it
         if error is not None and self._stream is not None:
             self.flush()  # what was acknowledged goes out, if it can
             stream, self._stream = self._stream, None

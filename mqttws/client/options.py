@@ -7,6 +7,7 @@ from enum import Enum
 
 from ..errors import MqttwsError, UsageError
 from ..net.hops import OnStep
+from ..net.names import is_loopback
 from ..net.proxy import ProxyChoice
 from ..net.target import Target
 from ..net.tls import Tls
@@ -104,8 +105,8 @@ def password_bytes(password: object) -> bytes:
 
 
 def warn_of_clear_text(targets: Sequence[Target]) -> None:
-    """Warn of the first server to which a password would go without TLS."""
-    plain = next((target for target in targets if not target.secure), None)
+    """Warn of the first server on another machine to which a password would go without TLS."""
+    plain = next((of for of in targets if not (of.secure or is_loopback(of.host))), None)
     if plain is not None:
         warnings.warn(
             f"the password for {plain.address} goes over the network in the clear", stacklevel=3

@@ -39,7 +39,7 @@ class Outgoing:
             it; None otherwise.
         alone: the message before whose end no other is sent; None for none.
         on_queued: called when a message has been queued.
-        recording: whether a store is to be told of the queue.
+        recording: whether a store keeps the queue.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -343,7 +343,7 @@ class Outgoing:
         return delivery
 
     def record(self, step: Step) -> None:
-        """Have the store told of a step."""
+        """Hand a step to the store."""
         if self.recording:
             self._steps.append(step)
 

@@ -12,7 +12,7 @@ from .inbox import MAX_UNREAD_BYTES, Inbox
 from .link import Link
 
 MAX_UNREAD_BYTES_WAITING = 64 * 1024 * 1024
-"""Bytes of messages that may wait for it while a call of its own awaits an answer behind them."""
+"""Most bytes of unread messages while a call awaits an answer that comes behind them."""
 
 
 class Waits:
@@ -48,7 +48,7 @@ class Waits:
             await future
         except BaseException:
             if future.done() and not future.cancelled():
-                future.exception()  # retrieved or not: it is not a warning's matter
+                future.exception()  # retrieved: asyncio would log it as never retrieved
             raise
         finally:
             del waiting[future]

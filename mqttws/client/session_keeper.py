@@ -1,7 +1,7 @@
 """The session and its store: what outlives a connection, and what has to be written before bytes.
 
 Loads and stores it, acknowledges messages on it, and decides what becomes of unfinished exchanges
-when a connection ends. Does not know how a connection is come by.
+when a connection ends. Does not know how connections are opened.
 """
 
 import asyncio

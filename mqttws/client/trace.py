@@ -37,11 +37,11 @@ def describe(packet: Packet) -> str:
 
 
 class Tracer:
-    """Reads along with a connection and tells of its packets.
+    """Reads along with a connection and reports its packets.
 
     Args:
         max_packet_size: the largest packet in bytes that is followed.
-        on_packet: told of each packet.
+        on_packet: called with each packet.
     """
 
     def __init__(self, max_packet_size: int, on_packet: OnPacket | None) -> None:
@@ -68,7 +68,7 @@ class Tracer:
 
 
 def tracer_for(max_packet_size: int, on_packet: OnPacket | None) -> Tracer | None:
-    """Return a tracer if anybody would read what it tells."""
+    """Return a tracer if its reports would be read."""
     if on_packet is None and not logger.isEnabledFor(logging.DEBUG):
         return None
     return Tracer(max_packet_size, on_packet)

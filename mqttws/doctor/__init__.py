@@ -1,1 +1,1 @@
-"""The dialer's hops, judged and explained: which one refuses, whose it probably is, what to try."""
+"""The dialer's hops, judged: which one refuses, who is probably responsible, what to try."""

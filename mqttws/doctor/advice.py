@@ -1,4 +1,4 @@
-"""Advice for the person who reads it: what to try, as commands, and what would tell who it is.
+"""Advice for the person who reads it: what to try, as commands, and what shows who is responsible.
 
 Knows the verdict and no network. No line holds a Python identifier: the reader has a shell.
 """

@@ -68,7 +68,7 @@ def diagnose(
     For synchronous programs; arguments and result are those of ``diagnose_async``.
 
     Raises:
-        UsageError: an argument cannot be right, or it is called inside a running event loop.
+        UsageError: an argument is invalid, or it is called inside a running event loop.
     """
     options = DIAGNOSE.check(locals())
     return run_to_the_end("diagnose", lambda: diagnose_async(**options))
@@ -105,10 +105,10 @@ async def diagnose_async(
         credential: who the device is.
         timeout: seconds for all of it, other ways after a failure included.
         hop_timeout: seconds for each hop.
-        on_step: told of each hop of the walk when it begins and when it has ended.
+        on_step: called with each hop of the walk when it begins and when it has ended.
 
     Raises:
-        UsageError: an argument or a variable of the environment cannot be right.
+        UsageError: an argument or a variable of the environment is invalid.
         UnusableFile: a certificate, key or CA file cannot be read or used.
         CertificateNotValid: the credential's certificate has expired, or begins in the future.
     """
@@ -202,7 +202,7 @@ class _Walked:
     """Collects the steps of the walk and passes them on.
 
     Args:
-        on_step: told of each.
+        on_step: called with each.
         nameless: whether CONNECT goes without credentials, so that a refusal is what it should be.
     """
 

@@ -78,7 +78,7 @@ class Report:
         warnings: what is odd, but did not fail.
         alternatives: other ways that were tried after a failure.
         clock_skew: seconds that this host's clock is ahead of the server's, or of the proxy's where
-            no server has told its time; None if nothing is known.
+            no answer held a time; None if nothing is known.
         when: the moment of the examination.
         origin: this host's name, address and system.
     """

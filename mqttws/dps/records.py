@@ -120,7 +120,7 @@ class IndividualEnrollment(Enrollment):
 
 @dataclass(frozen=True)
 class EnrollmentGroup(Enrollment):
-    """Every device may register whose key, or certificate, comes of the group's.
+    """An enrollment group: its devices have keys derived from the group's, or a CA's certificates.
 
     Attributes:
         enrollment_group_id: the group's name.

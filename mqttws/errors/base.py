@@ -8,7 +8,7 @@ FAILED: Final = 1
 """Exit code: failed, and not on a hop."""
 
 USAGE: Final = 2
-"""Exit code: an option or a key cannot be right; nothing was sent."""
+"""Exit code: an option or a key is invalid; nothing was sent."""
 
 NEVER: Final = 40
 """Added to an exit code where the same command cannot succeed later, unchanged."""

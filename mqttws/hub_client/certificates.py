@@ -70,7 +70,7 @@ class CertificateRenewal:
     """Renews the certificate of one hub client.
 
     Args:
-        upkeep: tells when there is a connection.
+        upkeep: calls it when there is a connection.
         publish: sends a request with QoS 1, or queues it.
     """
 

@@ -108,7 +108,7 @@ class AsyncHubClient(HubDevice):
         on_state: called with each change of ``state`` and its reason.
 
     Raises:
-        UsageError: an argument cannot be right.
+        UsageError: an argument is invalid.
     """
 
     def __init__(
@@ -286,7 +286,7 @@ class AsyncHubClient(HubDevice):
                 is cancelled.
 
         Raises:
-            UsageError: the name is taken, or an argument cannot be right.
+            UsageError: the name is taken, or an argument is invalid.
         """
 
         def decorate(handler: H) -> H:

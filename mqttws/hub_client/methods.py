@@ -48,7 +48,7 @@ class MethodServer:
     """Serves a device's direct methods.
 
     Args:
-        upkeep: tells of connections, and runs the handlers until the client ends.
+        upkeep: calls it with connections, and runs the handlers until the client ends.
 
     Attributes:
         table: the handlers.

@@ -51,7 +51,7 @@ class TwinRequests:
     one.
 
     Args:
-        upkeep: tells when there is a connection.
+        upkeep: calls it when there is a connection.
         publish: sends a request.
         timeout: seconds for a request as a whole.
     """
@@ -192,7 +192,7 @@ class DesiredChanges(AsyncIterator[DesiredChange]):
     applies each ``patch`` always ends with the hub's state. Several readers share the changes.
 
     Args:
-        upkeep: tells when there is a connection.
+        upkeep: calls it when there is a connection.
         requests: reads the twin.
     """
 

@@ -208,7 +208,10 @@ class AdminApi:
         if self._token is not None:
             given = request.headers.get("Authorization", "").encode(errors="replace")
             if not hmac.compare_digest(given, f"Bearer {self._token}".encode()):
-                raise Refused(401002, "Unauthorized. Authorization: Bearer and the token.")
+                raise Refused(
+                    401002,
+                    "Unauthorized. The header Authorization: Bearer TOKEN is needed.",
+                )
         elif not is_loopback(host_names(request)[1]):
             raise Refused(403000, "Forbidden. The Host header names no loopback address.")
         if request.can_read_body and request.content_type != "application/json":

@@ -25,7 +25,7 @@ from .alerts import send_alerts
 CA_LIFETIME = datetime.timedelta(days=3650)
 SERVER_LIFETIME = datetime.timedelta(days=397)
 RENEW_BEFORE = datetime.timedelta(days=30)
-"""A certificate that ends sooner than this is made anew at the next start."""
+"""A certificate that expires sooner than this is renewed at the next start."""
 
 BACKDATED = datetime.timedelta(hours=1)
 """Certificates begin this much in the past: clocks of test machines differ."""

@@ -238,7 +238,7 @@ class FrontEnd:
 
 
 class _Newcomer:
-    """The handler of a connection until its CONNECT says whose it is."""
+    """The handler of a connection until its CONNECT names the device."""
 
     def __init__(self, front: FrontEnd, link: ServerLink) -> None:
         self._front = front

@@ -197,7 +197,7 @@ async def _write_events(
 ) -> None:
     await response.write(b"\n" if as_lines else b": ready\n\n")
     quiet = 0.0
-    # A handler is not told that its client has left: it has to look.
+    # aiohttp does not end a handler whose client has left: it has to look.
     while request.transport is not None and not request.transport.is_closing():
         try:
             async with asyncio.timeout(LOOK_SECONDS):

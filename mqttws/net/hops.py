@@ -33,7 +33,7 @@ class Step:
         started: seconds since the walk began.
         ended: seconds since the walk began; None while the leg is being walked.
         error: what ended it; None if it was walked to its end.
-        facts: what the peer told on it, such as ``server`` or ``date``, for the doctor.
+        facts: that the peer sent on it, such as ``server`` or ``date``, for the doctor.
         certificates: the peer's own and those that lead to a trusted one, DER; for hops of TLS.
         status: of DPS's answer, as in HTTP; 0 with every other hop.
         retry_after: seconds after which DPS wants to be asked again; None where it did not say.
@@ -98,9 +98,9 @@ class Walk:
         hop_timeout: seconds for a single hop.
         request_timeout: seconds for each answer of a peer that is connected; None for
             ``hop_timeout``.
-        on_step: told of each step when it begins and when it has ended.
+        on_step: called with each step when it begins and when it has ended.
         described: whether certificates are read for the steps' facts, which takes time and
-            memory; None for only if ``on_step`` is there to be told of them.
+            memory; None for only if there is an ``on_step``.
 
     Attributes:
         steps: what was walked.

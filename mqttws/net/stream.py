@@ -17,7 +17,7 @@ from .failures import reason_of
 from .transports import acknowledged_bytes, bytes_in_kernel, close_tls, keep_buffer_small
 
 CLOSE_TIMEOUT = 2.0
-"""Seconds that a peer is given, unless told otherwise, to take the last bytes and to close too."""
+"""Seconds that a peer has by default to take the last bytes and to close too."""
 
 
 DRAIN_PAUSE = 0.005
@@ -30,9 +30,9 @@ TLS_RECORD = 16 * 1024
 def limit_tls_buffers(size: int = TLS_RECORD) -> None:
     """Let asyncio's TLS keep a read buffer of ``size`` bytes for each connection from now on.
 
-    It keeps 256 KiB otherwise, which a server of thousands of devices notices. For a process that
-    is nothing but such a server: it holds for everything in it. The one place that reaches into
-    asyncio; where that has changed, nothing is done.
+    The default is 256 KiB, which a server of thousands of devices notices. It affects the whole
+    process, so it is for processes that only serve. It sets a private attribute of asyncio, and
+    does nothing where that attribute is missing.
     """
     if isinstance(getattr(sslproto.SSLProtocol, "max_size", None), int):
         sslproto.SSLProtocol.max_size = size
@@ -106,7 +106,7 @@ class ByteStream(asyncio.Protocol):
     """A ``Stream`` over one socket.
 
     Args:
-        on_connected: told once, when a server's socket has accepted a connection.
+        on_connected: called once, when a server's socket has accepted a connection.
 
     Attributes:
         received: bytes that came before a receiver was attached.
@@ -276,7 +276,7 @@ class ByteStream(asyncio.Protocol):
             self._receiver = receiver
 
     def write(self, data: bytes) -> None:
-        """Send bytes; nothing happens on a closed stream, whose receiver has been told."""
+        """Send bytes; nothing happens on a closed stream, whose receiver knows of the end."""
         if not self.transport.is_closing() and not self._closing:
             self._written += len(data)
             self.transport.write(data)

@@ -87,6 +87,19 @@ def _split(url: str) -> SplitResult | None:
     return parts
 
 
+_SCHEMES = {
+    theirs: f"write {ours}:// in place of {theirs}://"
+    for theirs, ours in {
+        "tcp": "mqtt",
+        "ssl": "mqtts",
+        "tls": "mqtts",
+        "http": "ws",
+        "https": "wss",
+    }.items()
+}
+"""The schemes of other clients, and ours for the same."""
+
+
 def make_target(scheme: str, host: str, port: int | None, path: str = "/") -> Target:
     """Return a target, its parts checked; ``port`` None is the scheme's own.
 
@@ -94,7 +107,10 @@ def make_target(scheme: str, host: str, port: int | None, path: str = "/") -> Ta
         UsageError: a part cannot be one.
     """
     if scheme not in DEFAULT_PORTS:
-        raise UsageError(f"URL scheme {scheme!r}; allowed: wss, ws, mqtts or mqtt")
+        raise UsageError(
+            f"URL scheme {scheme!r}; allowed: wss, ws, mqtts or mqtt",
+            hint=_SCHEMES.get(scheme, "begin with one, such as mqtts://HOST or wss://HOST/mqtt"),
+        )
     if not isinstance(host, str) or not re.fullmatch(r"[\w.:%-]+", host):
         raise UsageError(f"host {host!r}; allowed: a name or an address, nothing around it")
     if pasted := re.fullmatch(r"([^:]+):([0-9]+)", host):

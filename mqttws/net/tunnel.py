@@ -18,7 +18,7 @@ class Tunnel(Protocol):
     """The talk with a proxy before it lets us through."""
 
     facts: dict[str, str]
-    """What the proxy told, for people; never a login."""
+    """The proxy's answer, for people; never a login."""
 
     asks: bool
     """Whether taking bytes may ask the application, which may take its time."""

@@ -209,7 +209,7 @@ async def accept_websocket(
 
     Args:
         stream: the accepted connection.
-        accept_path: told the path without its query; says whether MQTT is spoken there.
+        accept_path: called with the path without its query; returns whether MQTT is served there.
         max_message_size: the largest message in bytes that is accepted.
 
     Raises:

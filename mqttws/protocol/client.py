@@ -107,6 +107,11 @@ class ClientProtocol(Endpoint):
 
     # Intents
 
+    @property
+    def opening(self) -> Connect:
+        """The CONNECT packet that opens the connection."""
+        return self._connect
+
     def connect(self, now: float) -> None:
         """Ask the server for the connection; ``Connected`` or ``ConnectRejected`` follows."""
         if self.state is not State.NEW:  # [MQTT-3.1.0-2]

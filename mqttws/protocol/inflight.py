@@ -42,7 +42,7 @@ class Session:
         abandoned: identifiers of exchanges that were given up. They stay taken until the peer's
             answer or the session's end, and are not sent again.
         granted: at the server, the client's topic filters and the QoS that each was granted.
-        changes: what a store must be told before the bytes that depend on it may go out; None
+        changes: to be stored before the bytes that depend on them are sent; None
             where nothing is stored.
 
     Args:

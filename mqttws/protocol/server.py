@@ -174,7 +174,7 @@ class ServerProtocol(Endpoint):
 
     def receive_data(self, data: bytes, now: float) -> None:
         """Take bytes from the client, cut anywhere."""
-        if self.state is State.CONNECTING:  # the driver has been told, and has not judged yet
+        if self.state is State.CONNECTING:  # the driver has the event, and has not answered yet
             waiting = self._decoder.buffered + len(data)
             limit = self._decoder.max_packet_size + MAX_EARLY_BYTES
             if waiting > limit:

@@ -91,7 +91,7 @@ class AssignedClients:
 
         Raises:
             UsageError: the credential can neither sign nor speak in the TLS handshake, there is
-                none, or an option cannot be right.
+                none, or an option is invalid.
         """
         from ..client.sync import Client
 

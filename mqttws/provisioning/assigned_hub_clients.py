@@ -79,7 +79,7 @@ class AssignedHubClients:
             The others are those of ``HubClient``, which describes them.
 
         Raises:
-            UsageError: an argument cannot be right.
+            UsageError: an argument is invalid.
         """
         from ..hub_client.sync import HubClient
 

@@ -34,7 +34,7 @@ class AssignmentFile:
         credential: what the device registers with.
 
     Raises:
-        UsageError: the credential cannot be told from another one.
+        UsageError: the credential has no fingerprint to identify it by.
     """
 
     def __init__(

@@ -145,7 +145,7 @@ async def provision_fleet_async(
     Raises:
         ProxyRefused: the proxy refused the login, or this host; no other device was tried.
         RequestTimedOut: ``total_timeout`` has passed before all devices had begun.
-        UsageError: an argument cannot be right.
+        UsageError: an argument is invalid.
         StoreFailed: ``cache`` is no folder that is there.
     """
     options = FLEET.check(locals())

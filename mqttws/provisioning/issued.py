@@ -91,7 +91,7 @@ class CertificateStore:
             and below 1.
 
     Raises:
-        UsageError: an argument cannot be right.
+        UsageError: an argument is invalid.
     """
 
     def __init__(
@@ -218,7 +218,7 @@ class CertificateStore:
         return self._required().common_name
 
     def digest(self, context: str) -> str:
-        """Return what tells this credential from another, without giving anything away."""
+        """Return a fingerprint of this credential, which gives no secret away."""
         return f"x509:{self._required().fingerprint}"
 
     def password(self, id_scope: str, unix_now: float) -> None:

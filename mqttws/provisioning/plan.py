@@ -51,7 +51,7 @@ class Plan:
         shown: ``tls``, with the device's certificate where it has one.
 
     Raises:
-        UsageError: an argument cannot be right.
+        UsageError: an argument is invalid.
     """
 
     id_scope: str

@@ -100,7 +100,7 @@ async def provision_async(
     """Register a device with DPS and wait until it is assigned to a hub.
 
     Until ``timeout`` it goes on whenever a failure can pass (``error.retryable``): a connection
-    that was lost, or fell silent on any hop, is made anew after longer and longer pauses, to
+    that was lost, or fell silent on any hop, is renewed after longer and longer pauses, to
     another address or by another transport where there is one, and the same operation is asked
     about again; 429 and 5xx are asked again after waits that grow to an hour; an operation that the
     service has forgotten is registered again. What cannot pass, such as a wrong key or a proxy
@@ -143,8 +143,8 @@ async def provision_async(
             credential policy: its key is made here, and its chain checked. The assignment then
             holds the store as its credential. What is stored is used again until it is due; the
             api-version is 2026-11-01 unless another one is given.
-        on_step: told of each step when it begins and when it has ended.
-        on_packet: told of each packet sent (``>``) and received (``<``), secrets included.
+        on_step: called with each step when it begins and when it has ended.
+        on_packet: called with each packet sent (``>``) and received (``<``), secrets included.
 
     Raises:
         ConnectFailed: no connection came about; ``hop`` says how far it went.
@@ -154,7 +154,7 @@ async def provision_async(
         ConnectionLost, ProtocolError, MalformedAnswer: the connection or an answer was broken.
         CertificateNotIssued: the device is assigned, and no certificate that it can use came.
         StoreFailed: the certificate cannot be stored.
-        UsageError: an argument cannot be right; nothing was sent.
+        UsageError: an argument is invalid; nothing was sent.
     """
     PROVISION.check(locals())
     if issue is not None:
@@ -206,7 +206,7 @@ async def provision_async(
     if file is not None:
         try:
             file.store(assignment)
-        except StoreFailed as error:  # the device is assigned, and must learn where to
+        except StoreFailed as error:  # the device is assigned: its program needs the hub
             logger.warning("%s", error)
     return assignment.holding(credential)
 

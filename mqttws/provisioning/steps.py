@@ -1,6 +1,6 @@
 """ProvisioningSteps: a registration, step by step, to be iterated over.
 
-Knows that ``provision_async`` tells its steps to a function. Does not know what a step does.
+Knows that ``provision_async`` calls a function with each step. Does not know what a step does.
 """
 
 import asyncio

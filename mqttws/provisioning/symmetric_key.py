@@ -84,7 +84,7 @@ class SymmetricKey:
         return sign_token(resource, self._key, expiry, key_name="")
 
     def digest(self, context: str) -> str:
-        """Return what tells this key from another one, for ``context`` only; the key is not in it.
+        """Return a fingerprint of this key, for ``context`` only; the key is not in it.
 
         Args:
             context: what the digest is for; another one gives another digest.

@@ -106,7 +106,7 @@ class X509Certificate:
         return hashlib.sha256(self._chain[0]).hexdigest()
 
     def digest(self, context: str) -> str:
-        """Return what tells this credential from another, without giving anything away."""
+        """Return a fingerprint of this credential, which gives no secret away."""
         return f"x509:{self.fingerprint}"
 
     def password(self, id_scope: str, unix_now: float) -> None:

@@ -201,3 +201,15 @@ def test_the_help_explains_every_kind_of_fault():
     for command, kinds in (("fault", Kind), ("hub fault", FaultKind)):
         told = run(*command.split(), "--help").stdout
         assert [kind for kind in get_args(kinds) if kind not in told.partition("Kinds")[2]] == []
+
+
+def test_help_needs_no_admin_api_and_a_variable_names_it():
+    for command in ("enroll", "enroll device", "enroll put", "fault"):
+        assert run(*command.split(), "--help").returncode == 0
+    done = run("enroll", "list")
+    assert done.returncode == 2
+    assert "--admin" in only_line(done.stderr)
+    assert "MQTTWS_ADMIN" in done.stderr
+    done = run("enroll", "list", MQTTWS_ADMIN="http://127.0.0.1:1")
+    assert "no admin API at http://127.0.0.1:1" in only_line(done.stderr)
+    assert run("-V").stdout == run("--version").stdout

@@ -10,6 +10,7 @@ import pytest
 from mqttws import (
     AsyncClient,
     ConnectionLost,
+    ConnectRefused,
     DeliveryUnknown,
     KeepAliveExpired,
     PacketTooLarge,
@@ -327,6 +328,40 @@ def test_a_password_in_the_clear_is_warned_of() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         AsyncClient("wss://h/", username="u", password="p")
+        AsyncClient("ws://127.0.0.1/", username="u", password="p")  # it does not leave this machine
+
+
+@pytest.mark.parametrize(
+    ("login", "hint"),
+    [
+        ({}, "no login was sent: give a user name and a password"),
+        ({"username": "u"}, "no password was sent: give one"),
+        ({"username": "u", "password": "p"}, "check user name and password"),
+    ],
+)
+async def test_a_refused_login_says_what_was_sent(
+    login: dict[str, str], hint: str, certificates: Certificates
+) -> None:
+    async with broker(**carried_by("wss", certificates)) as server:  # type: ignore[arg-type]
+        server.refuse_with = 5
+        with pytest.raises(ConnectRefused) as refused:
+            await client_of(server, certificates, **login).connect()
+        assert refused.value.hint.startswith(hint)
+
+
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        ("tcp://h", "write mqtt:// in place of tcp://"),
+        ("ssl://h", "write mqtts:// in place of ssl://"),
+        ("https://h", "write wss:// in place of https://"),
+        ("localhost", "begin with one, such as mqtts://HOST or wss://HOST/mqtt"),
+    ],
+)
+def test_the_scheme_of_another_client_is_translated(url: str, hint: str) -> None:
+    with pytest.raises(UsageError, match="URL scheme") as caught:
+        AsyncClient(url)
+    assert caught.value.hint == hint
 
 
 @pytest.mark.rule("MQTT-3.1.2-23")

@@ -334,7 +334,6 @@ async def test_a_server_that_is_unavailable_is_tried_again() -> None:
             await client.publish("t", qos=1)
 
 
-@pytest.mark.filterwarnings("ignore:.*in the clear")
 async def test_a_credential_is_fetched_for_each_connection_and_once_more_when_refused() -> None:
     states = States()
     fetched = 0
@@ -357,7 +356,6 @@ async def test_a_credential_is_fetched_for_each_connection_and_once_more_when_re
         assert "token" not in repr(client) + repr(states.seen)
 
 
-@pytest.mark.filterwarnings("ignore:.*in the clear")
 async def test_a_credential_that_cannot_be_fetched_fails_the_attempt() -> None:
     async with broker(websocket=True) as server:
         client = client_of(server.port, username="u", password=lambda: 1 // 0)
@@ -706,7 +704,6 @@ def test_the_limits_of_a_client_are_checked() -> None:
 
 
 @pytest.mark.only_async
-@pytest.mark.filterwarnings("ignore:the password")
 async def test_leaving_does_not_wait_for_a_password_function_that_will_not_end() -> None:
     first: list[bool] = []
     asked = asyncio.Event()

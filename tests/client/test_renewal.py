@@ -17,7 +17,6 @@ def client_of(port: int, **options: object) -> AsyncClient:
     return AsyncClient(f"ws://127.0.0.1:{port}/mqtt", **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.filterwarnings("ignore:the password")
 async def test_a_connection_is_renewed_with_a_fresh_password_and_loses_nothing() -> None:
     states = States()
     packets: list[tuple[str, Packet]] = []
@@ -62,7 +61,6 @@ async def test_a_client_without_a_connection_has_nothing_to_renew() -> None:
             await client.reconnect()
 
 
-@pytest.mark.filterwarnings("ignore:the password")
 async def test_a_client_that_is_led_elsewhere_takes_its_queue_along() -> None:
     states = States()
     async with broker(websocket=True) as first, broker(websocket=True) as second:
