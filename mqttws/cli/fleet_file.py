@@ -97,7 +97,7 @@ def _rows(file: str, found: FleetFile) -> Iterator[tuple[str, dict[str, str]]]:
                 found.faults.append(_fault(file, place, fault))
                 continue
             yield place, dict(zip(names, values, strict=True))
-    except csv.Error as error:  # nothing behind it can be told apart
+    except csv.Error as error:  # the rows behind it have no known ends
         found.faults.append(
             _fault(
                 file,

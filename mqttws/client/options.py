@@ -33,7 +33,7 @@ class ClientState(Enum):
 
 
 OnState = Callable[[ClientState, MqttwsError | None], None]
-"""Told of each change of state and its reason; None where it was asked for."""
+"""Called with each change of state and its reason; None where it was asked for."""
 
 OnAttemptFailed = Callable[[MqttwsError], bool | Awaitable[bool | None] | None]
 """Asked after each failed attempt to reconnect: True for another one, False for the client's end,

@@ -14,7 +14,7 @@ logger: logging.Logger = logging.getLogger("mqttws.packets")
 """Every connection's packets, at level DEBUG, without secrets."""
 
 OnPacket = Callable[[str, Packet], None]
-"""Told of each packet: ``>`` or ``<``, and the packet itself, its secrets included."""
+"""Called with each packet: ``>`` or ``<``, and the packet itself, its secrets included."""
 
 
 def describe(packet: Packet) -> str:

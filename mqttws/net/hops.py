@@ -87,7 +87,7 @@ class Step:
 
 
 OnStep = Callable[[Step], None]
-"""Told of each step twice: when it begins (``ended`` is None) and when it has ended."""
+"""Called with each step twice: when it begins (``ended`` is None) and when it has ended."""
 
 
 class Walk:
