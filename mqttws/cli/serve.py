@@ -23,7 +23,7 @@ from ..net.stream import limit_tls_buffers
 from ..options import LOCAL_DPS
 from .common import check_host, debug_option, json_option, log_to_stderr
 from .exits import Command, describe_exit_codes
-from .files import content_of, read_file
+from .files import MAX_FILE_SIZE, content_of, read_file
 from .issuing import issuing_options
 from .serve_place import EXAMPLE, AdminPlace, example_key
 from .serving import serve_until_signal, steady_logs
@@ -112,7 +112,8 @@ Environment:
 @click.option(
     "--enrollments",
     metavar="FILE",
-    help="Who may register: a JSON list; see below.  [default: one example device]",
+    help=f"Who may register: a JSON list of at most {MAX_FILE_SIZE // 2**20} MiB; see below."
+    "  [default: one example device]",
 )
 @click.option(
     "--hub",
