@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.append(str(ROOT))
 
+import openapi  # noqa: E402
 from diagram import registration_svg  # noqa: E402
 from rooms import architecture_svg  # noqa: E402
 
@@ -142,6 +143,7 @@ MAKERS = {
     "causes": causes,
     "shell": shell,
     "schemas": schemas,
+    "admin api": openapi.page,
     "api devices": _devices,
     "api local": lambda: _api([n for n in mqttws.__all__ if n in _LOCAL]),
     "api errors": lambda: _api(
@@ -156,9 +158,11 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the diagram of a registration, which runs now, and the picture of the imports."""
+    """Add the diagram of a registration, which runs now, the imports' picture, and OpenAPI."""
     from mkdocs.structure.files import File
 
     files.append(File.generated(config, "registration.svg", content=registration_svg()))
     files.append(File.generated(config, "architecture.svg", content=architecture_svg()))
+    described = json.dumps(openapi.document(), indent=2)
+    files.append(File.generated(config, "openapi.json", content=described))
     return files
