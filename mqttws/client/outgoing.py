@@ -10,7 +10,6 @@ from collections.abc import Callable
 from ..errors import (
     ConnectionLost,
     DeliveryFailed,
-    DeliveryUnknown,
     MqttwsError,
     QueueFull,
     StoreFailed,
@@ -19,7 +18,7 @@ from ..hops import Cause
 from ..protocol import Session
 from ..wire import Publish
 from .link import Link
-from .receipt import Delivery
+from .receipt import Delivery, unknown
 from .room import Limits, Room
 from .store import Failed, Queued, Step, Stored, Unqueued
 
@@ -247,7 +246,7 @@ class Outgoing:
             if isinstance(error, StoreFailed):
                 delivery.complete(error)
             elif delivery.sent:
-                delivery.complete(_unknown(delivery, why, error))
+                delivery.complete(unknown(delivery, why, error))
             else:
                 text = f"publish to {delivery.topic!r}: not sent before the client was left"
                 delivery.complete(error or ConnectionLost(text, cause=Cause.DISCONNECTED))
@@ -300,7 +299,7 @@ class Outgoing:
             if not isinstance(session.outgoing[packet_id], Publish):
                 if not republish:
                     why = "its connection was lost between PUBREC and PUBCOMP, without a session"
-                    self._fail(delivery, _unknown(delivery, why, reason))
+                    self._fail(delivery, unknown(delivery, why, reason))
                     continue
                 again += 1
             self._first -= 1
@@ -352,19 +351,3 @@ def _delivery_of(packet: Publish) -> Delivery:
     delivery = Delivery(packet.topic, packet.payload, packet.qos, packet.retain)
     delivery.accepted = True
     return delivery
-
-
-def _unknown(delivery: Delivery, why: str, reason: MqttwsError | None) -> DeliveryUnknown:
-    lost = reason if isinstance(reason, ConnectionLost) else ConnectionLost()
-    error = DeliveryUnknown(
-        f"publish to {delivery.topic!r}: unknown whether it arrived: {why}",
-        cause=Cause.DELIVERY_UNKNOWN,
-        close_code=lost.close_code,
-        close_reason=lost.close_reason,
-        topic=delivery.topic,
-        payload=delivery.payload,
-        qos=delivery.qos,
-        retain=delivery.retain,
-    )
-    error.__cause__ = reason
-    return error

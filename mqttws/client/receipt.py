@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Callable, Generator
 
-from ..errors import MqttwsError, RequestTimedOut
+from ..errors import ConnectionLost, DeliveryUnknown, MqttwsError, RequestTimedOut
+from ..hops import Cause
 from ..options import WAIT
 from ..wire import Publish
 
@@ -154,6 +155,23 @@ def late(topic: str, seconds: float, reason: MqttwsError | None = None) -> Mqttw
     error = RequestTimedOut(
         f"publish to {topic!r}: no answer within {seconds:g} s; the message stays in flight"
         f"{because}"
+    )
+    error.__cause__ = reason
+    return error
+
+
+def unknown(delivery: Delivery, why: str, reason: MqttwsError | None) -> DeliveryUnknown:
+    """Return the error for a message that was sent, and of which no more is known."""
+    lost = reason if isinstance(reason, ConnectionLost) else ConnectionLost()
+    error = DeliveryUnknown(
+        f"publish to {delivery.topic!r}: unknown whether it arrived: {why}",
+        cause=Cause.DELIVERY_UNKNOWN,
+        close_code=lost.close_code,
+        close_reason=lost.close_reason,
+        topic=delivery.topic,
+        payload=delivery.payload,
+        qos=delivery.qos,
+        retain=delivery.retain,
     )
     error.__cause__ = reason
     return error
