@@ -16,9 +16,10 @@ from ..errors import (
 )
 from ..hops import Cause
 from ..protocol import Session
-from ..wire import Publish
+from ..wire import Publish, PubRel
 from .link import Link
 from .receipt import Delivery, unknown
+from .releases import Releases
 from .room import Limits, Room
 from .store import Failed, Queued, Step, Stored, Unqueued
 
@@ -34,6 +35,7 @@ class Outgoing:
         room: how many there are, and how many there may be.
         queue: those that were never sent on this session, in order.
         in_flight: by packet identifier, those whose handshake has not ended.
+        releases: handshakes that go on though their message was given up.
         free_link: the connection on which a message can be sent at once, since none waits before
             it; None otherwise.
         alone: the message before whose end no other is sent; None for none.
@@ -45,6 +47,7 @@ class Outgoing:
         self.session: Session = Session()
         self.queue: deque[Delivery] = deque()
         self.in_flight: dict[int, Delivery] = {}
+        self.releases: Releases = Releases()
         self.free_link: Link | None = None
         self.on_queued: Callable[[], None] | None = None
         self.recording = False
@@ -107,10 +110,13 @@ class Outgoing:
 
         Args:
             link: the connection.
-            alone: the message that is sent before any other, and until whose end none is.
+            alone: the message that is sent before any other, and until whose end none is; one that
+                has ended meanwhile holds up none.
         """
         self._link = link
-        self.alone = alone
+        self.alone = None if alone is None or (alone.done and not alone.packet_id) else alone
+        if self.alone is None:
+            link.resend_rest()
         self.drain()
 
     def detach(self) -> None:
@@ -164,6 +170,9 @@ class Outgoing:
         """End what was in flight: the server has taken it over. ``drain`` is to follow."""
         delivery = self._land(packet_id)
         if delivery is None:
+            release = self.releases.end(packet_id)
+            if release is not None and release is self.alone:
+                self.acquit()
             return None
         if downgraded:
             delivery.downgraded = True
@@ -191,7 +200,7 @@ class Outgoing:
         elif delivery.packet_id:
             self.session.abandon(delivery.packet_id)
             if self._link is None:
-                self.forget_cancelled()
+                self.end_connection()
         delivery.complete(
             DeliveryFailed(
                 f"publish to {delivery.topic!r}: cancelled",
@@ -208,6 +217,11 @@ class Outgoing:
 
     def give_up(self, delivery: Delivery, reason: MqttwsError) -> None:
         """Fail a message for which the server ends one connection after another."""
+        packet_id = delivery.packet_id
+        if packet_id and isinstance(self.session.outgoing.get(packet_id), PubRel):
+            self.session.drop(packet_id)  # to send PUBREL once more is what ends the connections
+            self._land(packet_id)
+            self.releases.end(packet_id)
         if delivery._done:
             return
         error = DeliveryFailed(
@@ -219,7 +233,7 @@ class Outgoing:
         error.__cause__ = reason
         if delivery.packet_id:
             self.session.abandon(delivery.packet_id)
-            self.forget_cancelled()
+            self.end_connection()
         elif delivery.number:
             self.queue.remove(delivery)
             self.record(Unqueued(delivery.number))
@@ -264,12 +278,15 @@ class Outgoing:
         for packet_id, packet in session.outgoing.items():
             message = packet if isinstance(packet, Publish) else session.accepted.get(packet_id)
             if message is None:
-                message = Publish("", b"", 2, packet_id=packet_id)  # a store of an older version
+                session.abandoned.add(packet_id)
+            if message is None or packet_id in session.abandoned:
+                continue
             delivery = _delivery_of(message)
             delivery.packet_id = packet_id
             delivery.sent = True
             self.in_flight[packet_id] = delivery
             self._qos2 += delivery.qos == 2
+        self.end_connection()
         for number, packet in stored.queue.items():
             delivery = _delivery_of(packet)
             delivery.number = number
@@ -307,19 +324,30 @@ class Outgoing:
             self.queue.appendleft(delivery)
             self.record(Queued(delivery.number, delivery.packet))
         session.clear()
+        self.releases.clear()
         return again
 
-    def forget_cancelled(self) -> None:
-        """Take out what was given up while it was in flight: its connection has ended."""
-        for packet_id in self.session.abandoned:
-            self._land(packet_id)
-        self.session.drop_abandoned()
+    def end_connection(self) -> None:
+        """Go on without what was given up while it was in flight, but for its PUBREL."""
+        session = self.session
+        landed = {one: self._land(one) for one in session.abandoned}
+        session.end_connection()
+        for packet_id in session.abandoned:
+            if packet_id not in self.releases:
+                delivery = landed[packet_id]
+                self.releases.add(packet_id, delivery.topic if delivery else "")
+
+    def count_up_to(self, delivery: object) -> int:
+        """Return how many handshakes go on before that of a message, and with it; 0 without it."""
+        for count, packet_id in enumerate(self.session.outgoing, 1):
+            if delivery in (self.in_flight.get(packet_id), self.releases.get(packet_id)):
+                return count
+        return 0
 
     def oldest(self) -> Delivery | None:
-        """Return the oldest message that was sent and not answered; None if there is none."""
-        session = self.session
-        packet_id = next((one for one in session.outgoing if one not in session.abandoned), 0)
-        return self.in_flight.get(packet_id)
+        """Return the oldest one that was sent and not answered, a release too; None for none."""
+        packet_id = next(iter(self.session.outgoing), 0)
+        return self.in_flight.get(packet_id) or self.releases.get(packet_id)
 
     def take_failed(self) -> dict[int, tuple[Publish, str]]:
         """Return the messages that were given up since the last call, and why."""

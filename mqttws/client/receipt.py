@@ -141,7 +141,9 @@ class Receipt(Delivery):
         """Give the message up: it is not sent, or not sent again.
 
         Return False if its end has come already. What was sent on the present connection may still
-        arrive; its packet identifier stays taken until the answer or the session's end.
+        arrive, with QoS 2 out of its order; its packet identifier stays taken until the answer or
+        the session's end. With QoS 2 the exchange is ended on the next connection, in the next
+        process too if there is a store.
         """
         if self._done or self.on_cancel is None:
             return False

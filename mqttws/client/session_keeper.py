@@ -97,8 +97,8 @@ class SessionKeeper:
         if self._options.connect.clean_session:
             self._requeue(None)
         else:
-            self.outgoing.forget_cancelled()
-        options = self._options
+            self.outgoing.end_connection()
+        options, suspect = self._options, self._suspect
         return ClientProtocol(
             connect,
             session=self.session,
@@ -106,19 +106,20 @@ class SessionKeeper:
             answer_timeout=options.hop_timeout,
             strict=options.strict,
             discard_oversized=self.oversized.alone,
-            resend=1 if self._suspect.alone else None,
+            resend=self.outgoing.count_up_to(suspect.oldest) if suspect.alone else None,
         )
 
     def on_connected(self, link: Link, session_present: bool) -> None:
         """Note whether the server's session goes on."""
         if not session_present:
             self._since = link.number
+            self.outgoing.releases.clear()
 
     def attach(self, link: Link) -> None:
         """Send what waits on a connection."""
         oldest = self._suspect.oldest
         alone = oldest if self._suspect.alone and isinstance(oldest, Delivery) else None
-        self.outgoing.attach(link, None if alone is None or alone.done else alone)
+        self.outgoing.attach(link, alone)
         if self.outgoing.alone is not None:
             self._acquit_later(link)
 
@@ -147,8 +148,8 @@ class SessionKeeper:
     def on_lost(self, link: Link, error: MqttwsError) -> None:
         """Judge what was under way when a connection was lost."""
         outgoing = self.outgoing
+        outgoing.end_connection()
         oldest = outgoing.oldest()
-        outgoing.forget_cancelled()
         guilty = self._suspect.note_loss(oldest, _refused(link, error))
         if guilty and oldest is not None:
             logger.error("given up: %r: the server ends each connection for it: %s", oldest, error)

@@ -46,7 +46,9 @@ class Stored:
     """The contents of a store for one client.
 
     Attributes:
-        session: unfinished exchanges of QoS 1 and 2.
+        session: unfinished exchanges of QoS 1 and 2. A PUBREL in ``session.outgoing`` without its
+            message in ``session.accepted`` is of a message that was given up: the server may hold
+            its packet identifier until it has been released.
         queue: by place, the messages that were never sent.
         failed: by number, the messages that were given up, and why.
     """
@@ -57,7 +59,13 @@ class Stored:
 
 
 class Store(Protocol):
-    """The interface of a store that survives a crash; each method may block."""
+    """The interface of a store that survives a crash; each method may block.
+
+    A ``put`` of a PUBREL takes the place of the PUBLISH, whose message is kept beside it until
+    ``delete``, for ``Stored.session.accepted``. A QoS 2 message that is given up comes as
+    ``delete`` and ``put`` of its PUBREL: no message is kept beside that one, and its packet
+    identifier is, until the next ``delete``.
+    """
 
     def load(self, client_id: str) -> Stored:
         """Open it for one client, alone, and return what it holds."""

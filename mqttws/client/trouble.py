@@ -75,10 +75,10 @@ class Troubles:
         if not isinstance(error, ConnectionLost) or error.cause is Cause.KEEP_ALIVE_EXPIRED:
             return error
         if oldest is not None:
-            error.args = (
-                f"{error}, after PUBLISH to {oldest.topic!r} of {len(oldest.payload)} bytes"
-                f" (QoS {oldest.qos}), not acknowledged",
-            )
+            sent = f"PUBLISH to {oldest.topic!r} of {len(oldest.payload)} bytes (QoS {oldest.qos})"
+            if not oldest.sent:
+                sent = f"PUBREL for a message to {oldest.topic!r} that was given up"
+            error.args = (f"{error}, after {sent}, not acknowledged",)
         elif error.cause is Cause.CLOSED and error.hint == ConnectionLost.usual_hint:
             error.hint = (
                 "see the server's log; if it happens again and again, another client may use the"

@@ -218,7 +218,7 @@ class Endpoint:
         [MQTT-4.4.0-1, MQTT-4.6.0-1]
         """
         self._owed_is_new = anew
-        self.session.drop_abandoned()
+        self.session.end_connection()
         if self.session.outgoing:
             self._owed.extend(self._outbox)  # CONNACK stays ahead of it
             self._outbox.clear()

@@ -18,7 +18,9 @@ class Change(NamedTuple):
     Attributes:
         kind: ``put`` (``packet`` is what the exchange waits with now), ``delete`` (it has ended),
             ``received`` (a QoS 2 message was handed over), ``released`` (its exchange has ended),
-            ``forget`` (no received message counts any more), ``clear`` (no outgoing one does).
+            ``forget`` (no received message counts any more), ``clear`` (no outgoing one does). A
+            ``delete`` and a ``put`` of its PUBREL: a message of QoS 2 was given up, and must not
+            be kept beside the PUBREL.
         packet_id: of the exchange; 0 where all are meant.
         packet: the PUBLISH or PUBREL of ``put``.
     """
@@ -39,8 +41,10 @@ class Session:
             their PUBREC the peer keeps them too.
         accepted: by packet identifier, the messages that the peer has owned since its PUBREC and
             whose PUBREL waits for PUBCOMP: what is to be sent anew if the peer loses its session.
-        abandoned: identifiers of exchanges that were given up. They stay taken until the peer's
-            answer or the session's end, and are not sent again.
+        abandoned: those of ``outgoing`` whose message was given up (``abandon``). The exchange
+            goes on, so that the identifier stays taken, and the message is not sent again.
+        unanswered: identifiers that stay taken though nothing is sent for them any more: the
+            answer may still come.
         granted: at the server, the client's topic filters and the QoS that each was granted.
         changes: to be stored before the bytes that depend on them are sent; None
             where nothing is stored.
@@ -52,13 +56,15 @@ class Session:
     """
 
     __slots__ = (
-        "_last_id", "abandoned", "accepted", "changes", "granted", "outgoing", "received", "unread"
+        "_last_id", "abandoned", "accepted", "changes", "granted", "outgoing", "received",
+        "unanswered", "unread",
     )  # fmt: skip
 
     def __init__(self, last_packet_id: int = 0) -> None:
         self.outgoing: dict[int, Publish | PubRel] = {}
         self.accepted: dict[int, Publish] = {}
         self.abandoned: set[int] = set()
+        self.unanswered: dict[int, None] = {}  # the oldest first
         self.received: set[int] = set()
         self.unread: set[int] = set()
         self.granted: dict[str, int] = {}
@@ -79,6 +85,7 @@ class Session:
             self._record("clear")
         self.accepted.clear()
         self.abandoned.clear()
+        self.unanswered.clear()
         self.forget_received()
         self.granted.clear()
 
@@ -129,49 +136,87 @@ class Session:
         Raises:
             UsageError: all 65535 are in flight.
         """
-        abandoned = self.abandoned
-        if len(self.outgoing) + len(also_taken) + len(abandoned) >= 65535:
-            raise UsageError(
-                "all 65535 packet identifiers are in flight",
-                rule="MQTT-2.3.1-2",
-                hint="wait until the peer has acknowledged some",
-            )
+        unanswered = self.unanswered
+        if len(self.outgoing) + len(also_taken) + len(unanswered) >= 65535:
+            if not unanswered:
+                raise UsageError(
+                    "all 65535 packet identifiers are in flight",
+                    rule="MQTT-2.3.1-2",
+                    hint="wait until the peer has acknowledged some",
+                )
+            del unanswered[next(iter(unanswered))]  # an answer this old comes no more
         packet_id = self._last_id
         while True:
             packet_id = packet_id % 65535 + 1
             if packet_id not in self.outgoing and packet_id not in also_taken:
-                if packet_id in abandoned:
+                if packet_id in unanswered:
                     continue
                 self._last_id = packet_id
                 return packet_id
 
     def abandon(self, packet_id: int) -> None:
-        """Give an exchange up: it goes on while the connection lasts, and is not sent again."""
-        if packet_id in self.outgoing and packet_id not in self.abandoned:
-            self.abandoned.add(packet_id)
-            self._record("delete", packet_id)
+        """Give a message up: its exchange goes on, and the message is not sent again.
+
+        With QoS 2 the peer may hold the identifier, and would take another message under it for
+        the repeat of this one, and drop it [MQTT-4.3.3-2]. So it is in use until PUBCOMP
+        [MQTT-2.3.1-3], over connections and in the store. See ``end_connection``.
+        """
+        waiting = self.outgoing.get(packet_id)
+        if waiting is None or packet_id in self.abandoned:
+            return
+        self.abandoned.add(packet_id)
+        self.accepted.pop(packet_id, None)
+        self._record("delete", packet_id)
+        if _is_qos2(waiting):
+            self._record("put", packet_id, PubRel(packet_id))
+
+    def drop(self, packet_id: int) -> None:
+        """End an exchange without its answer; the identifier stays taken while others are free."""
+        waiting = self.outgoing.get(packet_id)
+        if waiting is None:
+            return
+        self._close(packet_id, waiting)
+        self.unanswered[packet_id] = None
+
+    def end_connection(self) -> None:
+        """Leave no message to be sent again that was given up; its connection has ended.
+
+        With QoS 2 only PUBREL is left to send, whether PUBREC had come or not. Sending the message
+        again would undo the cancel; sending nothing would leave it with a peer that holds it, where
+        it takes a place of the peer's window for ever. PUBREL ends both: a peer that holds the
+        identifier releases it, and one that never saw the message answers with PUBCOMP too
+        [MQTT-4.3.3-2].
+
+        With QoS 1 the exchange is over: the peer holds nothing under the identifier [MQTT-4.3.2-2]
+        and owes no PUBACK on another connection (section 4.4). It is given out after all others,
+        since some peers send one all the same.
+        """
+        for packet_id in list(self.abandoned):
+            if _is_qos2(self.outgoing[packet_id]):
+                self.outgoing[packet_id] = PubRel(packet_id)  # in its place: the key is there
+            else:
+                del self.outgoing[packet_id]
+                self.abandoned.remove(packet_id)
+                self.unanswered[packet_id] = None
 
     def restart(self) -> list[int]:
         """Have every exchange begin again, in its place: the peer has lost the session.
 
-        Return the identifiers of the QoS 2 messages among them that the peer had accepted.
+        Return the identifiers of the QoS 2 messages among them that the peer had accepted. Those
+        of messages that were given up are free now.
         """
+        self.end_connection()
+        for packet_id in list(self.abandoned):
+            self._close(packet_id, self.outgoing[packet_id])
+        self.unanswered.clear()
         lost = []
         for packet_id, waiting in self.outgoing.items():
             message = self.accepted.pop(packet_id, None)
             if isinstance(waiting, PubRel) and message is not None:
                 self.outgoing[packet_id] = message  # the key is there: no change of the order
-                if packet_id not in self.abandoned:
-                    lost.append(packet_id)
-                    if self.changes is not None:
-                        self.changes.append(Change("put", packet_id, message))
+                lost.append(packet_id)
+                self._record("put", packet_id, message)
         return lost
-
-    def drop_abandoned(self) -> None:
-        """Take out what was given up, as its connection has ended; the identifiers stay taken."""
-        for packet_id in self.abandoned:
-            self.outgoing.pop(packet_id, None)
-            self.accepted.pop(packet_id, None)
 
     def puback(self, packet_id: int) -> int:
         """Close an exchange that PUBACK ends; return the QoS of its message.
@@ -183,7 +228,7 @@ class Session:
         if type(waiting) is not Publish:
             raise self._unexpected("PUBACK", packet_id)
         if self.abandoned or self.changes is not None:
-            self._close(packet_id)
+            self._close(packet_id, waiting)
         else:  # hot
             del self.outgoing[packet_id]
         return waiting.qos
@@ -203,11 +248,11 @@ class Session:
         if waiting is None or waiting.qos != 2:
             raise self._unexpected("PUBREC", packet_id)
         del self.outgoing[packet_id]
-        self.accepted[packet_id] = waiting
         release = PubRel(packet_id)
         if packet_id in self.abandoned:
             self.outgoing[packet_id] = release
         else:
+            self.accepted[packet_id] = waiting
             self.put(packet_id, release)
         return release
 
@@ -223,32 +268,40 @@ class Session:
         if isinstance(waiting, Publish):
             raise self._unexpected("PUBCOMP", packet_id)
         if waiting is None:
-            self.abandoned.discard(packet_id)
+            self.unanswered.pop(packet_id, None)
             return False
-        self._close(packet_id)
+        self._close(packet_id, waiting)
         return True
 
-    def _close(self, packet_id: int) -> None:
+    def _close(self, packet_id: int, waiting: Publish | PubRel) -> None:
         del self.outgoing[packet_id]
         self.accepted.pop(packet_id, None)
         if packet_id in self.abandoned:
-            self.abandoned.remove(packet_id)  # its end was recorded when it was given up
-        elif self.changes is not None:
-            self.changes.append(Change("delete", packet_id))
+            self.abandoned.remove(packet_id)
+            if not _is_qos2(waiting):
+                return  # its end was recorded when it was given up
+        self._record("delete", packet_id)
 
     def _unexpected(self, packet_name: str, packet_id: int) -> UnexpectedPacket:
-        if packet_id not in self.outgoing and packet_name == "PUBACK":
-            self.abandoned.discard(packet_id)  # the answer that an earlier connection missed
+        if packet_name == "PUBACK":
+            self.unanswered.pop(packet_id, None)  # the answer that an earlier connection missed
         return UnexpectedPacket(
             f"{packet_name} for packet identifier {packet_id}, which does not wait for one",
             rule="MQTT-2.3.1-6",
         )
 
     def _record(
-        self, kind: Literal["delete", "received", "released", "forget", "clear"], packet_id: int = 0
+        self,
+        kind: Literal["put", "delete", "received", "released", "forget", "clear"],
+        packet_id: int = 0,
+        packet: Publish | PubRel | None = None,
     ) -> None:
         if self.changes is not None:
-            self.changes.append(Change(kind, packet_id))
+            self.changes.append(Change(kind, packet_id, packet))
+
+
+def _is_qos2(waiting: Publish | PubRel) -> bool:
+    return isinstance(waiting, PubRel) or waiting.qos == 2
 
 
 class Arrivals:

@@ -14,6 +14,7 @@ from mqttws.errors import (
 )
 from mqttws.protocol import (
     AnswerIgnored,
+    Change,
     ClientProtocol,
     Connected,
     ConnectionClosed,
@@ -407,14 +408,88 @@ def test_an_abandoned_exchange_ends_on_its_connection_and_is_not_sent_again(qos:
     packet_id = first.publish("t", b"x", qos)
     assert packet_id is not None
     session.abandon(packet_id)
-    again = connected_client(persistent, session=session, session_present=True)
-    assert said(again) == []
-    session._last_id = packet_id - 1
-    assert again.publish("t", b"y", 1) == packet_id + 1, "its identifier is taken"
-    say(again, *([PubAck(packet_id)] if qos == 1 else [PubRec(packet_id), PubComp(packet_id)]))
+    for _ in range(3):
+        again = connected_client(persistent, session=session, session_present=True)
+        assert said(again) == ([] if qos == 1 else [PubRel(packet_id)])
+        session._last_id = packet_id - 1
+        assert again.publish("t", b"y", 1) == packet_id + 1, "its identifier is taken"
+        said(again)
+        say(again, PubAck(packet_id + 1))
+    say(again, PubAck(packet_id) if qos == 1 else PubComp(packet_id))
     assert again.state is State.CONNECTED
     session._last_id = packet_id - 1
     assert again.publish("t", b"z", 1) == packet_id, "it is free after the answer"
+
+
+@pytest.mark.rule("MQTT-2.3.1-3", "MQTT-4.3.3-2")
+@pytest.mark.parametrize("had_pubrec", [False, True])
+def test_an_abandoned_qos_2_exchange_is_released_whatever_the_server_had_of_it(had_pubrec: bool):
+    session = Session()
+    session.changes = []
+    persistent = Connect("c", clean_session=False)
+    first = connected_client(persistent, session=session)
+    kept = first.publish("t", b"kept", 1)
+    packet_id = first.publish("t", b"x", 2)
+    assert packet_id is not None
+    if had_pubrec:
+        say(first, PubRec(packet_id))
+    session.take_changes()
+    session.abandon(packet_id)
+    session.abandon(packet_id)
+    assert session.take_changes() == [
+        Change("delete", packet_id), Change("put", packet_id, PubRel(packet_id))
+    ], "and no message beside it"  # fmt: skip
+    again = connected_client(persistent, session=session, session_present=True)
+    assert said(again) == [Publish("t", b"kept", 1, dup=True, packet_id=kept), PubRel(packet_id)]
+    say(again, PubRec(packet_id))
+    assert said(again) == [PubRel(packet_id)]
+    say(again, PubComp(packet_id))
+    assert session.take_changes() == [Change("delete", packet_id)]
+    assert (session.abandoned, list(session.outgoing)) == (set(), [kept])
+
+
+def test_a_server_that_lost_the_session_holds_nothing_of_what_was_abandoned():
+    session = Session()
+    session.changes = []
+    persistent = Connect("c", clean_session=False)
+    first = connected_client(persistent, session=session)
+    for qos in (1, 2, 2):
+        packet_id = first.publish("t", b"x", qos)
+        assert packet_id is not None
+        session.abandon(packet_id)
+    say(first, PubRec(2))
+    session.take_changes()
+    again = connected_client(persistent, session=session)
+    assert said(again) == []
+    assert session.take_changes() == [Change("delete", 2), Change("delete", 3)]
+    assert (session.abandoned, session.unanswered, session.outgoing) == (set(), {}, {})
+
+
+def test_an_exchange_that_is_dropped_keeps_its_identifier_and_says_nothing_more():
+    session = Session()
+    session.changes = []
+    persistent = Connect("c", clean_session=False)
+    first = connected_client(persistent, session=session)
+    assert first.publish("t", b"x", 2) == 1
+    session.abandon(1)
+    session.take_changes()
+    session.drop(1)
+    session.drop(1)
+    assert session.take_changes() == [Change("delete", 1)]
+    again = connected_client(persistent, session=session, session_present=True)
+    assert said(again) == []
+    session._last_id = 0
+    assert again.publish("t", b"y", 1) == 2
+    say(again, PubComp(1))
+    session._last_id = 0
+    assert again.publish("t", b"y", 1) == 1
+
+
+def test_identifiers_whose_answer_never_comes_are_given_out_after_all_others():
+    client = connected_client(session=Session())
+    client.session.unanswered = dict.fromkeys([5, 3, *range(6, 65_536)])
+    assert [client.publish("t", b"x", 1) for _ in range(5)] == [1, 2, 4, 5, 3]
+    assert next(iter(client.session.unanswered)) == 6
 
 
 def test_progress_of_an_upload_is_life_until_pingreq_has_got_through():

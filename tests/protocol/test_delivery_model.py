@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter, deque
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ from hypothesis.stateful import (
 from mqttws.client.outgoing import Limits, Outgoing
 from mqttws.client.receipt import Delivery
 from mqttws.client.sqlite import SqliteStore
-from mqttws.errors import DeliveryUnknown
+from mqttws.errors import ConnectionLost, DeliveryUnknown
 from mqttws.protocol import (
     ClientProtocol,
     Connected,
@@ -38,7 +39,7 @@ from mqttws.protocol import (
     Session,
     State,
 )
-from mqttws.wire import Connect
+from mqttws.wire import Connect, PubRel
 
 LIMITS = Limits(publishes=10_000, size=1 << 30, in_flight=4, in_flight_qos2=2)
 LEVELS = st.integers(0, 2)
@@ -51,13 +52,15 @@ class Link:
 
     blocked = False
 
-    def __init__(self, protocol: ClientProtocol) -> None:
+    def __init__(self, protocol: ClientProtocol, held: Callable[[], set[int]]) -> None:
         self.protocol = protocol
+        self._held = held  # the server's identifiers of QoS 2 messages
 
     def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> int | None:
         open_ones = set(self.protocol.session.outgoing)
         packet_id = self.protocol.publish(topic, payload, qos, retain)
         assert packet_id not in open_ones, "an identifier in flight was given out"
+        assert packet_id not in self._held(), "an identifier that the server holds was given out"
         return packet_id
 
     def resend_rest(self) -> None:
@@ -113,7 +116,7 @@ class Client:
         if self.clean:
             self.outgoing.requeue(False, None)
         else:
-            self.outgoing.forget_cancelled()
+            self.outgoing.end_connection()
         connect = Connect("c", clean_session=self.clean, keep_alive=0)
         self.protocol = ClientProtocol(connect, session=self.session)
         self.protocol.connect(0.0)
@@ -122,7 +125,7 @@ class Client:
         """Go on without the connection."""
         self.protocol = None
         self.outgoing.detach()
-        self.outgoing.forget_cancelled()
+        self.outgoing.end_connection()
 
     def save(self) -> bool:
         """Write what has changed; return whether that succeeded."""
@@ -199,6 +202,19 @@ class Deliveries(RuleBasedStateMachine):
             counter = counters[choice % len(counters)]
             self.client.outgoing.cancel(self.client.deliveries[counter])
             self.given_up.add(counter)
+
+    @precondition(lambda self: self.client.protocol is None and self.client.outgoing.oldest())
+    @rule()
+    def client_gives_up(self) -> None:
+        """Give the oldest up, as one for which the server ends each connection."""
+        oldest = self.client.outgoing.oldest()
+        assert oldest is not None
+        if oldest.done:
+            return  # its PUBREL: this server takes it
+        if oldest.packet_id and isinstance(self.client.session.outgoing[oldest.packet_id], PubRel):
+            return
+        self.given_up.add(int(oldest.payload))
+        self.client.outgoing.give_up(oldest, ConnectionLost("closed"))
 
     @precondition(lambda self: self.server and self.server.state is State.CONNECTED)
     @rule(qos=LEVELS, count=st.integers(1, 5))
@@ -390,7 +406,9 @@ class Deliveries(RuleBasedStateMachine):
             if isinstance(event, Connected):
                 if not event.session_present:
                     self.maybe_twice |= self.client.in_flight
-                self.client.outgoing.attach(Link(protocol), None)
+                    self.client.outgoing.releases.clear()
+                link = Link(protocol, lambda: self.server_session.received)
+                self.client.outgoing.attach(link, None)
             elif isinstance(event, PublishCompleted):
                 delivery = self.client.outgoing.complete(event.packet_id, event.downgraded)
                 if delivery is not None and delivery.error is None:
@@ -444,7 +462,8 @@ class Deliveries(RuleBasedStateMachine):
         for one_side, levels in ((self.arrived, self.levels), (self.seen, self.sent_levels)):
             first = dict.fromkeys(one_side)
             for qos in (0, 1, 2):  # [MQTT-4.6.0-6] holds within a QoS
-                alike = [counter for counter in first if levels[counter] == qos]
+                # One that was given up comes when it is released, if the server had it.
+                alike = [n for n in first if levels[n] == qos and n not in self.given_up]
                 assert alike == sorted(alike), f"QoS {qos}: {alike}"
 
     def calm_down(self) -> None:
@@ -475,6 +494,9 @@ class Deliveries(RuleBasedStateMachine):
         owed = {n for n, qos in self.sent_levels.items() if qos} - self.maybe_unseen
         assert owed <= set(self.seen), f"never handed out: {owed - set(self.seen)}"
         assert not self.server_session.outgoing
+        assert not self.server_session.received, "the server waits for PUBREL for ever"
+        assert not self.client.session.outgoing
+        assert not self.client.outgoing.releases
 
     def progress(self) -> tuple[object, ...]:
         client = self.client.protocol
@@ -486,21 +508,27 @@ class Deliveries(RuleBasedStateMachine):
         )  # fmt: skip
 
 
-Deliveries.TestCase.settings = settings(
-    max_examples=25,
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+def campaign(max_examples: int, steps: int) -> settings:
+    return settings(
+        max_examples=max_examples,
+        stateful_step_count=steps,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+Deliveries.TestCase.settings = campaign(25, 30)
 TestDelivery = Deliveries.TestCase
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
+class TestDeliveryCampaign(Deliveries.TestCase):
+    settings = campaign(300, 80)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.skipif("MQTTWS_LONG_MODEL" not in os.environ, reason="a campaign of its own")
 class TestDeliveryLong(Deliveries.TestCase):
-    settings = settings(
-        max_examples=2000,
-        stateful_step_count=80,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    settings = campaign(2000, 80)
