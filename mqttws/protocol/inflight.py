@@ -200,22 +200,24 @@ class Session:
                 self.unanswered[packet_id] = None
 
     def restart(self) -> list[int]:
-        """Have every exchange begin again, in its place: the peer has lost the session.
+        """Have every exchange begin again: the peer has lost the session.
 
-        Return the identifiers of the QoS 2 messages among them that the peer had accepted. Those
-        of messages that were given up are free now.
+        What the peer had accepted goes first: PUBRECs come in the order of the messages
+        [MQTT-4.6.0-3], so that these are older than what still waits for one [MQTT-4.6.0-1]. Return
+        their identifiers. Those of messages that were given up are free now.
         """
         self.end_connection()
         for packet_id in list(self.abandoned):
             self._close(packet_id, self.outgoing[packet_id])
         self.unanswered.clear()
-        lost = []
-        for packet_id, waiting in self.outgoing.items():
-            message = self.accepted.pop(packet_id, None)
-            if isinstance(waiting, PubRel) and message is not None:
-                self.outgoing[packet_id] = message  # the key is there: no change of the order
-                lost.append(packet_id)
-                self._record("put", packet_id, message)
+        lost = [one for one in self.outgoing if one in self.accepted]
+        if lost:
+            waiting, self.outgoing = self.outgoing, {}
+            for packet_id in lost:
+                self.put(packet_id, self.accepted.pop(packet_id))
+            for packet_id, packet in waiting.items():
+                if packet_id not in self.outgoing:
+                    self.put(packet_id, packet)
         return lost
 
     def puback(self, packet_id: int) -> int:

@@ -347,9 +347,9 @@ def test_a_session_that_the_server_lost_is_published_anew_and_in_its_order():
     say(first, PubRec(1))
     again = connected_client(persistent, session=session)
     assert said(again) == [
+        Publish("t", b"1", 2, packet_id=1),
         Publish("t", b"2", 1, packet_id=2),
         Publish("t", b"3", 2, packet_id=3),
-        Publish("t", b"1", 2, packet_id=1),
     ]
     say(again, PubAck(2), PubRec(3), PubRec(1))
     assert said(again) == [PubRel(3), PubRel(1)]
@@ -463,6 +463,22 @@ def test_a_server_that_lost_the_session_holds_nothing_of_what_was_abandoned():
     assert said(again) == []
     assert session.take_changes() == [Change("delete", 2), Change("delete", 3)]
     assert (session.abandoned, session.unanswered, session.outgoing) == (set(), {}, {})
+
+
+@pytest.mark.rule("MQTT-4.6.0-1")
+def test_what_the_server_had_accepted_and_lost_goes_again_before_what_is_newer():
+    session = Session()
+    session.changes = []
+    persistent = Connect("c", clean_session=False)
+    first = connected_client(persistent, session=session)
+    for n in range(3):
+        first.publish("t", b"%d" % n, 2)
+    say(first, PubRec(1), PubRec(2))
+    session.take_changes()
+    again = connected_client(persistent, session=session)
+    messages = [Publish("t", b"%d" % n, 2, packet_id=n + 1) for n in range(3)]
+    assert said(again) == messages
+    assert session.take_changes() == [Change("put", one.packet_id, one) for one in messages]
 
 
 def test_an_exchange_that_is_dropped_keeps_its_identifier_and_says_nothing_more():
