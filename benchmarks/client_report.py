@@ -51,7 +51,7 @@ def goals(run: Run) -> list[Goal]:
     """Return the goals that this run says something about."""
     ours, found = run.load["mqttws"], []
     if peer := run.load.get(PEER):
-        for column, limit in zip(COLUMNS, (0.8, 0.4, 0.7), strict=True):
+        for column, limit in zip(COLUMNS, (0.25, 0.3, 0.4), strict=True):
             found.append(Goal(f"{column}, of {PEER}", ours[column] / peer[column], limit))
     pipelined = run.load["mqttws, sync"]["publish QoS 1"] / ours["publish QoS 1"]
     found.append(Goal("sync client with 100 in flight, of the async one", pipelined, 1.5))
