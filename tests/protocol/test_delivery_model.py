@@ -4,6 +4,10 @@ Bytes arrive in pieces of any size and are cut anywhere; either end may lose its
 without notice; saving may fail. Whatever the schedule: a completed publish has arrived, QoS 2
 arrives once while the session is kept, first arrivals are in the order of the calls, nothing is
 sent before it is in the store, and once the network is calm everything has arrived.
+
+One loss no client of MQTT 3.1.1 can see: a server that has lost the session says so in one CONNACK
+only. If that one is lost, or the process ends before the store has its consequences, the next one
+tells of a session again, the new one. Messages that had their PUBREC before are excepted then.
 """
 
 import os
@@ -162,6 +166,10 @@ class Deliveries(RuleBasedStateMachine):
         self.server_unread: list[tuple[ServerProtocol, MessageReceived]] = []
         self.server_holds = False
         self.held: dict[int, int] = {}  # counters by packet identifier
+        self.news = False  # whether the session is gone, and the client's store does not know
+        self.news_heard = False  # whether the client knows
+        self.unheard: set[int] = set()  # had their PUBREC in a session of whose end none heard
+        self.stale: set[int] = set()  # identifiers that came in such a session
         # To the client
         self.sent_levels: Levels = {}
         self.seen: list[int] = []
@@ -224,6 +232,8 @@ class Deliveries(RuleBasedStateMachine):
             self.count += 1
             self.sent_levels[self.count] = qos
             assert self.server.publish("s", b"%d" % self.count, qos)
+            if qos == 2 and next(reversed(self.server_session.outgoing)) in self.stale:
+                self.maybe_unseen.add(self.count)  # it looks like a repeat
 
     @precondition(lambda self: self.client.inbox)
     @rule(choice=st.integers(0, 20))
@@ -330,6 +340,8 @@ class Deliveries(RuleBasedStateMachine):
         for end in (self.client.protocol, self.server):
             end.receive_eof(0.0)
         self.server = None
+        if self.news and not self.news_heard:
+            self.miss_the_news()
         self.client.lost()
         if self.client.clean:
             self.session_ends()
@@ -354,6 +366,8 @@ class Deliveries(RuleBasedStateMachine):
         assert not lost & set(self.arrived), "sent before it was in the store"
         self.client.load()
         self.client.fails = False
+        if self.news:
+            self.miss_the_news()
 
     @precondition(lambda self: self.server_knows)
     @rule()
@@ -372,10 +386,19 @@ class Deliveries(RuleBasedStateMachine):
         self.maybe_unseen |= self.sent_levels.keys() - set(self.seen)
         self.maybe_seen_twice |= self.sent_levels.keys() - set(self.seen)
 
+    def miss_the_news(self) -> None:
+        """Note what the client goes on with as if the server had it still."""
+        session = self.client.session
+        self.unheard |= {int(message.payload) for message in session.accepted.values()}
+        self.stale |= session.received
+        self.news = self.news_heard = False
+
     # What is told
 
     def client_saves(self) -> bool:
         if self.client.save():
+            if self.news_heard:
+                self.news = self.news_heard = False
             return True
         self.client_is_killed()
         return False
@@ -388,6 +411,7 @@ class Deliveries(RuleBasedStateMachine):
                 self.server.accept(0.0, session_present=known, session=session)
                 self.server_session.granted = {"s": 2}
                 self.server_knows = not self.client.clean
+                self.news = self.news or not (known or self.client.clean)
             elif isinstance(event, MessageReceived):
                 if event.packet_id is not None and event.qos == 2 and self.server_holds:
                     self.held[event.packet_id] = int(event.payload)
@@ -407,6 +431,8 @@ class Deliveries(RuleBasedStateMachine):
                 if not event.session_present:
                     self.maybe_twice |= self.client.in_flight
                     self.client.outgoing.releases.clear()
+                    self.news_heard = self.news
+                    self.stale.clear()
                 link = Link(protocol, lambda: self.server_session.received)
                 self.client.outgoing.attach(link, None)
             elif isinstance(event, PublishCompleted):
@@ -446,7 +472,7 @@ class Deliveries(RuleBasedStateMachine):
 
     @invariant()
     def what_is_completed_has_arrived(self) -> None:
-        assert self.completed <= set(self.arrived)
+        assert self.completed - self.unheard <= set(self.arrived)
 
     @invariant()
     def once_where_once_is_promised(self) -> None:
@@ -488,6 +514,7 @@ class Deliveries(RuleBasedStateMachine):
         failed = [packet for packet, _ in self.client.outgoing.take_failed().values()]
         self.given_up |= self.client.failed | {int(packet.payload) for packet in failed}
         owed = {n for n, qos in self.levels.items() if qos} - self.forgotten - self.given_up
+        owed -= self.unheard
         assert owed <= set(self.arrived), f"never arrived: {owed - set(self.arrived)}"
         assert not self.client.in_flight - self.given_up, "calls that do not end"
         assert not self.client.outgoing.queue
