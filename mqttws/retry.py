@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from .errors import ConnectFailed, MqttwsError, UsageError
 from .hops import Cause
+from .text import shown
 
 LONGEST_WAIT = 3600.0
 """Seconds: the longest wait that is kept: a service's Retry-After, or a back-off under
@@ -46,6 +47,8 @@ class Backoff:
 
     def ceiling(self, attempt: int) -> float:
         """Return the longest wait in seconds before this attempt."""
+        if type(attempt) is not int or attempt < 0:
+            raise UsageError(f"attempt: found {shown(attempt)}; allowed: a number, 0 or more")
         return min(self.limit, self.first * 2.0 ** min(attempt, _DOUBLINGS))
 
     def wait(self, attempt: int, spread: float) -> float:
@@ -54,7 +57,12 @@ class Backoff:
         Args:
             attempt: 0 for the first one after a failure.
             spread: a random number from 0 to 1.
+
+        Raises:
+            UsageError: an argument cannot be right.
         """
+        if type(spread) not in (int, float) or not 0 <= spread <= 1:
+            raise UsageError(f"spread: found {shown(spread)}; allowed: 0 to 1")
         return self.ceiling(attempt) * spread
 
 

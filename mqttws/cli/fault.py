@@ -7,11 +7,12 @@ from typing import get_args
 
 import click
 
-from ..dps.faults import Kind, StruckHop, parse_fault
-from ..dps.issuance import ChainFault
+from ..dps.faults import Kind, parse_fault
+from ..options import DPS_FAULT
 from .admin import admin_options, client_for
 from .exits import EXIT_CODES, Command
 from .output import print_json
+from .table import given, members_of, option
 
 _EPILOG = f"""\b
 Examples:
@@ -57,39 +58,17 @@ Kinds, and the options of their own:
 @click.command(cls=Command, epilog=_EPILOG, short_help="Let a local DPS fail on purpose.")
 @admin_options
 @click.argument("kind", type=click.Choice([*get_args(Kind), "list", "none"]))
-@click.option("--device", metavar="ID", help="Only this device's requests.  [default: all]")
-@click.option(
+@option("--device", DPS_FAULT, "device", metavar="ID", note="[default: all]")
+@option(
     "--hop",
-    type=click.Choice(get_args(StruckHop)),
-    help="The leg of the way.  [default: register, poll and lookup, or what the kind can strike]",
+    DPS_FAULT,
+    "hop",
+    note="[default: register, poll and lookup, or what the kind can strike]",
 )
 @click.option(
     "--times", type=click.IntRange(0), default=1, show_default=True, metavar="N", help="0: always."
 )
-@click.option("--skip", type=click.IntRange(0), metavar="N", help="Let so many pass before.")
-@click.option("--probability", type=click.FloatRange(0, 1), metavar="P", help="How likely, 0 to 1.")
-@click.option("--seed", type=int, metavar="N", help="The same ones are struck each time.")
-@click.option("--status", type=click.IntRange(200, 599), metavar="N", help="Of 'answer'.")
-@click.option("--retry-after", type=click.IntRange(0, 86400), metavar="S", help="Of 'answer'.")
-@click.option(
-    "--error-code",
-    type=click.IntRange(100_000, 999_999),
-    metavar="N",
-    help="Of 'answer': six digits that begin with the status.",
-)
-@click.option("--message", metavar="TEXT", help="Of 'answer': for the device.")
-@click.option("--body", metavar="TEXT", help="Of 'answer': instead of the JSON.")
-@click.option("--return-code", type=click.IntRange(1, 5), metavar="N", help="Of CONNACK.")
-@click.option(
-    "--seconds",
-    type=click.FloatRange(0, 3600),
-    metavar="S",
-    help="Of 'delay', 'trickle', 'restart'.",
-)
-@click.option("--bytes-per-second", type=click.IntRange(1), metavar="N", help="Of 'slow'.")
-@click.option("--bytes", type=click.IntRange(0), metavar="N", help="Of 'cut'.")
-@click.option("--code", type=click.IntRange(1000, 4999), metavar="N", help="Of 'close-websocket'.")
-@click.option("--chain", type=click.Choice(get_args(ChainFault)), help="Of 'bad-chain'.")
+@members_of(DPS_FAULT, "times", "device", "hop")
 def fault(
     *,
     admin: str | None,
@@ -112,7 +91,6 @@ def fault(
         for order in client.ask("GET", "/faults"):
             print_json(order, schema=None)
         return
-    order = {name: value for name, value in members.items() if value is not None}
-    order = {"kind": kind, "times": times or None, **order}
+    order = {"kind": kind, "times": times or None, **given(members)}
     parse_fault(order)  # before it is sent: no service need be asked to see what is wrong
     client.ask("POST", "/faults", order)

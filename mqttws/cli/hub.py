@@ -15,8 +15,8 @@ import click
 from ..dps.json_text import parse_json
 from ..dps.sas import decode_key
 from ..errors import UsageError
-from ..hub.service.queue import ACKS
 from ..local.x509 import fingerprint_of
+from ..options import CREATE_DEVICE, PATCH_TWIN, SEND, SERVICE_INVOKE
 from .common import KEY_FILE, debug_option
 from .exits import EXIT_CODES, Command
 from .files import content_of, read_file, read_secret
@@ -24,6 +24,7 @@ from .hub_faults import fault, throttle
 from .hub_service import CONNECTION_FILE, VARIABLE, HubService, find_service
 from .output import print_json, print_line
 from .serve import default_state
+from .table import option
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -119,9 +120,9 @@ def watch(
 @click.argument("device")
 @click.argument("message")
 @click.option("--property", "properties", multiple=True, metavar="NAME=VALUE", help="Repeatable.")
-@click.option("--message-id", metavar="ID", help="Feedback names it.")
-@click.option("--ack", type=click.Choice(ACKS), help="Feedback that is wanted.")
-@click.option("--expires-in", type=click.IntRange(1), metavar="S", help="Seconds.  [default: 3600]")
+@option("--message-id", SEND, "message_id", metavar="ID", note="Feedback names it.")
+@option("--ack", SEND, "ack")
+@option("--expires-in", SEND, "expires_in", metavar="S", note=" [default: 3600]")
 @click.pass_obj
 def send(
     service: Service,
@@ -129,9 +130,9 @@ def send(
     device: str,
     message: str,
     properties: tuple[str, ...],
-    message_id: str | None,
-    ack: str | None,
-    expires_in: int | None,
+    message_id: str,
+    ack: str,
+    expires_in: float | None,
 ) -> None:
     """Send DEVICE a MESSAGE; - reads it from standard input. It waits for the device."""
     data = sys.stdin.buffer.read() if message == "-" else message.encode()
@@ -141,9 +142,9 @@ def send(
         if not name or not separator:
             raise UsageError(f"--property {pair!a}; allowed: NAME=VALUE")
         headers[f"iothub-app-{quote(name, safe='')}"] = quote(value, safe="")
-    if message_id is not None:
+    if message_id:
         headers["iothub-messageid"] = message_id
-    if ack is not None:
+    if ack != SEND["ack"].default:
         headers["iothub-ack"] = ack
     if expires_in is not None:
         headers["iothub-expiry"] = str(time.time() + expires_in)
@@ -156,23 +157,9 @@ def send(
 @click.argument("device")
 @click.argument("method")
 @click.argument("payload", default="null")
-@click.option("--module", metavar="ID", help="A module of the device.")
-@click.option(
-    "--timeout",
-    type=click.IntRange(5, 300),
-    default=30,
-    show_default=True,
-    metavar="S",
-    help="Seconds for the answer.",
-)
-@click.option(
-    "--connect-timeout",
-    type=click.IntRange(0, 300),
-    default=0,
-    show_default=True,
-    metavar="S",
-    help="Seconds for the device to connect.",
-)
+@option("--module", SERVICE_INVOKE, "module_id", metavar="ID")
+@option("--timeout", SERVICE_INVOKE, "response_timeout", metavar="S")
+@option("--connect-timeout", SERVICE_INVOKE, "connect_timeout", metavar="S")
 @click.pass_obj
 def invoke(
     service: Service,
@@ -180,29 +167,29 @@ def invoke(
     device: str,
     method: str,
     payload: str,
-    module: str | None,
-    timeout: int,
+    module_id: str,
+    response_timeout: int,
     connect_timeout: int,
 ) -> None:
     """Call a direct METHOD of DEVICE with PAYLOAD, JSON; print its answer."""
     body = {
         "methodName": method,
         "payload": _json(payload, "PAYLOAD"),
-        "responseTimeoutInSeconds": timeout,
+        "responseTimeoutInSeconds": response_timeout,
         "connectTimeoutInSeconds": connect_timeout,
     }
-    path = f"/twins/{_path(device, module)}/methods"
-    print_json(service().ask("POST", path, body, wait=timeout + connect_timeout))
+    path = f"/twins/{_path(device, module_id)}/methods"
+    print_json(service().ask("POST", path, body, wait=response_timeout + connect_timeout))
 
 
 @hub.command("twin", cls=Command)
 @click.argument("device")
-@click.option("--module", metavar="ID", help="A module of the device.")
+@option("--module", PATCH_TWIN, "module_id", metavar="ID")
 @click.option("--desired", metavar="JSON", help="Merge this into the desired properties.")
 @click.option("--tags", metavar="JSON", help="Merge this into the tags.")
 @click.pass_obj
 def twin(
-    service: Service, *, device: str, module: str | None, desired: str | None, tags: str | None
+    service: Service, *, device: str, module_id: str, desired: str | None, tags: str | None
 ) -> None:
     """Print DEVICE's twin; with --desired or --tags, after changing it."""
     body: dict[str, Any] = {}
@@ -210,7 +197,7 @@ def twin(
         body["properties"] = {"desired": _json(desired, "--desired")}
     if tags is not None:
         body["tags"] = _json(tags, "--tags")
-    path = f"/twins/{_path(device, module)}"
+    path = f"/twins/{_path(device, module_id)}"
     asked = service()
     print_json(asked.ask("PATCH", path, body) if body else asked.ask("GET", path))
 
@@ -228,17 +215,17 @@ def devices(service: Service, *, query: str | None) -> None:
 
 @hub.command("create-device", cls=Command)
 @click.argument("device")
-@click.option("--module", metavar="ID", help="Create this module of the device.")
+@option("--module", CREATE_DEVICE, "module_id", metavar="ID")
 @click.option("--key-file", metavar="FILE", help="Its key, base64.  [default: a fresh one]")
 @click.option("--certificate", metavar="FILE", help="PEM: recognise it by this thumbprint.")
-@click.option("--ca-signed", is_flag=True, help="Recognise it by a certificate of a trusted CA.")
+@option("--ca-signed", CREATE_DEVICE, "ca_signed")
 @click.option("--delete", is_flag=True, help="Delete it instead.")
 @click.pass_obj
 def create_device(
     service: Service,
     *,
     device: str,
-    module: str | None,
+    module_id: str,
     key_file: str | None,
     certificate: str | None,
     ca_signed: bool,
@@ -250,7 +237,7 @@ def create_device(
     'mqttws serve --hub-ca FILE' has named.
     """
     asked = service()
-    path = f"/devices/{_path(device, module)}"
+    path = f"/devices/{_path(device, module_id)}"
     if delete:
         asked.ask("DELETE", path, headers={"If-Match": '"*"'})
         return
@@ -277,9 +264,9 @@ def create_device(
         click.echo(key)
 
 
-def _path(device: str, module: str | None) -> str:
+def _path(device: str, module: str) -> str:
     path = quote(device, safe="")
-    return path if module is None else f"{path}/modules/{quote(module, safe='')}"
+    return path if not module else f"{path}/modules/{quote(module, safe='')}"
 
 
 def _json(text: str, what: str) -> Any:

@@ -8,11 +8,12 @@ from typing import get_args
 
 import click
 
-from ..dps.issuance import ChainFault
 from ..hub.service.faults import FaultKind, Operation, parse_hub_fault
+from ..options import HUB_FAULT
 from .exits import EXIT_CODES, Command
 from .hub_service import HubService
 from .output import print_json
+from .table import given, members_of, option
 
 Service = Callable[[], HubService]
 
@@ -47,19 +48,12 @@ Kinds, and the options of their own:
 
 @click.command(cls=Command, epilog=_EPILOG, short_help="Let the hub fail on purpose.")
 @click.argument("kind", type=click.Choice([*get_args(FaultKind), "list", "none"]))
-@click.option("--device", metavar="ID", help="Only this device.  [default: all]")
+@option("--device", HUB_FAULT, "device", metavar="ID", note="[default: all]")
 @click.option("--operation", type=click.Choice(get_args(Operation)), help="Only this operation.")
 @click.option(
     "--times", type=click.IntRange(0), default=1, show_default=True, metavar="N", help="0: always."
 )
-@click.option("--skip", type=click.IntRange(0), metavar="N", help="Let so many pass before.")
-@click.option("--probability", type=click.FloatRange(0, 1), metavar="P", help="How likely, 0 to 1.")
-@click.option("--seed", type=int, metavar="N", help="The same ones are struck each time.")
-@click.option("--status", type=click.IntRange(400, 599), metavar="N", help="Of 'answer'.")
-@click.option("--retry-after", type=click.FloatRange(0, 86400), metavar="S", help="Of 'answer'.")
-@click.option("--return-code", type=click.IntRange(1, 5), metavar="N", help="Of 'refuse'.")
-@click.option("--seconds", type=click.FloatRange(0, 3600), metavar="S", help="Of 'delay'.")
-@click.option("--chain", type=click.Choice(get_args(ChainFault)), help="Of 'bad-chain'.")
+@members_of(HUB_FAULT, "times", "device")
 @click.pass_obj
 def fault(service: Service, /, *, kind: str, times: int, **members: object) -> None:
     """Let the running hub go wrong on purpose, to see what devices do then."""
@@ -70,8 +64,7 @@ def fault(service: Service, /, *, kind: str, times: int, **members: object) -> N
         for order in service().ask("GET", "/faults"):
             print_json(order, schema=None)
         return
-    given = {name: value for name, value in members.items() if value is not None}
-    order = {"kind": kind, "times": times or None, **given}
+    order = {"kind": kind, "times": times or None, **given(members)}
     parse_hub_fault(order)  # before it is sent: no hub need be asked to see what is wrong
     service().ask("POST", "/faults", order)
 

@@ -3,7 +3,7 @@
 All of it is the call's table's (``options``); a command adds a note where a shell has more to say.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -103,6 +103,34 @@ def option(
         return new
 
     return click.option(flag, name, cls=made, **settings)  # type: ignore[arg-type]
+
+
+def members_of(table: Table, *others: str) -> Callable[[_F], _F]:
+    """Add an option for each of a table's but ``others``; the command gets None for one not given.
+
+    For orders whose kinds have different members: a default would be a member that was not given.
+    """
+    letters = {
+        "seconds": "S",
+        "retry_after": "S",
+        "probability": "P",
+        "message": "TEXT",
+        "body": "TEXT",
+    }
+
+    def add(command: _F) -> _F:
+        for name in reversed([name for name in table if name not in others]):
+            flag = f"--{name.replace('_', '-')}"
+            metavar = None if table[name].choices else letters.get(name, "N")
+            command = option(flag, table, name, metavar=metavar, default=None)(command)
+        return command
+
+    return add
+
+
+def given(members: Mapping[str, object]) -> dict[str, object]:
+    """Return the options that were given."""
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def read_variables(command: click.Command, prefix: str) -> None:

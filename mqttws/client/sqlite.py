@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from os import PathLike
 
 from ..errors import MqttwsError, StoreDamaged, StoreFailed, UsageError, store_failed
-from ..options import SQLITE_STORE
+from ..hops import Cause
+from ..options import LOAD, SAVE, SQLITE_STORE
 from ..protocol import Change
 from ..wire import Publish, PubRel, decode, encode
 from .store import Failed, FailedForgotten, Queued, Step, Stored, Unqueued
@@ -76,6 +77,7 @@ class SqliteStore:
                 names the file, and the row where one is to blame.
             UsageError: it is another client's.
         """
+        LOAD.check(locals())
         try:
             self._database = self._open()
             return self._read(client_id)
@@ -94,7 +96,13 @@ class SqliteStore:
         Raises:
             StoreFailed: nothing of it was written.
         """
-        assert self._database is not None, "it is loaded before it is written"
+        SAVE.check(locals())
+        if self._database is None:
+            raise UsageError(
+                f"the session store {self._path} is not open",
+                cause=Cause.WRONG_MOMENT,
+                hint="load it first",
+            )
         try:
             if self._file != self._identity():
                 raise StoreFailed(

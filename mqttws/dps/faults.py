@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from ..errors import UsageError
+from ..options import DPS_FAULT
 from ..text import shown
 from .issuance import ChainFault
-from .strikes import SCHEDULE, Standing, check_schedule, is_number, is_whole, strike
+from .strikes import SCHEDULE, Standing, strike
 
 Kind = Literal[
     "answer",
@@ -149,29 +150,10 @@ class Fault:
     chain: ChainFault = "expired"
 
     def __post_init__(self) -> None:
-        for name, good, allowed in (
-            ("kind", self.kind in get_args(Kind), ", ".join(get_args(Kind))),
-            ("device", self.device is None or isinstance(self.device, str), "a registration id"),
-            ("hop", self.hop in (None, *get_args(StruckHop)), ", ".join(get_args(StruckHop))),
-            *check_schedule(self),
-            ("status", is_whole(self.status, 200, 599), "400 to 599"),
-            ("retry_after", self.retry_after is None or is_whole(self.retry_after, 0, 86400), "s"),
-            (
-                "error_code",
-                self.error_code is None or is_whole(self.error_code, 100_000, 999_999),
-                "six digits",
-            ),
-            ("message", self.message is None or isinstance(self.message, str), "a text"),
-            ("body", self.body is None or isinstance(self.body, str), "a text"),
-            ("return_code", is_whole(self.return_code, 1, 5), "1 to 5"),
-            ("seconds", is_number(self.seconds, 0, _MAX_SECONDS), f"0 to {_MAX_SECONDS:g}"),
-            ("bytes_per_second", is_whole(self.bytes_per_second, 1, 10**9), "1 or more"),
-            ("bytes", is_whole(self.bytes, 0, 10**9), "0 or more"),
-            ("code", is_whole(self.code, 1000, 4999), "1000 to 4999"),
-            ("chain", self.chain in get_args(ChainFault), ", ".join(get_args(ChainFault))),
-        ):
-            if not good:
-                raise UsageError(f"fault: {name} {shown(getattr(self, name))}; allowed: {allowed}")
+        if self.kind not in get_args(Kind):
+            allowed = ", ".join(get_args(Kind))
+            raise UsageError(f"kind: found {shown(self.kind)}; allowed: {allowed}")
+        DPS_FAULT.check(asdict(self))
         fault = self._combination_fault()
         if fault:
             raise UsageError(f"fault: {fault}")

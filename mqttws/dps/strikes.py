@@ -36,19 +36,6 @@ SCHEDULE = ("times", "skip", "probability", "seed")
 
 O = TypeVar("O", bound=Scheduled)  # noqa: E741 - an order
 
-Check = tuple[str, bool, str]
-"""A member, whether its value is good, and what is allowed."""
-
-
-def check_schedule(order: Scheduled) -> tuple[Check, ...]:
-    """Return the checks of an order's schedule."""
-    return (
-        ("times", order.times is None or is_whole(order.times, 1, 10**9), "1 or more"),
-        ("skip", is_whole(order.skip, 0, 10**9), "0 or more"),
-        ("probability", is_number(order.probability, 0, 1), "0 to 1"),
-        ("seed", order.seed is None or is_whole(order.seed, -(2**63), 2**63), "a whole number"),
-    )
-
 
 @dataclass(frozen=True)
 class Standing(Generic[O]):

@@ -10,6 +10,7 @@ from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from ..errors import UsageError
+from ..text import shown
 
 DEFAULT_API_VERSION = "2021-04-12"
 """Of the user name, as the documents have it now."""
@@ -30,8 +31,17 @@ Properties = Mapping[str, str | None]
 
 def _name(text: str, what: str) -> str:
     """Return a name that may stand in a topic."""
+    if not isinstance(text, str):
+        raise UsageError(f"{what}: found {type(text).__name__}; allowed: a str")
     if not text or any(character in text for character in "/+#\0"):
         raise UsageError(f"{what} {text!a}; allowed: one without /, + and #")
+    return text
+
+
+def _text(text: str, what: str = "topic") -> str:
+    """Return what is text."""
+    if not isinstance(text, str):
+        raise UsageError(f"{what}: found {type(text).__name__}; allowed: a str")
     return text
 
 
@@ -43,13 +53,19 @@ def build_properties(properties: Properties) -> str:
 
     The order is the Python SDK's; it has no meaning.
     """
-    names = sorted(properties, key=lambda name: (not name.startswith("$"), name))
-    return "&".join(_pair(name, properties[name]) for name in names)
+    try:
+        names = sorted(properties, key=lambda name: (not name.startswith("$"), name))
+        return "&".join(_pair(name, properties[name]) for name in names)
+    except (AttributeError, TypeError):
+        kind = type(properties).__name__
+    raise UsageError(f"properties: found {kind}; allowed: a mapping from names to text or None")
 
 
 def _pair(name: str, value: str | None) -> str:
     if not name:
-        raise UsageError("a property without a name")
+        raise UsageError("properties: found one without a name; allowed: names of some text")
+    if value is not None:
+        _text(value, f"properties: {shown(name)}")
     quoted = _quoted(name)
     return quoted if value is None else f"{quoted}={_quoted(value)}"
 
@@ -70,7 +86,7 @@ def parse_properties(text: str) -> dict[str, str | None]:
     The ``$`` of system names may come as it is or as ``%24``.
     """
     properties: dict[str, str | None] = {}
-    for pair in text.split("&"):
+    for pair in _text(text, "text").split("&"):
         name, separator, value = pair.partition("=")
         if name:
             properties.setdefault(unquote(name), unquote(value) if separator else None)
@@ -91,7 +107,13 @@ def telemetry_topic(
             look into the body.
         module_id: empty for the device itself.
     """
-    return _telemetry_topic(device_id, tuple((properties or {}).items()), module_id)
+    _text(device_id, "device id")
+    _text(module_id, "module id")
+    try:
+        return _telemetry_topic(device_id, tuple((properties or {}).items()), module_id)
+    except (AttributeError, TypeError):  # not even a mapping, or values of an odd type
+        kind = type(properties).__name__
+    raise UsageError(f"properties: found {kind}; allowed: a mapping from names to text or None")
 
 
 @lru_cache(maxsize=16)
@@ -132,7 +154,7 @@ def parse_devicebound_topic(topic: str) -> tuple[str, dict[str, str | None]] | N
 
 def inputs_filter(device_id: str, module_id: str) -> str:
     """Return what a module subscribes to for the messages that are routed to its inputs."""
-    return _device(device_id, module_id) + "inputs/#"
+    return _device(device_id, _text(module_id, "module id")) + "inputs/#"
 
 
 def input_topic(
@@ -140,12 +162,13 @@ def input_topic(
 ) -> str:
     """Return the topic of a message on a module's input."""
     bag = build_properties(properties or {})
-    return f"{_device(device_id, module_id)}inputs/{_name(name, 'input')}/{bag}"
+    place = _device(device_id, _text(module_id, "module id"))
+    return f"{place}inputs/{_name(name, 'input name')}/{bag}"
 
 
 def parse_input_topic(topic: str) -> tuple[str, dict[str, str | None]] | None:
     """Return an input's name and the properties of a message on it; None for another topic."""
-    parts = topic.split("/", 6)
+    parts = _text(topic).split("/", 6)
     if len(parts) < 6 or (parts[0], parts[2], parts[4]) != ("devices", "modules", "inputs"):
         return None
     if not all(parts[:6]):
@@ -154,7 +177,7 @@ def parse_input_topic(topic: str) -> tuple[str, dict[str, str | None]] | None:
 
 
 def _parse_message_topic(topic: str, middle: str) -> tuple[str, dict[str, str | None]] | None:
-    head, separator, bag = topic.partition(middle)
+    head, separator, bag = _text(topic).partition(middle)
     device_id = head.removeprefix("devices/")
     if not separator or device_id == head or not device_id:
         return None
@@ -179,12 +202,12 @@ class MethodCall:
 
 def method_topic(name: str, request_id: str) -> str:
     """Return the topic of a method call; the hub's side."""
-    return f"{_METHOD}{_name(name, 'method')}/?$rid={request_id}"
+    return f"{_METHOD}{_name(name, 'method name')}/?$rid={_text(request_id, 'request id')}"
 
 
 def parse_method_topic(topic: str) -> MethodCall | None:
     """Return which method is called; None for another topic."""
-    name, _, bag = topic.removeprefix(_METHOD).partition("/?")
+    name, _, bag = _text(topic).removeprefix(_METHOD).partition("/?")
     request_id = parse_raw(bag).get("$rid")
     if not topic.startswith(_METHOD) or not name or not request_id:
         return None
@@ -198,7 +221,9 @@ def method_response_topic(status: int, request_id: str) -> str:
         status: any whole number; the caller in the cloud gets it.
         request_id: of the call.
     """
-    return f"{_METHOD_RESPONSE}{status}/?$rid={request_id}"
+    if type(status) is not int:
+        raise UsageError(f"status: found {type(status).__name__}; allowed: a whole number")
+    return f"{_METHOD_RESPONSE}{status}/?$rid={_text(request_id, 'request id')}"
 
 
 # Twins
@@ -221,17 +246,18 @@ class TwinResponse:
 
 def twin_get_topic(request_id: str) -> str:
     """Return the topic that asks for the whole twin; its message is empty."""
-    return f"$iothub/twin/GET/?$rid={quote(request_id, safe='')}"
+    return f"$iothub/twin/GET/?$rid={quote(_text(request_id, 'request id'), safe='')}"
 
 
 def twin_report_topic(request_id: str) -> str:
     """Return the topic under which the device reports properties, JSON."""
-    return f"$iothub/twin/PATCH/properties/reported/?$rid={quote(request_id, safe='')}"
+    request = quote(_text(request_id, "request id"), safe="")
+    return f"$iothub/twin/PATCH/properties/reported/?$rid={request}"
 
 
 def parse_twin_response_topic(topic: str) -> TwinResponse | None:
     """Return what the hub answers; None for another topic."""
-    status, _, bag = topic.removeprefix(_TWIN_RESPONSE).partition("/")
+    status, _, bag = _text(topic).removeprefix(_TWIN_RESPONSE).partition("/")
     properties = parse_raw(bag.removeprefix("?"))
     request_id = properties.get("$rid")
     if not topic.startswith(_TWIN_RESPONSE) or not _digits(status) or not request_id:
@@ -244,13 +270,13 @@ def parse_twin_response_topic(topic: str) -> TwinResponse | None:
 
 def parse_desired_topic(topic: str) -> int | None:
     """Return the version of desired properties that have changed; None for another topic."""
-    version = parse_raw(topic.removeprefix(_DESIRED).removeprefix("?")).get("$version", "")
+    version = parse_raw(_text(topic).removeprefix(_DESIRED).removeprefix("?")).get("$version", "")
     return int(version) if topic.startswith(_DESIRED) and _digits(version) else None
 
 
 def parse_raw(text: str) -> dict[str, str]:
     """Return pairs by name, values as they stand, so that they can be echoed."""
-    pairs = (pair.partition("=") for pair in text.split("&"))
+    pairs = (pair.partition("=") for pair in _text(text, "text").split("&"))
     return {unquote(name): value for name, separator, value in pairs if separator}
 
 
@@ -297,7 +323,10 @@ def build_username(
         module_id: empty for the device itself.
         model_id: Plug and Play model that the device implements (``dtmi:...``); empty for none.
     """
-    properties = f"api-version={quote(api_version, safe='')}"
+    properties = f"api-version={quote(_text(api_version, 'api version'), safe='')}"
+    _text(model_id, "model id")
+    _text(client_type, "client type")
+    _text(module_id, "module id")
     if model_id:
         properties += f"&model-id={quote(model_id, safe='')}"
     if client_type:
@@ -308,7 +337,7 @@ def build_username(
 
 def parse_username(text: str) -> HubUsername | None:
     """Return what a user name says; None if it cannot be read. The C SDK leaves the ``?`` out."""
-    parts = text.split("/")
+    parts = _text(text, "text").split("/")
     if len(parts) not in (3, 4) or not all(parts):
         return None
     properties = parse_properties(parts[-1].removeprefix("?"))

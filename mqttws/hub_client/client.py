@@ -288,6 +288,7 @@ class AsyncHubClient(HubDevice):
         Raises:
             UsageError: the name is taken, or an argument is invalid.
         """
+        METHOD.check(locals())
 
         def decorate(handler: H) -> H:
             self.on_method(name, handler, time_limit=time_limit)

@@ -26,7 +26,7 @@ from ..net.hops import OnStep
 from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.stream import CLOSE_TIMEOUT
 from ..net.tls import Tls
-from ..options import LEAVE, SYNC_ASSIGNED_HUB_CLIENT, SYNC_HUB_CLIENT
+from ..options import LEAVE, METHOD, SYNC_ASSIGNED_HUB_CLIENT, SYNC_HUB_CLIENT
 from ..retry import REFUSED_LOGIN_WAIT, Backoff
 from .access import (
     FixedToken,
@@ -227,6 +227,7 @@ class HubClient(SyncHubDevice):
         self, name: str | None = None, *, time_limit: float = METHOD_TIME_LIMIT
     ) -> Callable[[H], H]:
         """Decorate the handler of a direct method; as ``AsyncHubClient.method``."""
+        METHOD.check(locals())
 
         def decorate(handler: H) -> H:
             self.on_method(name, handler, time_limit=time_limit)

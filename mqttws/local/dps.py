@@ -25,7 +25,7 @@ from ..errors import UsageError, store_failed
 from ..hub.service.access import Policy
 from ..loop_thread import AsyncOnly
 from ..net.tls import TlsConfig
-from ..options import LOCAL_DPS
+from ..options import LOCAL_DPS, POLICY, RESTART
 from .certificates import prepare_certificates
 from .chains import EnrolledChains
 from .clock import StoreClock
@@ -219,6 +219,7 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
             policy: provisioningserviceowner, or ServiceConfig, EnrollmentRead, EnrollmentWrite,
                 RegistrationStatusRead or RegistrationStatusWrite, which have that right alone.
         """
+        POLICY.check(locals())
         return connection_string(self.host, self.wss_port, self.policies, policy)
 
     async def start(self) -> None:
@@ -278,6 +279,7 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
 
         What has been recorded is kept. A restart that is under way already goes on.
         """
+        RESTART.check(locals())
         self._restarts.begin(seconds)
 
     async def _leave(self) -> None:

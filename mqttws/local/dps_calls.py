@@ -18,7 +18,19 @@ from ..dps.records import DeviceRecord, EnrollmentGroup, IndividualEnrollment, R
 from ..dps.store import Row, Store
 from ..dps.tables import DEVICES, GROUPS, INDIVIDUALS, AnyEnrollment
 from ..errors import RequestTimedOut, UsageError
-from ..options import ENROLL, ENROLL_DEVICE
+from ..options import (
+    AFTER,
+    ENROLL,
+    ENROLL_CERTIFICATE,
+    ENROLL_DEVICE,
+    ENROLL_GROUP,
+    ENROLL_ONCE,
+    ENROLLED,
+    KEEP,
+    REGISTRATION,
+    SEEN,
+    WAIT_FOR,
+)
 from ..text import shown
 from .dps_events import DpsEvent, DpsEvents
 from .enrollments import Enrollments
@@ -61,10 +73,12 @@ class DpsCalls:
 
     async def keep(self, enrollment: AnyEnrollment, *, replace: bool = False) -> None:
         """Take an enrollment that has been read already; otherwise like ``enroll``."""
+        KEEP.check(locals())
         await self.enrollments.keep(enrollment, replace=replace)
 
     async def enroll_once(self, enrollments: Sequence[AnyEnrollment]) -> list[str]:
         """Enroll those whose ids the records have never held; return the ids of the others."""
+        ENROLL_ONCE.check(locals())
         return await self.enrollments.enroll_once(enrollments)
 
     async def enroll_device(self, registration_id: str, *, credential_policy: str = "") -> str:
@@ -82,6 +96,7 @@ class DpsCalls:
 
         ``mqttws.SymmetricKey.from_group_key`` makes the credential of one of its devices.
         """
+        ENROLL_GROUP.check(locals())
         keys = {
             name: b64encode(token_bytes(64)).decode() for name in ("primaryKey", "secondaryKey")
         }
@@ -102,6 +117,7 @@ class DpsCalls:
             group: an enrollment group, enrolled with a CA of its own by its first device; empty to
                 enroll the device alone.
         """
+        ENROLL_CERTIFICATE.check(locals())
         if not group:
             root = DeviceAuthority.root(f"CA of {registration_id}"[:64])
             issued = root.issue(registration_id)
@@ -125,6 +141,7 @@ class DpsCalls:
         Raises:
             UsageError: there is none of this name.
         """
+        ENROLLED.check(locals())
         row = await self._enrolled(name, group=group)
         if not await self.enrollments.remove(row.value, row):
             raise UsageError("another client changes the same enrollment at the same moment")
@@ -133,6 +150,7 @@ class DpsCalls:
 
     async def disable(self, name: str, *, group: bool = False) -> None:
         """Let a device, or the devices of a group, register no more; see ``enable``."""
+        ENROLLED.check(locals())
         await self._set_status(name, "disabled", group=group)
 
     async def enable(self, name: str, *, group: bool = False) -> None:
@@ -141,6 +159,7 @@ class DpsCalls:
         Raises:
             UsageError: there is no such enrollment.
         """
+        ENROLLED.check(locals())
         await self._set_status(name, "enabled", group=group)
 
     async def enrolled(self) -> list[dict[str, Any]]:
@@ -182,6 +201,7 @@ class DpsCalls:
 
     async def registration(self, registration_id: str) -> RegistrationRecord | None:
         """Return the registration record of a device; None if it is not assigned."""
+        REGISTRATION.check(locals())
         return await self.directory.registration(registration_id)
 
     async def fault(self, kind: str, device: str | None = None, **members: Any) -> int:
@@ -207,10 +227,10 @@ class DpsCalls:
 
     # What it has seen
 
-    async def events(self, after: int | None = None) -> AsyncIterator[DpsEvent]:
+    def events(self, after: int | None = None) -> AsyncIterator[DpsEvent]:
         """Yield what happens, see ``dps_events.EventKind``; from now on, or behind a number."""
-        async for event in self._events.read(after):
-            yield event
+        AFTER.check(locals())
+        return self._events.read(after)
 
     def seen(
         self, kind: str | None = None, device: str | None = None, after: int = 0
@@ -225,6 +245,7 @@ class DpsCalls:
             device: a registration id; None for any.
             after: the number of an event; only those behind it are returned.
         """
+        SEEN.check(locals())
         return self._events.find(kind, device, after)
 
     async def wait_for(
@@ -245,6 +266,7 @@ class DpsCalls:
         Raises:
             RequestTimedOut: there was none in time.
         """
+        WAIT_FOR.check(locals())
         try:
             async with asyncio.timeout(timeout):
                 return await self._events.wait_for(kind, device, after)

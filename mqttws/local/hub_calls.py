@@ -16,7 +16,7 @@ from ..hub.service.methods import Invocation, method_name_fault
 from ..hub.service.queue import CloudMessage, Feedback
 from ..hub.service.telemetry import Telemetry
 from ..hub.service.twin import service_view
-from ..options import INVOKE, PATCH_TWIN, SEND, WAIT
+from ..options import AFTER, CANCEL, DEVICE, INVOKE, PATCH_TWIN, SEND, WAIT
 from .hub_base import MethodResult
 from .hub_core import Hub
 from .hub_events import Event
@@ -41,6 +41,7 @@ class DeviceCalls:
         Raises:
             HubRequestRejected: there is no such device.
         """
+        DEVICE.check(locals())
         found = granted(await self.core.twin(self.core.key(device_id, module_id)))
         return {"deviceId": device_id, "etag": found.etag, **service_view(found)}
 
@@ -161,6 +162,7 @@ class DeviceCalls:
 
     async def waiting(self, device_id: str) -> int:
         """Return how many messages wait for a device or for its PUBACK."""
+        DEVICE.check(locals())
         record = await self.core.load(self.core.key(device_id))
         return 0 if record is None else len(record.queue.messages)
 
@@ -172,15 +174,15 @@ class DeviceCalls:
 
     # Telemetry and other events
 
-    async def events(self, after: int | None = None) -> AsyncIterator[Event]:
+    def events(self, after: int | None = None) -> AsyncIterator[Event]:
         """Yield what happens: telemetry, connections, twin changes; from now on, or a number on.
 
         The latest 50,000 are kept, in 64 MiB, and 5,000 of a device: a slow reader misses numbers.
         """
-        async for event in self.core.events.read(after):
-            yield event
+        AFTER.check(locals())
+        return self.core.events.read(after)
 
-    async def telemetry(self, timeout: float | None = None) -> AsyncIterator[Telemetry]:
+    def telemetry(self, timeout: float | None = None) -> AsyncIterator[Telemetry]:
         """Yield what devices publish, each message once, in order.
 
         Args:
@@ -189,6 +191,10 @@ class DeviceCalls:
         Raises:
             RequestTimedOut: none came in time.
         """
+        WAIT.check(locals())
+        return self._telemetry(timeout)
+
+    async def _telemetry(self, timeout: float | None) -> AsyncIterator[Telemetry]:
         while True:
             yield await self.next_telemetry(timeout)
 
@@ -260,4 +266,5 @@ class DeviceCalls:
 
     def cancel_faults(self, number: int | None = None) -> bool:
         """Take one order back, or all; return whether there was one."""
+        CANCEL.check(locals())
         return self.core.faults.cancel(number)

@@ -13,7 +13,7 @@ from ..dps.sas import decode_key
 from ..errors import HubRequestRejected, UsageError
 from ..hub.service.codes import Fault
 from ..hub.service.identity import Credentials, Identity, id_fault
-from ..options import CREATE_DEVICE
+from ..options import CREATE_DEVICE, DEVICE, DISABLE_DEVICE, DROP, POLICY, TRUST_CA
 from .dps import AsyncLocalDps
 from .hub_core import Hub
 from .policies import connection_string
@@ -80,6 +80,7 @@ class RegistryCalls:
 
     def trust_ca(self, certificate: bytes | str) -> None:
         """Trust a CA, PEM or DER: devices created with ``ca_signed`` may show its certificates."""
+        TRUST_CA.check(locals())
         self.core.cas.append(read_certificate(certificate))
 
     async def delete_device(self, device_id: str, module_id: str = "") -> None:
@@ -88,6 +89,7 @@ class RegistryCalls:
         Raises:
             HubRequestRejected: there is none.
         """
+        DEVICE.check(locals())
         fault = await self.core.delete(device_id, module_id)
         if fault is not None:
             raise refusal(fault)
@@ -98,6 +100,7 @@ class RegistryCalls:
         Raises:
             HubRequestRejected: there is none.
         """
+        DISABLE_DEVICE.check(locals())
         record = await self.core.load(self.core.key(device_id))
         identity = Identity(device_id) if record is None else record.identity
         granted(await self.core.register(replace(identity, enabled=enabled), etag="*"))
@@ -110,6 +113,7 @@ class RegistryCalls:
         Raises:
             HubRequestRejected: there is no such device.
         """
+        DEVICE.check(locals())
         record = await self.core.load(self.core.key(device_id, module_id))
         if record is None:
             raise HubRequestRejected("there is no such device", status=404, error_code=404001)
@@ -131,14 +135,17 @@ class RegistryCalls:
         Args:
             policy: iothubowner, service, device, registryRead or registryReadWrite.
         """
+        POLICY.check(locals())
         return connection_string(self.dps.host, self.dps.wss_port, self.core.policies, policy)
 
     def is_connected(self, device_id: str, module_id: str = "") -> bool:
         """Whether a device is connected now."""
+        DEVICE.check(locals())
         return (device_id, module_id) in self.core.connections
 
     def drop(self, device_id: str | None = None) -> int:
         """Cut the connection of a device, or of all; return how many there were."""
+        DROP.check(locals())
         cut = [
             connection
             for key, connection in self.core.connections.items()

@@ -8,7 +8,7 @@ from ..dps.issuance import ChainFault
 from ..hub.service.faults import FaultKind, Operation
 from ..hub.service.queue import Feedback
 from ..hub.service.telemetry import Telemetry
-from ..options import INVOKE, WAIT
+from ..options import AFTER, INVOKE, WAIT
 from .hub import AsyncLocalHub
 from .hub_base import MethodResult
 from .hub_events import Event
@@ -140,6 +140,10 @@ class SyncDeviceCalls:
         Raises:
             RequestTimedOut: none came in time.
         """
+        WAIT.check(locals())
+        return self._telemetry(timeout)
+
+    def _telemetry(self, timeout: float | None) -> Iterator[Telemetry]:
         while True:
             yield self.next_telemetry(timeout)
 
@@ -148,6 +152,10 @@ class SyncDeviceCalls:
 
         It waits for the next one as long as it takes; it ends with the hub.
         """
+        AFTER.check(locals())
+        return self._events(after)
+
+    def _events(self, after: int | None) -> Iterator[Event]:
         stream: list[AsyncIterator[Event]] = []
 
         async def following() -> Event | None:

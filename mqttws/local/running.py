@@ -17,7 +17,7 @@ from ..dps.tables import AnyEnrollment
 from ..errors import ConnectionLost, UsageError
 from ..hops import Cause
 from ..loop_thread import LoopThread
-from ..options import SYNC_LOCAL_DPS
+from ..options import AFTER, RUN, SYNC_LOCAL_DPS, WAIT_FOR
 from .dps import DEFAULT_HUB, DEFAULT_ID_SCOPE, AsyncLocalDps, WayToDps
 from .dps_events import DpsEvent
 from .dps_policies import OWNER
@@ -148,6 +148,10 @@ class LocalDps(Threaded):
 
         It waits for the next one as long as it takes; it ends with the service.
         """
+        AFTER.check(locals())
+        return self._events(after)
+
+    def _events(self, after: int | None) -> Iterator[DpsEvent]:
         stream: list[AsyncIterator[DpsEvent]] = []
 
         async def following() -> DpsEvent | None:
@@ -173,6 +177,7 @@ class LocalDps(Threaded):
         timeout: float | None = 10.0,
     ) -> DpsEvent:
         """Return the first event of a kind; see ``AsyncLocalDps.wait_for``."""
+        WAIT_FOR.check(locals())
         limit = None if timeout is None else TIMEOUT + timeout
         return self.run(lambda: self._dps.wait_for(kind, device, after, timeout), limit)
 
@@ -209,6 +214,7 @@ class LocalDps(Threaded):
             UsageError: the service is not running.
             RequestTimedOut: it was not done in time.
         """
+        RUN.check(locals())
         if self._thread is None:
             raise UsageError("the local DPS is not running", cause=Cause.WRONG_MOMENT)
         return self._thread.call(work, timeout)

@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, Self, TypeVar
 
 from ..errors import ConnectionLost, RequestTimedOut, ServiceFailed, UsageError
 from ..hops import Cause
-from ..options import THREAD_NAME
+from ..options import CALL, CLOSE, POST, THREAD_NAME
 
 logger: Logger = getLogger("mqttws.loop")
 
@@ -105,6 +105,7 @@ class LoopThread:
         Args:
             timeout: seconds to wait for the thread's end; then it is left to itself.
         """
+        CLOSE.check(locals())
         if self.forked:
             return
         with self._gate:  # what was asked for before is on the loop, and nothing after
@@ -129,6 +130,7 @@ class LoopThread:
             ConnectionLost: it was cancelled, as ``close`` does it.
             RequestTimedOut: it was not done in time.
         """
+        CALL.check(locals())
         self._refuse_child()
         if self.is_current:
             raise UsageError(
@@ -160,6 +162,7 @@ class LoopThread:
         Raises:
             UsageError: in a forked child.
         """
+        POST.check(locals())
         self._refuse_child()
         with self._gate:
             if self._ended:

@@ -1,21 +1,22 @@
 """The arguments of methods, of values and of stores."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from .common import A_FUNCTION, COMMON, SECONDS, SECONDS_OR_0
-from .option import Option, Table
+from .option import MAX_SECONDS, Option, Table
 from .values import (
     instance,
     is_bool,
     is_file,
     is_function,
     is_iterable,
-    is_mapping,
+    is_json,
+    is_number,
     is_path,
     is_seconds,
     is_seconds_or_0,
+    is_sequence,
     is_some_text,
     is_text,
     one_of,
@@ -53,79 +54,6 @@ METHOD = Table(
     name=Option(or_none(is_some_text), "a method's name, or None for all others", "The method."),
     handler=Option(is_function, "a function", "Called with each request."),
     time_limit=Option(is_seconds, SECONDS, "Seconds for the handler.", 30.0),
-)
-
-# The local services
-
-ENROLL = Table(
-    record=Option(
-        lambda value: isinstance(value, Mapping) and bool(value),
-        "an enrollment, a dict as the service API writes it",
-        "The enrollment.",
-    ),
-    replace=FLAG,
-)
-ENROLL_DEVICE = Table(
-    registration_id=Option(
-        is_some_text, "1 to 128 letters, digits and -._:", "The device's registration id."
-    ),
-    credential_policy=Option(
-        is_text, "a policy's name, or empty", "The policy by which certificates are issued.", ""
-    ),
-)
-_DEVICE = Option(is_some_text, "a device id", "The device's name.")
-DEVICE = Table(
-    device_id=_DEVICE, module_id=Option(is_text, "a module's name, or empty", "The module.", "")
-)
-_JSON_OBJECT = Option(or_none(is_mapping), "a dict, or None", "A JSON object.", None)
-CREATE_DEVICE = Table(
-    DEVICE,
-    key=Option(
-        or_none(is_some_text), "a key in base64, or None", "The primary key.", None, secret=True
-    ),
-    certificate=Option(
-        or_none(lambda value: isinstance(value, bytes | str) and bool(value)),
-        "PEM or DER, or None",
-        "The device's certificate.",
-        None,
-    ),
-    ca_signed=FLAG,
-    initial_twin=_JSON_OBJECT,
-)
-PATCH_TWIN = Table(DEVICE, desired=_JSON_OBJECT, tags=_JSON_OBJECT, replace_all=FLAG)
-INVOKE = Table(
-    DEVICE,
-    method=Option(is_some_text, "a method's name", "The method."),
-    response_timeout=Option(is_seconds, SECONDS, "Seconds for the answer.", 30.0),
-    connect_timeout=Option(is_seconds_or_0, SECONDS_OR_0, "Seconds for the device to come.", 0.0),
-)
-SEND = Table(
-    device_id=_DEVICE,
-    payload=Option(lambda value: isinstance(value, bytes), "bytes", "The message."),
-    properties=Option(
-        or_none(
-            lambda value: (
-                isinstance(value, Mapping)
-                and all(isinstance(n, str) and isinstance(v, str | None) for n, v in value.items())
-            )
-        ),
-        "a mapping from names to text or None, or None",
-        "The sender's own properties.",
-        None,
-    ),
-    **dict.fromkeys(
-        ("message_id", "correlation_id", "user_id", "content_type", "content_encoding"),
-        Option(is_text, "a str", "A system property; empty for none.", ""),
-    ),
-    ack=Option(
-        one_of("none", "positive", "negative", "full"),
-        "'none', 'positive', 'negative' or 'full'",
-        "The feedback that is wanted.",
-        "none",
-    ),
-    expires_in=Option(
-        or_none(is_seconds_or_0), f"{SECONDS_OR_0}; or None for an hour", "Seconds to live.", None
-    ),
 )
 
 # Values and stores
@@ -187,3 +115,42 @@ X509 = Table(
     key_password=KEY_PASSWORD,
 )
 THREAD_NAME = Table(name=Option(is_text, "a str", "The thread's name, for debuggers.", "mqttws"))
+CLOSE = Table(timeout=Option(is_seconds_or_0, SECONDS_OR_0, "Seconds for the end.", 5.0))
+CALL = Table(
+    work=Option(is_function, "a function that makes a coroutine", "What is to be done."),
+    timeout=WAIT["timeout"],
+)
+POST = Table(job=Option(is_function, "a function", "What is to be done."))
+LOAD = Table(client_id=Option(is_text, "a str", "The client's name."))
+SAVE = Table(steps=Option(is_sequence, "a sequence of steps", "The changes."))
+
+# Credentials and assignments
+
+_UNIX_TIME = Option(
+    lambda value: is_number(value) and 0 <= value < 2**53, "Unix time in seconds", "The time."
+)
+PASSWORD = Table(
+    id_scope=Option(is_some_text, "an ID scope", "The ID scope of the DPS instance."),
+    unix_now=_UNIX_TIME,
+    lifetime=Option(
+        lambda value: is_number(value) and 1 <= value < MAX_SECONDS,
+        f"seconds, 1 or more, less than {MAX_SECONDS:g}",
+        "Seconds for which the token is good.",
+        3600,
+    ),
+)
+SIGN = Table(
+    resource=Option(is_some_text, "a resource, not quoted", "The resource."),
+    expiry=Option(whole(0, 2**53), "Unix time in whole seconds", "The end of the token."),
+)
+DIGEST = Table(context=Option(is_text, "a str", "The digest's use."))
+CONTEXT = Table(tls=COMMON["tls"])
+RENEWAL = Table(
+    unix_now=_UNIX_TIME,
+    chance=Option(
+        lambda value: is_number(value) and 0 <= value <= 1, "0 to 1", "A random number.", 0.0
+    ),
+)
+METHOD_RESPONSE = Table(
+    payload=Option(is_json, "a value with a JSON form", "The answer's payload.", None)
+)

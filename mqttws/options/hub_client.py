@@ -116,6 +116,16 @@ ASSIGNED_HUB_CLIENT = Table(
 )
 SYNC_ASSIGNED_HUB_CLIENT = Table(ASSIGNED_HUB_CLIENT, THREAD)
 
+_TEXT = Option(is_text, "a str", "As DPS gave it.", "")
+ASSIGNMENT = Table(
+    assigned_hub=Option(is_some_text, "a host name", "The hub's host name."),
+    device_id=Option(is_some_text, "a device id", "The device's name at the hub."),
+    **dict.fromkeys(
+        ("substatus", "registration_id", "operation_id", "created", "last_updated", "etag"), _TEXT
+    ),
+)
+HOLDING = Table(credential=CREDENTIAL)
+
 _SYSTEM_PROPERTY = Option(is_text, "a str", "A system property; empty for none.", "")
 
 TELEMETRY = Table(

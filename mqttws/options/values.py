@@ -1,6 +1,7 @@
 """Tests of values: an object is judged by its class's name, or by its members."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .option import MAX_SECONDS, Test
@@ -92,6 +93,23 @@ def is_mapping(value: object) -> bool:
     return isinstance(value, Mapping)
 
 
+def is_json(value: object) -> bool:
+    """Whether it has a JSON form; names of members are text."""
+    json.dumps(value, allow_nan=False)
+    return _names_are_text(value)
+
+
+def _names_are_text(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(name, str) and _names_are_text(of) for name, of in value.items())
+    return not isinstance(value, list | tuple) or all(map(_names_are_text, value))
+
+
+def is_json_object(value: object) -> bool:
+    """Whether it is a mapping with a JSON form."""
+    return isinstance(value, Mapping) and is_json(dict(value))
+
+
 def instance(*names: str) -> Test:
     """Return a test for classes by module and name, such as ``ssl.SSLContext``."""
     return lambda value: any(
@@ -109,6 +127,11 @@ def has(*members: str) -> Test:
 def is_iterable(value: object) -> bool:
     """Whether it can be iterated; text and mappings are none."""
     return hasattr(value, "__iter__") and not isinstance(value, str | bytes | Mapping)
+
+
+def is_sequence(value: object) -> bool:
+    """Whether it is a list or a tuple, or another sequence; text is none."""
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
 def is_proxy(value: object) -> bool:

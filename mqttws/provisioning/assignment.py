@@ -4,6 +4,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ..dps.assignment import RegistrationResult
+from ..errors import UsageError
+from ..options import ASSIGNMENT, HOLDING
 from .assigned_clients import AssignedClients
 from .assigned_hub_clients import AssignedHubClients
 from .credentials import Credential
@@ -14,13 +16,22 @@ class Assignment(RegistrationResult, AssignedClients, AssignedHubClients):
     """A device's assigned hub and device id, and how to connect there.
 
     Attributes are those of ``dps.assignment.RegistrationResult``.
+
+    Raises:
+        UsageError: the hub or the device id cannot be one, or another member is no text.
     """
+
+    def __post_init__(self) -> None:
+        ASSIGNMENT.check({field.name: getattr(self, field.name) for field in fields(self)})
+        if self.fault() is not None:
+            raise UsageError(f"Assignment: {self.fault()}")
 
     def holding(self, credential: Credential) -> "Assignment":
         """Return the same assignment with the credential for ``client``.
 
         It is in no text, pickle, file or comparison; a copy holds none.
         """
+        HOLDING.check(locals())
         held = replace(self)
         object.__setattr__(held, "_credential", credential)
         return held

@@ -22,6 +22,7 @@ from ..dps.names import check_registration_id
 from ..errors import MqttwsError, StoreDamaged, StoreFailed, UsageError, store_failed
 from ..hops import Cause
 from ..net.tls import Tls, certificates_only
+from ..options import CONTEXT, DIGEST, PASSWORD, RENEWAL
 from .cache import read_assignment
 from .files import locked, read_file, remove_leftovers, replace_file, sync_folder
 from .pending import DeviceKey, PendingCertificate, common_name_of, make_request
@@ -101,7 +102,7 @@ class CertificateStore:
         key: DeviceKey | None = None,
         renew_after: float = 0.5,
     ) -> None:
-        if not isinstance(folder, str | os.PathLike) or not str(folder):
+        if not isinstance(folder, str | os.PathLike) or not str(folder) or "\0" in str(folder):
             raise UsageError(f"folder: found {type(folder).__name__}; allowed: a folder's path")
         if key is not None and (isinstance(key, type) or not isinstance(key, DeviceKey)):
             raise UsageError(
@@ -219,10 +220,12 @@ class CertificateStore:
 
     def digest(self, context: str) -> str:
         """Return a fingerprint of this credential, which gives no secret away."""
+        DIGEST.check(locals())
         return f"x509:{self._required().fingerprint}"
 
     def password(self, id_scope: str, unix_now: float) -> None:
         """Return None: the certificate speaks in the TLS handshake, CONNECT has no password."""
+        PASSWORD.check(locals())
 
     def context(self, tls: Tls) -> ssl.SSLContext:
         """Return a TLS context that shows the certificate that is stored now.
@@ -233,6 +236,7 @@ class CertificateStore:
         Raises:
             UsageError: no certificate is stored, or ``tls`` cannot be used.
         """
+        CONTEXT.check(locals())
         found = self._required()
         if self._key is not None:
             return self._key.context(self._file, tls)
@@ -246,6 +250,7 @@ class CertificateStore:
         Args:
             chance: 0 to 1, at random: fleets are issued their certificates together.
         """
+        RENEWAL.check(locals())
         found = self.load()
         if found is None:
             return None
@@ -254,6 +259,7 @@ class CertificateStore:
 
     def is_due(self, unix_now: float) -> bool:
         """Whether no certificate is stored, or one that is due for renewal."""
+        RENEWAL.check(locals())
         at = self.renewal_time()
         return at is None or unix_now >= at
 

@@ -9,6 +9,7 @@ from typing import NoReturn, Self
 from ..dps.names import check_registration_id
 from ..dps.sas import decode_key, derive_device_key, sign_token
 from ..errors import UsageError
+from ..options import DIGEST, PASSWORD, SIGN
 
 
 class SymmetricKey:
@@ -67,10 +68,9 @@ class SymmetricKey:
             lifetime: seconds for which the token is good; the official SDKs take an hour.
 
         Raises:
-            UsageError: a lifetime of less than a second.
+            UsageError: an argument cannot be right, such as a lifetime of less than a second.
         """
-        if lifetime < 1:
-            raise UsageError(f"a token lifetime of {lifetime} s; allowed: at least 1")
+        PASSWORD.check(locals())
         resource = f"{id_scope}/registrations/{self._registration_id}"
         return sign_token(resource, self._key, int(unix_now) + int(lifetime))
 
@@ -81,6 +81,7 @@ class SymmetricKey:
             resource: not quoted, such as ``{hub}/devices/{deviceId}``.
             expiry: Unix time in seconds from which on the token is void.
         """
+        SIGN.check(locals())
         return sign_token(resource, self._key, expiry, key_name="")
 
     def digest(self, context: str) -> str:
@@ -89,6 +90,7 @@ class SymmetricKey:
         Args:
             context: what the digest is for; another one gives another digest.
         """
+        DIGEST.check(locals())
         return f"key:{hmac.new(self._key, f'mqttws {context}'.encode(), 'sha256').hexdigest()}"
 
     def __repr__(self) -> str:

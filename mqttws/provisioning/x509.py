@@ -17,7 +17,7 @@ from ..hops import Cause
 from ..net.certificate import plain_name
 from ..net.pem import CHAIN, KEY, Pem, PemSource, as_ascii, looks_like, read_pem
 from ..net.tls import Tls, TlsConfig, load_client_certificate
-from ..options import X509
+from ..options import CONTEXT, DIGEST, PASSWORD, X509
 from ..text import shown
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ class X509Certificate:
 
     def digest(self, context: str) -> str:
         """Return a fingerprint of this credential, which gives no secret away."""
+        DIGEST.check(locals())
         return f"x509:{self.fingerprint}"
 
     def password(self, id_scope: str, unix_now: float) -> None:
@@ -115,6 +116,7 @@ class X509Certificate:
         Raises:
             CertificateNotValid: at ``unix_now``; no service would take it.
         """
+        PASSWORD.check(locals())
         now = datetime.fromtimestamp(unix_now, UTC)
         begins = self._certificate.not_valid_before_utc
         ends = self._certificate.not_valid_after_utc
@@ -140,6 +142,7 @@ class X509Certificate:
             UsageError: ``tls`` is a ready context.
             UnusableFile: its CA cannot be read.
         """
+        CONTEXT.check(locals())
         if isinstance(tls, ssl.SSLContext):
             raise UsageError(
                 "an X.509 credential needs a TLS context of its own",
@@ -205,10 +208,12 @@ class ExternalKey:
 
     def digest(self, context: str) -> str:
         """Return the registration id: what proves it is not known here."""
+        DIGEST.check(locals())
         return f"prepared:{self.registration_id}"
 
     def password(self, id_scope: str, unix_now: float) -> None:
         """Return None: the certificate speaks in the TLS handshake, CONNECT has no password."""
+        PASSWORD.check(locals())
 
     def context(self, tls: Tls) -> ssl.SSLContext:
         """Return ``tls``, which must be a ready context, untouched.

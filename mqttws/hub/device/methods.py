@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ...errors import UsageError
+from ...options import METHOD_RESPONSE
 
 MAX_PAYLOAD = 128 * 1024
 """Bytes of a method's payload, in both directions."""
@@ -51,6 +52,7 @@ class MethodResponse:
     def __post_init__(self) -> None:
         if type(self.status) is not int or not -(2**31) <= self.status < 2**31:
             raise UsageError(f"method status {self.status!r}; allowed: a whole number of 32 bits")
+        METHOD_RESPONSE.check({"payload": self.payload})
 
 
 H = TypeVar("H")

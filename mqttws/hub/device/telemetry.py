@@ -71,20 +71,23 @@ class TelemetryMessage:
         """Return all properties by their names on the wire.
 
         Raises:
-            UsageError: a property is not text, or is given twice.
+            UsageError: a property is not text, or is given twice; or the properties are none.
         """
         bag: dict[str, str | None] = {}
         for attribute, name in _SYSTEM.items():
             value = getattr(self, attribute)
-            if value:
+            if value != "":
                 bag[name] = _text(attribute, value)
         if self.creation_time is not None:
             bag[_CREATION_TIME] = _utc(self.creation_time)
+        if not isinstance(self.properties, Mapping):
+            kind = type(self.properties).__name__
+            raise UsageError(f"telemetry: properties: found {kind}; allowed: a mapping")
         for name, own in self.properties.items():
             if name in bag:
                 raise UsageError(f"telemetry: property {shown(name)} is given twice")
-            bag[_text("a property's name", name)] = (
-                None if own is None else _text(f"property {shown(name)}", own)
+            bag[_text("properties: a name", name)] = (
+                None if own is None else _text(f"properties: {shown(name)}", own)
             )
         return bag
 
@@ -92,8 +95,10 @@ class TelemetryMessage:
         """Return the topic that the message is published to; its size is checked.
 
         Raises:
-            UsageError: the message or its topic is too large, or a property is not text.
+            UsageError: the message or its topic is too large, or it or a property has a wrong type.
         """
+        if not isinstance(self.body, bytes):
+            raise UsageError(f"telemetry: body: found {type(self.body).__name__}; allowed: bytes")
         bag = self.bag()
         if len(self.message_id) > MAX_MESSAGE_ID:
             raise UsageError(

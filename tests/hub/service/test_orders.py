@@ -48,11 +48,11 @@ def test_an_order_with_a_seed_strikes_the_same_ones_again() -> None:
         ({"kind": []}, "kind"),
         ({"kind": "rain"}, "allowed: refuse, drop"),
         ({"kind": "drop", "seconds": 1}, "has no 'seconds'"),
-        ({"kind": "drop", "skip": -1}, "skip -1"),
-        ({"kind": "drop", "seed": "x"}, "seed 'x'"),
+        ({"kind": "drop", "skip": -1}, "skip: found -1"),
+        ({"kind": "drop", "seed": "x"}, "seed: found 'x'"),
         ({"kind": "delay", "status": 429}, "has no 'status'"),
         ({"kind": "refuse", "operation": "telemetry"}, "allowed: connect"),
-        ({"kind": "drop-after", "operation": "connect"}, "operation 'connect'"),
+        ({"kind": "drop-after", "operation": "connect"}, "operation: found 'connect'"),
     ],
 )
 def test_a_wrong_order_is_told(members: object, told: str) -> None:
