@@ -12,7 +12,7 @@ from typing import Any
 from ..client.client import AsyncClient
 from ..client.message import ReceivedMessage
 from ..dps.json_text import build_json, parse_json
-from ..errors import MqttwsError, QueueFull
+from ..errors import MqttwsError, QueueFull, UsageError
 from ..hub.device.methods import (
     BAD_REQUEST,
     FAILED,
@@ -133,7 +133,13 @@ class MethodServer:
             return MethodResponse(FAILED, "the method failed")
         except asyncio.CancelledError:
             return MethodResponse(FAILED, "the method was cancelled")
-        return result if isinstance(result, MethodResponse) else MethodResponse(payload=result)
+        if isinstance(result, MethodResponse):
+            return result
+        try:
+            return MethodResponse(payload=result)
+        except UsageError:
+            logger.error("method %r: its answer has no JSON form", request.name)
+            return MethodResponse(FAILED)
 
     def _on_ended(self, work: "asyncio.Future[Any]") -> None:
         self._running.discard(work)

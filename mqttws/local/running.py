@@ -214,7 +214,7 @@ class LocalDps(Threaded):
             UsageError: the service is not running.
             RequestTimedOut: it was not done in time.
         """
-        RUN.check(locals())
+        RUN.check({"work": work, "timeout": timeout})
         if self._thread is None:
             raise UsageError("the local DPS is not running", cause=Cause.WRONG_MOMENT)
         return self._thread.call(work, timeout)

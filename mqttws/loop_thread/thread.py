@@ -130,7 +130,7 @@ class LoopThread:
             ConnectionLost: it was cancelled, as ``close`` does it.
             RequestTimedOut: it was not done in time.
         """
-        CALL.check(locals())
+        CALL.check({"work": work, "timeout": timeout})
         self._refuse_child()
         if self.is_current:
             raise UsageError(

@@ -69,10 +69,10 @@ def test_the_largest_message_goes_and_one_byte_more_does_not():
     ("message", "fault"),
     [
         (TelemetryMessage(message_id="x" * 129), "a message id of 129 characters"),
-        (TelemetryMessage(properties={"a": 1}), "property 'a': found int; allowed: str"),  # type: ignore[dict-item]
-        (TelemetryMessage(properties={1: "a"}), "a property's name: found int"),  # type: ignore[dict-item]
+        (TelemetryMessage(properties={"a": 1}), "properties: 'a': found int; allowed: str"),  # type: ignore[dict-item]
+        (TelemetryMessage(properties={1: "a"}), "properties: a name: found int"),  # type: ignore[dict-item]
         (TelemetryMessage(properties={"a": "\ud800"}), "lone surrogate"),
-        (TelemetryMessage(properties={"": "a"}), "a property without a name"),
+        (TelemetryMessage(properties={"": "a"}), "properties: found one without a name"),
         (TelemetryMessage(properties={"$.ct": "a"}, content_type="b"), "is given twice"),
         (TelemetryMessage(properties={"a": "%" * 30_000}), "MQTT allows 65535"),
         (TelemetryMessage(creation_time=datetime(2026, 1, 1)), "with a time zone"),  # noqa: DTZ001
