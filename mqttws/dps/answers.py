@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from ..text import shown
@@ -91,6 +92,7 @@ def timestamp(unix_now: float) -> str:
     return f"{(_EPOCH + timedelta(seconds=seconds)).isoformat()}.{ticks:07d}Z"
 
 
+@lru_cache(16)  # an operation's stands in its state and in the device's record
 def new_etag(name: str) -> str:
     """Return an etag of the service's form, a quoted guid in base64, made from ``name``."""
     return base64.b64encode(f'"{uuid.uuid5(uuid.NAMESPACE_OID, name)}"'.encode()).decode()

@@ -33,7 +33,8 @@ def accept_any_certificate(
     Args:
         context: of the server.
         make_trusting: returns a server's context without a certificate of its own, which trusts
-            the certificate, DER, and nothing else; it may raise ``ssl.SSLError``.
+            the certificate, DER, and nothing else, or nothing if that is empty; it may raise
+            ``ssl.SSLError``.
     """
 
     def see(  # noqa: PLR0917 - as OpenSSL calls it
@@ -47,14 +48,13 @@ def accept_any_certificate(
         if message_type != _CERTIFICATE or content_type != _HANDSHAKE or direction != "read":
             return
         own = own_certificate(data, has_context=version >= _TLS_1_3)
-        if own:
-            try:
-                trusting = make_trusting(own)
-            except (ssl.SSLError, ValueError):  # OpenSSL cannot read it, and will send the alert
-                return
-            # The context that runs this very call may have no other owner any more.
-            vars(trusting)["begun_by"] = session.context
-            session.context = trusting
+        try:
+            after = make_trusting(own)
+        except (ssl.SSLError, ValueError):  # OpenSSL cannot read it, and will send the alert
+            return
+        # The context that runs this very call may have no other owner any more.
+        vars(after)["begun_by"] = session.context
+        session.context = after  # by which nothing more is told
 
     if ssl.OPENSSL_VERSION_INFO >= (3, 2):
         context.options |= _NO_COMPRESSION

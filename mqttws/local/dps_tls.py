@@ -37,6 +37,7 @@ class DpsTls:
         self._names: tuple[str, ...]
         self._certificates: ServerCertificate | None = None
         self._context: ssl.SSLContext | None = None
+        self._trusting_none = server_context()
 
     def begin(self, folder: Path, certificates: ServerCertificate, names: tuple[str, ...]) -> None:
         """Use these certificates from now on."""
@@ -79,16 +80,17 @@ class DpsTls:
         # stand there without any certificate.
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0
-        accept_any_certificate(context, _make_trusting)
+        accept_any_certificate(context, self._trusting)
         return context
 
-
-def _make_trusting(certificate: bytes) -> ssl.SSLContext:
-    """Return a server's context that trusts one certificate, DER."""
-    context = server_context()
-    _ask_for_certificate(context)
-    context.load_verify_locations(cadata=certificate)
-    return context
+    def _trusting(self, certificate: bytes) -> ssl.SSLContext:
+        """Return a server's context that trusts one certificate, DER; or none, if it is empty."""
+        if not certificate:
+            return self._trusting_none
+        context = server_context()
+        _ask_for_certificate(context)
+        context.load_verify_locations(cadata=certificate)
+        return context
 
 
 def _ask_for_certificate(context: ssl.SSLContext) -> None:
