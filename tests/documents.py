@@ -67,13 +67,18 @@ def blocks(page: Path) -> list[Block]:
         line = content.count("\n", 0, match.start("text"))
         name = title[1] if title else ""
         found.append(Block(page, line, match["language"], text, match["mark"] or "", name))
-    outside = _FENCE.sub(lambda match: re.sub(r"[^\n]", "", match[0]), content)
+    outside = without_fences(content)
     if page.name == "README.md":
         for match in _INDENTED.finditer(outside):
             text = re.sub(r"^    ", "", match["text"], flags=re.MULTILINE)
             line = outside.count("\n", 0, match.start("text"))
             found.append(Block(page, line, "sh", text, match["mark"] or ""))
     return sorted(found, key=lambda block: block.line)
+
+
+def without_fences(content: str) -> str:
+    """Return a page, the lines of its fenced blocks empty."""
+    return _FENCE.sub(lambda match: re.sub(r"[^\n]", "", match[0]), content)
 
 
 @dataclass

@@ -38,6 +38,7 @@ from .documents import (
     in_python,
     in_shell,
     run,
+    without_fences,
 )
 from .net.scripted import Conversation, Scripted, relay, scripted
 from .ports import free_port
@@ -74,8 +75,16 @@ def test_each_block_is_run_or_says_why_not() -> None:
     for block in found:
         assert block.language in RUN | DATA | FOREIGN, block
         assert block.language not in FOREIGN or block.page.name == "recipes.md", block
+        assert block.language not in FOREIGN or block.mark, block
         assert not block.mark or MARKS.fullmatch(block.mark), f"{block}: {block.mark}"
     assert sum(len(wanted(page)) for page in PAGES) >= 45
+
+
+def test_the_site_has_no_code_outside_its_fences() -> None:
+    for page in PAGES:
+        outside = without_fences(page.read_text())
+        found = re.findall(r"\n\n {4}\S.*", outside) if page.name != "README.md" else []
+        assert found == [], page
 
 
 FROM_THE_SYSTEM = {
