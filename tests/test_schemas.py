@@ -1,6 +1,8 @@
 """The JSON schemas of the documentation, against what the commands print."""
 
+import asyncio
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,11 @@ import click
 import jsonschema
 import pytest
 
-from mqttws import LocalDps
+from mqttws import AsyncClient, LocalDps, LocalHub
 from mqttws.cli.app import COMMANDS, app, run
 
+from .cli.shell import MQTTWS, environment
+from .client.broker import broker
 from .documents import ROOT
 
 SCHEMAS = {
@@ -76,3 +80,51 @@ def test_what_provision_fleet_and_doctor_print(
 def test_what_the_demo_prints(capsys: pytest.CaptureFixture[str]) -> None:
     (found,) = printed(capsys, "demo")
     assert found["status"] == "assigned"
+
+
+async def test_what_publish_and_subscribe_print(capsys: pytest.CaptureFixture[str]) -> None:
+    async with broker(websocket=False) as server:
+        url = f"mqtt://127.0.0.1:{server.port}"
+        (found,) = await asyncio.to_thread(
+            printed, capsys, "publish", url, "t", "--payload", "x", "--qos", "1"
+        )
+        assert found["status"] == "ok"
+        arguments = ("subscribe", url, "t", "--count", "1", "--timeout", "30")
+        async with AsyncClient(url, client_id="publisher") as client:
+            reading = asyncio.create_task(asyncio.to_thread(printed, capsys, *arguments))
+            while not reading.done():  # until one comes behind its SUBSCRIBE
+                await client.publish("t", b"x", qos=1)
+                await asyncio.wait([reading], timeout=0.05)
+        (message,) = reading.result()
+        assert message["topic"] == "t"
+
+
+def test_what_a_device_prints(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, dps_state: Path
+) -> None:
+    with LocalDps(state=dps_state) as dps, LocalHub(dps):
+        key = tmp_path / "a.key"
+        key.write_text(dps.enroll_device("a"))
+        key.chmod(0o600)
+        way = ["--host", dps.host, "--port", str(dps.wss_port), "--ca", str(dps.ca_file)]
+        device = ["run", "--id-scope", dps.id_scope, "--registration-id", "a"]
+        work = ["--key-file", str(key), "--interval", "0.1", "--count", "2"]
+        lines = printed(capsys, "device", *device, *work, *way)
+        assert [line["event"] for line in lines].count("telemetry") == 2
+
+
+def test_what_serve_prints(tmp_path: Path) -> None:
+    ports = ["--wss-port", "0", "--mqtts-port", "0", "--admin-port", "0", "--with-hub"]
+    with subprocess.Popen(
+        [*MQTTWS, "serve", *ports, "--state", str(tmp_path / "dps"), "--json"],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        line = json.loads(process.stdout.readline())
+        process.terminate()
+        assert process.wait(30) == 0
+    jsonschema.validate(line, SCHEMAS["serve"], jsonschema.Draft202012Validator)
+    assert line["status"] == "serving"
