@@ -1,6 +1,6 @@
 """QoS 2 exchanges whose message was given up, and whose PUBREL still waits for PUBCOMP.
 
-Knows which of them there are, so that one for which the server leaves can be told from the others.
+Knows which of them there are, so that one for which the server leaves is known.
 Does not know what is sent.
 """
 
