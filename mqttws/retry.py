@@ -59,7 +59,7 @@ class Backoff:
             spread: a random number from 0 to 1.
 
         Raises:
-            UsageError: an argument cannot be right.
+            UsageError: an argument is invalid.
         """
         if type(spread) not in (int, float) or not 0 <= spread <= 1:
             raise UsageError(f"spread: found {shown(spread)}; allowed: 0 to 1")

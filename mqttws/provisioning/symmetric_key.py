@@ -68,7 +68,7 @@ class SymmetricKey:
             lifetime: seconds for which the token is good; the official SDKs take an hour.
 
         Raises:
-            UsageError: an argument cannot be right, such as a lifetime of less than a second.
+            UsageError: an argument is invalid, such as a lifetime of less than a second.
         """
         PASSWORD.check(locals())
         resource = f"{id_scope}/registrations/{self._registration_id}"
