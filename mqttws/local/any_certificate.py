@@ -54,7 +54,7 @@ def accept_any_certificate(
             return
         # The context that runs this very call may have no other owner any more.
         vars(after)["begun_by"] = session.context
-        session.context = after  # by which nothing more is told
+        session.context = after  # whose handshakes are not watched
 
     if ssl.OPENSSL_VERSION_INFO >= (3, 2):
         context.options |= _NO_COMPRESSION
