@@ -1,0 +1,107 @@
+"""``python -m tests.mutation``: changes of the code that some test must notice.
+
+    run [ROOM ...]   try what has not been tried since the function or its tests changed; ends by
+                     itself, may be interrupted at any moment, and goes on where it was
+    report           what is recorded: figures, and the survivors that nobody has explained
+    check            what CI runs: the functions that changed since they were recorded, and a
+                     hundred mutants drawn by a seed from those that were killed; at most 3 minutes
+
+Needs Python 3.12 or later, and the codec as it is written (MQTTWS_PURE=1). Exit code 1: ``check``
+found a mutant that was killed once and is not now, or more than a fifth of the new ones survive.
+"""
+
+import argparse
+import sys
+import time
+
+import pytest
+
+import mqttws.wire
+
+from . import records
+from .campaign import Campaign
+from .records import ROOMS
+
+
+def main() -> int:
+    """Run the command; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation")
+    parser.add_argument("command", choices=("run", "report", "check"))
+    parser.add_argument("rooms", nargs="*", metavar="ROOM", help=f"of {', '.join(ROOMS)}; else all")
+    parser.add_argument("--jobs", type=int, default=2, help="forks side by side")
+    parser.add_argument("--minutes", type=float, default=24 * 60, help="begin nothing afterwards")
+    parser.add_argument("--seed", type=int, default=int(time.time()) // 86400, help="of the hundred")
+    parser.add_argument("--count", type=int, default=100, help="how many check draws")
+    options = parser.parse_args()
+    rooms = options.rooms or list(ROOMS)
+    if options.command == "report":
+        return report(rooms)
+    if mqttws.wire.COMPILED:
+        sys.exit("the codec is compiled: set MQTTWS_PURE=1 and install again")
+    check = options.command == "check"
+    if check:
+        options.minutes = min(options.minutes, 2.0)
+    campaign = Campaign(
+        rooms,
+        options.jobs,
+        time.monotonic() + 60 * options.minutes,
+        (options.seed, options.count) if check else None,
+    )
+    folders = sorted({folder for room in rooms for folder in ROOMS[room]})
+    quiet = ["-q", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header", "--no-summary"]
+    quiet += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # this is one of the tests' modules
+    ended = pytest.main([*quiet, *folders], plugins=[campaign])
+    if ended not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        return int(ended)
+    return judged(campaign, options.seed) if check else report(rooms)
+
+
+def report(rooms: list[str]) -> int:
+    """Print what is recorded."""
+    reasons = records.explained()
+    for room in rooms:
+        results = records.read(room)
+        targets = records.targets_of(room)
+        total = sum(len(target.mutants) for target in targets)
+        fresh = [
+            (target.name, results[target.name])
+            for target in targets
+            if target.name in results and results[target.name].source == target.source
+        ]
+        done = sum(result.mutants for _, result in fresh)
+        survived = [(name, each) for name, result in fresh for each in result.survived]
+        open_ = [pair for pair in survived if pair not in reasons]
+        killed = done - len(survived)
+        share = 100 * killed / max(1, done)
+        print(
+            f"{room}: {done} of {total} mutants tried, {killed} killed ({share:.1f} %), "
+            f"{len(survived) - len(open_)} explained, {len(open_)} open"
+        )
+        for name, mutant in open_:
+            print(f"    {name}    {mutant}")
+    return 0
+
+
+def judged(campaign: Campaign, seed: int) -> int:
+    """Print what ``check`` found; return the exit code."""
+    reasons = records.explained()
+    print(f"seed {seed}: {campaign.tried} mutants that were killed were tried again")
+    for name, mutant in campaign.lost:
+        print(f"    no longer noticed: {name}    {mutant}")
+    new = sum(count for _, _, count, _ in campaign.touched)
+    survived = [
+        (name, mutant)
+        for _, name, _, survivors in campaign.touched
+        for mutant in survivors
+        if (name, mutant) not in reasons
+    ]
+    print(f"{len(campaign.touched)} functions changed: {new} mutants, {len(survived)} survive")
+    for name, mutant in survived:
+        print(f"    survives: {name}    {mutant}")
+    if campaign.left:
+        print(f"{campaign.left} more functions that changed were not reached in time")
+    return int(bool(campaign.lost) or len(survived) > max(5, new / 5))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
