@@ -28,6 +28,7 @@ from ..dps.issuance import (
     encode_der,
 )
 from ..errors import StoreDamaged, UnusableFile, UsageError, store_failed, unreadable_file
+from ..net.certificate import load_certificates
 from ..text import shown
 from .certificates import (
     CA_LIFETIME,
@@ -325,7 +326,7 @@ def _authority_of(certificates: bytes, key_pem: bytes) -> Authority:
         ValueError: they are not those of one.
         TypeError: the key is encrypted, or neither EC nor RSA.
     """
-    chain = x509.load_pem_x509_certificates(certificates)
+    chain = load_certificates(certificates)
     key = serialization.load_pem_private_key(_key_part(key_pem), password=None)
     if not isinstance(key, SigningKey):
         raise TypeError("the key is neither EC nor RSA")

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ..errors import UsageError
+from ..net import certificate as net
 from .certificates import (
     CA_LIFETIME,
     SERVER_LIFETIME,
@@ -35,8 +36,8 @@ def load_certificate(der: bytes) -> x509.Certificate:
         UsageError: it is none.
     """
     try:
-        return x509.load_der_x509_certificate(der)
-    except Exception:  # InvalidVersion is no ValueError
+        return net.load_certificate(der)
+    except ValueError:
         raise UsageError("an enrolled certificate cannot be read: it is not X.509") from None
 
 
@@ -49,8 +50,8 @@ def read_certificate(data: bytes | str) -> bytes:
     raw = data.encode() if isinstance(data, str) else data
     try:
         if b"-----BEGIN" in raw:
-            return x509.load_pem_x509_certificate(raw).public_bytes(Encoding.DER)
-        return x509.load_der_x509_certificate(raw).public_bytes(Encoding.DER)
+            return net.load_certificates(raw)[0].public_bytes(Encoding.DER)
+        return net.load_certificate(raw).public_bytes(Encoding.DER)
     except ValueError:
         pass
     raise UsageError("a certificate cannot be read: it is no X.509 in PEM or DER form")

@@ -5,6 +5,7 @@ from base64 import b64decode
 from binascii import Error as NotBase64
 
 from ..errors import MqttwsError
+from .certificate import load_certificate
 from .pem import BEGIN, CA, PemSource, as_ascii, looks_like
 
 _BLOCK = re.compile(
@@ -51,11 +52,9 @@ def _from_pem(text: bytes, source: PemSource) -> list[bytes]:
 
 
 def _from_der(data: bytes, source: PemSource) -> list[bytes]:
-    from cryptography import x509
-
     first = _first_element(data, source)
     try:
-        x509.load_der_x509_certificate(first)
+        load_certificate(first)
     except ValueError:
         return _from_pkcs7(data, source, quietly=True)
     return [first]

@@ -20,9 +20,40 @@ def parse_certificate(der: bytes) -> CertificateFacts:
     Raises:
         ValueError: it cannot be read.
     """
+    return facts_of(load_certificate(der))
+
+
+def load_certificate(der: bytes) -> "Certificate":
+    """Return a certificate from its DER form.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
     from cryptography import x509
 
-    return facts_of(x509.load_der_x509_certificate(der))
+    try:
+        return x509.load_der_x509_certificate(der)
+    except Exception as error:  # InvalidVersion is no ValueError
+        raise _unreadable(error) from None
+
+
+def load_certificates(pem: bytes) -> "list[Certificate]":
+    """Return the certificates of a PEM text, one at least.
+
+    Raises:
+        ValueError: one of them cannot be read.
+    """
+    from cryptography import x509
+
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except Exception as error:
+        raise _unreadable(error) from None
+
+
+def _unreadable(error: Exception) -> ValueError:
+    """Return what is raised in the place of the many that ``cryptography`` has for odd bytes."""
+    return ValueError(f"a certificate that cannot be read: {one_line(str(error))}")
 
 
 def facts_of(certificate: "Certificate") -> CertificateFacts:
@@ -32,7 +63,6 @@ def facts_of(certificate: "Certificate") -> CertificateFacts:
         ValueError: a part of it cannot be read.
     """
     from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
 
     names: list[str] = []
     try:
@@ -42,6 +72,15 @@ def facts_of(certificate: "Certificate") -> CertificateFacts:
         pass
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         pass  # OpenSSL takes what this library cannot read; the rest is shown all the same
+    try:
+        return _facts(certificate, names)
+    except Exception as error:  # a name of bits is a TypeError
+        raise _unreadable(error) from None
+
+
+def _facts(certificate: "Certificate", names: list[str]) -> CertificateFacts:
+    from cryptography.hazmat.primitives import hashes
+
     return CertificateFacts(
         plain_name(certificate.subject.rfc4514_string()),
         plain_name(certificate.issuer.rfc4514_string()),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..hops import Cause, Hop, Party
-from .certificate import plain_name
+from .certificate import load_certificate, plain_name
 from .names import is_public_service
 from .tls import default_roots, public_organisations
 
@@ -159,14 +159,12 @@ def _is_public(issuer: str) -> bool:
 
 def own_anchors(context: ssl.SSLContext) -> list["Certificate"]:
     """Return the trusted certificates that are not the system's: what ``--ca`` added."""
-    from cryptography import x509
-
     system = default_roots()
     own = []
     for der in context.get_ca_certs(binary_form=True):
         if der not in system:
             try:
-                own.append(x509.load_der_x509_certificate(der))
+                own.append(load_certificate(der))
             except ValueError:  # OpenSSL takes some that cannot be read here
                 continue
     return own

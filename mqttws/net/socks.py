@@ -120,7 +120,7 @@ class Socks5Connect(_SocksConnect):
         if method == 2 and self._proxy.login is not None:
             username = self._proxy.login.username.encode()
             password = self._proxy.login.password.encode()
-            self._outbox = b"".join(
+            self._outbox += b"".join(
                 [b"\x01", bytes([len(username)]), username, bytes([len(password)]), password]
             )
             self._next = self._on_login
@@ -142,7 +142,9 @@ class Socks5Connect(_SocksConnect):
         return True
 
     def _ask(self) -> None:
-        self._outbox = b"\x05\x01\x00" + _socks5_address(self._host) + self._port.to_bytes(2, "big")
+        self._outbox += (
+            b"\x05\x01\x00" + _socks5_address(self._host) + self._port.to_bytes(2, "big")
+        )
         self._next = self._on_reply
 
     def _on_reply(self) -> bool:

@@ -230,14 +230,9 @@ async def accept_websocket(
         response = protocol.reject(HTTPStatus.NOT_FOUND, "There is no WebSocket at this path.\n")
     else:
         response = protocol.accept(request)
-    if request is None:
-        stream.write(response.serialize())
-    else:
-        protocol.send_response(response)
-        for data in protocol.data_to_send():
-            if data:
-                stream.write(data)
     if response.status_code != 101:
+        # Written as it is: what came behind the request may have ended ``protocol`` already.
+        stream.write(response.serialize())
         why = protocol.handshake_exc
         told = f": {one_line(str(why))[:200]}" if isinstance(why, NegotiationError) else ""
         raise UpgradeRefused(
@@ -245,6 +240,10 @@ async def accept_websocket(
             status=response.status_code,
             reason=response.reason_phrase,
         )
+    protocol.send_response(response)
+    for data in protocol.data_to_send():
+        if data:
+            stream.write(data)
     return WebSocketStream(stream, protocol, early)
 
 

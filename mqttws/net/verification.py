@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import CertificateRejected
 from ..hops import Cause, Hop, Party
-from .certificate import facts_of, plain_name, shown_time
+from .certificate import facts_of, load_certificate, plain_name, shown_time
 from .handshake import proved_chain, shown_chain
 from .issuers import judge_issuer
 
@@ -127,18 +127,17 @@ def _role(seen: Rejected, hop: Hop) -> str:
 
 def _seen(session: ssl.SSLObject | None, code: int, now: datetime) -> Rejected | None:
     """Return the certificate that failed; None where none can be read."""
-    from cryptography import x509
-
     if session is None:
         return None
     try:
-        sent = [x509.load_der_x509_certificate(der) for der in shown_chain(session)]
-        chain = [x509.load_der_x509_certificate(der) for der in proved_chain(session)] or sent
+        sent = [load_certificate(der) for der in shown_chain(session)]
+        chain = [load_certificate(der) for der in proved_chain(session)] or sent
         if not chain:
             return None
         position = _position(chain, code, now)
-        facts_of(chain[position])
-    except ValueError:  # OpenSSL takes certificates that cannot be read here
+        for each in (*chain, *sent):
+            facts_of(each)
+    except Exception:  # OpenSSL takes certificates that cannot be read here
         return None
     return Rejected(chain[position], position, chain, sent)
 

@@ -21,6 +21,7 @@ from ..dps.json_text import parse_json
 from ..dps.names import check_registration_id
 from ..errors import MqttwsError, StoreDamaged, StoreFailed, UsageError, store_failed
 from ..hops import Cause
+from ..net.certificate import load_certificates
 from ..net.tls import Tls, certificates_only
 from ..options import CONTEXT, DIGEST, PASSWORD, RENEWAL
 from .cache import read_assignment
@@ -143,12 +144,10 @@ class CertificateStore:
             return None
 
     def _read(self, data: bytes) -> StoredCertificate:
-        from cryptography import x509  # takes a while to load
-
         head, _, _ = data.partition(b"\n")
         members = parse_json(head.removeprefix(_HEAD.encode()))
         chain = certificates_only(data)
-        leaf = x509.load_pem_x509_certificates(chain)[0]
+        leaf = load_certificates(chain)[0]
         if self._key is None:
             self._software(data)  # whether the key is there, and the certificate's
         assignment = members["assignment"]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 from ..dps.names import check_registration_id
 from ..errors import CertificateNotValid, MqttwsError, UsageError
 from ..hops import Cause
-from ..net.certificate import plain_name
+from ..net.certificate import load_certificates, plain_name
 from ..net.pem import CHAIN, KEY, Pem, PemSource, as_ascii, looks_like, read_pem
 from ..net.tls import Tls, TlsConfig, load_client_certificate
 from ..options import CONTEXT, DIGEST, PASSWORD, X509
@@ -233,10 +233,8 @@ class ExternalKey:
 
 
 def _parse_chain(source: PemSource) -> "list[x509.Certificate]":
-    from cryptography import x509  # takes a while to load
-
     try:
-        return x509.load_pem_x509_certificates(as_ascii(source.data))
+        return load_certificates(as_ascii(source.data))
     except ValueError:
         found, remedy = looks_like(source.data, CHAIN)
     raise source.error(f"{source}: {found}", remedy)

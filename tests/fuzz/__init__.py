@@ -1,1 +1,1 @@
-"""Coverage-guided fuzzing; not part of the test suite, as it never ends by itself."""
+"""Coverage-guided fuzzing; ``__main__`` is the command."""

@@ -30,7 +30,9 @@ def main() -> int:
     parser.add_argument("rooms", nargs="*", metavar="ROOM", help=f"of {', '.join(ROOMS)}; else all")
     parser.add_argument("--jobs", type=int, default=2, help="forks side by side")
     parser.add_argument("--minutes", type=float, default=24 * 60, help="begin nothing afterwards")
-    parser.add_argument("--seed", type=int, default=int(time.time()) // 86400, help="of the hundred")
+    parser.add_argument(
+        "--seed", type=int, default=int(time.time()) // 86400, help="of the hundred"
+    )
     parser.add_argument("--count", type=int, default=100, help="how many check draws")
     options = parser.parse_args()
     rooms = options.rooms or list(ROOMS)
@@ -49,7 +51,10 @@ def main() -> int:
     )
     folders = sorted({folder for room in rooms for folder in ROOMS[room]})
     quiet = ["-q", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header", "--no-summary"]
-    quiet += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # this is one of the tests' modules
+    quiet += [
+        "-W",
+        "ignore::pytest.PytestAssertRewriteWarning",
+    ]  # this is one of the tests' modules
     ended = pytest.main([*quiet, *folders], plugins=[campaign])
     if ended not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         return int(ended)

@@ -1,7 +1,8 @@
 """Runs mutants: a pytest session that collects once, and tries each mutant in a fork of itself.
 
-The code object of a function is replaced by the mutant's where the function is used already, so that
-nothing is imported anew. Which test reaches which function is found out first, by running each once.
+The code object of a function is replaced by the mutant's where the function is used already, so
+that nothing is imported anew. Which test reaches which function is found out first, by running each
+once.
 """
 
 import gc
@@ -29,15 +30,15 @@ from . import records
 from .mutants import Target, mutated
 from .records import ROOT, Result
 
-LONGEST = 3.0
+LONGEST = 1.5
 """Seconds: a test that takes longer is not run for a mutant."""
 
-ALL = 6.0
+ALL = 5.0
 """Seconds of tests that a mutant gets; those that reach it and are quick come first."""
 
 ROOM_IN_MEMORY = 4 << 30
 
-type Key = tuple[str, str, int]
+Key = tuple[str, str, int]
 """File, qualified name and first line of a function."""
 
 
@@ -142,7 +143,9 @@ class Campaign:
         for target in current:
             tests = reached.tests.get(key_of(target), [])
             folders = records.ROOMS[room]
-            tests = [node for node in tests if node.startswith(tuple(f"{each}/" for each in folders))]
+            tests = [
+                node for node in tests if node.startswith(tuple(f"{each}/" for each in folders))
+            ]
             digest = records.tests_hash(tests)
             old = results.get(target.name)
             if old is None or (old.source, old.tests) != (target.source, digest):
@@ -234,11 +237,9 @@ class Campaign:
             code = 3
             try:
                 quiet(Path(scratch))
-                cpu = int(10 + 5 * seconds)
-                resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
                 resource.setrlimit(resource.RLIMIT_AS, (ROOM_IN_MEMORY, ROOM_IN_MEMORY))
                 replace(target, number, used)
-                code = 0 if passes(chosen) else 1
+                code = 0 if passes(chosen, reached.seconds) else 1
             finally:
                 os._exit(code)
         self._running[pid] = Child(scratch, 20 + 8 * seconds, report)
@@ -304,10 +305,13 @@ def quiet(scratch: Path) -> None:
     tempfile.tempdir = str(scratch)
 
 
-def passes(items: list[pytest.Item]) -> bool:
-    """Run tests until one fails; tell whether none did."""
+def passes(items: list[pytest.Item], seconds: dict[str, float]) -> bool:
+    """Run tests until one fails; tell whether none did. One that takes far longer ends the fork."""
     for item, following in zip(items, [*items[1:], None], strict=True):
         fresh_folder(item)
+        used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+        limit = int(used + 3 + 5 * seconds[item.nodeid])
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
         if any(report.failed for report in runtestprotocol(item, log=False, nextitem=following)):
             return False
     return True

@@ -1,7 +1,7 @@
 """The mutants of a source file: each is one function with one small change.
 
-What is changed: comparisons, conditions, ``and`` and ``or``, arithmetic, numbers, truth values, names
-in quotes, what is returned; statements that call, raise or set an attribute are left out.
+What is changed: comparisons, conditions, ``and`` and ``or``, arithmetic, numbers, truth values,
+names in quotes, what is returned; statements that call, raise or set an attribute are left out.
 What is not: annotations, decorators, defaults of parameters, what stands outside of functions,
 asserts (they narrow types), and sentences: text with a blank in it, and all that ``raise`` says.
 """
@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-type Function = ast.FunctionDef | ast.AsyncFunctionDef
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
@@ -298,7 +298,7 @@ class Changer(ast.NodeTransformer):
         return self._offer(node, ast.Break())
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
-        """Put something before a name that is composed; what is put into a sentence is for people."""
+        """Put something before a name that is composed, not into a sentence."""
         parts = [each.value for each in node.values if isinstance(each, ast.Constant)]
         if any(" " in str(part) for part in parts):
             return node
@@ -341,12 +341,18 @@ def is_none(node: ast.expr) -> bool:
 def is_union(node: ast.BinOp) -> bool:
     """Tell whether ``|`` stands between names of types."""
     ends = node.right
-    name = ends.id if isinstance(ends, ast.Name) else ends.attr if isinstance(ends, ast.Attribute) else ""
+    name = (
+        ends.id
+        if isinstance(ends, ast.Name)
+        else ends.attr
+        if isinstance(ends, ast.Attribute)
+        else ""
+    )
     return isinstance(node.op, ast.BitOr) and (name[:1].isupper() or name in BUILT_IN)
 
 
 def left_out(statement: ast.AST) -> ast.If:
-    """Return a statement that is never run, so that the names in it are still those of the function."""
+    """Return a statement that is never run: the function's names are still the same."""
     assert isinstance(statement, ast.stmt)
     return ast.If(ast.Constant(False), [statement], [])
 

@@ -62,7 +62,11 @@ def write(room: str, results: dict[str, Result]) -> None:
     """Keep the results of a room, with the commit and the day."""
     RESULTS.mkdir(exist_ok=True)
     commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     ).stdout.strip()
     rows = ",\n".join(
         f"{json.dumps(name)}: {json.dumps(asdict(results[name]), ensure_ascii=False)}"

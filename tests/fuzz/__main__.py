@@ -1,0 +1,192 @@
+"""``python -m tests.fuzz``: inputs that are made up, guided by the branches that they reach.
+
+    run [TARGET ...]   fuzz until each target has had 10 million inputs or 20 minutes of a core; may
+                       be interrupted at any moment, and goes on where it was
+    report             how far each target has come, and which share of its branches was reached
+    quick              what CI runs: a few seconds of each target, with a seed
+    planted            shows that each target sees: a fault is planted in a copy of the code
+
+Needs atheris (``pip install atheris``, Linux). An input that breaks an invariant is printed and kept
+in ``.fuzz``, which holds what a campaign has found so far; ``results.json`` and ``corpus`` beside this
+file are its record. Exit code 1: something was found (``planted``: was not found).
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .one import CORPUS, TARGETS, seeds
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = Path(__file__).with_name("results.json")
+STATE = ROOT / ".fuzz"
+
+INPUTS, SECONDS = 10_000_000, 20 * 60
+"""A target is done with either."""
+
+SLICE = 60
+"""Seconds after which the state is written."""
+
+
+def main() -> int:
+    """Run the command; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
+    parser.add_argument("command", choices=("run", "report", "quick", "planted"))
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}")
+    parser.add_argument("--seconds", type=int, help="of each target; run: at most in this run")
+    parser.add_argument("--seed", type=int, default=1, help="of quick and planted")
+    options = parser.parse_args()
+    names = options.targets or list(TARGETS)
+    if options.command == "run":
+        return max(campaign(name, options.seconds or SECONDS) for name in names)
+    if options.command == "quick":
+        return max(quick(name, options.seconds or 4, options.seed) for name in names)
+    if options.command == "planted":
+        return max(planted(name, options.seconds or 60, options.seed) for name in names)
+    return report(names)
+
+
+def results() -> dict[str, dict[str, Any]]:
+    """Return the record by target."""
+    found: dict[str, dict[str, Any]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    return found
+
+
+def campaign(name: str, seconds: int) -> int:
+    """Go on with a target until it is done, or for so many seconds; return the exit code."""
+    work = STATE / name
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        done = results().get(name, {"inputs": 0, "seconds": 0})
+        if done["inputs"] >= INPUTS or done["seconds"] >= SECONDS:
+            break
+        for_now = min(SLICE, int(until - time.monotonic()) + 1, SECONDS - done["seconds"])
+        seed = 1 + done["seconds"]
+        ended = fuzz(name, work, ROOT, for_now, seed, INPUTS - done["inputs"])
+        if ended.returncode:
+            print(what_was_found(ended))
+            return 1
+        count, took = counted(ended.stderr)
+        keep(name, work, {"inputs": done["inputs"] + count, "seconds": done["seconds"] + took})
+    return report([name])
+
+
+def fuzz(
+    name: str, work: Path, home: Path, seconds: int, seed: int, runs: int = -1
+) -> "subprocess.CompletedProcess[str]":
+    """Run the fuzzer for a while; what it finds worth keeping is in ``work``."""
+    work.mkdir(parents=True, exist_ok=True)
+    for number, data in enumerate(seeds(name)):
+        (work / f"seed-{number}").write_bytes(data)
+    command = [sys.executable, "-m", "tests.fuzz.one", "guided", name, str(work)]
+    command += [f"-max_total_time={seconds}", f"-seed={seed}", f"-runs={runs}"]
+    command += [f"-max_len={TARGETS[name].largest}", f"-artifact_prefix={work.parent}/{name}-"]
+    command += ["-timeout=20", "-rss_limit_mb=2048", "-print_final_stats=1"]
+    return subprocess.run(
+        command, cwd=home, capture_output=True, text=True, errors="replace", check=False
+    )
+
+
+def what_was_found(ended: "subprocess.CompletedProcess[str]") -> str:
+    """Return the exception and the input of a run that failed, without the fuzzer's progress."""
+    lines = [
+        line for line in ended.stderr.splitlines() if not line.startswith(("#", "INFO", "stat::"))
+    ]
+    return "\n".join([ended.stdout[-4000:], *lines])[-6000:]
+
+
+def counted(text: str) -> tuple[int, int]:
+    """Return how many inputs the fuzzer tried, and for how many seconds."""
+    found = re.search(r"Done (\d+) runs? in (\d+) second", text)
+    return (int(found[1]), max(1, int(found[2]))) if found else (0, 1)
+
+
+def keep(name: str, work: Path, row: dict[str, Any]) -> None:
+    """Record how far a target has come, its branches, and a small corpus that reaches them."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "reached.json"
+        command = [sys.executable, "-m", "tests.fuzz.one", "reached", name, str(work), str(out)]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        found = json.loads(out.read_text())
+    CORPUS.mkdir(exist_ok=True)
+    (CORPUS / f"{name}.txt").write_text("".join(f"{each}\n" for each in found["kept"]))
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    row |= {
+        "branches": found["branches"],
+        "commit": commit,
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+    }
+    RESULTS.write_text(json.dumps(results() | {name: row}, indent=1) + "\n")
+
+
+def report(names: list[str]) -> int:
+    """Print how far each target has come."""
+    for name in names:
+        row = results().get(name)
+        if row is None:
+            print(f"{name}: not begun")
+            continue
+        reached, total = row["branches"]
+        print(
+            f"{name}: {row['inputs']:,} inputs in {row['seconds'] / 60:.1f} minutes; "
+            f"{reached} of {total} branches ({100 * reached / max(1, total):.0f} %) of "
+            f"{', '.join(TARGETS[name].modules)}; {row['date']}, {row['commit']}"
+        )
+    return 0
+
+
+def quick(name: str, seconds: int, seed: int) -> int:
+    """Fuzz a target for a few seconds; return the exit code."""
+    with tempfile.TemporaryDirectory() as folder:
+        ended = fuzz(name, Path(folder) / name, ROOT, seconds, seed)
+    count, _ = counted(ended.stderr)
+    print(f"{name}: {count} inputs, {'ok' if not ended.returncode else 'FAILED'}", flush=True)
+    if ended.returncode:
+        print(what_was_found(ended))
+    return int(bool(ended.returncode))
+
+
+def planted(name: str, seconds: int, seed: int) -> int:
+    """Plant a target's fault in a copy of the code; return 0 if the fuzzer finds it."""
+    file, text, fault = TARGETS[name].fault
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder) / "copy"
+        shutil.copytree(
+            ROOT / "mqttws", home / "mqttws", ignore=shutil.ignore_patterns("*.so", "__pycache__")
+        )
+        os.symlink(ROOT / "tests", home / "tests")
+        source = (home / file).read_text()
+        if text not in source:
+            print(f"{name}: {file} no longer has the text {text!r}")
+            return 1
+        (home / file).write_text(source.replace(text, fault, 1))
+        start = time.monotonic()
+        ended = fuzz(name, Path(folder) / name, home, seconds, seed)
+        took = time.monotonic() - start
+    seen = "Uncaught Python exception" in ended.stdout + ended.stderr
+    print(
+        f"{name}: {'found' if seen else 'NOT found'} in {took:.1f} s: {fault!r} for {text!r}",
+        flush=True,
+    )
+    if not seen:
+        print(ended.stderr[-2000:])
+    return int(not seen)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
