@@ -167,9 +167,9 @@ def load_cli() -> Check:
     import click
 
     from mqttws.cli.app import app as main
-    from mqttws.cli.common import read_json
+    from mqttws.cli.files import read_json
     from mqttws.cli.fleet_file import read_fleet
-    from mqttws.errors import UsageError
+    from mqttws.errors import UnusableFile, UsageError
     from mqttws.hub.service.faults import parse_hub_fault
 
     place = Path(tempfile.mkdtemp(prefix="fuzz-cli-")) / "file"
@@ -180,20 +180,20 @@ def load_cli() -> Check:
         words = text_of(data[1:]).split("\n")
         try:
             command.make_context(" ".join(path), words, resilient_parsing=False)
-        except (click.ClickException, UsageError) as error:
+        except (click.ClickException, UsageError, UnusableFile) as error:
             assert str(error) or isinstance(error, click.exceptions.NoArgsIsHelpError)
         except (click.exceptions.Exit, click.Abort):
             pass
         place.write_bytes(data)
         try:
             fleet = read_fleet(str(place), None, None)
-        except UsageError as error:
+        except (UsageError, UnusableFile) as error:
             assert str(error).isprintable()
         else:
             assert all(str(fault).isprintable() for fault in fleet.faults)
         try:
             order = read_json(str(place), "orders")
-        except UsageError as error:
+        except (UsageError, UnusableFile) as error:
             assert str(error).isprintable()
             return
         try:
@@ -314,7 +314,7 @@ TARGETS = {
     "cli": Target(
         "any words after a command are taken or refused with a message, and so is any file that holds"
         " a fleet or orders",
-        ("mqttws.cli.fleet_file", "mqttws.cli.common", "mqttws.hub.service.faults"),
+        ("mqttws.cli.fleet_file", "mqttws.cli.files", "mqttws.hub.service.faults"),
         load_cli,
         (
             b"\x00--host\nh:443\n--port\n70000",
@@ -324,8 +324,8 @@ TARGETS = {
         ),
         (
             "mqttws/cli/fleet_file.py",
-            "    except csv.Error as error:  # nothing behind it can be told apart",
-            "    except KeyError as error:  # nothing behind it can be told apart",
+            "    except csv.Error as error:  # the rows behind it have no known ends",
+            "    except KeyError as error:  # the rows behind it have no known ends",
         ),
         largest=200,
     ),
