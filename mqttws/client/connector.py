@@ -267,7 +267,7 @@ def checked_headers(headers: Headers | None) -> tuple[tuple[str, str], ...]:
         if _OWN_HEADERS.fullmatch(name):
             raise UsageError(f"header {name}: it is set by the upgrade itself")
         if not isinstance(value, str) or not re.fullmatch(r"[\t -~\x80-\xff]*", value):
-            raise UsageError(f"header {name}: its value holds what no header may; allowed: text")
+            raise UsageError(f"header {name}: its value holds control characters; allowed: text")
     return tuple((name, SecretText(value)) for name, value in headers.items())
 
 

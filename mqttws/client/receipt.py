@@ -52,7 +52,7 @@ class Delivery:
 
     @property
     def done(self) -> bool:
-        """Whether its end has come, good or bad."""
+        """Whether the message was acknowledged, or has failed."""
         return self._done
 
     @property
@@ -123,7 +123,7 @@ class Receipt(Delivery):
             raise self.error
 
     async def wait(self, timeout: float | None = None) -> None:
-        """Wait for its end, ``timeout`` seconds at most; raises as awaiting it does.
+        """Wait for the acknowledgement, ``timeout`` seconds at most; raises as awaiting it does.
 
         Raises:
             RequestTimedOut: its end did not come in time; it is still under way.

@@ -116,7 +116,7 @@ class SessionKeeper:
             self.outgoing.releases.clear()
 
     def attach(self, link: Link) -> None:
-        """Send what waits on a connection."""
+        """Send on a new connection what waits."""
         oldest = self._suspect.oldest
         alone = oldest if self._suspect.alone and isinstance(oldest, Delivery) else None
         self.outgoing.attach(link, alone)

@@ -36,7 +36,7 @@ _DAMAGED = "name another file, or remove this one: its messages are lost with it
 
 
 class SqliteStore:
-    """A session in an SQLite file: it survives the end of the process, however it comes.
+    """A session in an SQLite file: it survives the end of the process, a crash included.
 
     In-flight messages of QoS 1 and 2, the identifiers of received QoS 2 messages, the queue of
     messages that were never sent and the list of those that were given up are kept. Whatever a
@@ -119,7 +119,7 @@ class SqliteStore:
             ) from error
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         database, self._database = self._database, None
         if database is not None:
             database.close()

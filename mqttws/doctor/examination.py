@@ -89,7 +89,7 @@ async def diagnose_async(
     request_timeout: float = 30.0,
     on_step: OnStep | None = None,
 ) -> Report:
-    """Walk the hops to a server; at the first failure say which, whose, and what to try.
+    """Walk the hops to a server; at the first failure report the hop, the party and what to try.
 
     With an id scope and a credential the device is registered with DPS, as ``provision`` does it.
     Without them the way ends at CONNACK, whose refusal of a nameless client is a good sign.

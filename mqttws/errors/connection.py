@@ -34,13 +34,13 @@ class Unreachable(ConnectFailed):
 
 
 class HopTimedOut(ConnectFailed, TimeoutError):
-    """The peer said nothing (or not enough) within the time that one hop is given."""
+    """The peer sent nothing, or not enough, within the time limit of one hop."""
 
     usual_cause = Cause.SILENT
 
 
 class ProxyRefused(ConnectFailed):
-    """The proxy answered, but did not let us through.
+    """The proxy refused to open a tunnel to the host.
 
     Attributes:
         status: the HTTP status, or the reply code of SOCKS; 0 where the answer was neither.
@@ -80,7 +80,7 @@ class TlsFailed(ConnectFailed):
 
 
 class CertificateRejected(TlsFailed):
-    """The certificate of a server or proxy is not one that we may trust for this host.
+    """The certificate of a server or proxy is not trusted for this host.
 
     Attributes:
         reason: why, in the words of the TLS library.
@@ -107,7 +107,7 @@ class CertificateRejected(TlsFailed):
 
 
 class UpgradeRefused(ConnectFailed):
-    """HTTP was answered, but not by a switch to WebSocket.
+    """The HTTP answer to the upgrade was not a switch to WebSocket (101).
 
     Attributes:
         status: the HTTP status of the answer; 0 where the answer was not HTTP.
@@ -170,7 +170,7 @@ _BY_RETURN_CODE = {
 
 
 class ConnectRefused(ConnectFailed):
-    """CONNACK said no (MQTT 3.1.1 section 3.2.2.3).
+    """The server refused the connection in its CONNACK (MQTT 3.1.1 section 3.2.2.3).
 
     Attributes:
         return_code: 1 to 5, as in the standard; the usual cause follows from it.
@@ -208,7 +208,7 @@ _MESSAGE_TOO_BIG = 1009
 
 
 class ConnectionLost(MqttwsError):
-    """The connection ended under us; the exception behind it, where there is one, is chained.
+    """The connection was lost; the exception behind it, where there is one, is chained.
 
     Attributes:
         close_code: the WebSocket close code (RFC 6455 section 7.4); None without one.

@@ -13,7 +13,7 @@ def _by_status(status: int) -> Cause:
 
 
 class HubRequestRejected(MqttwsError):
-    """The hub answered a device's or a service's request with an error, or with nonsense.
+    """The hub answered a device's or a service's request with an error, or with an invalid answer.
 
     Attributes:
         status: as in HTTP: 400, 413, 429, 500, …; 200 for an answer that cannot be read.

@@ -25,7 +25,7 @@ class ProtocolError(MqttwsError):
 
 
 class MalformedPacket(ProtocolError):
-    """Bytes that no MQTT 3.1.1 packet can be.
+    """Bytes that are not a valid MQTT 3.1.1 packet.
 
     Attributes:
         rule: the id of the statement that the bytes break.
@@ -54,7 +54,7 @@ class MalformedPacket(ProtocolError):
 
 
 class PacketTooLarge(ProtocolError):
-    """The peer announced a packet longer than we agreed to read; its body was not awaited.
+    """The peer announced a packet longer than the limit; its body was not read.
 
     Attributes:
         size: the whole packet's size in bytes, as announced.

@@ -269,7 +269,7 @@ class HubClient(SyncHubDevice):
         return self._thread.call(work)
 
     def _do(self, work: Callable[[], T]) -> T:
-        """Do something at once that needs the loop only where it runs."""
+        """Run a short call on the client's loop; in this thread where the loop does not run."""
 
         async def on_loop() -> T:
             return work()

@@ -38,7 +38,7 @@ class TelemetryReceipt:
 
     @property
     def done(self) -> bool:
-        """Whether its end has come, good or bad."""
+        """Whether the message was acknowledged, or has failed."""
         return self._receipt.done
 
     def wait(self, timeout: float | None = None) -> None:

@@ -36,7 +36,7 @@ else:
             return _awaited(found) if inspect.iscoroutinefunction(twin) else found
 
         async def events(self, after: int | None = None) -> AsyncIterator[DpsEvent]:
-            """Yield what happens; see ``AsyncLocalDps.events``."""
+            """Yield the service's events; see ``AsyncLocalDps.events``."""
             if after is None:
                 after = max((event.sequence for event in self._dps.seen()), default=0)
             while True:

@@ -275,7 +275,7 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
             )
 
     def restart(self, seconds: float) -> None:
-        """Go away with every connection, and listen on the same ports again after ``seconds``.
+        """Close every connection, and listen on the same ports again after ``seconds``.
 
         What has been recorded is kept. A restart that is under way already goes on.
         """

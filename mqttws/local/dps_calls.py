@@ -205,7 +205,7 @@ class DpsCalls:
         return await self.directory.registration(registration_id)
 
     async def fault(self, kind: str, device: str | None = None, **members: Any) -> int:
-        """Let something go wrong from now on; return the order's number, for ``faults.cancel``.
+        """Order a fault; return the order's number, for ``faults.cancel``.
 
         >>> await dps.fault("answer", "my-device", status=429, retry_after=1, times=2)
         >>> await dps.fault("drop-after", hop="register", probability=0.1, times=None)
@@ -222,20 +222,20 @@ class DpsCalls:
         return await self.faults.order(parse_fault({"kind": kind, "device": device, **members}))
 
     async def cancel_faults(self) -> None:
-        """Take every order for a fault back."""
+        """Cancel every ordered fault."""
         await self.faults.cancel()
 
     # What it has seen
 
     def events(self, after: int | None = None) -> AsyncIterator[DpsEvent]:
-        """Yield what happens, see ``dps_events.EventKind``; from now on, or behind a number."""
+        """Yield the events, see ``dps_events.EventKind``; from now on, or behind a number."""
         AFTER.check(locals())
         return self._events.read(after)
 
     def seen(
         self, kind: str | None = None, device: str | None = None, after: int = 0
     ) -> list[DpsEvent]:
-        """Return what has happened so far.
+        """Return the events so far.
 
         >>> [event.data["status"] for event in dps.seen("request", "my-device")]
         [202, 200]

@@ -42,7 +42,7 @@ def own_dps_options(table: Table, given: dict[str, Any]) -> dict[str, Any]:
 
 
 class AsyncLocalHub(RegistryCalls, DeviceCalls, AsyncOnly):
-    """An IoT hub behind the ports of a local DPS, told apart from it by the user name.
+    """An IoT hub behind the ports of a local DPS; the user name of a CONNECT names the service.
 
     >>> async with AsyncLocalDps() as dps, AsyncLocalHub(dps) as hub:
     ...     telemetry = await hub.next_telemetry()

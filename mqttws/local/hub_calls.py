@@ -175,7 +175,7 @@ class DeviceCalls:
     # Telemetry and other events
 
     def events(self, after: int | None = None) -> AsyncIterator[Event]:
-        """Yield what happens: telemetry, connections, twin changes; from now on, or a number on.
+        """Yield events: telemetry, connections, twin changes; from now on, or behind a number.
 
         The latest 50,000 are kept, in 64 MiB, and 5,000 of a device: a slow reader misses numbers.
         """
@@ -235,7 +235,7 @@ class DeviceCalls:
         seconds: float = 1.0,
         chain: ChainFault = "expired",
     ) -> int:
-        """Let something go wrong from now on; return the order's number, for ``cancel_faults``.
+        """Order a fault; return the order's number, for ``cancel_faults``.
 
         >>> hub.fault("answer", "my-device", operation="twin-get", status=429, times=2)
 
@@ -265,6 +265,6 @@ class DeviceCalls:
         )
 
     def cancel_faults(self, number: int | None = None) -> bool:
-        """Take one order back, or all; return whether there was one."""
+        """Cancel one ordered fault, or all; return whether there was one."""
         CANCEL.check(locals())
         return self.core.faults.cancel(number)

@@ -90,5 +90,5 @@ async def complete_feedback(asked: Asked) -> Answer:
 
 
 async def events(asked: Asked) -> Answer:
-    """Stream what happens; see ``send_events``."""
+    """Stream the hub's events; see ``send_events``."""
     return await send_events(asked.request, asked.hub.events)

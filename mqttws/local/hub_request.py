@@ -1,4 +1,4 @@
-"""A request to the hub's service API that has been let in, and the ways in which it is refused.
+"""An authorized request to the hub's service API, and its refusals.
 
 Knows HTTP through aiohttp, the extra ``admin``.
 """

@@ -148,7 +148,7 @@ class SyncDeviceCalls:
             yield self.next_telemetry(timeout)
 
     def events(self, after: int | None = None) -> Iterator[Event]:
-        """Yield what happens: telemetry, connections, twin changes; from now on, or a number on.
+        """Yield events: telemetry, connections, twin changes; from now on, or behind a number.
 
         It waits for the next one as long as it takes; it ends with the hub.
         """
@@ -184,7 +184,7 @@ class SyncDeviceCalls:
         seconds: float = 1.0,
         chain: ChainFault = "expired",
     ) -> int:
-        """Let something go wrong; see ``AsyncLocalHub.fault``."""
+        """Order a fault; see ``AsyncLocalHub.fault``."""
         return self._hub.fault(
             kind,
             device,
@@ -201,5 +201,5 @@ class SyncDeviceCalls:
         )
 
     def cancel_faults(self, number: int | None = None) -> bool:
-        """Take one order back, or all; return whether there was one."""
+        """Cancel one ordered fault, or all; return whether there was one."""
         return self._hub.cancel_faults(number)

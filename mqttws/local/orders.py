@@ -48,7 +48,7 @@ class FaultOrders:
         self._row = row
 
     async def order(self, fault: Fault) -> int:
-        """Let something go wrong from now on; return the order's number, for ``cancel``."""
+        """Order a fault; return the order's number, for ``cancel``."""
 
         def ordered(faults: Faults) -> tuple[int, Faults]:
             more = faults.order(fault)
@@ -57,7 +57,7 @@ class FaultOrders:
         return await self._change(ordered)
 
     async def cancel(self, number: int | None = None) -> bool:
-        """Take one order back, or all; return whether there was one."""
+        """Cancel one ordered fault, or all; return whether there was one."""
 
         def cancelled(faults: Faults) -> tuple[bool, Faults]:
             there = bool(faults.orders) if number is None else number in faults.orders

@@ -77,7 +77,7 @@ class LocalDps(Threaded):
 
     @property
     def id_scope(self) -> str:
-        """Of this instance."""
+        """The id scope of this instance."""
         return self._dps.id_scope
 
     @property
@@ -144,7 +144,7 @@ class LocalDps(Threaded):
     # What it has seen
 
     def events(self, after: int | None = None) -> Iterator[DpsEvent]:
-        """Yield what happens; see ``AsyncLocalDps.events``.
+        """Yield the service's events; see ``AsyncLocalDps.events``.
 
         It waits for the next one as long as it takes; it ends with the service.
         """
@@ -166,7 +166,7 @@ class LocalDps(Threaded):
     def seen(
         self, kind: str | None = None, device: str | None = None, after: int = 0
     ) -> list[DpsEvent]:
-        """Return what has happened so far; see ``AsyncLocalDps.seen``."""
+        """Return the events so far; see ``AsyncLocalDps.seen``."""
         return self._dps.seen(kind, device, after)
 
     def wait_for(
@@ -182,7 +182,7 @@ class LocalDps(Threaded):
         return self.run(lambda: self._dps.wait_for(kind, device, after, timeout), limit)
 
     def fault(self, kind: str, device: str | None = None, **members: Any) -> int:
-        """Let something go wrong; see ``AsyncLocalDps.fault``."""
+        """Order a fault; see ``AsyncLocalDps.fault``."""
         return self.run(partial(self._dps.fault, kind, device, **members))
 
     def restart(self, seconds: float) -> None:
@@ -194,7 +194,7 @@ class LocalDps(Threaded):
         self.run(restart)
 
     def cancel_faults(self) -> None:
-        """Take every order for a fault back."""
+        """Cancel every ordered fault."""
         self.run(self._dps.cancel_faults)
 
     def registration(self, registration_id: str) -> RegistrationRecord | None:

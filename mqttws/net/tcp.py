@@ -178,7 +178,7 @@ async def race(addresses: list[Address], where: str, hop: Hop = Hop.TCP) -> sock
 
 
 def _none_answered(failures: list[tuple[Address, OSError]], where: str, hop: Hop) -> ConnectFailed:
-    """Return the error for addresses of which none answered, judged by the one that tells most."""
+    """Return the error where no address answered, by the most specific failure."""
     # A host without IPv6 has no route there, which means nothing where IPv4 failed otherwise.
     telling = next((pair for pair in failures if pair[1].errno not in NO_ROUTE), failures[0])
     address, error = telling

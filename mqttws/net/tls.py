@@ -27,7 +27,7 @@ from .pem import CHAIN, KEY, Pem, PemSource, as_ascii, looks_like, read_pem, ref
 
 @dataclass(frozen=True, slots=True)
 class TlsConfig:
-    """Whom a client trusts, and how it proves who it is.
+    """TLS settings: the CAs that a client trusts, and the certificate that it shows.
 
     With a key's content or password in it, it cannot be pickled or made a dict of.
 

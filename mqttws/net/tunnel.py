@@ -15,7 +15,7 @@ from .socks import Socks4aConnect, Socks5Connect
 
 
 class Tunnel(Protocol):
-    """The talk with a proxy before it lets us through."""
+    """The exchange with a proxy until it opens the tunnel."""
 
     facts: dict[str, str]
     """The proxy's answer, for people; never a login."""

@@ -32,7 +32,7 @@ def is_some_text(value: object) -> bool:
 
 
 def is_function(value: object) -> bool:
-    """Whether it can be called."""
+    """Whether a value can be called."""
     return callable(value)
 
 

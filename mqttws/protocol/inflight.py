@@ -121,7 +121,7 @@ class Session:
             self._record("received", packet_id)
 
     def release(self, packet_id: int) -> None:
-        """Close a QoS 2 exchange of the peer's; its identifier is new again."""
+        """Close a QoS 2 exchange of the peer's; its identifier may carry another message."""
         if packet_id in self.received:
             self.received.remove(packet_id)
             self.unread.discard(packet_id)

@@ -1,4 +1,4 @@
-"""An assignment's hub clients: telemetry, messages, methods and the twin, where it leads to."""
+"""An assignment's hub clients: telemetry, messages, methods and the twin of the assigned hub."""
 
 from typing import TYPE_CHECKING, Any, ClassVar
 

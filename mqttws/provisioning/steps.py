@@ -25,7 +25,7 @@ from .provision import provision_async
 
 
 class ProvisioningSteps:
-    """A registration, step by step: the steps that ``on_step`` gets, to be iterated over.
+    """A registration as an async iterator of its steps, those that ``on_step`` gets.
 
     >>> async with mqttws.ProvisioningSteps("0ne00ABCDEF", credential) as steps:
     ...     async for step in steps:

@@ -141,7 +141,7 @@ class HubFaults:
         self._numbers = itertools.count(1)
 
     def order(self, fault: HubFault) -> int:
-        """Let something go wrong from now on; return the order's number."""
+        """Order a fault; return the order's number."""
         number = next(self._numbers)
         self._orders[number] = Standing(fault)
         return number
@@ -157,7 +157,7 @@ class HubFaults:
         return bool(self._orders)
 
     def cancel(self, number: int | None = None) -> bool:
-        """Take one order back, or all; return whether there was one."""
+        """Cancel one ordered fault, or all; return whether there was one."""
         if number is not None:
             return self._orders.pop(number, None) is not None
         found = bool(self._orders)
