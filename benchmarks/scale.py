@@ -20,14 +20,17 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mqttws.local.certificates import certificate_pem, new_builder, new_key, new_name
 from mqttws.local.x509 import DeviceAuthority
 from tests.local.stores.cluster import Cluster, cluster
 
@@ -235,6 +238,19 @@ async def _refused(service: Running, count: int) -> float:
     return round((after - before) / count * 1000, 3)
 
 
+def authorities(count: int) -> Iterator[str]:
+    """Yield certificates of CAs, PEM; one key serves them all."""
+    key = new_key()
+    now = datetime.datetime.now(datetime.UTC)
+    validity = (now, now + datetime.timedelta(days=1))
+    for number in range(count):
+        name = new_name(f"CA {number}")
+        builder = new_builder(name, name, key, validity).add_extension(
+            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        )
+        yield certificate_pem(builder.sign(key, hashes.SHA256())).decode()
+
+
 async def ask_certificates(running: Cluster, quick: bool, took: Took) -> list[dict[str, Any]]:
     """X.509: 1 to 100,000 individuals, and as many groups."""
     rows = []
@@ -255,7 +271,7 @@ async def ask_certificates(running: Cluster, quick: bool, took: Took) -> list[di
                 row = await _cost(service, **plan)
         rows.append({"kind": "individuals", "stored": stored, **begun, **row})
         took(f"{stored} individuals with certificates")
-    roots = [DeviceAuthority.root(f"CA {n}").pem for n in range(levels[-1])]
+    roots = list(authorities(levels[-1]))
     for stored in levels:
         async with place("postgres", running) as at:
             await at.fill(certified("group", [authority.pem, *roots[: stored - 1]]), [])
