@@ -44,8 +44,6 @@ def options(world: World, who: str, log: Log) -> dict[str, Any]:
         "connect_timeout": 10.0,
         "hop_timeout": 5.0,
         "request_timeout": world.request_timeout,
-        # The stream is opened when SUBSCRIBE is answered, if that takes a stuck broker long, too.
-        "unmatched_wait": world.request_timeout + 10.0,
         "reconnect": Backoff(0.02, 0.2),
         "store": store,
         "proxy": None,

@@ -92,7 +92,8 @@ class AsyncClient(Facts, AsyncOnly):
             it again, so that it arrives at least once.
         unmatched_wait: seconds after CONNACK during which a message of QoS 1 or 2 that fits no
             open stream stays unacknowledged; then it is acknowledged and kept for a stream that is
-            opened later, the newest ``max_queued`` of them. None acknowledges none unread.
+            opened later, the newest ``max_queued`` of them. Time in which ``subscribe`` awaits its
+            answer does not count. None acknowledges none unread.
         strict: whether an acknowledgement that fits nothing, or DUP with QoS 0, ends the
             connection; otherwise it is counted in ``ignored``, and logged once.
         headers: HTTP headers for the WebSocket upgrade, or a function that returns them for each

@@ -58,9 +58,14 @@ class Engine(Standing):
         self.keeper: SessionKeeper = SessionKeeper(options, self._on_store_failure)
         self.outgoing: Outgoing = self.keeper.outgoing
         self.outgoing.on_queued = lambda: self.keeper.store_soon(self.link)
-        self.inbox: Inbox = Inbox(self._on_taken, self.acknowledge, options.max_queued)
+        self.inbox: Inbox = Inbox(
+            self._on_taken, self.acknowledge, options.max_queued, options.unmatched_wait
+        )
         self.reading: Reading = Reading(self.inbox, options.max_queued, options.request_timeout)
-        self.requests: Requests = Requests(self.reading, options.request_timeout)
+        self.inbox.on_given_up = self.reading.regulate
+        self.requests: Requests = Requests(
+            self.reading, self.inbox.patience, options.request_timeout
+        )
         self.troubles: Troubles = Troubles()
         self._options = options
         self._leaving = Leaving()
@@ -317,13 +322,13 @@ class Engine(Standing):
         link.flush_soon()
         self.reading.regulate()
         self.requests.wake()
-        self.inbox.begin_waiting(link.loop, self._options.unmatched_wait, self.reading.regulate)
+        self.inbox.patience.begin(link.loop)
 
     def _detach(self) -> None:
         """Do without the present connection."""
         self.link = self.reading.link = None
         self.keeper.detach()
-        self.inbox.stop_timer()
+        self.inbox.patience.stop()
 
     # Inside: the end
 

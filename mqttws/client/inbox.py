@@ -13,6 +13,7 @@ from ..errors import UsageError
 from ..wire import matches, topic_filter_fault
 from .filters import FilterIndex
 from .message import ReceivedMessage
+from .patience import Patience
 
 logger: logging.Logger = logging.getLogger("mqttws.client")
 """What a client does on its own: reconnecting, and messages that fit no stream."""
@@ -57,15 +58,18 @@ class Inbox:
 
     A message goes to exactly one stream: the first opened whose filter matches, else the one
     without a filter. A message that fits no open stream waits for one that is opened later: first
-    unacknowledged, for as long as ``begin_waiting`` says; then acknowledged and kept, the newest
-    ``max_kept`` of them.
+    unacknowledged, while ``patience`` lasts; then acknowledged and kept, the newest ``max_kept`` of
+    them.
 
     Args:
         on_taken: called with each message that is handed out.
         acknowledge: acknowledges a message to the server; one of QoS 0 needs none.
         max_kept: how many acknowledged messages without a stream are kept.
+        wait: seconds of ``patience``; None for ever.
 
     Attributes:
+        patience: how long messages without a stream stay unacknowledged.
+        on_given_up: called when it is over, and they have been acknowledged.
         count: how many messages wait, those that were given up not counted.
         size: about how many bytes they take.
         unmatched: how many messages were acknowledged, or of QoS 0, and fitted no stream.
@@ -78,7 +82,10 @@ class Inbox:
         on_taken: Callable[[ReceivedMessage], None],
         acknowledge: Callable[[ReceivedMessage], None],
         max_kept: int,
+        wait: float | None,
     ) -> None:
+        self.patience: Patience = Patience(wait, self._give_up_waiting)
+        self.on_given_up: Callable[[], None] | None = None
         self.count: int = 0
         self.size: int = 0
         self.unmatched: int = 0
@@ -93,8 +100,6 @@ class Inbox:
         self._unmatched: deque[ReceivedMessage] = deque()  # those that still wait unacknowledged
         self._kept: deque[ReceivedMessage] = deque()  # those that were given up
         self._kept_size = 0
-        self._waiting_allowed = True
-        self._timer: asyncio.TimerHandle | None = None
 
     def put(self, message: ReceivedMessage) -> None:
         """Take a message in."""
@@ -160,33 +165,6 @@ class Inbox:
             self.size -= _cost(message)
             self.put(message)
 
-    def begin_waiting(
-        self, loop: asyncio.AbstractEventLoop, wait: float | None, then: Callable[[], None]
-    ) -> None:
-        """Leave messages without a stream unacknowledged for ``wait`` seconds; None: for ever.
-
-        From then on they are acknowledged, those that wait and those that come; ``then`` is called.
-        """
-        self._waiting_allowed = True
-        if wait is not None:
-            self._timer = loop.call_later(wait, self._give_up_waiting, then)
-
-    def stop_timer(self) -> None:
-        """Leave no timer behind: the connection has ended."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _give_up_waiting(self, then: Callable[[], None]) -> None:
-        self._timer = None
-        self._waiting_allowed = False
-        waiting, self._unmatched = self._unmatched, deque()
-        for message in waiting:
-            self.count -= 1
-            self.size -= _cost(message)
-            self._keep(message)
-        then()
-
     def drop(self, unwanted: Callable[[ReceivedMessage], bool]) -> None:
         """Forget the waiting messages that are ``unwanted``; they are not handed out."""
         places = [self._unmatched, *(buffer.messages for buffer in self._buffers())]
@@ -224,11 +202,20 @@ class Inbox:
         self._kept = deque(message for message in self._kept if not fits(message))
         self._unmatched = deque(message for message in self._unmatched if not fits(message))
 
+    def _give_up_waiting(self) -> None:
+        waiting, self._unmatched = self._unmatched, deque()
+        for message in waiting:
+            self.count -= 1
+            self.size -= _cost(message)
+            self._keep(message)
+        if self.on_given_up is not None:
+            self.on_given_up()
+
     def _put_unmatched(self, message: ReceivedMessage) -> None:
         any_open = self._rest_opened or len(self._filtered) > 0
         # Without any stream there is none to hold up: what is too much to keep waits at the server.
         full = len(self._kept) >= self._max_kept or self._kept_size >= MAX_UNREAD_BYTES
-        if (self._waiting_allowed and (message.qos or not any_open)) or (full and not any_open):
+        if (self.patience.lasts and (message.qos or not any_open)) or (full and not any_open):
             self.count += 1
             self.size += _cost(message)
             self._unmatched.append(message)

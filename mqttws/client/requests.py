@@ -15,6 +15,7 @@ from ..protocol import ClientProtocol
 from ..wire import REFUSED, Subscription
 from .inbox import logger
 from .link import Link
+from .patience import Patience
 from .reading import Reading
 from .suspect import Suspect
 
@@ -34,15 +35,17 @@ class Requests:
 
     Args:
         reading: is kept going while an answer is awaited.
+        patience: stands still while the application awaits a subscription.
         timeout: seconds for the answer to a request, times without a connection included.
 
     Attributes:
         subscriptions: the QoS that was asked for, by topic filter.
     """
 
-    def __init__(self, reading: Reading, timeout: float) -> None:
+    def __init__(self, reading: Reading, patience: Patience, timeout: float) -> None:
         self.subscriptions: dict[str, int] = {}
         self._reading = reading
+        self._patience = patience
         self._timeout = timeout
         self._largest = 1  # filters in the application's largest request
         self._unrenewed: dict[str, None] = {}  # lost by the server, and not granted again yet
@@ -70,12 +73,13 @@ class Requests:
         Raises:
             SubscribeRefused: the server refused at least one filter.
         """
-        granted: list[int] = await self.request(
-            partial(ClientProtocol.subscribe, subscriptions=subscriptions),
-            f"subscribe to {subscriptions[0].topic_filter!r}",
-            current,
-            trouble,
-        )
+        with self._patience.subscribing():
+            granted: list[int] = await self.request(
+                partial(ClientProtocol.subscribe, subscriptions=subscriptions),
+                f"subscribe to {subscriptions[0].topic_filter!r}",
+                current,
+                trouble,
+            )
         refused = self.note(subscriptions, granted)
         if refused:
             raise SubscribeRefused(

@@ -87,7 +87,8 @@ CLIENT = Table(
     unmatched_wait=Option(
         or_none(is_seconds_or_0),
         f"{SECONDS_OR_0}; or None for never",
-        "Seconds after CONNACK until messages are acknowledged that fit no open stream.",
+        "Seconds after CONNACK until messages are acknowledged that fit no open stream; they stand"
+        " still while subscribe awaits its answer.",
         10.0,
     ),
     strict=Option(

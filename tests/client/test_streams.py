@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from mqttws import AsyncClient, ReceivedMessage, SqliteStore, UsageError
+from mqttws import AsyncClient, ReceivedMessage, RequestTimedOut, SqliteStore, UsageError
 from mqttws.client.filters import FilterIndex
 from mqttws.client.inbox import Inbox
+from mqttws.client.patience import Patience
 from mqttws.protocol.inflight import Arrivals
-from mqttws.wire import Packet, PubAck, Publish, PubRec, matches
+from mqttws.wire import Packet, PubAck, Publish, PubRec, Subscribe, matches
 
 from .broker import broker
 from .scripted import Peer, scripted
@@ -205,7 +206,7 @@ def cost(work: object) -> float:
 @pytest.mark.only_async
 def test_a_message_costs_the_same_past_one_stream_and_past_thousands() -> None:
     def work(streams: int) -> object:
-        inbox = Inbox(lambda message: None, lambda message: None, 10_000)
+        inbox = Inbox(lambda message: None, lambda message: None, 10_000, 10.0)
         for n in range(streams):
             inbox.open(f"f/{n}/+")
         last = inbox.open("last")
@@ -283,3 +284,75 @@ async def test_a_qos_2_message_that_fitted_no_stream_is_handed_out_once(tmp_path
             await client.publish("t", b"", qos=1)
             other.close()
             assert client.unmatched == 1
+
+
+async def test_what_comes_while_a_subscription_is_unanswered_waits_for_its_stream() -> None:
+    """The program opens its stream when ``subscribe`` has returned, however long that takes."""
+    acknowledged: list[int] = []
+    answers = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.greet(session_present=True)
+        peer.send(*[Publish("a", b"%d" % n, 1, packet_id=n) for n in range(1, 4)])
+        while (packet := await peer.packet()) is not None:
+            if isinstance(packet, PubAck):
+                acknowledged.append(packet.packet_id)
+            if isinstance(packet, Subscribe):
+                await answers.wait()
+            peer.answer(packet)
+
+    wait = 0.2
+    async with scripted(script) as port, client_of(port, unmatched_wait=wait) as client:
+        subscribing = asyncio.ensure_future(client.subscribe("a", 1))
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await until(lambda: loop.time() - began > 2 * wait)
+        assert acknowledged == [], "no reader could have seen them"
+        answers.set()
+        await subscribing
+        messages = client.messages("a")
+        assert [(await anext(messages)).payload for _ in range(3)] == [b"1", b"2", b"3"]
+        assert client.unmatched == 0
+
+
+async def test_an_unanswered_subscription_holds_messages_no_longer_than_its_own_limit() -> None:
+    acknowledged: list[int] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.greet(session_present=True)
+        peer.send(Publish("b", b"", 1, packet_id=7))
+        while (packet := await peer.packet()) is not None:
+            if isinstance(packet, PubAck):
+                acknowledged.append(packet.packet_id)
+
+    async with scripted(script) as port:
+        async with client_of(port, unmatched_wait=0.1, request_timeout=0.3) as client:
+            with pytest.raises(RequestTimedOut):
+                await client.subscribe("a", 1)
+            assert acknowledged == []
+            await until(lambda: acknowledged == [7])
+            assert client.unmatched == 1
+
+
+async def test_the_time_for_a_stream_stands_still_over_connections_and_ends_once() -> None:
+    ended: list[bool] = []
+    loop = asyncio.get_running_loop()
+    patience = Patience(0.05, lambda: ended.append(True))
+    with patience.subscribing(), patience.subscribing():
+        patience.begin(loop)
+        patience.stop()
+        patience.begin(loop)
+        await asyncio.sleep(0.1)
+        assert patience.lasts
+    await until(lambda: ended)
+    with patience.subscribing():
+        assert not patience.lasts
+    await asyncio.sleep(0.1)
+    assert ended == [True]
+    patience.begin(loop)
+    assert patience.lasts
+    patience.stop()
+    with patience.subscribing():
+        pass
+    await asyncio.sleep(0.1)
+    assert ended == [True], "there is no connection"
