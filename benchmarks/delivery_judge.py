@@ -29,6 +29,8 @@ class Ledger:
         ended: messages whose exchange ended, with PUBACK or PUBCOMP.
         sessions_lost: how often a session was asked for again and was gone.
         faults: identifiers that the sender used for two messages.
+        disordered: messages that were sent for the first time, on whichever connection, after a
+            later one of their topic; or again in another order, on one.
         reused: messages that got an identifier which was in use.
         repeated: messages that it published again after their PUBREL.
     """
@@ -50,6 +52,8 @@ class Ledger:
         self._lost: dict[int, str] = {}
         self._client = self._changes = 0
         self._newest: dict[tuple[int, str], int] = {}
+        self._newest_of_all: dict[str, int] = {}
+        self._begun: set[str] = set()
         self._clean: dict[int, bool] = {}
         self._had_session = False
         self._newest_link = 0
@@ -118,6 +122,11 @@ class Ledger:
         if int(count) < newest and ident not in self.taken:
             self.disordered.add(ident)
         self._newest[link.number, task] = max(newest, int(count))
+        of_all = self._newest_of_all.get(task, -1)
+        if int(count) < of_all and ident not in self._begun:
+            self.disordered.add(ident)
+        self._newest_of_all[task] = max(of_all, int(count))
+        self._begun.add(ident)
 
 
 @dataclass
