@@ -1,4 +1,4 @@
-"""How long messages that fit no stream are left unacknowledged.
+"""The time for which messages that fit no stream are left unacknowledged.
 
 Knows the time limit, and that it stands still while the application waits for a subscription. Does
 not know messages.
