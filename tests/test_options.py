@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import mqttws
+from mqttws import options
 from mqttws.options import (
     ASSIGNED_CLIENT,
     ASSIGNED_HUB_CLIENT,
@@ -118,6 +119,15 @@ def test_each_default_is_allowed(call: Callable[..., Any]) -> None:
     for name, option in CALLS[call].items():
         if option.default is not REQUIRED:
             option.check(name, option.default)
+
+
+def test_the_default_of_every_table_is_allowed_by_it() -> None:
+    """A table does not look at a value that is its default."""
+    tables = {name: value for name, value in vars(options).items() if isinstance(value, Table)}
+    assert len(tables) > 50
+    for table, its in tables.items():
+        for name, option in its.items():
+            assert option.default is REQUIRED or option.allows(option.default), f"{table}.{name}"
 
 
 def test_the_longest_wait_is_an_hour_and_a_longer_one_is_refused() -> None:

@@ -262,7 +262,7 @@ def values() -> Iterator[Value]:
         good = {"registration_id": "dev", key: KEY}
         yield name, made, good, {"registration_id": names, key: keys}
     yield "ExternalKey", mqttws.ExternalKey, {}, {"registration_id": names}
-    files: Wrong = {"chain": (None, *FILE), "key": FILE[:3], "registration_id": TEXT[1:]}
+    files: Wrong = {"chain": (None, *FILE), "key": (None, *FILE[:3]), "registration_id": TEXT[1:]}
     files["key_password"] = (5, True, [], {})
     yield "X509Certificate", mqttws.X509Certificate, {"chain": b"x", "key": b"x"}, files
     for name in ("HubClient", "AsyncHubClient"):

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from .common import A_FUNCTION, COMMON, SECONDS, SECONDS_OR_0
-from .option import MAX_SECONDS, Option, Table
+from .option import MAX_SECONDS, REQUIRED, Option, Table
 from .values import (
     instance,
     is_bool,
@@ -110,8 +110,8 @@ SQLITE_STORE = Table(
     busy_timeout=Option(is_seconds_or_0, SECONDS_OR_0, "Seconds to wait for a lock.", 2.0),
 )
 X509 = Table(
-    chain=replace(_FILE, test=_is_pem, allowed=A_FILE),
-    key=replace(_FILE, test=_is_pem, allowed=A_FILE),
+    chain=replace(_FILE, test=_is_pem, allowed=A_FILE, default=REQUIRED),
+    key=replace(_FILE, test=_is_pem, allowed=A_FILE, default=REQUIRED),
     key_password=KEY_PASSWORD,
 )
 THREAD_NAME = Table(name=Option(is_text, "a str", "The thread's name, for debuggers.", "mqttws"))
