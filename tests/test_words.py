@@ -1,4 +1,4 @@
-"""The doctor's, provision's and a fleet's decisions, each hint and sentence replaced by ``x``.
+"""Decisions of doctor, provision, client and fleet, each hint and sentence replaced by ``x``.
 
 A table of errors of every class, cause and hop is decided about twice, the second time without a
 word: cause, party and the party beside it must be the same, when provision goes on, and whether a
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from mqttws import (
+    Backoff,
     Cause,
     ConnectRefused,
     Hop,
@@ -30,6 +31,7 @@ from mqttws.net.hops import Walk
 from mqttws.provisioning import fleet
 from mqttws.provisioning.exchange import Exchange
 from mqttws.provisioning.plan import Plan
+from mqttws.retry import reconnect_wait
 
 from .test_errors import PUBLIC
 
@@ -114,6 +116,24 @@ async def test_provisions_waits_do_not_depend_on_a_sentence_or_a_hint(
         wordless(error)
         assert waits(error) == before, repr(error)
     assert len(different) > 1  # some go on, some end
+
+
+def test_a_clients_waits_do_not_depend_on_a_sentence_or_a_hint() -> None:
+    def waits(error: MqttwsError) -> list[float | None]:
+        """Return the waits before the next attempts, with each kind of login."""
+        return [
+            reconnect_wait(error, attempt, 0.5, Backoff(), fresh_login=fresh)
+            for attempt in range(3)
+            for fresh in (False, True)
+        ]
+
+    different = set()
+    for error in errors():
+        before = waits(error)
+        different.add(tuple(before))
+        wordless(error)
+        assert waits(error) == before, repr(error)
+    assert len(different) >= 3  # some end the client, some wait longer
 
 
 async def test_whether_a_fleet_goes_on_does_not_depend_on_a_sentence_or_a_hint(

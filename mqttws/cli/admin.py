@@ -16,11 +16,13 @@ import click
 
 from ..dps.json_text import parse_json
 from ..errors import MqttwsError, UsageError
+from ..errors.hub import cause_of_status
 from ..net.names import is_loopback
 from ..net.tls import TlsConfig
 from ..text import one_line
 from .common import debug_option
 from .files import read_secret
+from .unreached import unreached
 
 MAX_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer of the admin API that are read: all enrollments of a large service."""
@@ -105,10 +107,11 @@ class AdminClient:
                 f"the service answered {error.code}: {_message(error)}", error.code
             ) from None
         except (OSError, http.client.HTTPException) as error:
-            reason = getattr(error, "reason", error)
-            raise MqttwsError(
-                f"no admin API at {self._url}: {reason}",
-                hint="start one with: mqttws serve --admin-port N",
+            raise unreached(
+                f"no admin API at {self._url}",
+                urlsplit(self._url).netloc,
+                error,
+                "start one with: mqttws serve --admin-port N",
             ) from None
         if len(text) > MAX_ANSWER:
             raise MqttwsError(f"the service's answer is longer than {MAX_ANSWER} bytes")
@@ -128,7 +131,7 @@ class Answered(MqttwsError):
     """
 
     def __init__(self, message: str = "", status: int = 0) -> None:
-        super().__init__(message)
+        super().__init__(message, cause=cause_of_status(status))
         self.status = status
 
 

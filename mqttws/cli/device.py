@@ -18,11 +18,11 @@ import click
 import mqttws
 
 from ..errors import MqttwsError, UsageError
-from ..hops import Cause
+from ..hops import Cause, Hop
 from ..hub.device.connection_string import ConnectionString, parse_connection_string
 from ..options import HUB_CLIENT
 from .common import check_host, credential_options, debug_option, json_option, read_credential
-from .exits import EXIT_CODES, Command
+from .exits import Command, describe_exit_codes
 from .files import content_of, read_secret
 from .network import proxy_options, trust_options
 from .output import print_json, print_line
@@ -30,6 +30,8 @@ from .table import option
 
 VARIABLE = "MQTTWS_CONNECTION_STRING"
 """The environment variable that can hold a device's connection string."""
+
+_EXIT_CODES = describe_exit_codes(*Hop)
 
 _EPILOG = f"""\b
 Secrets: no option takes a key or a connection string, for other users could see
@@ -53,7 +55,7 @@ With --json, one object in a line for each event:
   event   connected | reconnecting | telemetry | message | method | desired |
           refused
 
-{EXIT_CODES}"""
+{_EXIT_CODES}"""
 
 
 @click.group(short_help="A device at its hub: telemetry, methods, twin.")

@@ -21,7 +21,7 @@ from ..errors import UsageError
 from ..text import one_line
 from .admin import AdminClient, Answered, admin_options, client_for
 from .common import KEY_FILE, debug_option, read_key
-from .exits import EXIT_CODES, Command
+from .exits import ASKING_EXIT_CODES, EXIT_CODES, Command
 from .files import content_of, read_file
 from .output import print_json, print_line
 
@@ -41,7 +41,7 @@ Examples:
     mqttws enroll --admin http://127.0.0.1:8080 export --keys > service.json
     mqttws enroll --admin http://127.0.0.1:9090 import service.json
 
-{EXIT_CODES}"""
+{ASKING_EXIT_CODES}"""
 
 
 @click.group(epilog=_ENROLL_EPILOG, short_help="Tell a running local DPS who may register.")

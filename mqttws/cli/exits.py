@@ -38,6 +38,9 @@ def describe_exit_codes(*hops: Hop, **more: str) -> str:
 
 EXIT_CODES = describe_exit_codes()
 
+ASKING_EXIT_CODES = describe_exit_codes(Hop.NAME, Hop.TCP, Hop.TLS)
+"""Of commands that ask a running service over HTTP."""
+
 
 class Command(click.Command):
     """A command that ends quietly on Ctrl-C."""

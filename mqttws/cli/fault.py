@@ -10,7 +10,7 @@ import click
 from ..dps.faults import Kind, parse_fault
 from ..options import DPS_FAULT
 from .admin import admin_options, client_for
-from .exits import EXIT_CODES, Command
+from .exits import ASKING_EXIT_CODES, Command
 from .output import print_json
 from .table import given, members_of, option
 
@@ -52,7 +52,7 @@ Kinds, and the options of their own:
   list                    prints the orders that stand, one JSON object a line
   none                    takes all orders back
 
-{EXIT_CODES}"""
+{ASKING_EXIT_CODES}"""
 
 
 @click.command(cls=Command, epilog=_EPILOG, short_help="Let a local DPS fail on purpose.")

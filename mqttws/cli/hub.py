@@ -18,7 +18,7 @@ from ..errors import UsageError
 from ..local.x509 import fingerprint_of
 from ..options import CREATE_DEVICE, PATCH_TWIN, SEND, SERVICE_INVOKE
 from .common import KEY_FILE, debug_option
-from .exits import EXIT_CODES, Command
+from .exits import ASKING_EXIT_CODES, Command
 from .files import content_of, read_file, read_secret
 from .hub_faults import fault, throttle
 from .hub_service import CONNECTION_FILE, VARIABLE, HubService, find_service
@@ -51,7 +51,7 @@ Environment:
   {VARIABLE}  a service's connection string, instead of the file
                          that serve --with-hub writes
 
-{EXIT_CODES}"""
+{ASKING_EXIT_CODES}"""
 
 
 @click.group(epilog=_EPILOG, short_help="The service's side of a local hub: watch, send, invoke.")

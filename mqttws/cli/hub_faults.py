@@ -10,7 +10,7 @@ import click
 
 from ..hub.service.faults import FaultKind, Operation, parse_hub_fault
 from ..options import HUB_FAULT
-from .exits import EXIT_CODES, Command
+from .exits import ASKING_EXIT_CODES, Command
 from .hub_service import HubService
 from .output import print_json
 from .table import given, members_of, option
@@ -43,7 +43,7 @@ Kinds, and the options of their own:
   list        prints the orders that stand, one JSON object a line
   none        takes all orders back
 
-{EXIT_CODES}"""
+{ASKING_EXIT_CODES}"""
 
 
 @click.command(cls=Command, epilog=_EPILOG, short_help="Let the hub fail on purpose.")
@@ -72,7 +72,9 @@ def fault(service: Service, /, *, kind: str, times: int, **members: object) -> N
 _RATE = click.FloatRange(0, 10**9, min_open=True)
 
 
-@click.command(cls=Command, epilog=EXIT_CODES, short_help="Limit what the hub takes in a second.")
+@click.command(
+    cls=Command, epilog=ASKING_EXIT_CODES, short_help="Limit what the hub takes in a second."
+)
 @click.option("--connects", type=_RATE, metavar="N", help="CONNACK 3 to more.")
 @click.option("--telemetry", type=_RATE, metavar="N", help="Acknowledge more late, then close.")
 @click.option("--twin-reads", type=_RATE, metavar="N", help="Answer 429 to more.")

@@ -18,17 +18,16 @@ from typing import Any
 from ..dps.sas import decode_key, sign_token
 from ..errors import (
     HubRequestRejected,
-    MqttwsError,
     RequestTimedOut,
     UnusableFile,
     UsageError,
     store_failed,
 )
-from ..hops import Cause, Hop
-from ..net.failures import translate
+from ..hops import Cause
 from ..net.tls import TlsConfig
 from ..text import short_line
 from .files import check_name, content_of, read_file
+from .unreached import unreached
 
 CONNECTION_FILE = "hub-connection.json"
 """In the state folder of ``serve --with-hub``: connection strings and the CA's file."""
@@ -148,14 +147,13 @@ class HubService:
                 yield response
         except urllib.error.HTTPError as error:
             raise _refusal(error) from None
-        except (OSError, http.client.HTTPException) as error:
-            reason = getattr(error, "reason", error)
-            found = translate(reason, Hop.TCP) if isinstance(reason, OSError) else None
-            raise MqttwsError(
-                f"no hub at {self.host}: {short_line(str(found or reason))}",
-                cause=found.cause if found else Cause.CLOSED,
-                hint="start one with: mqttws serve --with-hub",
+        except TimeoutError:
+            raise RequestTimedOut(
+                f"the hub at {self.host} has sent no answer within {timeout:g} s"
             ) from None
+        except (OSError, http.client.HTTPException) as error:
+            hint = "start one with: mqttws serve --with-hub"
+            raise unreached(f"no hub at {self.host}", self.host, error, hint) from None
 
 
 class _StayHere(urllib.request.HTTPRedirectHandler):

@@ -6,7 +6,8 @@ from ..hops import Cause
 from .base import Fields, MqttwsError
 
 
-def _by_status(status: int) -> Cause:
+def cause_of_status(status: int) -> Cause:
+    """Return the cause of an error status of HTTP, or of an answer like it."""
     if status == 429:
         return Cause.THROTTLED
     return Cause.SERVER_UNAVAILABLE if status >= 500 else Cause.REQUEST_REFUSED
@@ -32,7 +33,7 @@ class HubRequestRejected(MqttwsError):
         tracking_id: str = "",
         **fields: Unpack[Fields],
     ) -> None:
-        fields["cause"] = fields.get("cause") or _by_status(status)
+        fields["cause"] = fields.get("cause") or cause_of_status(status)
         super().__init__(message, **fields)
         self.status = status
         self.error_code = error_code

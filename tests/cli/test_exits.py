@@ -96,12 +96,14 @@ def commands(
             variables,
         ),
         "publish": ([url, "t", "--payload", "p", "--timeout", "3", *options], {}),
+        "subscribe": ([url, "t", "--timeout", "3", *options], {}),
+        "device run": ([*device, *there, *options], variables),
     }
 
 
 def check(words: dict[str, tuple[list[str], dict[str, str]]], hop: Hop, *, never: bool) -> None:
     for name, (arguments, variables) in words.items():
-        done = run(name, *arguments, "--json", **variables)
+        done = run(*name.split(), *arguments, "--json", **variables)
         found = json.loads(done.stdout.splitlines()[0])
         assert found.keys() >= MEMBERS, name
         assert (found["schema"], found["status"], found["hop"]) == (1, "error", hop.value), name
@@ -136,8 +138,30 @@ def test_a_wrong_certificate_is_the_same_for_every_command(
 def test_a_wrong_key_is_the_same_for_every_command(tmp_path: Path, service: Service) -> None:
     trust = ("--ca", str(service.place["ca_file"]))
     words = commands(tmp_path, service.place["wss_port"], WRONG, trust, "0ne00LOCAL")
-    del words["publish"]  # it has no DPS: its login is CONNECT's
+    del words["publish"], words["subscribe"]  # they have no DPS: their login is CONNECT's
     check(words, Hop.REGISTER, never=True)
+
+
+def test_commands_that_ask_a_service_over_http_have_the_codes_of_the_hops_too(
+    tmp_path: Path, service: Service
+) -> None:
+    with closed_port(tmp_path) as (port, _, _options):
+        closed = f"127.0.0.1:{port}"
+    served = f"127.0.0.1:{service.place['wss_port']}"
+    for place, hop, never in (
+        (closed, Hop.TCP, False),
+        ("no-such-host.invalid", Hop.NAME, False),
+        (served, Hop.TLS, True),
+    ):
+        hub = f"HostName={place};SharedAccessKeyName=iothubowner;SharedAccessKey={KEY}"
+        code = hop.exit_code + 40 * never
+        done = run("hub", "devices", MQTTWS_HUB_CONNECTION=hub)
+        assert (done.returncode, done.stdout) == (code, ""), done.stderr
+        for words in (("enroll", "--admin", f"https://{place}", "list"),
+                      ("fault", "--admin", f"https://{place}", "list")):  # fmt: skip
+            done = run(*words)
+            assert (done.returncode, done.stdout) == (code, ""), done.stderr
+            assert f"{hop.value}: " in done.stderr
 
 
 @pytest.mark.slow

@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from mqttws import AsyncLocalDps, PortTaken, SymmetricKey, TlsConfig, UsageError, provision_async
+from mqttws import (
+    AsyncLocalDps,
+    Hop,
+    PortTaken,
+    SymmetricKey,
+    TlsConfig,
+    UsageError,
+    provision_async,
+)
 from mqttws.dps.sas import decode_key
 from mqttws.dps.tables import INDIVIDUALS
 from mqttws.local.x509 import DeviceAuthority
@@ -420,7 +428,7 @@ async def test_another_address_than_loopback_speaks_tls_alone(tmp_path: Path) ->
         trusting = ("enroll", "--admin", admin.url, *given, "--ca", str(dps.ca_file), "list")
         assert await shell(*trusting) == (0, "", "")
         code, out, err = await shell("enroll", "--admin", admin.url, *given, "list")
-        assert (code, out) == (1, "")
+        assert (code, out) == (Hop.TLS.exit_code + 40, "")
         assert "certificate" in err
         assert "s3cret" not in err
         clear = admin.url.replace("https:", "http:")
@@ -530,7 +538,7 @@ async def test_the_shell_keeps_the_key_of_a_device_and_lists_all_pages(
 
 async def test_the_shell_says_when_nobody_is_there() -> None:
     code, _, error = await shell("enroll", "--admin", "http://127.0.0.1:1", "list")
-    assert code == 1
+    assert code == Hop.TCP.exit_code
     assert "serve --admin-port" in error
     code, _, error = await shell("enroll", "--admin", "ftp://x", "list")
     assert code == 2
