@@ -59,7 +59,6 @@ def test_a_refused_device_learns_why(enrollments, key, status, error_code):
 
 
 def test_a_disabled_device_and_one_without_a_hub_fail():
-    """Row 12."""
     disabled = make_service(individual(provisioning_status="disabled"))
     registration = make_registration()
     run(disabled, connect(disabled), registration)

@@ -91,7 +91,7 @@ def test_a_wrong_registration_id_is_refused(registration_id):
 
 
 def test_it_polls_after_the_time_that_the_service_asks_for():
-    """Row 22: also after the first 202."""
+    """Also after the first 202."""
     registration = started()
     registration.receive(answer("register-assigning", "r1"), 10.0)
     assert registration.status == "assigning"
@@ -156,7 +156,7 @@ def test_an_assignment_may_come_at_once():
      ("disabled", "disabled", None)],
 )  # fmt: skip
 def test_200_is_not_success(name, state, error_code):
-    """Row 12: only the body says how the operation ended."""
+    """Only the body says how the operation ended."""
     for registration, request_id in ((started(), "r1"), (polling(), "r2")):
         registration.receive(answer(name, request_id), 4.0)
         error = registration.error
@@ -485,7 +485,7 @@ def test_an_answer_that_comes_twice_counts_once():
 
 
 def test_request_ids_may_repeat():
-    """Row 16: Embedded C uses 1 for every request."""
+    """Embedded C uses 1 for every request."""
     registration = Registration("dev-01", request_ids=iter("1" * 9))
     registration.start(0.0)
     registration.receive(answer("register-assigning", "1"), 0.0)

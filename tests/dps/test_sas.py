@@ -88,7 +88,6 @@ def test_every_bad_token_is_refused_with_its_reason(case):
 
 @pytest.mark.parametrize("skn", ["", "&skn=", "&skn=registration"])
 def test_the_key_name_may_be_absent_empty_or_registration(skn):
-    """Row 2."""
     assert fault(sign_token(f"{SCOPE}/registrations/dev-01", KEY, EXPIRY, "") + skn) is None
 
 
@@ -102,14 +101,14 @@ def test_another_key_name_is_refused():
     ["{}/registrations/dev-01", "{}%2Fregistrations%2Fdev-01", "{}%2fregistrations%2Fdev%2d01"],
 )
 def test_the_signature_is_checked_over_the_very_text_of_sr(resource_text):
-    """Row 3: every SDK quotes ``sr`` in its own way."""
+    """Every SDK quotes ``sr`` in its own way."""
     sr = resource_text.format(SCOPE)
     mac = base64.b64encode(hmac.digest(KEY, f"{sr}\n{EXPIRY}".encode(), "sha256")).decode()
     assert fault(f"SharedAccessSignature sr={sr}&sig={quote(mac, safe='')}&se={EXPIRY}") is None
 
 
 def test_a_plus_in_sig_is_data():
-    """Row 4: form decoding would turn it into a blank."""
+    """Form decoding would turn it into a blank."""
     for number in range(100):
         token = sign_token(f"{SCOPE}/registrations/dev-01", KEY, EXPIRY + number)
         if "%2B" in token:
@@ -120,7 +119,6 @@ def test_a_plus_in_sig_is_data():
 
 @pytest.mark.parametrize("written", ["DEV-01", "Dev-01", "dev-01"])
 def test_ids_are_compared_without_regard_to_case(written):
-    """Row 20."""
     token = sign_token(f"{SCOPE.upper()}/registrations/{written}", KEY, EXPIRY)
     assert fault(token, "dEv-01") is None
     assert token_fault(token, SCOPE.upper(), "dEv-01", [KEY], NOW) is None

@@ -85,7 +85,7 @@ def test_a_device_without_a_password_is_admitted():
     ],
 )
 def test_names_are_judged_at_connect(client_id, username, return_code):
-    """Row 6: a wrong id scope is answered 3."""
+    """A wrong id scope is answered 3."""
     refusal = make_service(individual()).admit(client_id, username, b"secret")
     assert isinstance(refusal, Refusal)
     assert refusal.return_code == return_code
@@ -94,7 +94,7 @@ def test_names_are_judged_at_connect(client_id, username, return_code):
 
 
 def test_ids_are_compared_without_regard_to_case():
-    """Row 20: in DPS, that is; the hub heeds it, so the device id stays as enrolled."""
+    """Case does not matter in DPS; at the hub it does: the device id stays as enrolled."""
     service = make_service(individual("Dev-01"))
     username = f"{SCOPE.upper()}/registrations/dev-01/api-version=2019-03-31"
     assert isinstance(service.admit("DEV-01", username, b""), Device)
@@ -260,7 +260,6 @@ def test_an_api_version_that_is_known_or_newer_is_served(version):
 
 @pytest.mark.parametrize("body", [b"", b" ", b"oops", b"\xff\x00", b'{"registrationId":"x"}'])
 def test_a_poll_may_have_any_body(body):
-    """Row 19."""
     service = make_service(individual())
     device = connect(service)
     operation_id = register(service, device)[1]["operationId"]
@@ -268,7 +267,7 @@ def test_a_poll_may_have_any_body(body):
 
 
 def test_a_poll_may_come_before_its_time():
-    """Row 22: the Python SDK polls after 2 s whatever it was told."""
+    """The Python SDK polls after 2 s whatever it was told."""
     service = make_service(individual())
     device = connect(service)
     operation_id = register(service, device)[1]["operationId"]
@@ -278,7 +277,7 @@ def test_a_poll_may_come_before_its_time():
 
 @pytest.mark.parametrize("request_id", ["1", "a%2fb", "b8a9c2f0-3c5e", ""])
 def test_the_request_id_is_echoed_as_it_was_received(request_id):
-    """Row 16: it is opaque, and may repeat."""
+    """It is opaque, and may repeat."""
     service = make_service(individual())
     device = connect(service)
     topic = f"$dps/registrations/PUT/iotdps-register/?$rid={request_id}"
@@ -404,7 +403,7 @@ def test_a_devices_own_enrollment_counts_alone():
 
 
 def test_a_disabled_enrollment_is_answered_200_disabled_and_no_group_steps_in():
-    """Row 12: 200 is not success."""
+    """200 is not success."""
     service = make_service(individual(provisioning_status="disabled"), group("g", OTHER_KEY))
     topic, body = register(service, connect(service))
     assert topic == "$dps/registrations/res/200/?$rid=1"
@@ -503,7 +502,7 @@ def test_static_takes_the_one_hub_and_geo_latency_the_first():
 
 @pytest.mark.parametrize(("hubs", "policy"), [((), None), ((), "geoLatency"), (HUBS, "static")])
 def test_without_a_hub_the_operation_fails(hubs, policy):
-    """Row 12: status 200, and yet it failed."""
+    """Status 200, and yet it failed."""
     service = make_service(individual(allocation_policy=policy), hubs=hubs)
     device = connect(service)
     operation_id = register(service, device)[1]["operationId"]
@@ -594,7 +593,6 @@ def test_a_registration_keeps_the_time_of_its_making():
 
 
 def test_hashed_does_not_heed_the_case_of_an_id():
-    """Row 20."""
     service = make_service(group(), hubs=HUBS)
     for number in range(20):
         for written in (f"dev-{number}", f"DEV-{number}"):
@@ -607,7 +605,7 @@ def test_hashed_does_not_heed_the_case_of_an_id():
 
 
 def test_answers_are_ascii_whatever_they_hold():
-    """Row 21: the Node SDK reads payload bytes as ASCII."""
+    """The Node SDK reads payload bytes as ASCII."""
     service = make_service(individual(device_id="za\u0159\u00edzen\u00ed"))
     device = connect(service)
     operation_id = register(service, device)[1]["operationId"]
@@ -619,7 +617,6 @@ def test_answers_are_ascii_whatever_they_hold():
 
 
 def test_retry_after_is_a_whole_number():
-    """Row 7."""
     with pytest.raises(UsageError, match="whole"):
         make_service(retry_after=2.5)
     service = make_service(individual(), retry_after=0)
@@ -640,7 +637,7 @@ BODIES = st.binary() | st.dictionaries(
 @settings(deadline=None)
 @given(PREFIXES, st.text(), BODIES, st.integers(0, 2), st.sampled_from([KEY, OTHER_KEY, None]))
 def test_any_message_has_one_effect_and_no_exception(prefix, rest, body, qos, key):
-    """Row 8: and every answer has a JSON body."""
+    """And every answer has a JSON body."""
     service = make_service(individual(), group("g", bytes(32)))
     device = connect(service, key=key)
     (effect,) = service.handle(device, Message(prefix + rest, body), qos, UNIX_START)

@@ -59,14 +59,14 @@ def test_a_retry_after_that_cannot_be_read_is_as_good_as_none(junk):
 
 
 def test_the_request_id_comes_first_and_retry_after_is_a_whole_number():
-    """Row 7: the Python SDK splits at ``$`` and reads ``int``."""
+    """The Python SDK splits at ``$`` and reads ``int``."""
     topic = response_topic(202, "abc", 3)
     assert topic.split("$")[2] == "rid=abc&retry-after=3"
 
 
 @pytest.mark.parametrize("raw", ["a%2fb", "a%2Fb", "a:b", "", "1", "%zz", "a=b", "%24x"])
 def test_a_request_id_is_echoed_byte_for_byte(raw):
-    """Row 16: ``$rid`` is opaque."""
+    """``$rid`` is opaque."""
     request = parse_request_topic(f"$dps/registrations/PUT/iotdps-register/?$rid={raw}")
     assert isinstance(request, Register)
     assert response_topic(200, request.request_id) == f"$dps/registrations/res/200/?$rid={raw}"

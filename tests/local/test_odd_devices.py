@@ -125,7 +125,6 @@ async def test_an_operation_is_nobody_elses_and_is_not_there_before_it_begins(
 async def test_a_huge_request_id_is_echoed_and_one_that_no_topic_can_hold_ends_the_connection(
     local_dps: AsyncLocalDps,
 ) -> None:
-    """Row 16."""
     async with local_dps as dps:
         key = await dps.enroll_device("dev")
         async with subscribed(dps, key) as peer:
@@ -270,7 +269,7 @@ async def test_a_registration_id_outside_the_rules_is_connack_2(
 async def test_an_answer_that_comes_before_puback_is_an_answer(
     local_dps: AsyncLocalDps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Row 17: our service sends PUBACK first, yet a device need not rely on it."""
+    """Our service sends PUBACK first, yet a device need not rely on it."""
 
     def carry_out(connection: Any, served: Any, event: Any) -> None:
         normal(connection, served, replace(event, packet_id=None))

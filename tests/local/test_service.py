@@ -77,7 +77,6 @@ async def closed_by_service(peer: Device) -> int | None:
 
 
 async def test_puback_comes_before_the_answer(local_dps: AsyncLocalDps) -> None:
-    """Row 17."""
     async with local_dps as dps:
         key = await dps.enroll_device("dev")
         async with device(dps) as peer:
@@ -92,7 +91,6 @@ async def test_puback_comes_before_the_answer(local_dps: AsyncLocalDps) -> None:
 
 @pytest.mark.rule("MQTT-3.2.2-3", "MQTT-3.1.2-4")
 async def test_clean_session_0_is_accepted_and_no_session_is_kept(local_dps: AsyncLocalDps) -> None:
-    """Row 1."""
     async with local_dps as dps:
         key = await dps.enroll_device("dev")
         for _ in range(2):
@@ -127,7 +125,6 @@ async def test_a_subscription_at_qos_2_is_granted_1_and_at_0_is_served_at_0(
 async def test_both_paths_with_any_query_serve_and_the_token_is_echoed_as_offered(
     local_dps: AsyncLocalDps, path: str, subprotocol: str
 ) -> None:
-    """Row 13."""
     async with local_dps as dps:
         key = await dps.enroll_device("dev")
         async with device(dps, path=path, subprotocol=subprotocol) as peer:
@@ -137,7 +134,6 @@ async def test_both_paths_with_any_query_serve_and_the_token_is_echoed_as_offere
 
 @pytest.mark.rule("WS-33")
 async def test_compression_is_declined(local_dps: AsyncLocalDps) -> None:
-    """Row 24."""
     async with local_dps as dps:
         async with device(dps) as peer:
             assert peer.socket.request is not None
@@ -148,7 +144,6 @@ async def test_compression_is_declined(local_dps: AsyncLocalDps) -> None:
 
 @pytest.mark.rule("MQTT-6.0.0-2", "WS-3")
 async def test_a_packet_in_frames_of_one_byte_is_a_packet(local_dps: AsyncLocalDps) -> None:
-    """Row 14."""
     async with local_dps as dps:
         key = await dps.enroll_device("dev")
         async with device(dps) as peer:
@@ -161,7 +156,6 @@ async def test_a_packet_in_frames_of_one_byte_is_a_packet(local_dps: AsyncLocalD
 
 @pytest.mark.rule("U-16")
 async def test_keep_alive_0_is_no_time_out(local_dps: AsyncLocalDps) -> None:
-    """Row 15."""
     async with local_dps as dps:
         key = await dps.enroll_device("dev")
         async with device(dps) as peer:
@@ -173,7 +167,6 @@ async def test_keep_alive_0_is_no_time_out(local_dps: AsyncLocalDps) -> None:
 async def test_after_a_401_the_service_serves_until_the_device_leaves(
     local_dps: AsyncLocalDps,
 ) -> None:
-    """Row 9."""
     async with local_dps as dps:
         await dps.enroll_device("dev")
         async with device(dps) as peer:
@@ -220,7 +213,6 @@ async def test_a_password_may_be_missing_until_something_is_asked(local_dps: Asy
 
 
 async def test_an_unknown_scope_is_connack_3(local_dps: AsyncLocalDps) -> None:
-    """Row 6."""
     async with local_dps as dps:
         key = await dps.enroll_device("dev")
         with pytest.raises(ConnectRefused) as caught:
@@ -231,7 +223,6 @@ async def test_an_unknown_scope_is_connack_3(local_dps: AsyncLocalDps) -> None:
 
 @pytest.mark.operation("Device API: symmetric keys")
 async def test_a_wrong_key_is_401_at_register(local_dps: AsyncLocalDps) -> None:
-    """Row 5."""
     async with local_dps as dps:
         await dps.enroll_device("dev")
         with pytest.raises(RegistrationRejected) as caught:
@@ -274,7 +265,6 @@ async def test_an_unknown_registration_is_404(local_dps: AsyncLocalDps) -> None:
 async def test_a_disabled_enrollment_is_an_error_that_carries_the_state(
     local_dps: AsyncLocalDps,
 ) -> None:
-    """Row 12."""
     async with local_dps as dps:
         await dps.enroll(
             {
@@ -295,7 +285,6 @@ async def test_a_disabled_enrollment_is_an_error_that_carries_the_state(
 async def test_a_payload_may_be_sent_and_case_does_not_matter(
     local_dps: AsyncLocalDps, transport: str
 ) -> None:
-    """Row 20."""
     async with local_dps as dps:
         key = await dps.enroll_device("dev")
         port = dps.wss_port if transport == "wss" else dps.mqtts_port

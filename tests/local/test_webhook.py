@@ -93,7 +93,7 @@ async def test_the_webhook_chooses_the_hub_and_speaks_to_the_device(dps_state: A
 
 
 async def test_a_payload_of_null_is_none(local_dps: AsyncLocalDps) -> None:
-    """Row 11: the Python SDK always sends one."""
+    """The Python SDK always sends one."""
     answer = ok({"iotHubHostName": HUB, "payload": None})
     async with webhook(lambda _: answer) as (url, asked), local_dps:
         await register(local_dps, url)

@@ -264,7 +264,7 @@ async def test_a_connection_closed_instead_of_an_answer_is_told(
 async def test_an_answer_counts_though_the_connection_ends_with_it(
     local_dps: AsyncLocalDps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Row 9: the real service drops the connection at some time after a 401."""
+    """The real service drops the connection at some time after a 401."""
     async with local_dps as dps:
         serve = dps.service.serve
 
