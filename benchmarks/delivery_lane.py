@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from mqttws import MqttwsError
-from tests.client.broker_programs import (
+from tests.net.rogue import Certificates
+from tests.peers.brokers import (
     Aedes,
     Amqtt,
     Mosquitto,
@@ -25,7 +26,6 @@ from tests.client.broker_programs import (
     node_modules,
     server_pem,
 )
-from tests.net.rogue import Certificates
 
 from .delivery_cells import Cell
 from .delivery_process import CONTROL

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos import Fate
-from tests.client.broker_programs import Mosquitto, server_pem
 from tests.net.rogue import Certificates
+from tests.peers.brokers import Mosquitto, server_pem
 
 from .delivery_cells import Cell
 from .delivery_fates import Fates

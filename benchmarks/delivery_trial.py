@@ -59,7 +59,7 @@ class Place:
     """What the cells of one broker share.
 
     Attributes:
-        broker: a started one, of ``tests/client/broker_programs.py``.
+        broker: a started one, of ``tests/peers/brokers.py``.
         folder: for files.
         certificates: with whose CA the relays speak TLS.
         tree: the project whose clients are tried.

@@ -11,8 +11,8 @@ from mqttws import Hop
 from mqttws.local.x509 import DeviceAuthority
 
 from ..local import x509_world
-from ..net import programs
-from ..net.programs import USER, WORD
+from ..peers import programs
+from ..peers.programs import USER, WORD
 from ..ports import free_port
 from .shell import KEY, Service, individual, run, serving
 

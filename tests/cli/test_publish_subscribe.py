@@ -12,8 +12,8 @@ import pytest
 
 from mqttws.local.certificates import prepare_certificates
 
-from ..client.broker_programs import Mosquitto, server_pem
 from ..net.rogue import Certificates
+from ..peers.brokers import Mosquitto, server_pem
 from .shell import (
     DEADLINE,
     KEY,

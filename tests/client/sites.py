@@ -12,7 +12,7 @@ import pytest
 from mqttws import Backoff, MqttwsError, RequestTimedOut, TlsConfig
 
 from ..net.rogue import Certificates
-from .broker_programs import Amqtt, Mosquitto, Nginx, amqtt_python, server_pem
+from ..peers.brokers import Amqtt, Mosquitto, Nginx, amqtt_python, server_pem
 from .relay import DOWN, UP, Relay, relay
 from .threaded import BOTH
 

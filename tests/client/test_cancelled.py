@@ -23,7 +23,7 @@ from mqttws.wire import Packet, Publish, PubRel, Subscribe
 
 from ..chaos import DOWN, UP, Effect, Fate, Relay, relay
 from ..net.rogue import Certificates
-from .broker_programs import Aedes, Mosquitto, Program, node_modules, server_pem
+from ..peers.brokers import Aedes, Mosquitto, Program, node_modules, server_pem
 from .scripted import Peer, scripted
 from .test_field import running, watching
 from .test_reconnect import until

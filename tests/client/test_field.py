@@ -15,7 +15,7 @@ from mqttws.wire import ConnAck, Connect, Decoder, Packet, PubAck, Publish, PubR
 
 from ..chaos import UP, Effect, Fate, relay
 from ..net.rogue import Certificates
-from .broker_programs import (
+from ..peers.brokers import (
     Aedes,
     Mosquitto,
     Program,

@@ -29,8 +29,8 @@ from mqttws.client import clock
 from mqttws.wire import Packet, PingReq, Publish, Subscribe
 
 from ..net.rogue import Certificates
+from ..peers.brokers import server_pem
 from .broker import broker
-from .broker_programs import server_pem
 from .relay import DOWN, UP, relay
 from .threaded import kind, pytest_generate_tests  # noqa: F401 - each test runs with both clients
 

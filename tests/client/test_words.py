@@ -18,8 +18,8 @@ from mqttws import (
 )
 
 from ..net.rogue import listening
+from ..peers.brokers import Mosquitto
 from .broker import broker
-from .broker_programs import Mosquitto
 from .test_field import mosquitto, running  # noqa: F401 - a fixture
 from .test_reconnect import States
 from .threaded import BOTH

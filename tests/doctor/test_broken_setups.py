@@ -21,8 +21,8 @@ from mqttws.local import certificates
 from mqttws.local.certificates import make_ca, make_server_certificate, prepare_certificates
 
 from ..conftest import peer_missing, require_program
-from ..net import programs
-from ..net.programs import USER, WORD, Program
+from ..peers import programs
+from ..peers.programs import USER, WORD, Program
 from ..ports import free_port
 
 PEM = serialization.Encoding.PEM

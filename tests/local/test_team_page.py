@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mqttws import AsyncLocalDps, SymmetricKey, TlsConfig, provision_async
 from tests.documents import ROOT, blocks
-from tests.net import programs
+from tests.peers import programs
 from tests.ports import free_port
 
 from . import x509_world

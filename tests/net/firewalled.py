@@ -36,7 +36,7 @@ from mqttws import (
 from mqttws.hops import Party
 from mqttws.local.certificates import prepare_certificates
 
-from . import programs
+from ..peers import programs
 
 NAME = "dps.test"
 SYN = "tcp flags & (syn | ack) == syn"

@@ -28,9 +28,9 @@ from mqttws.net import tls as tls_module
 from mqttws.net.target import parse_url
 
 from ..conftest import peer_missing
+from ..peers import programs
+from ..peers.programs import Program
 from ..ports import free_port
-from . import programs
-from .programs import Program
 
 
 async def provision_at(

@@ -25,9 +25,9 @@ from mqttws.local.certificates import prepare_certificates
 from mqttws.net import dial, tcp
 from mqttws.net.proxy import ProxyChoice
 
+from ..peers import programs
+from ..peers.programs import USER, WORD
 from ..ports import free_port
-from . import programs
-from .programs import USER, WORD
 
 NAME = "dps.test"
 """What only the proxies resolve, where they are to."""

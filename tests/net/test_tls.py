@@ -38,8 +38,8 @@ from mqttws.net import issuers as issuers_module
 from mqttws.net import tls as tls_module
 
 from ..conftest import peer_missing, require_program
+from ..peers import programs
 from ..ports import free_port
-from . import programs
 from .rogue import listening, silent
 
 PEM = serialization.Encoding.PEM

@@ -21,9 +21,9 @@ from mqttws import AsyncLocalDps
 
 from ..conftest import peer_missing, require_program
 from ..local.x509_world import individual
+from ..peers import programs
 from ..ports import free_port
 from ..raises_recorder import RECORDING
-from . import programs
 
 OPENSSL_CONF = """
 openssl_conf = init

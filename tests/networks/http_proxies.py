@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from mqttws import TlsConfig
 from mqttws.hops import Cause, Hop, Party
 
-from ..net import programs
-from ..net.programs import USER, WORD
+from ..peers import programs
+from ..peers.programs import USER, WORD
 from .pki import issue, name
 from .row import Device, Network, Row
 from .world import (

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 from mqttws.hops import Cause, Hop, Party
 
-from ..net import programs
-from ..net.programs import USER, WORD
+from ..peers import programs
+from ..peers.programs import USER, WORD
 from .row import Device, Network, Row
 from .world import HOST, Handler, World, hang_up, join, serving, silent
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from mqttws.hops import Cause, Hop, Party
 
-from ..net import programs
+from ..peers import programs
 from .row import Device, Network, Row
 from .world import HOST, Handler, World, answers, hang_up, reset, says, serving, silent
 
