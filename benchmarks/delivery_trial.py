@@ -79,6 +79,14 @@ class Place:
     only: tuple[str, ...] = ()
 
 
+def packet_line(who: str, link: Connection, way: str, seen: Seen, passed: bool) -> str:
+    """Return a packet at a relay as a line for the logs of a red cell."""
+    number = number_of(seen.topic, seen.payload) if seen.kind == "PUBLISH" else ""
+    present = "session present" if seen.kind == "CONNACK" and seen.session_present else ""
+    what = f"{who} {link.number} {way} {seen.kind} {seen.packet_id or ''} {number}{present}"
+    return f"{time.monotonic():.3f} {what}{'' if passed else ' stopped'}"
+
+
 class Trial:
     """One cell."""
 
@@ -97,6 +105,7 @@ class Trial:
         self.leaves = 0
         self.departures: list[float] = []
         self.struck: Counter[str] = Counter()
+        self.passed: list[str] = []  # each packet at the relays, for the logs of a red cell
 
     async def run(self, stack: AsyncExitStack) -> dict[str, Any]:
         place, cell = self.place, self.cell
@@ -160,6 +169,7 @@ class Trial:
             kept = Path(place.keep, cell.name)
             await asyncio.to_thread(shutil.copytree, folder, kept, dirs_exist_ok=True)
             (kept / "witness").write_text("\n".join(self.witness))
+            (kept / "packets").write_text("\n".join(self.passed))
         return row
 
     def tasks(self) -> int:
@@ -220,6 +230,10 @@ class Trial:
                 self.unanswered.add(link)
             elif seen.kind == "PINGRESP":
                 self.unanswered.discard(link)
+            if self.place.keep is not None:
+                self.passed.append(
+                    packet_line("p" if ledger is self.sent else "r", link, way, seen, passed)
+                )
             ledger.watch(link, way, seen, passed)
 
         return watch

@@ -18,6 +18,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import groupby
+from operator import attrgetter
 
 from tests.listeners import close_listeners
 
@@ -298,32 +300,33 @@ class Relay:
         # What was passed on arrives; then both ends learn that there is no more.
 
     def _read_over(self, link: Connection, way: str, tap: Tap, data: bytes) -> tuple[bytes, bool]:
-        """Return what is passed on of ``data``, and whether the fate's moment has come."""
+        """Return what is passed on of ``data``, and whether the fate's moment has come.
+
+        Packets of one WebSocket frame pass together or not at all: the frame is what is passed on.
+        """
         before = link.carried[way]
-        stop = None if link.struck.is_set() or link.fate is None else len(data)
-        last_end = before
-        for seen in tap.feed(data):
-            strikes = self._is_moment(link, way, seen)
-            passed = not strikes or (link.fate is not None and link.fate.passed)
-            if self.watch is not None:
-                self.watch(link, way, seen, passed)
-            link.note(way, seen, passed)
-            if strikes:
-                stop = seen.end if passed else max(last_end, before)
-                return data[: stop - before], True
-            last_end = seen.end
-        fate = link.fate
-        if (
-            stop is not None
-            and fate is not None
-            and fate.after is not None
-            and fate.direction == way
-            and before + len(data) >= fate.after
-        ):
-            if fate.effect is Effect.PAUSE:  # nothing is lost: it goes on behind what has come
-                return data, True
-            return data[: max(0, fate.after - before)], True
-        return data, False
+        stop = whole = before + len(data)
+        fate = None if link.struck.is_set() else link.fate
+        pause = fate is not None and fate.effect is Effect.PAUSE  # goes on behind what has come
+        strikes = False
+        if fate is not None and fate.after is not None and fate.direction == way:
+            strikes = whole >= fate.after
+            stop = min(whole, max(before, fate.after)) if strikes and not pause else whole
+        last = before
+        for end, frame in groupby(tap.feed(data), key=attrgetter("end")):
+            together = list(frame)
+            moment = any(self._is_moment(link, way, one) for one in together)
+            if fate is not None and moment and not pause:
+                stop = end if fate.passed else last
+            for one in together:
+                if self.watch is not None:
+                    self.watch(link, way, one, end <= stop)
+                link.note(way, one, end <= stop)
+            strikes = strikes or moment
+            if moment and not pause:
+                break
+            last = end
+        return data[: stop - before], strikes
 
     @staticmethod
     def _is_moment(link: Connection, way: str, seen: Seen) -> bool:

@@ -126,6 +126,37 @@ async def test_a_pause_ends_and_all_arrives() -> None:
         writer.close()
 
 
+@pytest.mark.parametrize("frame", [1000, None])
+@pytest.mark.parametrize("passed", [True, False])
+async def test_packets_of_one_frame_pass_together(passed: bool, frame: int | None) -> None:
+    sent = [Publish("t", b"x", 1, packet_id=number) for number in range(1, 6)]
+    first, rest = encode(sent[0]), b"".join(map(encode, sent[1:]))
+    stream = first + rest
+    if frame is not None:
+        stream = framed(first, frame) + framed(rest, frame).partition(b"\r\n\r\n")[2]
+    seen: list[tuple[int, bool]] = []
+    async with echo() as (carrier, _):
+        carrier.fates = lambda: Fate(Effect.RST, packet="PUBLISH", nth=3, passed=passed)
+        carrier.watch = lambda link, way, one, passes: (
+            seen.append((one.packet_id, passes)) if way == UP else None
+        )
+        await came_back(carrier.port, stream)
+        tap = Tap()
+        arrived = tap.feed(stream[: carrier.history[0].carried[UP]])
+    assert [one.packet_id for one in arrived] == [ident for ident, passes in seen if passes]
+    together = {True: [1, 2, 3, 4, 5], False: [1]} if frame else {True: [1, 2, 3], False: [1, 2]}
+    assert [one.packet_id for one in arrived] == together[passed]
+
+
+@pytest.mark.parametrize("moment", [{"after": 12}, {"packet": "PUBLISH", "nth": 2}])
+async def test_a_pause_at_a_packet_loses_nothing(moment: dict[str, object]) -> None:
+    stream = b"".join(encode(Publish("t", b"x", 1, packet_id=number)) for number in range(1, 6))
+    async with echo() as (carrier, _):
+        carrier.fates = lambda: Fate(Effect.PAUSE, hold=0.05, **moment)  # type: ignore[arg-type]
+        found, how = await came_back(carrier.port, stream)
+        assert (found, how) == (stream, "open")
+
+
 @pytest.mark.parametrize(("drip", "size"), [(Drip.SINGLE, 300), (Drip.SLOW, 3000)])
 async def test_a_drip_passes_everything(drip: Drip, size: int) -> None:
     async with echo() as (carrier, _):
