@@ -54,6 +54,8 @@ class Ledger:
         self._newest: dict[tuple[int, str], int] = {}
         self._newest_of_all: dict[str, int] = {}
         self._begun: set[str] = set()
+        # By task and count, the link on which a message came last that is not acknowledged yet.
+        self._pending: dict[str, dict[int, int]] = {}
         self._clean: dict[int, bool] = {}
         self._had_session = False
         self._newest_link = 0
@@ -63,6 +65,7 @@ class Ledger:
         self._lost.update((name, ident) for name, (ident, _) in self._open.items())
         self._open.clear()
         self._released.clear()
+        self._pending.clear()
 
     def new_client_next(self) -> None:
         """Expect a client that does not know of the exchanges of the one before."""
@@ -92,6 +95,8 @@ class Ledger:
             ident, _ = self._open.get(seen.packet_id, ("", 0))
             if ident:
                 self.taken.add(ident)
+                task, _, count = ident.rpartition("-")
+                self._pending.get(task, {}).pop(int(count), None)
                 if seen.kind != "PUBREC":
                     self.ended.add(ident)
                     del self._open[seen.packet_id]
@@ -117,16 +122,32 @@ class Ledger:
             self._lost.pop(seen.packet_id, None)
         if len(seen.payload) < NUMBERED and self._sender != UP:
             return  # a topic of its own has no order with the others
-        task, _, count = ident.rpartition("-")
+        task, _, number = ident.rpartition("-")
+        count = int(number)
         newest = self._newest.get((link.number, task), -1)
-        if int(count) < newest and ident not in self.taken:
+        if count < newest and ident not in self.taken:
             self.disordered.add(ident)
-        self._newest[link.number, task] = max(newest, int(count))
+        self._newest[link.number, task] = max(newest, count)
         of_all = self._newest_of_all.get(task, -1)
-        if int(count) < of_all and ident not in self._begun:
+        if count < of_all and ident not in self._begun:
             self.disordered.add(ident)
-        self._newest_of_all[task] = max(of_all, int(count))
+        self._newest_of_all[task] = max(of_all, count)
+        if self._sender != UP and seen.qos and ident not in self.taken:
+            self._hold(link, task, count)
         self._begun.add(ident)
+
+    def _hold(self, link: Connection, task: str, count: int) -> None:
+        """Note a message that the server sends before an older one that it has to send again.
+
+        On a new connection it owes what was not acknowledged first [MQTT-4.4.0-1, MQTT-4.6.0-1].
+        RabbitMQ puts that back into its queue when it notices the old connection's end, and goes on
+        with newer ones meanwhile.
+        """
+        pending = self._pending.setdefault(task, {})
+        owed = any(one < count and number != link.number for one, number in pending.items())
+        if owed and f"{task}-{count}" not in self._begun:
+            self.disordered.add(f"{task}-{count}")
+        pending[count] = link.number
 
 
 @dataclass
