@@ -16,15 +16,15 @@ from ..protocol import Change
 from ..wire import Publish, PubRel, decode, encode
 from .store import Failed, FailedForgotten, Queued, Step, Stored, Unqueued
 
-_VERSION = 2
+_VERSION = 3
 """The schema's, in ``user_version``. 0 was written before there was one: it has no message beside a
-PUBREL, and no failed messages."""
+PUBREL, and no failed messages. Before 3, received messages have no digest."""
 
 _TABLES = {
     "client": "client_id TEXT NOT NULL",
     "outgoing": "packet_id INTEGER PRIMARY KEY, place INTEGER NOT NULL, packet BLOB NOT NULL,"
     " message BLOB",
-    "received": "packet_id INTEGER PRIMARY KEY",
+    "received": "packet_id INTEGER PRIMARY KEY, digest INTEGER",
     "queue": "number INTEGER PRIMARY KEY, packet BLOB NOT NULL",
     "failed": "number INTEGER PRIMARY KEY, packet BLOB NOT NULL, reason TEXT NOT NULL",
 }
@@ -162,7 +162,7 @@ class SqliteStore:
         """Make the tables of a new file, and those that an older version did not have."""
         (version,) = database.execute("PRAGMA user_version").fetchone()
         there = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
-        if version not in (0, _VERSION):
+        if version not in (0, 2, _VERSION):
             raise self._damaged(f"its schema is version {version}; allowed: {_VERSION}")
         expected = set() if not there else set(_TABLES)
         if there and version == 0:
@@ -171,6 +171,8 @@ class SqliteStore:
             raise self._damaged(f"it has no table {sorted(missing)[0]}")
         if there and version == 0:
             database.execute("ALTER TABLE outgoing ADD COLUMN message BLOB")
+        if there and version < 3:
+            database.execute("ALTER TABLE received ADD COLUMN digest INTEGER")
         for name, columns in _TABLES.items():
             if name not in there:
                 database.execute(f"CREATE TABLE {name} ({columns})")
@@ -202,9 +204,12 @@ class SqliteStore:
                 session.accepted[packet_id] = accepted
             session.outgoing[packet_id] = packet
             self._place = self._number(place, where)
-        for (packet_id,) in database.execute("SELECT packet_id FROM received"):
-            self._check_id(packet_id, f"table received, packet_id {packet_id!r}")
-            session.received.add(packet_id)
+        for packet_id, digest in database.execute("SELECT packet_id, digest FROM received"):
+            where = f"table received, packet_id {packet_id!r}"
+            self._check_id(packet_id, where)
+            if digest is not None and type(digest) is not int:
+                raise self._damaged(f"{where}: found {type(digest).__name__} for a digest")
+            session.received[packet_id] = digest
         for number, raw in database.execute("SELECT number, packet FROM queue ORDER BY number"):
             where = f"table queue, number {number!r}"
             packet = self._packet(raw, where, None, (Publish,))
@@ -280,7 +285,8 @@ class SqliteStore:
         if step.kind == "delete":
             return "DELETE FROM outgoing WHERE packet_id = ?", (step.packet_id,)
         if step.kind == "received":
-            return "INSERT OR REPLACE INTO received VALUES (?)", (step.packet_id,)
+            known = (step.packet_id, step.digest)
+            return "INSERT OR REPLACE INTO received VALUES (?, ?)", known
         if step.kind == "released":
             return "DELETE FROM received WHERE packet_id = ?", (step.packet_id,)
         if step.kind == "forget":

@@ -33,7 +33,7 @@ from .events import (
     MessageReceived,
     PublishCompleted,
 )
-from .inflight import Arrivals, Session
+from .inflight import Arrivals, Session, digest_of
 
 
 class State(Enum):
@@ -237,7 +237,7 @@ class Endpoint:
             self._discard(packet, size)
             return
         if packet_id is not None:
-            if packet.qos == 2 and not self.session.receive(packet_id):
+            if packet.qos == 2 and not self.session.receive(packet_id, digest_of(packet)):
                 # Seen before: not handed out again [MQTT-4.3.3-2], and answered in its turn, once
                 # the first has been handed over.
                 done = packet_id not in self.session.unread
@@ -254,7 +254,7 @@ class Endpoint:
     def _discard(self, packet: Publish, size: int) -> None:
         """Acknowledge a message that is too large to be handed out."""
         if packet.packet_id is not None:
-            if packet.qos == 2 and self.session.receive(packet.packet_id):
+            if packet.qos == 2 and self.session.receive(packet.packet_id, None):
                 self.session.hand_over(packet.packet_id)
             self._arrivals.add(packet.packet_id, packet.qos, done=True)
             self._answer_arrivals()

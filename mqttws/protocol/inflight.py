@@ -7,6 +7,7 @@ Does not know connections, buffers or time.
 from collections import deque
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
+from zlib import crc32
 
 from ..errors import UnexpectedPacket, UsageError
 from ..wire import Publish, PubRel
@@ -23,11 +24,13 @@ class Change(NamedTuple):
             be kept beside the PUBREL.
         packet_id: of the exchange; 0 where all are meant.
         packet: the PUBLISH or PUBREL of ``put``.
+        digest: of ``received``: by which a repeat is told from another message; None if unknown.
     """
 
     kind: Literal["put", "delete", "received", "released", "forget", "clear"]
     packet_id: int = 0
     packet: Publish | PubRel | None = None
+    digest: int | None = None
 
 
 class Session:
@@ -36,7 +39,8 @@ class Session:
     Attributes:
         outgoing: by packet identifier, in sending order: the PUBLISH that waits for PUBACK or
             PUBREC, or the PUBREL that waits for PUBCOMP.
-        received: identifiers of QoS 2 messages that have come and were not yet released.
+        received: by packet identifier, QoS 2 messages that have come and were not yet released:
+            each one's digest (``digest_of``), None where that is not known.
         unread: those of ``received`` that were not yet handed over. They need no store: until
             their PUBREC the peer keeps them too.
         accepted: by packet identifier, the messages that the peer has owned since its PUBREC and
@@ -65,7 +69,7 @@ class Session:
         self.accepted: dict[int, Publish] = {}
         self.abandoned: set[int] = set()
         self.unanswered: dict[int, None] = {}  # the oldest first
-        self.received: set[int] = set()
+        self.received: dict[int, int | None] = {}
         self.unread: set[int] = set()
         self.granted: dict[str, int] = {}
         self.changes: list[Change] | None = None
@@ -106,11 +110,22 @@ class Session:
         if self.changes is not None:
             self.changes.append(Change("put", packet_id, packet))
 
-    def receive(self, packet_id: int) -> bool:
-        """Take a QoS 2 message in; return whether it is new, and not a repeat [MQTT-4.3.3-2]."""
+    def receive(self, packet_id: int, digest: int | None) -> bool:
+        """Take a QoS 2 message in; return whether it is new, and not a repeat [MQTT-4.3.3-2].
+
+        Another message with an identifier that was not released is new: some servers count their
+        identifiers afresh on each connection, and pass over those that are in use. Taken for a
+        repeat, it would be acknowledged and lost.
+
+        Args:
+            packet_id: its identifier.
+            digest: from ``digest_of``; None if its payload was not kept.
+        """
         if packet_id in self.received:
-            return False
-        self.received.add(packet_id)
+            known = self.received[packet_id]
+            if digest is None or known is None or digest == known:
+                return False
+        self.received[packet_id] = digest
         self.unread.add(packet_id)
         return True
 
@@ -118,12 +133,12 @@ class Session:
         """Note that a QoS 2 message belongs to the application now: PUBREC may be sent."""
         if packet_id in self.unread:
             self.unread.remove(packet_id)
-            self._record("received", packet_id)
+            self._record("received", packet_id, digest=self.received[packet_id])
 
     def release(self, packet_id: int) -> None:
         """Close a QoS 2 exchange of the peer's; its identifier may carry another message."""
         if packet_id in self.received:
-            self.received.remove(packet_id)
+            del self.received[packet_id]
             self.unread.discard(packet_id)
             self._record("released", packet_id)
 
@@ -297,9 +312,18 @@ class Session:
         kind: Literal["put", "delete", "received", "released", "forget", "clear"],
         packet_id: int = 0,
         packet: Publish | PubRel | None = None,
+        digest: int | None = None,
     ) -> None:
         if self.changes is not None:
-            self.changes.append(Change(kind, packet_id, packet))
+            self.changes.append(Change(kind, packet_id, packet, digest))
+
+
+def digest_of(message: Publish) -> int:
+    """Return 32 bits that tell a repeated message from another one with its identifier.
+
+    DUP does not: not every server sets it when it sends again.
+    """
+    return crc32(message.payload, crc32(message.topic.encode()))
 
 
 def _is_qos2(waiting: Publish | PubRel) -> bool:

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -65,8 +66,23 @@ def test_what_is_saved_is_loaded_in_its_order(tmp_path: Path) -> None:
     store.close()
     found = left_in(tmp_path / "s")
     assert list(found.session.outgoing.items()) == [(2, publish(2, 2)), (3, PubRel(3))]
-    assert found.session.received == {9}
+    assert found.session.received == {9: None}
     assert list(found.queue.items()) == [(-1, publish(2, 0)), (5, publish(1))]
+
+
+def test_the_digest_of_what_was_received_is_kept_and_a_file_without_digests_is_taken(
+    tmp_path: Path,
+) -> None:
+    store = SqliteStore(tmp_path / "s")
+    store.load("c")
+    store.save([Change("received", 9, digest=2**32 - 1)])
+    store.close()
+    assert left_in(tmp_path / "s").session.received == {9: 2**32 - 1}
+    with closing(sqlite3.connect(tmp_path / "s")) as database:
+        database.execute("ALTER TABLE received DROP COLUMN digest")
+        database.execute("PRAGMA user_version=2")
+        database.commit()
+    assert left_in(tmp_path / "s").session.received == {9: None}
 
 
 def test_a_session_that_is_cleared_is_gone(tmp_path: Path) -> None:
@@ -76,7 +92,7 @@ def test_a_session_that_is_cleared_is_gone(tmp_path: Path) -> None:
     store.save([Change("clear"), Change("forget")])
     store.close()
     found = left_in(tmp_path / "s")
-    assert (found.session.outgoing, found.session.received) == ({}, set())
+    assert (found.session.outgoing, found.session.received) == ({}, {})
     assert len(found.queue) == 1
 
 

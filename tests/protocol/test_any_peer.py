@@ -216,7 +216,7 @@ def a_session() -> Session:
     session = Session()
     session.outgoing[1] = Publish("a", b"old", 2, packet_id=1)
     session.outgoing[2] = PubRel(2)
-    session.received.add(3)
+    session.received[3] = None
     return session
 
 

@@ -185,7 +185,7 @@ def test_a_server_that_never_answers_connect_is_given_up():
 def test_clean_session_1_forgets_what_was_in_flight():
     session = Session()
     session.outgoing[3] = Publish("t", b"x", 1, packet_id=3)
-    session.received.add(4)
+    session.received[4] = None
     client = connected_client(Connect("c"), session=session)
     assert said(client) == []
     assert not session.outgoing
@@ -201,7 +201,7 @@ def test_clean_session_0_keeps_what_is_in_flight():
     say(client, Publish("t", b"y", 2, packet_id=8))
     client.receive_eof(1.0)
     assert list(session.outgoing) == [1]
-    assert session.received == {8}
+    assert session.received.keys() == {8}
     assert said(connected_client(connect, session=session, session_present=True)) == [
         Publish("t", b"x", 1, dup=True, packet_id=1)
     ]
@@ -212,11 +212,33 @@ def test_a_server_that_forgot_the_session_is_sent_what_is_owed_and_may_use_its_i
     session = Session()
     session.outgoing[3] = Publish("t", b"x", 1, packet_id=3)
     session.outgoing[4] = PubRel(4)
-    session.received.add(8)
+    session.received[8] = None
     client = connected_client(Connect("c", clean_session=False), session=session)
     assert said(client) == [Publish("t", b"x", 1, packet_id=3), PubRel(4)]
     say(client, Publish("t", b"new", 2, packet_id=8))
     assert events_of(client) == [MessageReceived("t", b"new", 2, False, False, 8)]
+
+
+@pytest.mark.rule("MQTT-4.3.3-2")
+@pytest.mark.parametrize("dup", [False, True])
+@pytest.mark.parametrize("handed_over", [False, True])
+def test_another_message_with_an_identifier_that_was_not_released_is_no_repeat(
+    dup: bool, handed_over: bool
+) -> None:
+    session = Session()
+    connect = Connect("c", clean_session=False)
+    client = connected_client(connect, session=session)
+    say(client, Publish("t", b"one", 2, packet_id=8))
+    assert [one.payload for one in events_of(client)] == [b"one"]
+    if handed_over:
+        client.acknowledge(8)
+        assert said(client) == [PubRec(8)]
+    again = connected_client(connect, session=session, session_present=True)
+    said(again)
+    say(again, Publish("t", b"one", 2, packet_id=8, dup=dup))  # aedes sends again without DUP
+    say(again, Publish("t", b"two", 2, packet_id=8))  # and counts afresh on each connection
+    came = [one.payload for one in events_of(again)]
+    assert came == [b"two"] if handed_over else [b"one", b"two"]
 
 
 # Wishes

@@ -390,7 +390,7 @@ class Deliveries(RuleBasedStateMachine):
         """Note what the client goes on with as if the server had it still."""
         session = self.client.session
         self.unheard |= {int(message.payload) for message in session.accepted.values()}
-        self.stale |= session.received
+        self.stale |= session.received.keys()
         self.news = self.news_heard = False
 
     # What is told

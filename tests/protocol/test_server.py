@@ -335,7 +335,7 @@ def test_a_session_that_is_not_said_to_be_present_begins_empty(connect: Connect)
     session = Session()
     session.granted["t"] = 1
     session.outgoing[1] = PubRel(1)
-    session.received.add(2)
+    session.received[2] = None
     server = ServerProtocol(0.0)
     say(server, connect)
     server.accept(0.0, session=session)
