@@ -30,7 +30,7 @@ class Ledger:
         sessions_lost: how often a session was asked for again and was gone.
         faults: identifiers that the sender used for two messages.
         disordered: messages that were sent for the first time, on whichever connection, after a
-            later one of their topic; or again in another order, on one; or, from a server, before an
+            later one of their topic; or again in another order, on one; or, by a server, before an
             older one that it has to send again.
         reused: messages that got an identifier which was in use.
         repeated: messages that it published again after their PUBREL.
