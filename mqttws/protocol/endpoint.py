@@ -25,6 +25,7 @@ from ..wire import (
     PubRec,
     PubRel,
 )
+from .arrivals import Arrivals
 from .events import (
     AnswerIgnored,
     ConnectionClosed,
@@ -33,7 +34,7 @@ from .events import (
     MessageReceived,
     PublishCompleted,
 )
-from .inflight import Arrivals, Session, digest_of
+from .inflight import Session, digest_of
 
 
 class State(Enum):

@@ -13,7 +13,7 @@ from mqttws import AsyncClient, ReceivedMessage, RequestTimedOut, SqliteStore, U
 from mqttws.client.filters import FilterIndex
 from mqttws.client.inbox import Inbox
 from mqttws.client.patience import Patience
-from mqttws.protocol.inflight import Arrivals
+from mqttws.protocol.arrivals import Arrivals
 from mqttws.wire import Packet, PubAck, Publish, PubRec, Subscribe, matches
 
 from .broker import broker

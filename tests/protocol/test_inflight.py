@@ -3,7 +3,8 @@
 import pytest
 
 from mqttws.errors import UnexpectedPacket, UsageError
-from mqttws.protocol.inflight import Arrivals, Session
+from mqttws.protocol.arrivals import Arrivals
+from mqttws.protocol.inflight import Session
 from mqttws.wire import Publish, PubRel
 
 
