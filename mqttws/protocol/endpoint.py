@@ -334,7 +334,7 @@ class Endpoint:
 
     def _rule_of_unexpected(self, packet: Packet) -> str:
         """Return the statement that a packet breaks which may not come in this state."""
-        return "MQTT-4.8.0-1"
+        raise AssertionError("each end has its own")
 
     def _on_fault(self, error: ProtocolError) -> None:
         """End the connection for the peer's fault [MQTT-4.8.0-1]."""

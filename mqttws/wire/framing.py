@@ -301,10 +301,6 @@ class Decoder:
         """Read one packet in place; None leaves in ``_needed`` how many bytes that would take."""
         data = self._data
         at = self._at
-        available = len(data) - at
-        if not available:
-            self._needed = 1
-            return None
         first_byte = data[at]
         shape = SHAPES.get(first_byte)
         if shape is None and not self._strict and first_byte & 0xFE == 0x38:

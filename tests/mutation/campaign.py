@@ -148,16 +148,19 @@ class Campaign:
             ]
             digest = records.tests_hash(tests)
             old = results.get(target.name)
-            if old is None or (old.source, old.tests) != (target.source, digest):
-                todo.append((target, tests, digest))
+            if old is None or old.source != target.source:
+                if not self._drawn or old is not None:
+                    todo.append((target, tests, digest, target.mutants))
+            elif old.tests != digest and not self._drawn:  # what was killed is drawn by ``check``
+                todo.append((target, tests, digest, tuple(old.survived)))
         names = {target.name for target in current}
         for gone in results.keys() - names:
             del results[gone]
-        for target, tests, digest in todo:
+        for target, tests, digest, mutants in todo:
             if time.monotonic() > self._until:
                 self.left += 1
                 continue
-            self._function(room, results, target, (tests, digest), reached)
+            self._function(room, results, target, (tests, digest, mutants), reached)
         while self._running:
             self._wait()
         if not self._drawn:
@@ -168,24 +171,29 @@ class Campaign:
         room: str,
         results: dict[str, Result],
         target: Target,
-        chosen: tuple[list[str], str],
+        chosen: tuple[list[str], str, tuple[str, ...]],
         reached: Map,
     ) -> None:
-        tests, digest = chosen
+        tests, digest, mutants = chosen
         ended: dict[str, bool] = {}
+        if not mutants:
+            results[target.name].tests = digest
 
         def report(mutant: str, killed: bool) -> None:
             ended[mutant] = killed
-            if len(ended) < len(target.mutants):
+            if len(ended) < len(mutants):
                 return
-            survived = [each for each in target.mutants if not ended[each]]
-            results[target.name] = Result(target.source, digest, len(ended), survived)
-            self.touched.append((room, target.name, len(ended), survived))
-            print(f"{target.name}: {len(ended) - len(survived)} of {len(ended)}", flush=True)
+            survived = [each for each in mutants if not ended[each]]
+            count = len(target.mutants)
+            results[target.name] = Result(target.source, digest, count, survived)
+            self.touched.append((room, target.name, count, survived))
+            print(f"{target.name}: {count - len(survived)} of {count}", flush=True)
             if not self._drawn:
                 records.write(room, results)
 
         for number, mutant in enumerate(target.mutants):
+            if mutant not in mutants:
+                continue
             self._try(target, number, tests, reached, lambda killed, m=mutant: report(m, killed))
 
     def _try_again(self, reached: Map, seed: int, count: int) -> None:

@@ -160,3 +160,20 @@ def test_a_packet_that_no_client_sends_breaks_the_rule_of_the_whole_protocol() -
     assert isinstance(closed, ConnectionClosed)
     assert isinstance(closed.error, UnexpectedPacket)
     assert closed.error.rule == "MQTT-4.8.0-1"
+
+
+def test_what_is_sent_before_connack_needs_a_clean_session() -> None:
+    with pytest.raises(UsageError, match="clean_session=True only"):
+        ClientProtocol(Connect("c", clean_session=False), pipelined=True)
+
+
+def test_a_client_that_does_not_wait_for_connack_sends_a_message_once() -> None:
+    client = ClientProtocol(Connect("c"), pipelined=True)
+    assert client.opening == Connect("c")
+    client.connect(0.0)
+    packet_id = client.publish("t", b"x", 1)
+    message = Publish("t", b"x", 1, packet_id=packet_id)
+    assert said(client) == [Connect("c"), message]
+    say(client, ConnAck())
+    assert said(client) == []
+    assert list(client.session.outgoing.values()) == [message]
