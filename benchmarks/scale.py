@@ -52,6 +52,7 @@ from .scale_simulation import check, simulate
 HERE = Path(__file__).parent
 KEPT = HERE / "scale.json"
 SEED = 1
+STORES = ["memory", "sqlite", "postgres"]
 KEY = b64encode(b"benchmark-key-of-32-bytes-length").decode()
 
 Took = Callable[[str], None]
@@ -128,16 +129,17 @@ async def ask_rates(running: Cluster, quick: bool, took: Took) -> list[dict[str,
     """Stores, front ends, devices at once."""
     rows = []
     cells = [("memory", 1), *((s, n) for s in ("sqlite", "postgres") for n in (1, 2, 4))]
-    levels = (1, 50) if quick else (1, 100, 1000, 5000)
+    counts = {1: 100, 50: 200} if quick else {1: 100, 100: 600, 1000: 1000, 5000: 5000}
     for store, processes in cells:
+        if store not in STORES:
+            continue
         async with place(store, running) as at:
             most = 200 if quick else 5000
             given = [individual(name, KEY) for name in named(most)] if store == "memory" else []
             await at.fill(keyed_individuals(most, KEY, "dev"), given)
             async with serving(at, processes) as service:
                 await registered(service, names=named(40), key=KEY, at_once=40)  # to warm up
-                for level in levels:
-                    count = max(level, min(most, 200 if level == 1 else 1500))
+                for level, count in counts.items():
                     row = await registered(service, names=named(count), key=KEY, at_once=level)
                     rows.append({"store": store, "processes": processes, **row})
                     took(f"{store} x {processes}, {level} at once")
@@ -149,6 +151,8 @@ async def ask_stored(running: Cluster, quick: bool, took: Took) -> list[dict[str
     rows = []
     counts = (0, 1000) if quick else (0, 1000, 100_000, 1_000_000)
     for store in ("sqlite", "postgres"):
+        if store not in STORES:
+            continue
         for count in counts:
             async with place(store, running) as at:
                 await at.fill(_both(count), [])
@@ -288,7 +292,9 @@ async def ask_idle(running: Cluster, quick: bool, took: Took) -> list[dict[str, 
     """Memory of connections that stay open."""
     count = 500 if quick else 10_000
     rows = []
-    for store in ("memory", "postgres"):
+    for store in ("memory", "sqlite", "postgres"):
+        if store not in STORES:
+            continue
         async with place(store, running) as at:
             given = [individual(name, KEY) for name in named(count)] if store == "memory" else []
             await at.fill(keyed_individuals(count, KEY, "dev"), given)
@@ -452,6 +458,8 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
                     print(f"{name}: {word}", file=sys.stderr, flush=True)
 
             rows = await QUESTIONS[name](running, options.quick, took)
+            others = kept.get(name, {}).get("rows", ())
+            rows = [row for row in others if row.get("store", STORES[0]) not in STORES] + rows
             kept[name] = {"about": about(options, began), "rows": rows}
             if not options.quick:
                 KEPT.write_text(json.dumps(kept, indent=1) + "\n")
@@ -464,9 +472,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small numbers; nothing is written")
     parser.add_argument("--only", nargs="*", choices=QUESTIONS, help="questions to ask; all else")
+    parser.add_argument("--stores", nargs="*", choices=STORES, help="only with these; all else")
     parser.add_argument("--note", default="", help="a remark on this run, such as other work")
     parser.add_argument("--render", action="store_true", help="ask nothing, write the page anew")
     options = parser.parse_args()
+    if options.stores:
+        STORES[:] = options.stores
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     kept = json.loads(KEPT.read_text()) if options.render else asyncio.run(run(options))
