@@ -24,10 +24,9 @@ if COMPILED:
 
     install_all()
 else:
-    from .sealed import seal
-    from .value import Value
+    from .sealed import refuse_subclasses
 
-    seal(Value, Decoder)
+    refuse_subclasses(Decoder)
 
 __all__ = [
     "encode",

@@ -8,10 +8,16 @@ from typing import Final
 
 from ..errors import MalformedPacket, PacketTooLarge, ProtocolError, UsageError
 from ._given import Given
-from .fields import encode_number
+from .fields import COMPILED, encode_number
 from .packets import SHAPES, Packet, first_byte_fault
 from .pieces import Pieces
-from .publishing import PubAck, PubComp, Publish, PubRec, PubRel
+from .publishing import PubComp, Publish, PubRec, PubRel
+
+if COMPILED:
+    from .publishing import PubAck as new_puback
+    from .publishing import Publish as new_publish
+else:  # a faster way to make them
+    from .sealed import new_puback, new_publish
 
 DEFAULT_MAX_PACKET_SIZE: Final = 1024 * 1024
 """The largest packet in bytes that a ``Decoder`` accepts unless told otherwise: 1 MiB."""
@@ -80,8 +86,8 @@ class Decoder:
     # _pieces, as it was fed, until _needed bytes have come, and is then joined once. Bytes fed
     # before the earlier ones have been asked for wait in _pieces too.
     __slots__ = (
-        "_at", "_data", "_discard", "_discarded", "_error", "_last_raw", "_last_topic", "_needed",
-        "_pieces", "_skip", "_start", "_strict", "max_packet_size",
+        "_at", "_data", "_discard", "_discarded", "_error", "_last_raw", "_last_topic", "_limit",
+        "_needed", "_pieces", "_skip", "_start", "_strict",
     )  # fmt: skip
 
     def __init__(
@@ -90,9 +96,7 @@ class Decoder:
         strict: bool = True,
         discard_oversized: bool = False,
     ) -> None:
-        self.max_packet_size: int = encode_number(
-            max_packet_size, "max_packet_size in bytes", 2, _HUGE, ""
-        )
+        self._limit = _limit(max_packet_size)
         self._data = b""
         self._at = 0
         self._pieces = Pieces()
@@ -105,6 +109,15 @@ class Decoder:
         self._discard = discard_oversized
         self._skip = 0  # bytes of an oversized payload that are still to come
         self._discarded = 0
+
+    @property
+    def max_packet_size(self) -> int:
+        """The largest packet in bytes from here on; it can be set."""
+        return self._limit
+
+    @max_packet_size.setter
+    def max_packet_size(self, size: int) -> None:
+        self._limit = _limit(size)
 
     @property
     def unfinished(self) -> bool:
@@ -177,9 +190,23 @@ class Decoder:
                         break
                     shift += 7
             end = at + length
-            if end <= size and end - start <= self.max_packet_size:
-                qos = _QOS[first_byte]
-                if qos < 3 and length > 2:
+            if end <= size and end - start <= self._limit:
+                if length == 2:
+                    answered = data[at] << 8 | data[at + 1]
+                    if answered:
+                        if first_byte == 0x40:
+                            self._at = end
+                            return new_puback(answered)
+                        if first_byte == 0x50:
+                            self._at = end
+                            return PubRec(answered)
+                        if first_byte == 0x62:
+                            self._at = end
+                            return PubRel(answered)
+                        if first_byte == 0x70:
+                            self._at = end
+                            return PubComp(answered)
+                elif (qos := _QOS[first_byte]) < 3 and length > 2:
                     topic_start = at + 2
                     topic_end = topic_start + (data[at] << 8 | data[at + 1])
                     payload_start = topic_end + 2 if qos else topic_end
@@ -200,7 +227,7 @@ class Decoder:
                                 self._last_topic = topic
                         if packet_id != 0:
                             self._at = end
-                            return Publish(
+                            return new_publish(
                                 topic,
                                 data[payload_start:end],
                                 qos,
@@ -208,21 +235,6 @@ class Decoder:
                                 first_byte & 8 == 8,
                                 packet_id,
                             )
-                elif length == 2:
-                    packet_id = data[at] << 8 | data[at + 1]
-                    if packet_id:
-                        if first_byte == 0x40:
-                            self._at = end
-                            return PubAck(packet_id)
-                        if first_byte == 0x50:
-                            self._at = end
-                            return PubRec(packet_id)
-                        if first_byte == 0x62:
-                            self._at = end
-                            return PubRel(packet_id)
-                        if first_byte == 0x70:
-                            self._at = end
-                            return PubComp(packet_id)
         elif start == size and not self._pieces.size and self._error is None:
             # All has been read: let go of it.
             self._start += size
@@ -338,9 +350,9 @@ class Decoder:
                 self._start + at + 1,
             )
         end = body + length
-        if end - at > self.max_packet_size:
+        if end - at > self._limit:
             if not self._discard or shape.packet_type is not Publish:
-                raise PacketTooLarge(end - at, self.max_packet_size)
+                raise PacketTooLarge(end - at, self._limit)
             return self._read_head(first_byte, body, length)
         if end > len(data):
             self._needed = end - at
@@ -381,6 +393,11 @@ class Decoder:
         """Return a body's fault with its offset from the stream's start."""
         offset = self._start + body + error.offset
         return MalformedPacket(error.rule, error.found, error.allowed, offset)
+
+
+def _limit(size: Given[int]) -> int:
+    """Return a largest packet's size in bytes, if it can be one."""
+    return encode_number(size, "max_packet_size in bytes", 2, _HUGE, "")
 
 
 def _same(error: ProtocolError) -> ProtocolError:

@@ -25,8 +25,7 @@ from .fields import (
 from .topics import topic_name_fault
 from .value import Value
 
-_pack_start = Struct(">BBH").pack
-_pack_long_start = Struct(">BBBH").pack
+_pack_long = Struct(">BB").pack
 _pack_u16 = Struct(">H").pack
 _BYTES: Final[list[bytes]] = [bytes((number,)) for number in range(256)]
 
@@ -70,6 +69,25 @@ def _topic_field(topic: str) -> bytes:
     field = b"%b%b%b" % (_BYTES[size >> 8], _BYTES[size & 255], raw)
     _last.topic = topic
     _last.field = field if known else b""
+    return field
+
+
+_pure_last: list[tuple[str, bytes]] = [("", b"")]
+"""The same for the pure codec, in which another thread can come between two lines: topic and field
+are read and written at once."""
+
+
+def _pure_field(topic: str) -> bytes:
+    if "#" in topic or "+" in topic or "\0" in topic:
+        return b""
+    try:
+        raw = topic.encode()
+    except UnicodeEncodeError:
+        return b""
+    if not 0 < len(raw) <= MAX_FIELD_SIZE:
+        return b""
+    field = _pack_u16(len(raw)) + raw
+    _pure_last[0] = topic, field
     return field
 
 
@@ -152,30 +170,29 @@ class Publish(Value):
             and self.dup is False
         ):
             if qos == 0 and packet_id is None:
-                first_byte, rest = 0x30, 2
+                first_byte, rest = 0x30, 0
             elif 1 <= qos <= 2 and type(packet_id) is int and 1 <= packet_id <= 65535:
-                first_byte, rest = 0x30 + 2 * qos, 4
+                first_byte, rest = 0x30 + 2 * qos, 2
             else:
                 return self._encode_carefully()
             if COMPILED:
                 field = _topic_field(topic)
                 if field and len(field) + len(payload) < 16382:
                     return _join_publish(first_byte, field, packet_id or 0, payload)
-            elif not ("#" in topic or "+" in topic or "\0" in topic):
-                try:
-                    raw = str.encode(topic)
-                except UnicodeEncodeError:
-                    raw = b""
-                size = len(raw)
-                length = size + len(payload) + rest
-                if size and length < 16384:
+            else:
+                known, field = _pure_last[0]
+                if topic is not known:
+                    field = _pure_field(topic)
+                length = len(field) + len(payload) + rest
+                if field and length < 16384:
                     if length < 128:
-                        start = _pack_start(first_byte, length, size)
+                        start = _BYTES[length]
                     else:
-                        start = _pack_long_start(first_byte, length & 127 | 128, length >> 7, size)
-                    if rest == 2:
-                        return b"".join((start, raw, payload))
-                    return b"".join((start, raw, _pack_u16(packet_id), payload))
+                        start = _pack_long(length & 127 | 128, length >> 7)
+                    if rest:
+                        number = _pack_u16(packet_id)
+                        return b"".join((_BYTES[first_byte], start, field, number, payload))
+                    return b"".join((_BYTES[first_byte], start, field, payload))
         return self._encode_carefully()
 
     def _encode_carefully(self) -> bytes:
