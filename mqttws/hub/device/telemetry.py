@@ -7,6 +7,7 @@ Sources: azure-docs ``iot-hub-devguide-messages-construct.md`` and ``iot-hub-dev
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from ...errors import UsageError
 from ...text import shown
@@ -99,18 +100,43 @@ class TelemetryMessage:
         """
         if not isinstance(self.body, bytes):
             raise UsageError(f"telemetry: body: found {type(self.body).__name__}; allowed: bytes")
+        topic, size = self._remembered(device_id, module_id) or self._address(device_id, module_id)
+        size += len(self.body)
+        if size > MAX_MESSAGE_SIZE:
+            raise UsageError(
+                f"telemetry: {size} bytes with its properties; the hub allows {MAX_MESSAGE_SIZE}",
+                hint="send it in parts; larger data goes to a blob by the hub's file upload",
+            )
+        return topic
+
+    def _remembered(self, device_id: str, module_id: str) -> tuple[str, int] | None:
+        """Return topic and size of the properties of a message that has no more than its kind.
+
+        Hot: a device has few kinds of messages. None for all others.
+        """
+        kind, encoding = self.content_type, self.content_encoding
+        if (
+            type(kind) is type(encoding) is str
+            and not self.properties
+            and type(self.properties) is dict
+            and self.message_id == self.correlation_id == self.user_id == self.output == ""
+            and self.component == self.interface_id == ""
+            and self.creation_time is None
+        ):
+            return _kind(device_id, module_id, kind, encoding)
+        return None
+
+    def _address(self, device_id: str, module_id: str) -> tuple[str, int]:
+        """Return the topic and the size of the properties in bytes; all is checked."""
         bag = self.bag()
         if len(self.message_id) > MAX_MESSAGE_ID:
             raise UsageError(
                 f"telemetry: a message id of {len(self.message_id)} characters;"
                 f" allowed: {MAX_MESSAGE_ID}"
             )
-        size = message_size(self.body, bag)
-        if size > MAX_MESSAGE_SIZE:
-            raise UsageError(
-                f"telemetry: {size} bytes with its properties; the hub allows {MAX_MESSAGE_SIZE}",
-                hint="send it in parts; larger data goes to a blob by the hub's file upload",
-            )
+        size = message_size(b"", bag)
+        if size > MAX_MESSAGE_SIZE:  # before its topic is built
+            return "", size
         topic = telemetry_topic(device_id, bag, module_id=module_id)
         # Percent-encoding makes a topic ASCII but for the ids, so that this is nearly always cheap.
         if len(topic) * 4 > MAX_TOPIC_SIZE and len(topic.encode()) > MAX_TOPIC_SIZE:
@@ -119,7 +145,13 @@ class TelemetryMessage:
                 f" MQTT allows {MAX_TOPIC_SIZE}",
                 hint="move some of them into the body",
             )
-        return topic
+        return topic, size
+
+
+@lru_cache(maxsize=16)
+def _kind(device_id: str, module_id: str, kind: str, encoding: str) -> tuple[str, int]:
+    message = TelemetryMessage(content_type=kind, content_encoding=encoding)
+    return message._address(device_id, module_id)
 
 
 def message_size(body: bytes, bag: Mapping[str, str | None]) -> int:
