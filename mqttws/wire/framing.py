@@ -24,9 +24,9 @@ DEFAULT_MAX_PACKET_SIZE: Final = 1024 * 1024
 
 _HUGE: Final = 2**63 - 1
 
-_LARGE: Final = 65536
-"""Bytes above which a PUBLISH in pieces is joined without its head, to spare a copy."""
-
+_LARGE: Final = (
+    65536  # bytes above which a PUBLISH in pieces is joined without its head: a copy less
+)
 _PACKETS: Final = frozenset(shape.packet_type for shape in SHAPES.values())
 
 _QOS: Final = [(byte >> 1 & 3) if byte in SHAPES and byte >> 4 == 3 else 3 for byte in range(256)]
@@ -96,7 +96,8 @@ class Decoder:
         strict: bool = True,
         discard_oversized: bool = False,
     ) -> None:
-        self._limit = _limit(max_packet_size)
+        self._limit = 0
+        self.max_packet_size = max_packet_size
         self._data = b""
         self._at = 0
         self._pieces = Pieces()
@@ -116,8 +117,8 @@ class Decoder:
         return self._limit
 
     @max_packet_size.setter
-    def max_packet_size(self, size: int) -> None:
-        self._limit = _limit(size)
+    def max_packet_size(self, size: Given[int]) -> None:
+        self._limit = encode_number(size, "max_packet_size in bytes", 2, _HUGE, "")
 
     @property
     def unfinished(self) -> bool:
@@ -131,8 +132,7 @@ class Decoder:
 
     def take_discarded(self) -> int:
         """Return the size in bytes of the last packet whose payload was dropped, once; else 0."""
-        size = self._discarded
-        self._discarded = 0
+        size, self._discarded = self._discarded, 0
         return size
 
     def feed(self, data: Given[bytes | bytearray | memoryview]) -> None:
@@ -192,8 +192,7 @@ class Decoder:
             end = at + length
             if end <= size and end - start <= self._limit:
                 if length == 2:
-                    answered = data[at] << 8 | data[at + 1]
-                    if answered:
+                    if answered := data[at] << 8 | data[at + 1]:
                         if first_byte == 0x40:
                             self._at = end
                             return new_puback(answered)
@@ -270,11 +269,10 @@ class Decoder:
 
     def _set_aside(self) -> None:
         """Put an unfinished packet before the pieces that follow it."""
-        rest = self._data[self._at :]
+        self._pieces.put_first(self._data[self._at :])
         self._start += self._at
         self._at = 0
         self._data = b""
-        self._pieces.put_first(rest)
 
     def _read_pieces(self) -> Publish | None:
         """Return a large PUBLISH whose payload is joined at once: one copy of it and no more.
@@ -334,11 +332,9 @@ class Decoder:
                 break
             shift += 7
             if shift == 28:
+                found = "a fourth length byte that announces a fifth"
                 raise MalformedPacket(
-                    "U-2",
-                    "a fourth length byte that announces a fifth",
-                    "at most four length bytes",
-                    self._start + body - 1,
+                    "U-2", found, "at most four length bytes", self._start + body - 1
                 )
         if not shape.smallest <= length <= shape.largest:
             raise MalformedPacket(
@@ -391,16 +387,10 @@ class Decoder:
 
     def _placed(self, error: MalformedPacket, body: int) -> MalformedPacket:
         """Return a body's fault with its offset from the stream's start."""
-        offset = self._start + body + error.offset
-        return MalformedPacket(error.rule, error.found, error.allowed, offset)
-
-
-def _limit(size: Given[int]) -> int:
-    """Return a largest packet's size in bytes, if it can be one."""
-    return encode_number(size, "max_packet_size in bytes", 2, _HUGE, "")
+        at = self._start + body + error.offset
+        return MalformedPacket(error.rule, error.found, error.allowed, at)
 
 
 def _same(error: ProtocolError) -> ProtocolError:
     """Return the error anew, without the frames that its traceback would keep alive."""
-    again: ProtocolError = type(error)(*error.args)
-    return again
+    return type(error)(*error.args)
