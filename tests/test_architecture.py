@@ -2,7 +2,7 @@
 
 ``cli -> doctor -> provisioning -> hub_client -> client -> net``, ``client -> protocol -> wire``,
 ``provisioning, hub_client -> dps, hub``, ``local -> net, protocol, wire, dps, hub``; ``errors``,
-``hops``, ``text``, ``options`` and ``retry`` for everybody.
+``hops``, ``text``, ``options``, ``retry`` and ``sqlite_file`` for everybody.
 In ``wire``, ``protocol``, ``dps`` and ``hub`` there is no clock, no socket, no thread, no event
 loop and no randomness.
 """
@@ -17,7 +17,7 @@ import mqttws
 
 ROOT = Path(mqttws.__file__).parent
 
-EVERYBODY = {"errors", "hops", "text", "options", "retry", "loop_thread"}
+EVERYBODY = {"errors", "hops", "text", "options", "retry", "loop_thread", "sqlite_file"}
 """What each room above may import."""
 
 MAY_IMPORT = {
@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "errors": {"hops", "text"},
     "options": {"errors", "text", "retry"},
     "retry": {"errors", "hops", "text"},
+    "sqlite_file": set(),
     "loop_thread": {"errors", "hops", "text", "options"},
     "wire": {"errors", "text"},
     "protocol": {"wire", "errors", "hops", "text", "options"},

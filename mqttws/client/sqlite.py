@@ -13,6 +13,7 @@ from ..errors import MqttwsError, StoreDamaged, StoreFailed, UsageError, store_f
 from ..hops import Cause
 from ..options import LOAD, SAVE, SQLITE_STORE
 from ..protocol import Change
+from ..sqlite_file import open_private
 from ..wire import Publish, PubRel, decode, encode
 from .store import Failed, FailedForgotten, Queued, Step, Stored, Unqueued
 
@@ -134,17 +135,8 @@ class SqliteStore:
         return found.st_dev, found.st_ino
 
     def _open(self) -> sqlite3.Connection:
-        descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
-        if hasattr(os, "fchmod"):
-            os.fchmod(descriptor, 0o600)  # one that was there may have been readable to others
-        os.close(descriptor)
+        database = open_private(self._path, timeout=self._busy_timeout)
         self._file = self._identity()
-        database = sqlite3.connect(
-            self._path,
-            timeout=self._busy_timeout,
-            isolation_level=None,
-            check_same_thread=False,
-        )
         try:
             database.execute("PRAGMA locking_mode=EXCLUSIVE")  # one client at a time
             database.execute("PRAGMA journal_mode=WAL")

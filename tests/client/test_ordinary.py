@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import sqlite3
 import sys
 import threading
@@ -314,3 +315,13 @@ def test_a_path_that_cannot_be_one_is_refused_and_an_open_file_is_made_private(
     store.load("c")
     store.close()
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="the system cannot open without links")
+def test_a_store_is_not_opened_through_a_link(tmp_path: Path) -> None:
+    """A link could lead to a file of somebody else, whose mode would be changed."""
+    (tmp_path / "other").touch(0o644)
+    (tmp_path / "s").symlink_to(tmp_path / "other")
+    with pytest.raises(StoreFailed, match="cannot be opened"):
+        SqliteStore(tmp_path / "s").load("c")
+    assert (tmp_path / "other").stat().st_mode & 0o777 == 0o644

@@ -1,9 +1,9 @@
 """An SQLite file of records: opened, checked, migrated; and its failures in words."""
 
-import os
 import sqlite3
 
 from ...errors import StoreDamaged, StoreFailed
+from ...sqlite_file import open_private
 
 SCHEMA_VERSION = 2
 
@@ -38,21 +38,8 @@ DROP TABLE registrations;
 
 
 def connect(path: str) -> sqlite3.Connection:
-    """Return a connection to the file, which is made if need be.
-
-    It holds keys: never through a link, and for its owner alone from its first moment on.
-    """
-    if path != ":memory:":
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-        opened = os.open(path, flags, 0o600)
-        try:
-            if hasattr(os, "fchmod"):
-                os.fchmod(opened, 0o600)
-        finally:
-            os.close(opened)
-    database = sqlite3.connect(
-        path, isolation_level=None, check_same_thread=False, timeout=LOCK_TIMEOUT
-    )
+    """Return a connection to the file, which is made if need be."""
+    database = open_private(path, timeout=LOCK_TIMEOUT)
     try:
         database.execute("PRAGMA synchronous = FULL")
     except BaseException:  # a damaged file is found out here
