@@ -22,7 +22,7 @@ class Change(NamedTuple):
             be kept beside the PUBREL.
         packet_id: of the exchange; 0 where all are meant.
         packet: the PUBLISH or PUBREL of ``put``.
-        digest: of ``received``: by which a repeat is told from another message; None if unknown.
+        digest: of ``received``: sets a repeat apart from another message; None if unknown.
     """
 
     kind: Literal["put", "delete", "received", "released", "forget", "clear"]
