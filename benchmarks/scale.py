@@ -138,7 +138,8 @@ async def ask_rates(running: Cluster, quick: bool, took: Took) -> list[dict[str,
             given = [individual(name, KEY) for name in named(most)] if store == "memory" else []
             await at.fill(keyed_individuals(most, KEY, "dev"), given)
             async with serving(at, processes) as service:
-                await registered(service, names=named(40), key=KEY, at_once=40)  # to warm up
+                # To warm up: each front end loads what it needs with its first devices.
+                await registered(service, names=named(min(most, 400)), key=KEY, at_once=100)
                 for level, count in counts.items():
                     row = await registered(service, names=named(count), key=KEY, at_once=level)
                     rows.append({"store": store, "processes": processes, **row})
