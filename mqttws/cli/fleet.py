@@ -19,7 +19,7 @@ import mqttws
 
 from ..dps.sas import decode_key
 from ..errors import MqttwsError, UnusableFile
-from ..net.stream import limit_tls_buffers
+from ..net.stream import DPS_BUFFER, limit_tls_buffers
 from ..options import FLEET
 from ..provisioning.credentials import Credential
 from ..provisioning.fleet import provision_fleet_async
@@ -275,7 +275,9 @@ def _run(id_scope: str, credentials: list[Credential], told: Results, **options:
             asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
         await provision_fleet_async(id_scope, credentials, told.add, **options)
 
-    limit_tls_buffers()  # hundreds of connections at once, and nothing else in this process
+    limit_tls_buffers(
+        DPS_BUFFER
+    )  # hundreds of connections at once, and nothing else in this process
     try:
         asyncio.run(run())
     except (asyncio.CancelledError, KeyboardInterrupt):

@@ -19,7 +19,7 @@ from ..dps.records import IndividualEnrollment
 from ..dps.sas import decode_key
 from ..errors import UsageError
 from ..local.handed import from_variable
-from ..net.stream import limit_tls_buffers
+from ..net.stream import DPS_BUFFER, TLS_RECORD, limit_tls_buffers
 from ..options import LOCAL_DPS
 from .common import check_host, debug_option, json_option, log_to_stderr
 from .exits import Command, describe_exit_codes
@@ -316,7 +316,7 @@ def serve(
         )
     number = None if front_end is None else front_end[0]
     steady_logs(number, as_json=log_format == "json")
-    limit_tls_buffers()
+    limit_tls_buffers(TLS_RECORD if with_hub else DPS_BUFFER)
     serving = serve_until_signal(
         dps, key_file, admin, hub_server, as_json=as_json, supervised=front_end is not None
     )

@@ -27,6 +27,11 @@ TLS_RECORD = 16 * 1024
 """Bytes: the most that one TLS record holds (RFC 8446 section 5.1)."""
 
 
+DPS_BUFFER = 4 * 1024
+"""Bytes: more than what a device and DPS say to each other mostly; what is longer takes several
+reads."""
+
+
 def limit_tls_buffers(size: int = TLS_RECORD) -> None:
     """Let asyncio's TLS keep a read buffer of ``size`` bytes for each connection from now on.
 
