@@ -52,7 +52,7 @@ class Room:
         return self._count >= self.limits.publishes or self._size >= self.limits.size
 
     def require(self, more: int = 0) -> None:
-        """Refuse what would be one too many, beside ``more`` that are on their way here.
+        """Raise if the queue is full, with ``more`` publishes that are about to enter it.
 
         Raises:
             QueueFull: nothing was queued.

@@ -68,7 +68,7 @@ class Store(Protocol):
     """
 
     def load(self, client_id: str) -> Stored:
-        """Open it for one client, alone, and return what it holds."""
+        """Open the store for one client alone, and return its session."""
 
     def save(self, steps: Sequence[Step]) -> None:
         """Write all of it or nothing, so that it survives a crash, before returning."""

@@ -41,7 +41,7 @@ class SyncReceipt(Delivery):
         self._events: list[threading.Event] = []
 
     def wait(self, timeout: float | None = None) -> None:
-        """Wait for its end, ``timeout`` seconds at most; raises as ``Receipt.wait`` does."""
+        """Wait for the acknowledgement, ``timeout`` seconds at most; as ``Receipt.wait``."""
         WAIT.check(locals())
         if not self._done:
             if self._client._thread.is_current:

@@ -66,7 +66,7 @@ class FaultOrders:
         return await self._change(cancelled)
 
     async def orders(self) -> dict[int, Standing[Fault]]:
-        """Return the orders that stand, with how many times each will still strike."""
+        """Return the standing orders, with how many times each will still strike."""
         await self.refresh()
         return dict(self._faults.orders)
 

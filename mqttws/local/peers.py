@@ -68,7 +68,7 @@ class Peers:
             self._store.listen(self._hear)
 
     async def stop(self) -> None:
-        """Follow no more."""
+        """Stop following the other front ends."""
         self._presence.on_proved = None
         tasks = [*self._telling, *([] if self._task is None else [self._task])]
         self._task = None

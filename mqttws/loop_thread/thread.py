@@ -118,7 +118,7 @@ class LoopThread:
                 self._thread.join(timeout)
 
     def call(self, work: Callable[[], Coroutine[Any, Any, _T]], timeout: float | None = None) -> _T:
-        """Do something on the loop and wait for its end. Ctrl-C in the wait cancels it.
+        """Run a coroutine on the loop and return its result. Ctrl-C in the wait cancels it.
 
         Args:
             work: makes the coroutine, on the loop.
@@ -157,7 +157,7 @@ class LoopThread:
             raise
 
     def post(self, job: Callable[[], None]) -> bool:
-        """Have something done on the loop, soon; return False where the thread has ended.
+        """Schedule a function on the loop; return False where the thread has ended.
 
         Raises:
             UsageError: in a forked child.

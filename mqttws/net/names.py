@@ -51,7 +51,7 @@ def _label(label: str, host: str) -> str:
         return folded
     if not all(c in _JOINERS or c == "-" or unicodedata.category(c)[0] in "LMN" for c in folded):
         raise UsageError(
-            f"{host[:100]!r} is not a host name: it holds a sign that no name may hold"
+            f"{host[:100]!r} is not a host name: it holds a character that no host name may have"
         )
     made = "xn--" + folded.encode("punycode").decode("ascii")
     if len(made) > 63:  # RFC 1035 section 2.3.4

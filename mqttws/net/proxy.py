@@ -297,11 +297,15 @@ def _asked(proxy: Proxy, ask: AskLogin) -> Proxy:
     if told is None:
         return proxy
     if not isinstance(told, tuple | Login) or (isinstance(told, tuple) and len(told) != 2):
-        raise UsageError("login= returned something else than a Login, a pair, or None")
+        raise UsageError(
+            "the function of login= returned neither a Login, nor a (user, password) pair, nor None"
+        )
     try:
         login = told if isinstance(told, Login) else Login(*told)
     except UsageError:
-        raise UsageError("login= returned something else than text") from None
+        raise UsageError(
+            "the function of login= returned a user name or password that is not text"
+        ) from None
     return Proxy(
         proxy.scheme,
         proxy.host,

@@ -59,7 +59,7 @@ class Option:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The words of which it must be one; empty where it is free."""
+        """The allowed words; empty where the option takes other values."""
         found: tuple[str, ...] = getattr(self.test, "choices", ())
         return found
 

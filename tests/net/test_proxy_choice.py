@@ -223,7 +223,7 @@ def test_a_url_that_cannot_be_used_is_refused_without_being_shown(url: str, sour
 
 @pytest.mark.parametrize("told", ["user:s3cret", ("s3cret",), ("s3cret", None), (b"a", b"b"), 5])
 def test_a_callable_that_returns_no_login_is_told_so(told: object) -> None:
-    with pytest.raises(UsageError, match="login= returned something else") as caught:
+    with pytest.raises(UsageError, match="function of login= returned") as caught:
         choose_proxy(ProxyConfig("http://p:1", lambda url: told), "wss", "e.test", 1, {})
     assert "s3cret" not in str(caught.value)
 
