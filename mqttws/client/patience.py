@@ -24,7 +24,7 @@ class Patience:
     """
 
     def __init__(self, wait: float | None, over: Callable[[], None]) -> None:
-        self.lasts = True
+        self.lasts: bool = True
         self._wait = wait
         self._over = over
         self._left = 0.0  # seconds, while no timer runs
