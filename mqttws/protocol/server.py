@@ -102,7 +102,7 @@ class ServerProtocol(Endpoint):
             self.session.clear()
         self._max_silence = max_silence
         if max_packet_size is not None:
-            self._decoder.max_packet_size = max_packet_size
+            self._decoder.set_max_packet_size(max_packet_size)
         self._send(ConnAck(session_present))
         self.state: State = State.CONNECTED
         self._last_received = now  # the time we took to judge is not the client's silence

@@ -96,8 +96,7 @@ class Decoder:
         strict: bool = True,
         discard_oversized: bool = False,
     ) -> None:
-        self._limit = 0
-        self.max_packet_size = max_packet_size
+        self._limit = encode_number(max_packet_size, "max_packet_size in bytes", 2, _HUGE, "")
         self._data = b""
         self._at = 0
         self._pieces = Pieces()
@@ -113,11 +112,11 @@ class Decoder:
 
     @property
     def max_packet_size(self) -> int:
-        """The largest packet in bytes from here on; it can be set."""
+        """The largest packet in bytes from here on."""
         return self._limit
 
-    @max_packet_size.setter
-    def max_packet_size(self, size: Given[int]) -> None:
+    def set_max_packet_size(self, size: Given[int]) -> None:
+        """Accept packets up to a size in bytes from here on."""
         self._limit = encode_number(size, "max_packet_size in bytes", 2, _HUGE, "")
 
     @property

@@ -96,5 +96,13 @@ def test_each_of_our_names_on_the_page_exists() -> None:
         assert any(hasattr(home, name) for home in homes), name
 
 
+def test_each_of_their_calls_is_on_the_page() -> None:
+    sdk = pytest.importorskip("azure.iot.device")
+    page = PAGE.read_text()
+    for kind in ("IoTHubDeviceClient", "IoTHubModuleClient", "ProvisioningDeviceClient"):
+        for name in dir(getattr(sdk, kind)):
+            assert name.startswith("_") or name in page, f"{kind}.{name}"
+
+
 if __name__ == "__main__":
     print(json.dumps(asyncio.run(serve(program(sys.argv[1])))))

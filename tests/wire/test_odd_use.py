@@ -4,8 +4,17 @@ from collections.abc import Callable
 
 import pytest
 
-from mqttws import UsageError
-from mqttws.wire import Connect, Decoder, PingReq, PubAck, Publish, Subscribe, Subscription, matches
+from mqttws.wire import (
+    Connect,
+    Decoder,
+    PingReq,
+    PubAck,
+    Publish,
+    Subscribe,
+    Subscription,
+    UsageError,
+    matches,
+)
 
 
 class Odd(str):
@@ -30,6 +39,19 @@ def test_a_field_cannot_be_deleted(packet: object) -> None:
     with pytest.raises(AttributeError, match="cannot be deleted"):
         delattr(packet, name)
     assert getattr(packet, name)
+
+
+def test_a_decoder_keeps_its_limit() -> None:
+    decoder = Decoder(100)
+    with pytest.raises(AttributeError):
+        del decoder.max_packet_size  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        decoder.max_packet_size = 7  # type: ignore[misc]
+    decoder.set_max_packet_size(200)
+    assert decoder.max_packet_size == 200
+    with pytest.raises(UsageError):
+        decoder.set_max_packet_size(1)
+    assert decoder.max_packet_size == 200
 
 
 @pytest.mark.parametrize(
