@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import socket
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -25,13 +26,14 @@ from mqttws import (
     TlsConfig,
     UsageError,
 )
-from mqttws.client import clock
+from mqttws.client import clock, connector
 from mqttws.wire import Packet, PingReq, Publish, Subscribe
 
 from ..net.rogue import Certificates
 from ..peers.brokers import server_pem
 from .broker import broker
 from .relay import DOWN, UP, relay
+from .scripted import Peer, scripted
 from .threaded import kind, pytest_generate_tests  # noqa: F401 - each test runs with both clients
 
 AT_ONCE = Backoff(0.0, 0.0)
@@ -735,3 +737,57 @@ async def test_leaving_does_not_wait_for_a_password_function_that_will_not_end()
         assert states.seen[-1] == (ClientState.CLOSED, None)
         assert client._engine._reconnecting is not None
         assert client._engine._reconnecting.done()
+
+
+async def test_a_server_that_ends_each_connection_at_once_is_asked_ever_more_seldom(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where two clients with one identifier push each other out."""
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        await asyncio.sleep(0)
+
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+
+    monkeypatch.setattr(clock, "sleep", sleep)
+    monkeypatch.setattr(connector, "_chance", lambda: 1.0)
+    async with scripted(script) as port:
+        client = AsyncClient(f"mqtt://127.0.0.1:{port}", client_id="c")
+        async with client:
+            await until(lambda: len(waits) >= 10)
+    expected = [Backoff().ceiling(attempts) for attempts in range(10)]
+    assert waits[:10] == expected
+    assert expected[-1] == expected[-2] >= 30 * expected[0], "and never gives up"
+
+
+async def test_a_name_without_an_address_for_a_while_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = 0
+
+    def look_up(host: str, port: int, *rest: object, **more: object) -> list[tuple[object, ...]]:
+        nonlocal asked
+        asked += 1
+        if asked in (2, 3, 4):
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    reasons: list[str] = []
+    async with broker(websocket=False) as server, relay(server.port) as way:
+        way.watch = lambda *packet: None
+        client = AsyncClient(
+            f"mqtt://broker.example:{way.port}",
+            client_id="c",
+            proxy=None,
+            reconnect=AT_ONCE,
+            on_state=lambda state, reason: reasons.append(type(reason).__name__),
+        )
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        async with client:
+            way.cut()
+            await client.publish("t", b"x", qos=1)
+            await until(lambda: client.state is ClientState.CONNECTED)
+    assert "NameNotResolved" in reasons
