@@ -34,6 +34,8 @@ class Ledger:
             older one that it has to send again.
         reused: messages that got an identifier which was in use.
         repeated: messages that it published again after their PUBREL.
+        asked: packet identifiers that wait for the other end's answer, and the connection on which
+            they were sent last.
     """
 
     def __init__(self, sender: str) -> None:
@@ -46,6 +48,7 @@ class Ledger:
         self.repeated: list[str] = []
         self.reused: set[str] = set()
         self._released: set[int] = set()
+        self.asked: dict[int, int] = {}
         self._sender = sender
         self._open: dict[int, tuple[str, int]] = {}
         # By identifier, from a session that the server has lost. If the CONNACK that says so does
@@ -67,6 +70,7 @@ class Ledger:
         self._open.clear()
         self._released.clear()
         self._pending.clear()
+        self.asked.clear()
 
     def new_client_next(self) -> None:
         """Expect a client that does not know of the exchanges of the one before."""
@@ -76,6 +80,7 @@ class Ledger:
         """Note a packet; late ones of a connection that the client has given up say nothing."""
         if link.number < self._newest_link:
             return
+        self._follow(link, way, seen, passed)
         if seen.kind == "CONNECT":
             self._newest_link = link.number
             self._clean[link.number] = bool(seen.body[7] & 2)
@@ -104,6 +109,18 @@ class Ledger:
                     self._released.discard(seen.packet_id)
             elif seen.kind == "PUBCOMP" and seen.packet_id in self._lost:
                 self.ended.add(self._lost.pop(seen.packet_id))
+
+    def _follow(self, link: Connection, way: str, seen: Seen, passed: bool) -> None:
+        if way != self._sender and seen.kind in ("PUBACK", "PUBREC", "PUBCOMP"):
+            self.asked.pop(seen.packet_id, None)
+        elif way == self._sender and seen.kind in ("PUBLISH", "PUBREL") and passed:
+            if seen.packet_id:
+                self.asked[seen.packet_id] = link.number
+
+    @property
+    def starved(self) -> int:
+        """How many exchanges the other end has left unanswered on the newest connection."""
+        return sum(number == self._newest_link for number in self.asked.values())
 
     def _publish(self, link: Connection, seen: Seen) -> None:
         ident = number_of(seen.topic, seen.payload)
@@ -234,7 +251,12 @@ def first_arrivals(idents: list[str], sizes: dict[str, int]) -> set[str]:
 
 
 def judge(
-    cell: Cell, told: Told, witness: list[str], ledgers: tuple[Ledger, Ledger], killed: int
+    cell: Cell,
+    told: Told,
+    witness: list[str],
+    ledgers: tuple[Ledger, Ledger],
+    killed: int,
+    stuck: bool,
 ) -> dict[str, Any]:
     """Return the figures of a cell; ``faults`` are the client's, ``broker`` its own.
 
@@ -242,6 +264,7 @@ def judge(
         witness: numbers in the order in which the undisturbed subscriber received them.
         ledgers: the publisher's and the receiver's.
         killed: how many times the process was killed.
+        stuck: whether the broker answered nothing any more.
     """
     qos, kept = judged_qos(cell), cell.session != "clean"
     sent, got = ledgers
@@ -252,7 +275,7 @@ def judge(
 
     # Every call ends
     unfinished = told.unfinished(killed)
-    note(faults, "calls that did not end", [*told.hung, *unfinished])
+    note(broker if stuck else faults, "calls that did not end", [*told.hung, *unfinished])
     note(faults, "errors of the wrong kind", told.wrong)
     strange = seen_by_witness - told.accepted.keys()
     note(faults, "sent what nobody published", sorted(strange & sent.exchanges.keys()))

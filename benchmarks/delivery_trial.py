@@ -40,6 +40,8 @@ LIMIT = 30.0
 """Seconds within which every call must have ended."""
 SLACK = 3.0
 """Seconds by which a busy machine may be late, and the wait before the next attempt."""
+WINDOW = 20
+"""Exchanges of QoS 2 that may be under way: as many unanswered ones stop a client."""
 MUTE = 5
 """Connections without PINGRESP, though PINGREQ had passed, after which a broker counts as stuck."""
 LONGEST_LEAVE = 4.0
@@ -109,6 +111,7 @@ class Trial:
         self.leaves = 0
         self.departures: list[float] = []
         self.struck: Counter[str] = Counter()
+        self.starving = False  # the broker answers nothing on a connection that lives
         self.passed: list[str] = []  # each packet at the relays, for the logs of a red cell
 
     async def run(self, stack: AsyncExitStack) -> dict[str, Any]:
@@ -162,12 +165,12 @@ class Trial:
             await actor.end(0)
         await watching()
         killed = actor.killed if cell.session == "stored" else 0
-        row = judge(cell, actor.told, self.witness, (self.sent, self.got), killed)
+        row = judge(cell, actor.told, self.witness, (self.sent, self.got), killed, self.starving)
         if not row["accepted"]:
             row["faults"].append((folder / "stderr").read_text()[-2000:])
         row = {**row, **self.links(row), "killed": killed, "tasks": world.tasks}
         # A broker that lets connection after connection starve keeps its clients from ending.
-        mute = row["ends"].get("no PINGRESP", 0) >= MUTE
+        mute = row["ends"].get("no PINGRESP", 0) >= MUTE or self.starving
         row["broker" if mute else "faults"] += problems
         if place.keep is not None and row["faults"]:
             kept = Path(place.keep, cell.name)
@@ -337,6 +340,9 @@ class Trial:
             told = actor.look()
             if (now := len(told.done) + len(told.errors)) == ended or time.monotonic() > ends:
                 problems.append(f"publishing stood still for {STANDSTILL:.0f} s")
+                # Such as amqtt, which answers no PUBREL whose exchange it has forgotten, although
+                # the standard wants PUBCOMP [MQTT-4.3.3-2]: then the window stays full.
+                self.starving = self.sent.starved >= WINDOW
                 break
             ended = now
         newest, count, ends = time.monotonic(), -1, time.monotonic() + ENDLESS

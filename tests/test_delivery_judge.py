@@ -3,7 +3,17 @@
 import pytest
 
 from benchmarks.delivery_judge import Ledger
-from mqttws.wire import ConnAck, Connect, PubAck, Publish, encode
+from mqttws.wire import (
+    ConnAck,
+    Connect,
+    Packet,
+    PubAck,
+    PubComp,
+    Publish,
+    PubRec,
+    PubRel,
+    encode,
+)
 
 from .chaos import DOWN, UP, Connection
 from .chaos_tap import Tap
@@ -49,3 +59,24 @@ def test_what_a_broker_sends_out_of_order(
     events: list[tuple[int, str, str]], disordered: set[str]
 ) -> None:
     assert ledger_of(*events).disordered == disordered
+
+
+def test_what_a_broker_leaves_unanswered() -> None:
+    ledger = Ledger(UP)
+
+    def sends(number: int, way: str, packet: Packet) -> None:
+        ledger.watch(Connection(number, 0.0), way, Tap().feed(encode(packet))[0], True)
+
+    sends(1, UP, Connect("p", clean_session=False))
+    for ident in (1, 2, 3):
+        sends(1, UP, Publish("d/1", f"0-{ident}".encode().ljust(24), 2, packet_id=ident))
+    sends(1, DOWN, PubRec(1))
+    sends(1, DOWN, PubRec(2))
+    sends(1, UP, PubRel(2))
+    assert ledger.starved == 2  # no PUBREC for 3, no PUBCOMP for 2
+    sends(2, UP, Connect("p", clean_session=False))
+    assert ledger.starved == 0
+    sends(2, UP, PubRel(2))
+    assert ledger.starved == 1
+    sends(2, DOWN, PubComp(2))
+    assert ledger.starved == 0
