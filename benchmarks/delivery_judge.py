@@ -113,8 +113,8 @@ class Ledger:
     def _follow(self, link: Connection, way: str, seen: Seen, passed: bool) -> None:
         if way != self._sender and seen.kind in ("PUBACK", "PUBREC", "PUBCOMP"):
             self.asked.pop(seen.packet_id, None)
-        elif way == self._sender and seen.kind in ("PUBLISH", "PUBREL") and passed:
-            if seen.packet_id:
+        elif way == self._sender and seen.kind in ("PUBLISH", "PUBREL"):
+            if passed and seen.packet_id:
                 self.asked[seen.packet_id] = link.number
 
     @property
@@ -256,6 +256,7 @@ def judge(
     witness: list[str],
     ledgers: tuple[Ledger, Ledger],
     killed: int,
+    *,
     stuck: bool,
 ) -> dict[str, Any]:
     """Return the figures of a cell; ``faults`` are the client's, ``broker`` its own.

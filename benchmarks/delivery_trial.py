@@ -165,7 +165,9 @@ class Trial:
             await actor.end(0)
         await watching()
         killed = actor.killed if cell.session == "stored" else 0
-        row = judge(cell, actor.told, self.witness, (self.sent, self.got), killed, self.starving)
+        row = judge(
+            cell, actor.told, self.witness, (self.sent, self.got), killed, stuck=self.starving
+        )
         if not row["accepted"]:
             row["faults"].append((folder / "stderr").read_text()[-2000:])
         row = {**row, **self.links(row), "killed": killed, "tasks": world.tasks}
