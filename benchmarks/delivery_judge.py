@@ -113,9 +113,8 @@ class Ledger:
     def _follow(self, link: Connection, way: str, seen: Seen, passed: bool) -> None:
         if way != self._sender and seen.kind in ("PUBACK", "PUBREC", "PUBCOMP"):
             self.asked.pop(seen.packet_id, None)
-        elif way == self._sender and seen.kind in ("PUBLISH", "PUBREL"):
-            if passed and seen.packet_id:
-                self.asked[seen.packet_id] = link.number
+        elif way == self._sender and passed and seen.qos * (seen.kind in ("PUBLISH", "PUBREL")):
+            self.asked[seen.packet_id] = link.number  # PUBREL's flags are those of QoS 1
 
     @property
     def starved(self) -> int:
