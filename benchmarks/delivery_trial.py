@@ -111,7 +111,9 @@ class Trial:
         self.leaves = 0
         self.departures: list[float] = []
         self.struck: Counter[str] = Counter()
+        self.subscribing: set[Connection] = set()  # a SUBSCRIBE that the broker has not answered
         self.starving = False  # the broker answers nothing on a connection that lives
+        self.forced = False  # the process did not end by itself
         self.passed: list[str] = []  # each packet at the relays, for the logs of a red cell
 
     async def run(self, stack: AsyncExitStack) -> dict[str, Any]:
@@ -239,6 +241,10 @@ class Trial:
                 self.unanswered.add(link)
             elif seen.kind == "PINGRESP":
                 self.unanswered.discard(link)
+            if seen.kind == "SUBSCRIBE":
+                self.subscribing.add(link)
+            elif seen.kind == "SUBACK":
+                self.subscribing.discard(link)
             if self.place.keep is not None:
                 self.passed.append(
                     packet_line("p" if ledger is self.sent else "r", link, way, seen, passed)
@@ -365,6 +371,7 @@ class Trial:
             await asyncio.sleep(0.1)
         actor.say("quit")
         if (code := await actor.end(LIMIT + 10)) != 0:
+            self.forced = True
             problems.append(f"the process did not end in order: {code}")
         return problems
 
@@ -394,10 +401,22 @@ class Trial:
         late = [one for one in notices if one > NOTICED_WITHIN * KEEP_ALIVE + SLACK]
         if late:
             row["faults"].append(f"dead links noticed after {max(late):.1f} s")
-        odd = [self.described(link) for link in history if link.ended == "client"]
+        ended_with_it = [
+            carrier.history[-1] for carrier in self.relays if self.forced and carrier.history
+        ]
+        odd = [
+            self.described(link)
+            for link in history
+            if link.ended == "client" and link not in ended_with_it
+        ]
         note(row["faults"], "connections closed by the client, unasked", odd)
         if ends["no PINGRESP"]:
             row["broker"].append(f"PINGRESP came too late: {ends['no PINGRESP']}")
+        # mosquitto over WebSocket sends what waits, one message in 40 ms, before SUBACK.
+        given_up = [link for link in self.subscribing & self.unanswered if link.ended == "left"]
+        if given_up:
+            row["broker"].append(f"SUBACK and PINGRESP did not come until left: {len(given_up)}")
+        self.starving = self.starving or len(given_up) >= MUTE
         if ends["server"]:
             row["broker"].append(f"connections closed by the broker: {ends['server']}")
         return {
