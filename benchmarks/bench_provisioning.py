@@ -112,7 +112,7 @@ async def serve(buffers: str, *, ports: bool) -> None:
     """Be the service: enroll, then answer each line with what has been used."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     if buffers == "smaller":
-        limit_tls_buffers()  # as mqttws serve does
+        limit_tls_buffers()  # as serve --with-hub does
     listening: dict[str, Any] = {"wss_port": 443, "mqtts_port": 8883} if ports else {}
     host = "localhost" if ports else "127.0.0.1"
     async with AsyncLocalDps(host=host, retry_after=0, **listening) as dps:
@@ -344,7 +344,7 @@ def render(found: dict[str, Any]) -> str:
         "",
         f"{HELD} devices that register and stay connected to one process. *As it is*: asyncio's",
         "TLS keeps a buffer of 256 KiB per connection, as in a program that uses `AsyncLocalDps`;",
-        "*smaller*: 16 KiB, as in `mqttws serve` (`net.stream.limit_tls_buffers`).",
+        "*smaller*: 16 KiB, as in `serve --with-hub` (`net.stream.limit_tls_buffers`).",
         "",
         "| TLS buffer | service, resident KiB each | service, CPU ms each | all done in s |",
         "| --- | ---: | ---: | ---: |",
