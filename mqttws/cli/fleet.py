@@ -275,9 +275,7 @@ def _run(id_scope: str, credentials: list[Credential], told: Results, **options:
             asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
         await provision_fleet_async(id_scope, credentials, told.add, **options)
 
-    limit_tls_buffers(
-        DPS_BUFFER
-    )  # hundreds of connections at once, and nothing else in this process
+    limit_tls_buffers(DPS_BUFFER)  # hundreds of connections, and nothing else in here
     try:
         asyncio.run(run())
     except (asyncio.CancelledError, KeyboardInterrupt):
