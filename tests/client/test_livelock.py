@@ -18,6 +18,7 @@ from mqttws import (
     RequestTimedOut,
     SqliteStore,
 )
+from mqttws.client import reading
 from mqttws.client.suspect import Suspect
 from mqttws.net import transports
 from mqttws.wire import ConnAck, Connect, Decoder, PubAck, Publish, Subscribe, encode
@@ -181,6 +182,44 @@ async def test_many_subscriptions_are_renewed_while_the_client_is_used() -> None
         await client.publish("used", b"x", qos=1)
         await until(lambda: len(renewed) == 100)
     assert max(len(one.subscriptions) for one in renewed) == 10
+
+
+async def test_what_comes_before_the_answers_of_a_renewal_is_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    count, sent = 3000, 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal sent
+        await peer.greet()
+        while (packet := await peer.packet()) is not None:
+            if peer.number == 1 and isinstance(packet, Publish):
+                peer.reset()
+                return
+            if peer.number == 2 and isinstance(packet, Subscribe):
+                for _ in range(count):
+                    peer.send(Publish("f", bytes(10_000)))
+                    await peer.writer.drain()
+                    sent += 1
+            peer.answer(packet)
+
+    async def stalled() -> None:
+        before = -1
+        while sent != before:
+            before = sent
+            await asyncio.sleep(0.3)
+
+    monkeypatch.setattr(reading, "MAX_UNREAD_BYTES_WAITING", 500_000)
+    async with scripted(script) as port, client_of(port, max_queued=10) as client:
+        await client.subscribe("f")
+        messages = client.messages("f")
+        client.publish_nowait("cut", b"x")
+        await until(lambda: sent)
+        await stalled()
+        assert sent < count, "the rest waits at the server"
+        for _ in range(count):
+            await anext(messages)
+        await client.publish("t", b"x", qos=1)
 
 
 async def test_a_renewal_that_was_cut_goes_on_though_the_session_is_there_by_then() -> None:
