@@ -314,6 +314,24 @@ async def ask_idle(running: Cluster, quick: bool, took: Took) -> list[dict[str, 
     return rows
 
 
+async def ask_fleet(running: Cluster, quick: bool, took: Took) -> list[dict[str, Any]]:
+    """Memory of a fleet client."""
+    count = 50 if quick else 500
+    async with place("memory", running) as at:
+        await at.fill(iter(()), [individual(name, KEY) for name in named(count + 5)])
+        at.words += ["--retry-after", "90"]
+        async with serving(at) as service:
+            words = (str(service.port), str(service.ca), SCOPE, KEY, str(count))
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "benchmarks.scale_fleet", *words),
+                cwd=HERE.parent,
+                stdout=asyncio.subprocess.PIPE,
+            )
+            said, _ = await process.communicate()
+    took(f"{count} devices of a fleet client")
+    return [{"devices": count, "kib": float(said)}]
+
+
 async def ask_admin(running: Cluster, quick: bool, took: Took) -> list[dict[str, Any]]:
     """PUT per second, and the pages of a query."""
     import aiohttp
@@ -406,6 +424,7 @@ QUESTIONS: dict[str, Any] = {
     "groups": ask_groups,
     "certificates": ask_certificates,
     "idle": ask_idle,
+    "fleet": ask_fleet,
     "admin": ask_admin,
     "simulation": ask_simulation,
 }

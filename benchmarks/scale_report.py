@@ -158,6 +158,12 @@ def _idle(rows: list[dict[str, Any]]) -> list[str]:
     return [*lines, ""]
 
 
+def _client(rows: list[dict[str, Any]]) -> list[str]:
+    lines = table(["devices under way", "KiB each"], [[row["devices"], row["kib"]] for row in rows])
+    lines += [goal("KiB for a device under way", row["kib"], 100) for row in rows]
+    return [*lines, ""]
+
+
 def _admin(rows: list[dict[str, Any]]) -> list[str]:
     heads = ["store", "stored", "PUT/s", "CPU per PUT, ms", "pages", "largest page, rows",
              "first page, ms", "median page, ms", "last full page, ms"]  # fmt: skip
@@ -211,6 +217,7 @@ _TITLES = {
     "groups": ("Enrollment groups with keys", _groups),
     "certificates": ("Certificates", _certificates),
     "idle": ("Idle connections", _idle),
+    "fleet": ("A fleet client", _client),
     "admin": ("The admin API", _admin),
     "simulation": ("A fleet that boots at once behind the cloud's quotas", _simulation),
 }
