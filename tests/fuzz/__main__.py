@@ -91,7 +91,7 @@ def fuzz(
     command = [sys.executable, "-m", "tests.fuzz.one", "guided", name, str(work)]
     command += [f"-max_total_time={seconds}", f"-seed={seed}", f"-runs={runs}"]
     command += [f"-max_len={TARGETS[name].largest}", f"-artifact_prefix={work.parent}/{name}-"]
-    command += ["-timeout=20", "-rss_limit_mb=2048", "-print_final_stats=1"]
+    command += ["-timeout=900", "-rss_limit_mb=2048", "-print_final_stats=1"]
     return subprocess.run(
         command, cwd=home, capture_output=True, text=True, errors="replace", check=False
     )

@@ -8,7 +8,7 @@
                      hundred mutants drawn by a seed from those that were killed; at most 3 minutes
 
 Needs Python 3.12 or later, and the codec as it is written (MQTTWS_PURE=1). Exit code 1: of what
-``check`` drew, more than three in a hundred are no longer killed, or more than three in ten of the
+``check`` drew, more than five in a hundred are no longer killed, or more than three in ten of the
 mutants of what changed survive and are not explained.
 """
 
@@ -107,7 +107,7 @@ def judged(campaign: Campaign, seed: int) -> int:
         print(f"    survives: {name}    {mutant}")
     if campaign.left:
         print(f"{campaign.left} more functions that changed were not reached in time")
-    return int(len(campaign.lost) > 0.03 * campaign.tried or len(survived) > max(5, 0.3 * new))
+    return int(len(campaign.lost) > 0.05 * campaign.tried or len(survived) > max(5, 0.3 * new))
 
 
 if __name__ == "__main__":
