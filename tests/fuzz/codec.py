@@ -139,7 +139,7 @@ TARGETS = {
         ("mqttws.wire",),
         load_decoder,
         PACKETS,
-        ("mqttws/wire/framing.py", "elif length == 2:", "elif length >= 2:"),
+        ("mqttws/wire/framing.py", "if length == 2:", "if length >= 2:"),
         largest=64,
     ),
     "compiled": Target(
