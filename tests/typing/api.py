@@ -171,6 +171,9 @@ def a_synchronous_client() -> None:
 
 
 def errors_of_stores_and_services(error: Exception) -> None:
+    if isinstance(error, mqttws.UnusableFile):
+        file: str = error.file
+        print(file)
     if isinstance(error, mqttws.StoreFailed | mqttws.PortTaken | mqttws.UsageError):
         assert_type(error.cause, mqttws.Cause)
     if isinstance(error, mqttws.ConnectFailed):
