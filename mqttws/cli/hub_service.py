@@ -18,6 +18,7 @@ from typing import Any
 from ..dps.sas import decode_key, sign_token
 from ..errors import (
     HubRequestRejected,
+    MqttwsError,
     RequestTimedOut,
     UnusableFile,
     UsageError,
@@ -147,6 +148,8 @@ class HubService:
                 yield response
         except urllib.error.HTTPError as error:
             raise _refusal(error) from None
+        except MqttwsError:  # of what is done with the answer; one of them is a TimeoutError
+            raise
         except TimeoutError:
             raise RequestTimedOut(
                 f"the hub at {self.host} has sent no answer within {timeout:g} s"

@@ -1,6 +1,7 @@
 """``mqttws serve --with-hub`` and ``mqttws hub``: the service's side in a shell."""
 
 import json
+import socket
 import stat
 import threading
 from pathlib import Path
@@ -18,6 +19,7 @@ from mqttws.hub.topics import (
     parse_method_topic,
     telemetry_topic,
 )
+from mqttws.local.certificates import prepare_certificates
 
 from .shell import KEY, Running, individual, only_line, run
 
@@ -187,6 +189,29 @@ def test_without_a_hub_the_way_to_one_is_said(tmp_path: Path) -> None:
     done = run("hub", "devices", MQTTWS_HUB_CONNECTION="HostName=x;SharedAccessKey=secret")
     assert done.returncode == 2
     assert "secret" not in done.stderr
+
+
+def test_a_hub_that_sends_no_answer_is_waited_for_no_longer_than_was_asked(tmp_path: Path) -> None:
+    files = prepare_certificates(tmp_path)
+    context = files.context()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        heard = threading.Event()
+
+        def listen() -> None:
+            connection, _ = server.accept()
+            with context.wrap_socket(connection, server_side=True):
+                heard.wait(30)
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        place = f"127.0.0.1:{server.getsockname()[1]}"
+        text = f"HostName={place};SharedAccessKeyName=iothubowner;SharedAccessKey={KEY}"
+        words = ("--ca", files.ca_file, "watch", "--timeout", "1")
+        done = run("hub", *words, MQTTWS_HUB_CONNECTION=text)
+        heard.set()
+        thread.join(30)
+    assert done.returncode == 1
+    assert f"the hub at {place} has sent no answer within 1 s" in only_line(done.stderr)
 
 
 def test_options_of_the_hub_need_the_hub(tmp_path: Path) -> None:

@@ -55,6 +55,11 @@ def publish(n: int, qos: int = 1) -> Publish:
     return Publish("t", b"%d" % n, qos, packet_id=n if qos else None)
 
 
+def test_a_store_that_is_not_open_takes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is not open"):
+        SqliteStore(tmp_path / "me.db").save([])
+
+
 def test_what_is_saved_is_loaded_in_its_order(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "s")
     assert not store.load("c").session.outgoing

@@ -100,7 +100,9 @@ class TelemetryMessage:
         """
         if not isinstance(self.body, bytes):
             raise UsageError(f"telemetry: body: found {type(self.body).__name__}; allowed: bytes")
-        topic, size = self._remembered(device_id, module_id) or self._address(device_id, module_id)
+        named = isinstance(device_id, str) and isinstance(module_id, str)
+        known = self._remembered(device_id, module_id) if named else None
+        topic, size = known or self._address(device_id, module_id)
         size += len(self.body)
         if size > MAX_MESSAGE_SIZE:
             raise UsageError(
