@@ -110,7 +110,7 @@ class SessionKeeper:
         )
 
     def on_connected(self, link: Link, session_present: bool) -> None:
-        """Note whether the server's session goes on."""
+        """Record whether the server resumed the session (SessionPresent of its CONNACK)."""
         if not session_present:
             self._since = link.number
             self.outgoing.releases.clear()

@@ -75,7 +75,7 @@ def other_ways(
 
 
 async def try_ways(ways: Sequence[_Try], timeout: float) -> tuple[Alternative, ...]:
-    """Try all of them at once, within ``timeout`` seconds together."""
+    """Try all ways at once; return what each came to within ``timeout`` seconds in all."""
     return tuple(await asyncio.gather(*(_try(way, timeout) for way in ways)))
 
 

@@ -175,7 +175,7 @@ def fail_overdue(snapshot: Snapshot, operation: Operation, registration_id: str)
 def refused(
     snapshot: Snapshot, device: Device, operation: Operation, rejection: Rejection
 ) -> DeviceRecord:
-    """Return the device's record with the operation failed; its registration stays as it is."""
+    """Return a new record of the device with the operation failed, its registration as before."""
     failed = _failed(snapshot, operation, device.registration_id, rejection)
     return snapshot.device.with_operation(failed)
 

@@ -159,5 +159,5 @@ def decode_der(text: str) -> bytes | None:
 
 
 def knows_issuance(api_version: str) -> bool:
-    """Whether a version of the device API has ``csr``: 2025-07-01-preview was the first."""
+    """Whether a version of the device API takes ``csr``: 2025-07-01-preview and later do."""
     return api_version[:10] >= "2025-07-01"

@@ -46,7 +46,7 @@ class ShowsCertificate(Protocol):
     """A credential that speaks in the TLS handshake: ``X509Certificate``, ``ExternalKey``."""
 
     def context(self, tls: Tls) -> ssl.SSLContext:
-        """Return a TLS context that shows the certificate and trusts whom ``tls`` names."""
+        """Return a TLS context with the device's certificate, if any, and the trust of ``tls``."""
 
 
 class CertificateRequest(Protocol):

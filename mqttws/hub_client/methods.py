@@ -82,7 +82,7 @@ class MethodServer:
         A plain function that does not end keeps its thread.
 
         Args:
-            timeout: seconds, of which open calls get one at most.
+            timeout: seconds in all; open calls are waited for during the first of them at most.
         """
         if self._serving and timeout > 0:
             await asyncio.wait(self._serving, timeout=min(timeout, STOP_TIMEOUT))

@@ -325,7 +325,7 @@ class Upkeep:
 
 
 def ended(upkeep: Upkeep) -> bool:
-    """Tell whether nothing more will come; raises why, if that was not asked for."""
+    """Tell whether the client has closed; raises its error if it was not closed by request."""
     if upkeep.client.state is not ClientState.CLOSED:
         return False
     if upkeep.error is not None and not isinstance(upkeep.error, ConnectionLost):

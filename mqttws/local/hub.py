@@ -59,8 +59,8 @@ class AsyncLocalHub(RegistryCalls, DeviceCalls, AsyncOnly):
         policies: shared access policies; None for those of a new hub, with fresh keys.
         limits: throttles; None for none.
         lock_seconds: seconds after which a message without PUBACK is delivered again.
-        count_deliveries: whether such a delivery counts towards ``maxDeliveryCount``, as in the
-            documents until about 2025.
+        count_deliveries: whether such a delivery counts towards ``maxDeliveryCount``; Azure's
+            documentation said so until about 2025.
         fault_seed: for faults that strike at random; the same seed strikes the same operations.
         The others are those of ``AsyncLocalDps``, for the one that is started where none is given.
 

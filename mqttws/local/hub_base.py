@@ -43,8 +43,8 @@ class Settings:
     Attributes:
         limits: throttles.
         lock_seconds: after which a message without PUBACK is delivered again.
-        count_deliveries: whether such a delivery counts towards ``maxDeliveryCount``, as in the
-            documents until about 2025.
+        count_deliveries: whether such a delivery counts towards ``maxDeliveryCount``; Azure's
+            documentation said so until about 2025.
     """
 
     limits: Limits = field(default_factory=Limits)

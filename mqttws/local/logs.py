@@ -157,7 +157,7 @@ class SteadyHandler(logging.Handler):
                 return
 
     def close(self) -> None:
-        """Write what waits, as far as its reader takes it within ``CLOSE_TIMEOUT``."""
+        """Write the lines that wait; what is not taken within ``CLOSE_TIMEOUT`` is dropped."""
         self.acquire()
         try:
             self._sum_up()

@@ -82,7 +82,7 @@ class FaultOrders:
         return await self._change(lambda faults: faults.strike(hop, registration_id, self._draw))
 
     async def strike_chain(self, common_name: str) -> ChainFault | None:
-        """Return the fault of a chain that is issued to a device; None for none."""
+        """Return the ordered fault to put into the chain issued to a device; None for none."""
         fault = await self.strike(ISSUE, common_name)
         return None if fault is None else fault.chain
 

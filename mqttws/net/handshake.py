@@ -17,15 +17,15 @@ MAX_SPARE = 8
 
 
 class Handshake(ssl.SSLContext):
-    """A context for a single handshake, which is made by another context.
+    """Stands in for a TLS context during one handshake, which another context carries out.
 
     Args:
-        context: the trust, versions and client certificate that count.
+        context: carries it out: its trust, versions and client certificate apply.
         session: an earlier session to resume; None for a full handshake.
 
     Attributes:
         made: the TLS object; None before the handshake began.
-        begun: the first bytes that the peer sent.
+        begun: the first raw bytes from the peer; empty until they came.
     """
 
     made: ssl.SSLObject | None

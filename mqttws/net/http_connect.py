@@ -32,10 +32,10 @@ USEFUL_HEADERS = (
 
 
 class HttpConnect:
-    """CONNECT (RFC 9110 section 9.3.6), with Basic at once or with whatever a hook answers.
+    """CONNECT (RFC 9110 section 9.3.6), with Basic at once or with a hook's answer to 407.
 
     Args:
-        proxy: whom it is said to; its login goes with the first request, which saves a round trip.
+        proxy: to be asked; its login goes with the first request, which saves a round trip.
         host: the server's name or address, in ASCII.
         port: the server's port.
     """

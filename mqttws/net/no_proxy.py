@@ -7,9 +7,9 @@ from .names import ascii_name
 
 
 def is_exempt(host: str, port: int, environ: Mapping[str, str]) -> bool:
-    """Whether the environment's proxies do not count for a server.
+    """Whether a server is reached without the proxies of the environment.
 
-    ``no_proxy`` is a list, parted by commas or blanks: ``*`` for all; ``example.com`` and
+    ``no_proxy`` is a list, separated by commas or blanks: ``*`` for all; ``example.com`` and
     ``.example.com`` for that domain and those in it; an address; a network such as
     ``10.0.0.0/8``; each with ``:port`` behind it or not, IPv6 then in brackets. The loopback
     addresses and ``localhost`` need no entry: a proxy would take them for its own.

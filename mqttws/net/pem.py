@@ -37,12 +37,14 @@ class PemSource:
         return f"the {self.what} {self.file}".rstrip()
 
     def error(self, message: str, hint: str = "", cause: Cause = Cause.FILE_DAMAGED) -> MqttwsError:
-        """Return the error for content that cannot be used: the file's, or the caller's.
+        """Return the error for content that cannot be used.
+
+        It is an ``UnusableFile`` if the content was read from a file, else a ``UsageError``.
 
         Args:
-            message: the sentence.
+            message: its text.
             hint: the next step; FILE in it stands for the path.
-            cause: where it is a file's.
+            cause: of an ``UnusableFile``.
         """
         if not self.file:
             return UsageError(message, hint=hint)

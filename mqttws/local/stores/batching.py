@@ -10,7 +10,7 @@ A = TypeVar("A")
 
 
 class Batcher(Generic[Q, A]):
-    """Sends what is asked in batches: alone if nothing is under way, else behind it, together.
+    """Sends requests in batches: at once where a lane is free, else all that wait as the next one.
 
     Args:
         run: answers a batch, in order; what it raises every caller of the batch gets.

@@ -43,7 +43,7 @@ class MemoryStore:
         return Loaded(rows, self._clock())
 
     async def commit(self, writes: Sequence[Write], checks: Sequence[Check] = ()) -> bool:
-        """Write all rows, or nothing if a version has moved."""
+        """Write all rows and return True; if a version has changed, write none and return False."""
         for table, key, version in checks:
             if self._row(table, key).version != version:
                 return False

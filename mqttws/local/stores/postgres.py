@@ -157,7 +157,7 @@ class PostgresStore:
         return 0 if count <= limit else max(1, int(left + 0.999))
 
     def listen(self, heard: Callable[[str], None]) -> None:
-        """Listen by a connection of its own, which is made again whenever it breaks."""
+        """Call ``heard`` with each NOTIFY, over a connection of its own that is made again."""
         self._listener.begin(heard)
 
     async def announce(self, news: str) -> None:
