@@ -130,7 +130,7 @@ def dps_methods() -> Iterator[Case]:
     yield "LocalDps", "registration", {}, {"registration_id": DEVICE}
     seen: Wrong = {"kind": ("", "requst", *TEXT[1:]), "device": SOME_DEVICE}
     yield "LocalDps", "seen", {}, seen | {"after": (None, *NUMBER)}
-    waited: Wrong = {"kind": ("", "requst", *TEXT), "device": SOME_DEVICE, "timeout": WAIT}
+    waited: Wrong = {"kind": ("", "requst", *TEXT[1:]), "device": SOME_DEVICE, "timeout": WAIT}
     yield "LocalDps", "wait_for", {"kind": "fault"}, waited | {"after": (None, *NUMBER)}
     yield "LocalDps", "events", {}, {"after": NUMBER}
     yield "LocalDps", "restart", {}, {"seconds": (None, *WAIT)}

@@ -86,7 +86,7 @@ SEEN = Table(
     device=_ANY_DEVICE,
     after=_NUMBER,
 )
-WAIT_FOR = Table(kind=_KIND, device=_ANY_DEVICE, after=_NUMBER, timeout=WAIT["timeout"])
+WAIT_FOR = Table(SEEN, timeout=WAIT["timeout"])
 RESTART = Table(seconds=Option(is_seconds_or_0, SECONDS_OR_0, "Seconds of absence."))
 
 # The hub
