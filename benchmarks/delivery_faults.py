@@ -87,7 +87,7 @@ _right_end = Outgoing.end
 def _end(self, error):
     for one in (*self.in_flight.values(), *self.queue):
         if not one.done:
-            one.complete()
+            one._complete()
     return _right_end(self, error)
 
 Outgoing.end = _end

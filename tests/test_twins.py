@@ -92,7 +92,7 @@ KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
 
 def test_an_assignment_makes_clients_with_the_credential_it_holds() -> None:
-    held = ASSIGNED.holding(mqttws.SymmetricKey("dev", KEY))
+    held = ASSIGNED._holding(mqttws.SymmetricKey("dev", KEY))
     for client in (held.client(), ASSIGNED.client(mqttws.SymmetricKey("dev", KEY))):
         assert isinstance(client, mqttws.Client)
     assert isinstance(held.client_async(keep_alive=30), mqttws.AsyncClient)
@@ -101,7 +101,7 @@ def test_an_assignment_makes_clients_with_the_credential_it_holds() -> None:
 
 
 def test_the_credential_is_in_no_text_pickle_or_comparison() -> None:
-    held = ASSIGNED.holding(mqttws.SymmetricKey("dev", KEY))
+    held = ASSIGNED._holding(mqttws.SymmetricKey("dev", KEY))
     assert held == ASSIGNED
     assert repr(held) == repr(ASSIGNED)
     for other in (pickle.loads(pickle.dumps(held)), copy.copy(held)):

@@ -123,11 +123,11 @@ class Engine(Standing):
             self.require_usable()  # the client may have ended since there was room
         outgoing.submit(delivery)
         if delivery.qos:
-            waiter = delivery.waiter(loop)
+            waiter = delivery._waiter(loop)
             try:
                 await self.reading.waits.wait(waiter)
             except BaseException:
-                delivery.forget(waiter)
+                delivery._forget(waiter)
                 raise
         elif self.link is None and self.keeper.journal is not None:
             await self.flush()  # accepted is what survives a crash

@@ -156,7 +156,7 @@ class Outgoing:
     def _send(self, link: Link, delivery: Delivery) -> None:
         packet_id = link.publish(delivery.topic, delivery.payload, delivery.qos, delivery.retain)
         if packet_id is None:
-            delivery.complete()
+            delivery._complete()
             return
         delivery.packet_id = packet_id
         delivery.sent = True
@@ -177,7 +177,7 @@ class Outgoing:
         if downgraded:
             delivery.downgraded = True
         if not delivery._done:
-            delivery.complete()
+            delivery._complete()
             self.room.leave(delivery)
         if delivery is self.alone:
             self.alone = None
@@ -201,7 +201,7 @@ class Outgoing:
             self.session.abandon(delivery.packet_id)
             if self._link is None:
                 self.end_connection()
-        delivery.complete(
+        delivery._complete(
             DeliveryFailed(
                 f"publish to {delivery.topic!r}: cancelled",
                 topic=delivery.topic,
@@ -245,7 +245,7 @@ class Outgoing:
             self._failed += 1
             self._new_failed[self._failed] = (delivery.packet, str(error))
             self.record(Failed(self._failed, delivery.packet, str(error)))
-        delivery.complete(error)
+        delivery._complete(error)
         self.room.leave(delivery)
 
     def end(self, error: MqttwsError | None) -> tuple[int, int]:
@@ -258,12 +258,12 @@ class Outgoing:
         why = "not acknowledged when the client " + (f"ended: {error}" if error else "was left")
         for delivery in left:
             if isinstance(error, StoreFailed):
-                delivery.complete(error)
+                delivery._complete(error)
             elif delivery.sent:
-                delivery.complete(unknown(delivery, why, error))
+                delivery._complete(unknown(delivery, why, error))
             else:
                 text = f"publish to {delivery.topic!r}: not sent before the client was left"
-                delivery.complete(error or ConnectionLost(text, cause=Cause.DISCONNECTED))
+                delivery._complete(error or ConnectionLost(text, cause=Cause.DISCONNECTED))
         self.in_flight.clear()
         self.queue.clear()
         self._qos2 = 0

@@ -66,8 +66,8 @@ class Delivery:
         packet_id = 1 if self.qos else None
         return Publish(self.topic, self.payload, self.qos, self.retain, packet_id=packet_id)
 
-    def waiter(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
-        """Return a future for a caller that waits; ``forget`` takes it back before the end."""
+    def _waiter(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+        """Return a future for a caller that waits; ``_forget`` takes it back before the end."""
         future: asyncio.Future[None] = loop.create_future()
         if self._waiters is None:
             self._waiters = [future]
@@ -75,12 +75,12 @@ class Delivery:
             self._waiters.append(future)
         return future
 
-    def forget(self, waiter: "asyncio.Future[None]") -> None:
+    def _forget(self, waiter: "asyncio.Future[None]") -> None:
         """Drop a future that is not waited for any more."""
         if self._waiters is not None and waiter in self._waiters:
             self._waiters.remove(waiter)
 
-    def complete(self, error: MqttwsError | None = None) -> None:
+    def _complete(self, error: MqttwsError | None = None) -> None:
         """Wake every caller that waits."""
         if self._done:
             return
@@ -113,11 +113,11 @@ class Receipt(Delivery):
             StoreFailed: it could not be stored.
         """
         if not self._done:
-            waiter = self.waiter(asyncio.get_running_loop())
+            waiter = self._waiter(asyncio.get_running_loop())
             try:
                 yield from waiter.__await__()
             except BaseException:
-                self.forget(waiter)
+                self._forget(waiter)
                 raise
         elif self.error is not None:
             raise self.error

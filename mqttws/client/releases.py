@@ -26,7 +26,7 @@ class Releases:
         """Take one in; ``topic`` is for the log, "" if it is not known."""
         release = Delivery(topic, b"", 2, False)
         release.packet_id = packet_id
-        release.complete()
+        release._complete()
         self._by_id[packet_id] = release
 
     def get(self, packet_id: int) -> Delivery | None:

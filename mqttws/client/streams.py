@@ -56,21 +56,21 @@ class MessageStream(AsyncIterator[ReceivedMessage]):
         return self._inbox.take(buffer)
 
     @property
-    def more(self) -> bool:
+    def _more(self) -> bool:
         """Whether a message waits."""
         return bool(self._buffer.messages)
 
     @property
-    def stored(self) -> bool:
+    def _stored(self) -> bool:
         """Whether hand-overs are written to a store."""
         return self._inbox.settle is not None
 
-    def close(self, taken: Iterable[ReceivedMessage] = ()) -> None:
-        """Close the stream; messages that wait in it go to another that is open.
+    def close(self) -> None:
+        """Close the stream; messages that wait in it go to another that is open."""
+        self._close(())
 
-        Args:
-            taken: the oldest of them, where they were taken ahead and not handed to anybody.
-        """
+    def _close(self, taken: Iterable[ReceivedMessage]) -> None:
+        """Close; ``taken`` are the oldest of those, where they were taken ahead and not used."""
         self._closed = True
         if self._filter is not None:
             self._inbox.close(self._filter, taken)

@@ -319,7 +319,7 @@ class Client(Facts, SynchronousOnly):
             engine.require_usable()
             engine.outgoing.submit(receipt)
         except MqttwsError as error:
-            receipt.complete(error)
+            receipt._complete(error)
 
     def _acknowledge(self, message: ReceivedMessage) -> None:
         self._soon(partial(self._engine.acknowledge, message))

@@ -71,9 +71,9 @@ class SyncReceipt(Delivery):
         self.on_cancel(self)
         return True
 
-    def complete(self, error: MqttwsError | None = None) -> None:
+    def _complete(self, error: MqttwsError | None = None) -> None:
         """Wake every thread that waits."""
-        super().complete(error)
+        super()._complete(error)
         for event in tuple(self._events):
             event.set()
 
@@ -135,7 +135,7 @@ class SyncMessageStream(Iterator[ReceivedMessage]):
             if self._topic_filter is not None:
                 while self._batch:
                     taken.append(self._batch.popleft())
-            self._stream.close(taken)
+            self._stream._close(taken)
 
         self._client._call(close)
 
@@ -171,5 +171,5 @@ class SyncMessageStream(Iterator[ReceivedMessage]):
                 raise
             raise RequestTimedOut(f"no message within {timeout:g} s") from None
         # With a store, one at a time: each hand-over is written before the next.
-        while len(batch) < BATCH and self._stream.more and not self._stream.stored:
+        while len(batch) < BATCH and self._stream._more and not self._stream._stored:
             batch.append(await anext(self._stream))

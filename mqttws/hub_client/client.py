@@ -224,7 +224,7 @@ class AsyncHubClient(HubDevice):
         for topic_filter, take in (
             (METHODS_FILTER, self._methods.on_message),
             (TWIN_RESPONSE_FILTER, self._requests.on_message),
-            (DESIRED_FILTER, self._desired.on_message),
+            (DESIRED_FILTER, self._desired._on_message),
             (CREDENTIALS_FILTER, self._renewal.on_message),
         ):
             self._upkeep.start(_pump(self._client.messages(topic_filter), take))
@@ -342,7 +342,7 @@ class AsyncHubClient(HubDevice):
 
         The first change is the whole section, as it is read after connecting.
         """
-        self._desired.begin()
+        self._desired._begin()
         return self._desired
 
 

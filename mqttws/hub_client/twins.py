@@ -206,7 +206,7 @@ class DesiredChanges(AsyncIterator[DesiredChange]):
         self._reading: asyncio.Task[None] | None = None
         upkeep.on_lost.append(self._wake)
 
-    def begin(self) -> None:
+    def _begin(self) -> None:
         """Subscribe to the changes, now or with the first connection; once."""
         if self._begun:
             return
@@ -239,7 +239,7 @@ class DesiredChanges(AsyncIterator[DesiredChange]):
                     self._tracker.on_twin(twin)
                     self._wake()
 
-    def on_message(self, message: ReceivedMessage) -> None:
+    def _on_message(self, message: ReceivedMessage) -> None:
         """Take a change in that the hub has sent."""
         if not self._begun:
             return  # the hub has kept the subscription of an earlier process

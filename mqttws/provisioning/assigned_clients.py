@@ -38,7 +38,7 @@ class AssignedClients:
 
     assigned_hub: str
     device_id: str
-    _credential: ClassVar[Credential | None] = None  # of an instance: see ``Assignment.holding``
+    _credential: ClassVar[Credential | None] = None  # of an instance: see ``Assignment._holding``
 
     def client(
         self,

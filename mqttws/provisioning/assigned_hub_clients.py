@@ -33,7 +33,7 @@ class AssignedHubClients:
 
     assigned_hub: str
     device_id: str
-    _credential: ClassVar[Credential | None] = None  # of an instance: see ``Assignment.holding``
+    _credential: ClassVar[Credential | None] = None  # of an instance: see ``Assignment._holding``
 
     def hub_client(
         self,

@@ -26,7 +26,7 @@ class Assignment(RegistrationResult, AssignedClients, AssignedHubClients):
         if self.fault() is not None:
             raise UsageError(f"Assignment: {self.fault()}")
 
-    def holding(self, credential: Credential) -> "Assignment":
+    def _holding(self, credential: Credential) -> "Assignment":
         """Return the same assignment with the credential for ``client``.
 
         It is in no text, pickle, file or comparison; a copy holds none.

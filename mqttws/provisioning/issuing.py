@@ -67,7 +67,7 @@ async def register_with_certificate(
     if stored is not None and stored.binding == binding and stored.is_valid(now) and not force:
         kept = stored.assignment
     if kept is not None and not store.is_due(now):
-        return kept.holding(store)
+        return kept._holding(store)
     await asyncio.to_thread(store.check)
     pending = await asyncio.to_thread(store.begin, registration_id, binding)
     try:
@@ -79,7 +79,7 @@ async def register_with_certificate(
             raise
         logger.warning("the certificate is due and was not renewed, but is valid: %s", error)
         assignment = kept
-    return assignment.holding(store)
+    return assignment._holding(store)
 
 
 def _explained(error: RegistrationRejected, *, sends_payload: bool) -> RegistrationRejected:

@@ -200,7 +200,7 @@ async def provision_async(
     if file is not None:
         stored = None if force else file.load()
         if stored is not None:
-            return stored.holding(credential)
+            return stored._holding(credential)
         file.check()
     assignment = await ask()
     if file is not None:
@@ -208,7 +208,7 @@ async def provision_async(
             file.store(assignment)
         except StoreFailed as error:  # the device is assigned: its program needs the hub
             logger.warning("%s", error)
-    return assignment.holding(credential)
+    return assignment._holding(credential)
 
 
 async def register(
