@@ -316,21 +316,23 @@ async def test_what_comes_while_a_subscription_is_unanswered_waits_for_its_strea
 
 
 async def test_an_unanswered_subscription_holds_messages_no_longer_than_its_own_limit() -> None:
-    acknowledged: list[int] = []
+    acknowledged: list[tuple[int, float]] = []
 
     async def script(peer: Peer) -> None:
         await peer.greet(session_present=True)
         peer.send(Publish("b", b"", 1, packet_id=7))
         while (packet := await peer.packet()) is not None:
             if isinstance(packet, PubAck):
-                acknowledged.append(packet.packet_id)
+                acknowledged.append((packet.packet_id, time.monotonic()))
 
     async with scripted(script) as port:
         async with client_of(port, unmatched_wait=0.1, request_timeout=0.3) as client:
+            began = time.monotonic()
             with pytest.raises(RequestTimedOut):
                 await client.subscribe("a", 1)
-            assert acknowledged == []
-            await until(lambda: acknowledged == [7])
+            await until(lambda: acknowledged)
+            [(packet_id, when)] = acknowledged
+            assert (packet_id, when - began > 0.3) == (7, True)
             assert client.unmatched == 1
 
 
