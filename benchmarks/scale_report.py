@@ -253,7 +253,7 @@ def render(kept: Kept) -> tuple[str, dict[str, str]]:
 
 # Pictures
 
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 720, 320, 64, 150, 34, 44
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 860, 320, 64, 250, 34, 44
 _COLOURS = ("#0b6e4f", "#c8553d", "#4a6fa5", "#8d6a9f", "#b08900", "#555555", "#2a9d8f")
 
 Line = list[tuple[float, float]]
@@ -269,7 +269,8 @@ def chart(title: str, across: str, lines: dict[str, Line], *, log_x: bool = True
     low_x = min(scale(x) for x, _ in points)
     high_x = max(scale(x) for x, _ in points) or 1.0
     high_x = high_x if high_x > low_x else low_x + 1
-    high_y = max(y for _, y in points) * 1.05 or 1.0
+    step = _step(max(y for _, y in points) / 4)
+    high_y = step * (math.ceil(max(y for _, y in points) / step) or 1)
 
     def place(x: float, y: float) -> tuple[float, float]:
         wide, high = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
@@ -283,15 +284,15 @@ def chart(title: str, across: str, lines: dict[str, Line], *, log_x: bool = True
         f'<text x="{(_LEFT + right) / 2}" y="{_HEIGHT - 8}" text-anchor="middle">'
         f"{escape(across)}</text>",
     ]
-    for number in range(5):
-        value = high_y * number / 4
-        y = round(base - number / 4 * (base - _TOP), 1)
-        shapes.append(f'<text x="{_LEFT - 6}" y="{y + 4}" text-anchor="end">{value:.3g}</text>')
+    for number in range(round(high_y / step) + 1):
+        value = step * number
+        y = round(base - value / high_y * (base - _TOP), 1)
+        shapes.append(f'<text x="{_LEFT - 6}" y="{y + 4}" text-anchor="end">{value:,g}</text>')
         shapes.append(f'<path d="M{_LEFT} {y}H{right}" stroke="#ddd"/>')
-    for x in sorted({x for x, _ in points}):
+    marks = sorted({x for x, _ in points})
+    for x in marks[:: math.ceil(len(marks) / 12)]:
         at, _ = place(x, 1)
-        if len({x for x, _ in points}) <= 12:
-            shapes.append(f'<text x="{at}" y="{base + 16}" text-anchor="middle">{x:,.0f}</text>')
+        shapes.append(f'<text x="{at}" y="{base + 16}" text-anchor="middle">{x:,.0f}</text>')
     for number, (name, line) in enumerate(lines.items()):
         colour = _COLOURS[number % len(_COLOURS)]
         path = "L".join("{} {}".format(*place(x, y)) for x, y in line)
@@ -302,13 +303,24 @@ def chart(title: str, across: str, lines: dict[str, Line], *, log_x: bool = True
             if len(line) <= 12
         ]
         y = _TOP + 16 * number + 8
-        shapes.append(f'<text x="{right + 10}" y="{y}" fill="{colour}">{escape(name)}</text>')
+        shapes.append(f'<path d="M{right + 10} {y - 4}h16" stroke="{colour}" stroke-width="3"/>')
+        shapes.append(f'<text x="{right + 32}" y="{y}">{escape(name)}</text>')
+    told = f"Over {across}, from the first to the last: " + "; ".join(
+        f"{name} from {line[0][1]:,.3g} to {line[-1][1]:,.3g}" for name, line in lines.items()
+    )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" '
-        f'viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">'
+        f'viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-labelledby="title desc">'
+        f'<title id="title">{escape(title)}</title><desc id="desc">{escape(told)}</desc>'
         "<style>text{font:12px sans-serif;fill:#222}</style>"
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#fff"/>' + "".join(shapes) + "</svg>\n"
     )
+
+
+def _step(least: float) -> float:
+    """Return the round number at or above ``least``: 1, 2 or 5, and noughts."""
+    unit = 10.0 ** math.floor(math.log10(least)) if least > 0 else 1.0
+    return next(unit * one for one in (1, 2, 5, 10) if unit * one >= least)
 
 
 def _lines(rows: list[dict[str, Any]], by: tuple[str, ...], x: str, y: str) -> dict[str, Line]:
