@@ -139,7 +139,7 @@ class HubService:
             {
                 "Authorization": sign_token(self.host, self._key, expiry, self._policy),
                 "Content-Type": "application/json",
-                **(headers or {}),
+                **{_AsWritten(name): value for name, value in (headers or {}).items()},
             },
             method=method,
         )
@@ -157,6 +157,23 @@ class HubService:
         except (OSError, http.client.HTTPException) as error:
             hint = "start one with: mqttws serve --with-hub"
             raise unreached(f"no hub at {self.host}", self.host, error, hint) from None
+
+
+class _AsWritten(str):
+    """A header's name that ``urllib`` does not write in capitals.
+
+    A message's property has its name in one, and the device gets it as the hub does.
+    """
+
+    __slots__ = ()
+
+    def title(self) -> str:
+        """Return it as it is."""
+        return self
+
+    def capitalize(self) -> str:
+        """Return it as it is."""
+        return self
 
 
 class _StayHere(urllib.request.HTTPRedirectHandler):

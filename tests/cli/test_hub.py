@@ -16,6 +16,7 @@ from mqttws.hub.topics import (
     METHODS_FILTER,
     devicebound_filter,
     method_response_topic,
+    parse_devicebound_topic,
     parse_method_topic,
     telemetry_topic,
 )
@@ -81,9 +82,14 @@ def test_a_device_goes_from_the_enrollment_to_the_hub_and_the_shell_is_its_servi
         assert json.loads(only_line(seen.stdout))["body"] == '{"t":1}'
         assert hub(state, "twin", "enrolled", "--desired", '{"interval":9}').returncode == 0
         assert json.loads(next(messages).payload)["interval"] == 9
-        sent = hub(state, "send", "enrolled", "hello", "--property", "room=a b", "--ack", "full")
+        words = ("--property", "room=a b", "--property", "roomTemp=1", "--property", "größe=2")
+        sent = hub(state, "send", "enrolled", "hello", *words, "--ack", "full")
         assert sent.returncode == 0
-        assert next(messages).payload == b"hello"
+        message = next(messages)
+        assert message.payload == b"hello"
+        found = parse_devicebound_topic(message.topic)
+        assert found is not None
+        assert {"room": "a b", "roomTemp": "1", "größe": "2"}.items() <= found[1].items()
         answers: list[Any] = []
         caller = threading.Thread(
             target=lambda: answers.append(
