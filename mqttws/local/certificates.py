@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ..errors import UsageError, store_failed
+from ..net.issuers import DEVELOPMENT_CA
 from .alerts import send_alerts
 
 CA_LIFETIME = datetime.timedelta(days=3650)
@@ -145,7 +146,7 @@ Key = ec.EllipticCurvePrivateKey
 def make_ca(now: datetime.datetime) -> tuple[x509.Certificate, Key]:
     """Return a fresh development CA and its key."""
     key = new_key()
-    name = new_name("mqttws development CA")
+    name = new_name(DEVELOPMENT_CA)
     certificate = (
         new_builder(name, name, key, _validity(now, CA_LIFETIME))
         .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)

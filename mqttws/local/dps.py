@@ -148,6 +148,7 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
         self.wss_port = wss_port
         self.mqtts_port = mqtts_port
         self.id_scope = id_scope
+        self._hub_names: tuple[str, ...] = tuple(hubs)
         settings = Settings.of(
             id_scope,
             hubs,
@@ -242,7 +243,8 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
         else:
             folder = Path(self._state)
         try:
-            names = (self.host, *own_names())
+            # Devices come to the hub by its own name too, where a network or a proxy leads it here.
+            names = (self.host, *own_names(), *self._hub_names)
             certificates = await asyncio.to_thread(prepare_certificates, folder, names)
             self._ca_file = certificates.ca_file
             self.tls.begin(folder, certificates, names)

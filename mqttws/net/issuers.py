@@ -14,6 +14,9 @@ from .tls import default_roots, public_organisations
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
+DEVELOPMENT_CA = "mqttws development CA"
+"""The name of the CA that a local DPS makes."""
+
 INSPECTORS = (
     "zscaler",
     "mitmproxy",
@@ -87,6 +90,14 @@ def judge_issuer(
             Party.PROXY,
             f"the proxy's certificate comes from {issuer}, which is not trusted here: get the CA"
             " certificate from the proxy's team and give it (--ca FILE)",
+        )
+    if DEVELOPMENT_CA in issuer:
+        return (
+            Cause.ISSUER_UNKNOWN,
+            Party.CALLER,
+            f"{issuer} signs what a local DPS or hub of mqttws shows: give its CA (--ca DIR/ca.pem;"
+            " DIR is the --state of its serve). If none was meant, the name leads to the wrong"
+            " machine",
         )
     if is_public_service(host) or names_inspector(issuer):
         return (

@@ -19,6 +19,7 @@ from mqttws import AsyncLocalDps, Hop, Report, SymmetricKey, TlsConfig, diagnose
 from mqttws.hops import Party
 from mqttws.local import certificates
 from mqttws.local.certificates import make_ca, make_server_certificate, prepare_certificates
+from mqttws.net import issuers
 
 from ..conftest import peer_missing, require_program
 from ..peers import programs
@@ -170,7 +171,14 @@ async def test_the_server_is_down_behind_the_proxy(files: Path) -> None:
     found(report, Hop.PROXY, Party.SERVER, "503", "cannot reach the server")
 
 
-async def test_ca_unknown(dps: AsyncLocalDps, files: Path) -> None:
+async def test_the_ca_of_a_local_dps_was_not_given(dps: AsyncLocalDps, files: Path) -> None:
+    async with dps:
+        report = await examine(dps.wss_port, files, tls=None)
+    found(report, Hop.TLS, Party.CALLER, "mqttws development CA", "ca.pem", "wrong machine")
+
+
+async def test_ca_unknown(dps: AsyncLocalDps, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(issuers, "DEVELOPMENT_CA", "the name of another")
     async with dps:
         report = await examine(dps.wss_port, files, tls=None)
     found(

@@ -524,7 +524,19 @@ async def rejected(
     return caught.value, got
 
 
-async def test_a_rejected_certificate_is_described_and_gets_no_byte(world: World) -> None:
+async def test_the_certificate_of_a_local_service_asks_for_its_ca(world: World) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(world.server_file)
+    error, _ = await rejected(context, TlsConfig())
+    assert (error.cause, error.party) == (Cause.ISSUER_UNKNOWN, Party.CALLER)
+    assert "--ca DIR/ca.pem" in error.hint
+    assert "intercepting" not in error.hint
+
+
+async def test_a_rejected_certificate_is_described_and_gets_no_byte(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(issuers_module, "DEVELOPMENT_CA", "the name of another")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(world.server_file)
     error, got = await rejected(context, TlsConfig())
@@ -600,6 +612,7 @@ async def test_a_rejected_certificate_with_odd_names_is_described_all_the_same(
 async def test_a_public_issuers_missing_intermediate_is_not_called_an_interception(
     monkeypatch: pytest.MonkeyPatch, world: World
 ) -> None:
+    monkeypatch.setattr(issuers_module, "DEVELOPMENT_CA", "the name of another")
     monkeypatch.setattr(
         issuers_module,
         "public_organisations",
