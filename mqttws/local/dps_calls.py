@@ -225,6 +225,17 @@ class DpsCalls:
         """Cancel every ordered fault."""
         await self.faults.cancel()
 
+    async def reset(self) -> int:
+        """Forget devices and ordered faults, as between two tests.
+
+        Enrollments, events and what a hub holds stay.
+
+        Returns:
+            How many devices were forgotten.
+        """
+        await self.cancel_faults()
+        return await self.directory.forget_devices()
+
     # What it has seen
 
     def events(self, after: int | None = None) -> AsyncIterator[DpsEvent]:

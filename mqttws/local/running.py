@@ -197,6 +197,10 @@ class LocalDps(Threaded):
         """Cancel every ordered fault."""
         self.run(self._dps.cancel_faults)
 
+    def reset(self) -> int:
+        """Forget devices and ordered faults; see ``AsyncLocalDps.reset``."""
+        return self.run(self._dps.reset)
+
     def registration(self, registration_id: str) -> RegistrationRecord | None:
         """Return what is remembered of a device; None if it has never been assigned."""
         return self.run(partial(self._dps.registration, registration_id))

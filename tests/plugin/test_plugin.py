@@ -53,6 +53,15 @@ def test_faults_and_certificates(local_dps: LocalDps) -> None:
     assert record.enrollment_group_id == "fleet"
 
 
+def test_a_reset_forgets_devices_and_faults_and_keeps_enrollments(local_dps: LocalDps) -> None:
+    credential = SymmetricKey("dev", local_dps.enroll_device("dev"))
+    provision(local_dps.id_scope, credential, **local_dps.options)
+    local_dps.fault("answer", "dev", status=401, times=None)
+    assert local_dps.reset() == 1
+    assert local_dps.registration("dev") is None
+    provision(local_dps.id_scope, credential, **local_dps.options)
+
+
 def test_a_group_and_a_certificate_each_take_one_call(local_dps: LocalDps) -> None:
     group_key = local_dps.enroll_group("keyed")
     credential: mqttws.SymmetricKey | mqttws.X509Certificate
