@@ -226,7 +226,7 @@ class AdminApi:
         return web.Response(body=self._metrics.text(), headers={"Content-Type": METRICS_TYPE})
 
     async def _reset(self, request: web.Request) -> web.Response:
-        """Forget devices and ordered faults, as between two tests; enrollments and hubs stay."""
+        """Forget devices and ordered faults, as between two tests; enrollments stay."""
         count = await self._dps.reset()
         logger.info("reset: %d devices are forgotten, and every ordered fault", count)
         return answer({"devices": count})

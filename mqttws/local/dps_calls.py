@@ -34,6 +34,7 @@ from ..options import (
 from ..text import shown
 from .dps_events import DpsEvent, DpsEvents
 from .enrollments import Enrollments
+from .front import FrontEnd
 from .orders import FaultOrders
 from .x509 import DeviceAuthority, Issued
 
@@ -45,12 +46,14 @@ class DpsCalls:
         directory: enrollments and registrations in the store.
         enrollments: who may register.
         faults: what shall go wrong.
+        front: serves connections, and knows the hubs.
         store: where everything is kept.
     """
 
     directory: Directory
     enrollments: Enrollments
     faults: FaultOrders
+    front: FrontEnd
     store: Store
     _events: DpsEvents
     _authorities: dict[str, DeviceAuthority]
@@ -226,14 +229,16 @@ class DpsCalls:
         await self.faults.cancel()
 
     async def reset(self) -> int:
-        """Forget devices and ordered faults, as between two tests.
+        """Forget devices and ordered faults, here and at the hubs, as between two tests.
 
-        Enrollments, events and what a hub holds stay.
+        A device that is connected to a hub loses its connection. Enrollments and events stay.
 
         Returns:
             How many devices were forgotten.
         """
         await self.cancel_faults()
+        if self.front.hub is not None:
+            await self.front.hub.reset()
         return await self.directory.forget_devices()
 
     # What it has seen

@@ -53,6 +53,9 @@ class HubSide(Protocol):
     async def assigned(self, assigned: Assigned) -> None:
         """Make the identity of a device that has been assigned."""
 
+    async def reset(self) -> None:
+        """Delete every device and every ordered fault."""
+
 
 class FrontEnd:
     """The service's front for connections: serves their requests, asks their webhooks.

@@ -198,7 +198,7 @@ class LocalDps(Threaded):
         self.run(self._dps.cancel_faults)
 
     def reset(self) -> int:
-        """Forget devices and ordered faults; see ``AsyncLocalDps.reset``."""
+        """Forget devices and ordered faults, the hubs' too; see ``AsyncLocalDps.reset``."""
         return self.run(self._dps.reset)
 
     def registration(self, registration_id: str) -> RegistrationRecord | None:

@@ -273,3 +273,13 @@ def test_a_hub_stands_behind_the_fixtures_ports(
     assignment = provision(local_dps.id_scope, SymmetricKey("dev", key), **local_dps.options)
     assert assignment.assigned_hub == local_hub.name
     assert local_hub.twin("dev")["deviceId"] == "dev"
+    local_hub.create_device("other")
+    local_hub.fault("drop", "dev")
+    local_dps.reset()
+    for device in ("dev", "other"):
+        with pytest.raises(mqttws.HubRequestRejected):
+            local_hub.twin(device)
+    assert not local_hub.cancel_faults()
+    again = provision(local_dps.id_scope, SymmetricKey("dev", key), **local_dps.options)
+    assert again.assigned_hub == local_hub.name
+    assert local_hub.twin("dev")["deviceId"] == "dev"
