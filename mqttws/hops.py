@@ -259,9 +259,9 @@ class Cause(Enum):
     SERVER_UNAVAILABLE = "server-unavailable", Party.SERVER, True
     """The server is up but does not serve now (CONNACK 3, HTTP 5xx, DPS 5xx)."""
     LOGIN_REFUSED = "login-refused", Party.HOST, False
-    """User name or password are wrong or missing (CONNACK 4)."""
+    """User name or password are wrong or missing (CONNACK 4); see ``not-authorized``."""
     NOT_AUTHORIZED = "not-authorized", Party.HOST, False
-    """This client may not connect (CONNACK 5)."""
+    """This client may not connect (CONNACK 5). mosquitto answers a wrong password with it too."""
     FILTER_REFUSED = "filter-refused", Party.SERVER, False
     """The server refused a subscription (SUBACK 0x80)."""
     PROTOCOL_BROKEN = "protocol-broken", Party.SERVER, True

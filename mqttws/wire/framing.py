@@ -47,7 +47,7 @@ def encode(packet: Given[Packet]) -> bytes:
 
 
 def decode(data: Given[bytes]) -> Packet:
-    """Return the packet that ``data`` is, exactly one and whole.
+    """Return the packet that ``data`` is, exactly one and whole; for a stream use ``Decoder``.
 
     Raises:
         MalformedPacket: the bytes break a rule.

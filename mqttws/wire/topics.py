@@ -10,7 +10,7 @@ from .fields import MAX_FIELD_SIZE, Fault
 
 
 def topic_name_fault(topic: Given[str]) -> Fault | None:
-    """Say what is wrong with a topic name; None if it may be published to."""
+    """Return a topic name's fault: the rule, what was found, what is allowed; None if valid."""
     fault = _text_fault(topic, "topic name")
     if fault is None and ("#" in topic or "+" in topic):
         return ("MQTT-3.3.2-2", f"a wildcard in topic name {shown(topic)}", "no '#' and no '+'")
@@ -18,7 +18,7 @@ def topic_name_fault(topic: Given[str]) -> Fault | None:
 
 
 def topic_filter_fault(topic_filter: Given[str]) -> Fault | None:
-    """Say what is wrong with a topic filter; None if it may be subscribed to."""
+    """Return a topic filter's fault, as ``topic_name_fault`` does; None if valid."""
     fault = _text_fault(topic_filter, "topic filter")
     if fault is not None or ("#" not in topic_filter and "+" not in topic_filter):
         return fault
