@@ -121,9 +121,8 @@ def _is_error(name: str) -> bool:
 
 
 def _devices() -> str:
-    return _api(
-        [n for n in mqttws.__all__ if n not in _LOCAL and not _is_error(n) and n not in _WORDS]
-    )
+    found = [n for n in mqttws.__all__ if n not in _LOCAL and not _is_error(n) and n not in _WORDS]
+    return _api([*found, "types.SyncReceipt", "types.SyncMessageStream"])
 
 
 _WORDS = {"Hop", "Cause", "Party"}

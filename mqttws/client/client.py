@@ -273,7 +273,11 @@ class AsyncClient(Facts, AsyncOnly):
     async def flush(self) -> None:
         """Wait until all that was published so far with QoS 1 and 2 is in the store.
 
-        Then it survives the end of the process, sent or not.
+        Then it survives the end of the process, sent or not. QoS 0 is in the store while it waits
+        for a connection, and no longer. Without a store, or with a ``MemoryStore``, returns at once.
+
+        Raises:
+            StoreFailed: the store cannot be written.
         """
         await self._engine.flush()
 

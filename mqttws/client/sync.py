@@ -179,7 +179,7 @@ class Client(Facts, SynchronousOnly):
         return receipt
 
     def flush(self) -> None:
-        """Wait until all that was published so far with QoS 1 and 2 is in the store."""
+        """Wait until all that was published so far is in the store; as ``AsyncClient.flush``."""
         self._call(self._client.flush)
 
     def subscribe(
