@@ -274,7 +274,8 @@ class AsyncClient(Facts, AsyncOnly):
         """Wait until all that was published so far with QoS 1 and 2 is in the store.
 
         Then it survives the end of the process, sent or not. QoS 0 is in the store while it waits
-        for a connection, and no longer. Without a store, or with a ``MemoryStore``, returns at once.
+        for a connection, and no longer. Without a store, or with a ``MemoryStore``, it returns at
+        once.
 
         Raises:
             StoreFailed: the store cannot be written.
