@@ -214,7 +214,8 @@ def test_page(
 
 def environment() -> dict[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return os.environ | {"PATH": path, "PYTEST_ADDOPTS": "-p no:cacheprovider"}
+    home = str(Path.cwd())  # a page's command may write there
+    return os.environ | {"PATH": path, "HOME": home, "PYTEST_ADDOPTS": "-p no:cacheprovider"}
 
 
 def shell(block: Block, at: Addresses) -> None:

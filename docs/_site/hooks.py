@@ -134,7 +134,14 @@ def _notes() -> str:
     return (ROOT / "spec_notes.md").read_text(encoding="utf-8").replace("](docs/", "](")
 
 
+def _below(file: str) -> str:
+    """Return a page of the project's root, its headings one level lower."""
+    return re.sub(r"^#", "##", (ROOT / file).read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
 MAKERS = {
+    "security": lambda: _below("SECURITY.md"),
+    "changelog": lambda: _below("CHANGELOG.md"),
     "spec notes": _notes,
     "conformance": lambda: conformance.render(conformance.read()),
     "proofs": lambda: proofs.render(proofs.read()),
