@@ -38,7 +38,7 @@ _REGISTERS = re.compile(
     r"(mqttws (?:provision|provision-fleet|device run)\b(?:[^\n]|\\\n)*?--id-scope )0ne00ABCDEF"
 )
 MARKS = re.compile(
-    r"not run: \S.+|run: [\w-]+|exit \d+|server|ends at its print|azure|mqttws|demo|tests"
+    r"not run: \S.+|run: [\w-]+|exit \d+|server|ends at its print|azure|mqttws|asyncio|demo|tests"
 )
 
 

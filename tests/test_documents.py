@@ -1,6 +1,6 @@
 """Each page of the documentation runs as it stands there, from top to bottom.
 
-README's Python has tests of its own, in test_readme.py, and the two programs of
+README's Python has tests of its own, in test_readme.py, and the three programs of
 from-azure-iot-device.md in hub_client/test_migration.py; README's shell commands run here.
 """
 
@@ -47,7 +47,7 @@ RUN = {"python", "sh"}
 DATA = {"csv", "json", "yaml", "ini", "toml", "text"}
 FOREIGN = {"js", "c", "csharp", "java"}
 """Languages of recipes.md, which says of each block whether a test runs it."""
-ELSEWHERE = ("azure", "mqttws", "demo", "tests")
+ELSEWHERE = ("azure", "mqttws", "asyncio", "demo", "tests")
 """Marks of blocks that other tests, or .ci/run, run."""
 SECONDS = 30.0
 """Within which a shell block must have ended, or a server must listen."""

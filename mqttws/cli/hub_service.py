@@ -118,7 +118,10 @@ class HubService:
                     if line.strip():
                         yield json.loads(line)
             except TimeoutError:
-                raise RequestTimedOut(f"the hub has sent no event within {timeout:g} s") from None
+                raise RequestTimedOut(
+                    f"the hub has sent no further event within {timeout:g} s",
+                    hint="wait longer, or begin earlier: --after 0 prints what the hub has kept",
+                ) from None
 
     @contextmanager
     def _open(

@@ -151,8 +151,8 @@ Environment:
     "--admin-port",
     type=click.IntRange(0, 65535),
     metavar="N",
-    help="Port for 'mqttws enroll', 'mqttws fault' and scripts; 0 takes a free one."
-    "  [default: none]",
+    help="Port for 'mqttws enroll', 'mqttws fault' and scripts (needs mqttws[admin]); 0 takes a"
+    " free one.  [default: none]",
 )
 @click.option(
     "--admin-host",

@@ -64,6 +64,11 @@ class AsyncHubClient(HubDevice):
     connection is renewed, and so is a token before it expires; telemetry and reported properties
     that were not confirmed are sent again, and everything that was subscribed is subscribed again.
     The session at the hub is kept, so that messages to the device wait there while it is away.
+    A client connects once; after ``disconnect`` make a new one.
+
+    Methods' handlers that are coroutine functions run in the event loop that has called
+    ``connect``; plain functions run in threads, and reach the program's loop by
+    ``loop.call_soon_threadsafe``.
 
     Args:
         hub: the hub's full host name.

@@ -95,7 +95,8 @@ class AdminApi:
         self._local = is_loopback(host)
         if not self._local and not token:
             raise UsageError(
-                f"the admin API on {host} needs a token; only a loopback address needs none"
+                f"the admin API on {host} needs a token; only a loopback address needs none",
+                hint="give serve a file with a token: --admin-token-file FILE",
             )
         self.host = host
         self.port: int = port
