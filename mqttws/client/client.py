@@ -75,7 +75,8 @@ class AsyncClient(Facts, AsyncOnly):
         proxy: a URL (``http://``, ``https://``, ``socks5://``, ``socks5h://``, ``socks4a://``), a
             ``ProxyConfig``, ``environment`` for what the environment's variables say, ``none`` or
             None for no proxy.
-        connect_timeout, hop_timeout: seconds for each attempt to connect, and for each of its hops.
+        connect_timeout: seconds for each attempt to connect.
+        hop_timeout: seconds for each of its hops.
         request_timeout: seconds for the answer to a publish, subscribe or unsubscribe, the time
             without a connection included.
         max_packet_size: bytes of the largest packet that the server may send.

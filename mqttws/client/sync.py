@@ -63,8 +63,10 @@ class Client(Facts, SynchronousOnly):
     ``on_state``, ``on_attempt_failed`` and a password's function run one after the other in a
     thread of their own, and may call the client.
 
-    Args: those of ``AsyncClient``, and
+    Args:
         thread: a ``LoopThread`` to share with other clients; None for one of its own.
+
+    The others are those of ``AsyncClient``.
     """
 
     def __init__(

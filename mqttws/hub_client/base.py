@@ -75,8 +75,11 @@ class HubDevice:
                 and encoding), or a ``TelemetryMessage``, which brings all of the rest. At most 256
                 KB together with the properties.
             properties: the application's own by name; None for a name without a value.
-            content_type, content_encoding, correlation_id, user_id: the system's; empty for none.
+            content_type: such as ``application/json``; empty for none, or for the body's own.
+            content_encoding: such as ``utf-8``; empty for none, or for the body's own.
             message_id: at most 128 characters.
+            correlation_id: of the request that it answers; empty for none.
+            user_id: of the one who has produced it; empty for none.
             creation_time: with a time zone.
             output: a module's, for routes of an edge device.
             component: of a Plug and Play model.

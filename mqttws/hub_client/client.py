@@ -206,7 +206,8 @@ class AsyncHubClient(HubDevice):
             connection_string: with ``SharedAccessKey``, ``SharedAccessSignature`` or ``x509=true``.
                 Its ``GatewayHostName`` is where to connect, unless ``host`` is given.
             credential: the certificate for ``x509=true``; else None.
-            The others are those of the class.
+
+        The others are those of the class.
 
         Raises:
             UsageError: it is not a device's; the message shows no secret.

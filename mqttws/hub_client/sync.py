@@ -66,8 +66,10 @@ class HubClient(SyncHubDevice):
     functions run in threads of their own; ``on_step``, ``on_packet``, ``on_state`` and a token's
     function run one after the other in one thread. All of them may call the client.
 
-    Args: those of ``AsyncHubClient``, and
+    Args:
         thread: a ``LoopThread`` to share with other clients; None for one of its own.
+
+    The others are those of ``AsyncHubClient``.
     """
 
     def __init__(

@@ -253,8 +253,7 @@ class DpsCalls:
     ) -> list[DpsEvent]:
         """Return the events so far.
 
-        >>> [event.data["status"] for event in dps.seen("request", "my-device")]
-        [202, 200]
+        >>> assert [e.data["status"] for e in dps.seen("request", "my-device")] == [202, 200]
 
         Args:
             kind: of the events, see ``dps_events.EventKind``; None for all.

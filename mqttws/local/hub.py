@@ -62,7 +62,8 @@ class AsyncLocalHub(RegistryCalls, DeviceCalls, AsyncOnly):
         count_deliveries: whether such a delivery counts towards ``maxDeliveryCount``; Azure's
             documentation said so until about 2025.
         fault_seed: for faults that strike at random; the same seed strikes the same operations.
-        The others are those of ``AsyncLocalDps``, for the one that is started where none is given.
+
+    The others are those of ``AsyncLocalDps``, for the one that is started where none is given.
 
     Attributes:
         name: the hub's host name.

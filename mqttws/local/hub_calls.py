@@ -242,7 +242,8 @@ class DeviceCalls:
         Args:
             kind: see ``mqttws.hub.service.faults.FaultKind``.
             device: a device id; None for all.
-            The others are those of ``mqttws.hub.service.faults.HubFault``.
+
+        The others are those of ``mqttws.hub.service.faults.HubFault``.
 
         Raises:
             UsageError: names the member and what is allowed.

@@ -35,7 +35,8 @@ class LocalHub(SyncDeviceCalls, Threaded):
 
     Args:
         dps: running; None starts one for this hub alone, in ``thread`` if there is one.
-        The others are those of ``AsyncLocalHub``; ``retry_after`` is 0 where it is not given.
+
+    The others are those of ``AsyncLocalHub``; ``retry_after`` is 0 where it is not given.
     """
 
     def __init__(

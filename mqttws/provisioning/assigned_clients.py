@@ -86,8 +86,9 @@ class AssignedClients:
         Args:
             credential: a device's credential at DPS is its credential at the hub too; None for the
                 one that the assignment holds, which ``provision`` has handed in.
-            transport, host, port, api_version, token_lifetime: as for ``HubClient``.
-            The others are those of ``Client``, which describes them.
+
+        ``transport``, ``host``, ``port``, ``api_version`` and ``token_lifetime`` are as for
+        ``HubClient``. The others are those of ``Client``, which describes them.
 
         Raises:
             UsageError: the credential can neither sign nor speak in the TLS handshake, there is

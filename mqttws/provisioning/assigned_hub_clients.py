@@ -76,7 +76,8 @@ class AssignedHubClients:
             credential: a device's key at DPS is its key at the hub too; None for the credential
                 that the assignment holds, which ``provision`` has handed in.
             provisioning: has a device that its hub refuses ask DPS again.
-            The others are those of ``HubClient``, which describes them.
+
+        The others are those of ``HubClient``, which describes them.
 
         Raises:
             UsageError: an argument is invalid.

@@ -138,7 +138,8 @@ async def provision_fleet_async(
         jitter: seconds; up to so much is added to each wait, at random.
         timeout: seconds for each device; longer than for one alone, as DPS slows a fleet down.
         cache: a folder, which is there, that keeps one file for each device.
-        The others are those of ``provision_async``, for each device.
+
+    The others are those of ``provision_async``, for each device.
 
     What ``on_result`` raises ends it all, and is raised from here.
 
