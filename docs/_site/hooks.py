@@ -125,6 +125,9 @@ def _devices() -> str:
     return _api([*found, "types.SyncReceipt", "types.SyncMessageStream"])
 
 
+_FROM_LOCAL = [f"types.{n}" for n in ("DpsEvent", "RegistrationRecord", "HubEvent", "Telemetry")]
+"""What local services return."""
+
 _WORDS = {"Hop", "Cause", "Party"}
 """On the page of errors."""
 
@@ -151,7 +154,7 @@ MAKERS = {
     "schemas": schemas,
     "admin api": openapi.page,
     "api devices": _devices,
-    "api local": lambda: _api([n for n in mqttws.__all__ if n in _LOCAL]),
+    "api local": lambda: _api([n for n in mqttws.__all__ if n in _LOCAL] + _FROM_LOCAL),
     "api errors": lambda: _api(
         [n for n in mqttws.__all__ if _is_error(n)] + [n for n in mqttws.__all__ if n in _WORDS]
     ),
