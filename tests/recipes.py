@@ -1,12 +1,13 @@
-"""The blocks of docs/recipes.md that tests run, by the names in the comments above them."""
+"""The blocks of docs/recipes.md and docs/compose.md that tests run, by the names above them."""
 
 import re
 from pathlib import Path
 
-PAGE = Path(__file__).parent.parent / "docs" / "recipes.md"
+DOCS = Path(__file__).parent.parent / "docs"
 
 
 def recipes() -> dict[str, str]:
     """Return the blocks by name."""
-    pattern = re.compile(r"<!-- run: ([a-z-]+) -->\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
-    return dict(pattern.findall(PAGE.read_text(encoding="utf-8")))
+    pattern = re.compile(r"<!-- run: ([a-z-]+) -->\n+```\w+[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    pages = [(DOCS / name).read_text(encoding="utf-8") for name in ("recipes.md", "compose.md")]
+    return dict(pattern.findall("\n".join(pages)))
