@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import mqttws
 from mqttws.dps.faults import Fault
+from mqttws.dps.faults import Kind as FaultKind
 from mqttws.local.dps_events import EventKind
 
 Schema = dict[str, Any]
@@ -156,7 +157,12 @@ SCHEMAS: dict[str, Schema] = {
         x509=made_of(enrollmentGroupId=text()),
         symmetricKey=made_of(enrollmentGroupId=text()),
     ),
-    "Query": made_of(query_=text("SELECT * FROM enrollments, SELECT * or *: all.")),
+    "Query": made_of(
+        query_=text(
+            "SELECT * FROM enrollments (or enrollmentGroups), SELECT * or *: all.",
+            examples=["SELECT * FROM enrollments"],
+        )
+    ),
     "BulkResult": made_of(
         isSuccessful_=_FLAG,
         errors_={
@@ -196,12 +202,30 @@ SCHEMAS: dict[str, Schema] = {
     "FaultNumber": made_of(id_={"type": "integer", "description": "For DELETE /faults/{number}."}),
     "Reset": made_of(devices_={"type": "integer", "description": "How many are forgotten."}),
     "Event": made_of(
+        "Something that happened; which members there are depends on the kind, in `event`.",
         event_={"enum": list(get_args(EventKind))},
-        registrationId=text(),
-        connection=text(),
-        timeUtc_=text(),
-        sequenceNumber_={"type": "integer"},
-    ),
+        registrationId=text("Absent where no device is known."),
+        connection=text("Its name in the log, such as #1 wss 127.0.0.1:40000."),
+        timeUtc_=text("ISO 8601."),
+        sequenceNumber_={"type": "integer", "description": "For `after` and Last-Event-ID."},
+        apiVersion=text("Of connected."),
+        hop=text("Of refused and fault: the leg of the way."),
+        reason=text("Of refused, request and disconnected, as in the log."),
+        returnCode={"type": "integer", "description": "Of refused: CONNACK's."},
+        errorCode={
+            "type": "integer",
+            "description": "Of request: 0 for none. Of refused: over HTTPS.",
+        },
+        request={"enum": ["register", "poll", "lookup"], "description": "Of request."},
+        status={"type": "integer", "description": "Of request: the answer's."},
+        fault={"enum": list(get_args(FaultKind)), "description": "Of fault: its kind."},
+        assignedHub=text("Of assigned."),
+        deviceId=text("Of assigned: the device's name at the hub."),
+        substatus=text("Of assigned, such as initialAssignment."),
+        change={"enum": ["put", "deleted"], "description": "Of enrollment."},
+        id=text("Of enrollment: of the enrollment or group."),
+    )
+    | {"additionalProperties": False},
     "Error": made_of(
         errorCode_={
             "type": "integer",
@@ -272,11 +296,11 @@ def _operations() -> dict[tuple[str, str], Schema]:
     add(label, "", "POST /faults", "Order a fault.", body=ref("Fault"), answer=ref("FaultNumber"))
     add(label, "", "DELETE /faults", "Cancel every ordered fault.", status=204)
     add(label, "", "DELETE /faults/{number}", "Cancel one.", status=204)
-    add(label, "", "POST /reset", "Forget devices and ordered faults; enrollments stay.",
+    add(label, "", "POST /reset", "Forget devices and ordered faults, at the hubs too; enrollments stay.",
         answer=ref("Reset"))  # fmt: skip
     add(label, "", "GET /events", "Stream what the service sees, one JSON object in a line, or as"
         " server-sent events; from now on, or behind the number in `after` or Last-Event-ID.",
-        answer=ref("Event"), media="application/x-ndjson")  # fmt: skip
+        answer=ref("Event"), media="application/x-ndjson", numbered=True)  # fmt: skip
     add(label, "", "GET /metrics", "Return figures for Prometheus (extra `metrics`; else 501).",
         answer=text(), media="text/plain")  # fmt: skip
     add("health", "", "GET /healthz", "Return 200 while the process lives; needs no token.",
@@ -307,6 +331,17 @@ def _operation(method: str, path: str, of: Schema) -> Schema:
                 "schema": text(),
             }
         )
+    if of.get("numbered"):
+        for name, place in (("after", "query"), ("Last-Event-ID", "header")):
+            parameters.append(
+                {
+                    "name": name,
+                    "in": place,
+                    "description": "Only events behind this number; 0: all that are kept.",
+                    "schema": {"type": "integer", "minimum": 0},
+                }
+            )
+        answer["content"]["text/event-stream"] = {"schema": text()}
     if of.get("pages"):
         for name, meaning in (
             ("x-ms-max-item-count", "Items of a page, 1 to 1000."),
