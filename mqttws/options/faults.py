@@ -63,7 +63,9 @@ DPS_FAULT = Table(
         "The leg of the way.",
         None,
     ),
-    status=replace(_whole(200, 599, "Of 'answer'.", 500), allowed="400 to 599; 200 to 599 with a body"),
+    status=replace(
+        _whole(200, 599, "Of 'answer'.", 500), allowed="400 to 599; 200 to 599 with a body"
+    ),
     retry_after=_whole(0, 86_400, "Of 'answer': seconds.", None),
     error_code=_whole(
         100_000, 999_999, "Of 'answer': six digits that begin with the status.", None

@@ -17,11 +17,12 @@ __all__ = ["node_modules"]
 
 def run(folder: Path, command: list[str], **environment: str) -> str:
     """Run a program beside ``serve``; return what it printed."""
-    (folder / "enrollments.json").write_text(json.dumps([keyed("my-device")]))
+    enrollments = folder / "enrollments.json"
+    enrollments.write_text(json.dumps([keyed("my-device")]))
     key_file, state = folder / "my-device.key", folder / "state"
     key_file.write_text(DEVICE_KEY + "\n")
     common = {"ID": "my-device", "KEY_FILE": str(key_file), "CA": str(state / "ca.pem")}
-    options = ["--with-hub", "--state", str(state), "--enrollments", str(folder / "enrollments.json")]
+    options = ["--with-hub", "--state", str(state), "--enrollments", str(enrollments)]
     order = {"options": options, "commands": [[command, common | environment]]}
     session = subprocess.run(
         in_namespace([sys.executable, str(Path(__file__).with_name("recipe_session.py"))]),
