@@ -296,7 +296,8 @@ def _operations() -> dict[tuple[str, str], Schema]:
     add(label, "", "POST /faults", "Order a fault.", body=ref("Fault"), answer=ref("FaultNumber"))
     add(label, "", "DELETE /faults", "Cancel every ordered fault.", status=204)
     add(label, "", "DELETE /faults/{number}", "Cancel one.", status=204)
-    add(label, "", "POST /reset", "Forget devices and ordered faults, at the hubs too; enrollments stay.",
+    add(label, "", "POST /reset",
+        "Forget devices and ordered faults, at the hubs too; enrollments stay.",
         answer=ref("Reset"))  # fmt: skip
     add(label, "", "GET /events", "Stream what the service sees, one JSON object in a line, or as"
         " server-sent events; from now on, or behind the number in `after` or Last-Event-ID.",
