@@ -7,6 +7,7 @@ tests/networks has the proxies.
 """
 
 import asyncio
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +58,18 @@ def substituted(snippet: str, **addresses: object) -> str:
             here = here.replace(f"{{{name}}}", str(value))  # noqa: PLW2901
         snippet = snippet.replace(there, here)
     return snippet
+
+
+def test_the_figures_are_those_of_the_last_run_of_the_benchmarks():
+    measured = (ROOT / "benchmarks" / "README.md").read_text()
+    rows = re.findall(
+        r"^\| .+ \| ([\d.]+) \| .+ \| ([\d.]+) \| (\W*\w[\w ]+\W*) \|$",
+        (ROOT / "README.md").read_text(),
+        re.MULTILINE,
+    )
+    assert len(rows) >= 6
+    for ratio, goal, verdict in rows:
+        assert f"| {ratio} | ≤ {goal} | {verdict} |" in measured
 
 
 def test_every_snippet_is_run():
