@@ -190,7 +190,7 @@ def _print_report(report: Report, report_file: str | None) -> None:
     hop = f" ({report.hop.value})" if report.hop is not None else ""
     print_line(f"failed{hop}: {report.error}", "bold red")
     for other in report.alternatives:
-        state = "open" if other.works else "not open"
+        state = "open" if other.works else "fails"
         print_line(f"also tried     {other.name}: {state}: {other.detail}")
     if report.party is not None:
         also = f", or {report.also.value}" if report.also is not None else ""

@@ -9,10 +9,10 @@ import click
 
 from ..errors import UnusableFile
 from ..net.proxy import is_environment
-from ..net.proxy_url import has_login
+from ..net.proxy_url import has_login, split
 from ..net.tls import TlsConfig
 from ..options import CLIENT
-from .files import read_secret
+from .files import content_of, read_secret
 from .table import option
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -67,6 +67,9 @@ def _read_proxy(file: str) -> str:
             " http://user:password@proxy.example:3128",
             file=file,
         )
+    if not is_environment(url) and url.lower() != "none":
+        with content_of(file):
+            split(url, f"in {file}")
     return url
 
 

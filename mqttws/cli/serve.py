@@ -57,23 +57,18 @@ Examples:
 \b
 Enrollments: a JSON list of individual and group records, in the shape of the
 DPS service API; a record's keys are base64, 16 to 64 bytes:
-  [{{
-    "registrationId": "my-device",
-    "attestation": {{
-        "type": "symmetricKey",
-                    "symmetricKey": {{
-            "primaryKey": "...",
+  [{{"registrationId": "my-device",
+    "attestation": {{"type": "symmetricKey",
+                    "symmetricKey": {{"primaryKey": "...",
                                      "secondaryKey": "..."}}}}}},
-   {{
-    "enrollmentGroupId": "my-group",
+   {{"enrollmentGroupId": "my-group",
     "attestation": {{...}},
     "provisioningStatus": "enabled",
     "iotHubs": ["hub-a.azure-devices.net"]}}]
 
 \b
 With --json, the first and only line of standard output:
-  {{
-    "status": "serving", "host", "wss_port", "mqtts_port", "id_scope",
+  {{"status": "serving", "host", "wss_port", "mqtts_port", "id_scope",
    "ca_file", "connection_string": of the service API or null,
    "admin": URL or null,
    "hub": {{"names", "connection_file", "connection_strings"}} or null,

@@ -40,7 +40,7 @@ def letter(report: Report) -> str:
     if report.alternatives:
         lines += ["", "Other ways that were tried"]
         lines += [
-            f"  {other.name}: {'open' if other.works else 'not open'}: {one_line(other.detail)}"
+            f"  {other.name}: {'open' if other.works else 'fails'}: {one_line(other.detail)}"
             for other in report.alternatives
         ]
     if report.warnings:

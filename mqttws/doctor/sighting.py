@@ -76,5 +76,5 @@ def sighting(
         if value and value not in told[0]:
             told.append(f"{name}: {value}")
     for other in alternatives:
-        told.append(f"{other.name} is {'open' if other.works else 'not open'}")
+        told.append(f"{other.name} {'is open' if other.works else 'fails'}")
     return one_line("; ".join(told))

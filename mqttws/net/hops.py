@@ -271,8 +271,8 @@ NAME_A_PROXY = (
 _SILENCE = {
     Hop.PROXY_NAME: "the name server does not answer: check which one this host uses"
     " (/etc/resolv.conf), and ask the network team",
-    Hop.PROXY_TCP: "packets to the proxy vanish: check its host and port, and whether a firewall"
-    " lets this host reach it",
+    Hop.PROXY_TCP: "packets to the proxy vanish: check its host and port (a URL of http:// without"
+    " one means port 80), and whether a firewall lets this host reach it",
     Hop.PROXY_TLS: "TCP connects but TLS is not answered: is it an http:// proxy, and not an"
     " https:// one?",
     Hop.PROXY: "the proxy took the request and said nothing: a firewall behind it drops this host"

@@ -52,6 +52,17 @@ def test_a_proxy_file_that_is_none_is_refused(tmp_path: Path, text: str) -> None
     assert "one line" in done.stderr
 
 
+def test_a_url_in_a_proxy_file_that_cannot_be_used_names_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "proxy"
+    file.write_text("http://s3cretuser:s3cret/word@127.0.0.1:3128\n")
+    file.chmod(0o600)
+    done = run("doctor", "dps.test", "--proxy-file", str(file))
+    assert done.returncode == 41
+    assert f"(in {file})" in done.stderr
+    assert "%2F" in done.stderr
+    assert "s3cret" not in done.stdout + done.stderr
+
+
 def test_proxy_and_proxy_file_exclude_each_other(tmp_path: Path) -> None:
     done = run("doctor", "h", "--proxy", "none", "--proxy-file", str(tmp_path / "x"))
     assert done.returncode == 2

@@ -120,7 +120,9 @@ def test_throttles_reach_the_service(tmp_path: Path) -> None:
 def test_an_admin_api_for_others_demands_its_token(tmp_path: Path) -> None:
     token = secret_file(tmp_path / "token", "\n")
     everywhere = ("--admin-port", "0", "--admin-host", "0.0.0.0")
-    assert "needs a token" in refused(*FREE, "--state", tmp_path, *everywhere)
+    said = refused(*FREE, "--state", tmp_path, *everywhere)
+    assert "needs a token" in said
+    assert "--admin-token-file" in said
     options = (*everywhere, "--admin-token-file", str(token))
     assert "it is empty" in refused(*FREE, "--state", tmp_path, *options, code=41)
     token.write_text("open\nsesame\n")

@@ -227,10 +227,10 @@ def test_a_text_for_the_team_holds_all_that_was_tried() -> None:
         "the proxy's team",
         "HTTP 403",
         "server: squid",
-        "without the proxy: not open",
+        "without the proxy: fails",
         "allow this device CONNECT to dps.test:443 through http://p:3128",
         "to dps.test:443 through http://p:3128: proxy: CONNECT dps.test:443: HTTP 403",
-        "without the proxy is not open",
+        "without the proxy fails",
         "subprotocol mqtt",
     ):
         assert part in text
