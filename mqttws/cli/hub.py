@@ -87,7 +87,10 @@ hub.add_command(throttle)
 @click.option("--after", type=click.IntRange(0), metavar="N", help="Begin behind event N; 0: all.")
 @click.option("--count", type=click.IntRange(1), metavar="N", help="End after N lines.")
 @click.option(
-    "--timeout", type=click.FloatRange(0.1), metavar="S", help="End, with code 1, after S seconds."
+    "--timeout",
+    type=click.FloatRange(0.1),
+    metavar="S",
+    help="End, with code 1, after S seconds without an event.",
 )
 @click.pass_obj
 def watch(

@@ -109,19 +109,28 @@ class HubService:
 
         Args:
             path: percent-encoded.
-            timeout: seconds without a line; the hub sends an empty one every 15 s.
+            timeout: seconds without an object. The hub sends an empty line every 15 s, so a longer
+                one is noticed up to 15 s late.
+
+        Raises:
+            RequestTimedOut: there was none in time.
         """
         headers = {"Accept": "application/x-ndjson"}
         with self._open("GET", path, None, headers, timeout) as response:
-            try:
-                for line in response:
-                    if line.strip():
-                        yield json.loads(line)
-            except TimeoutError:
-                raise RequestTimedOut(
-                    f"the hub has sent no further event within {timeout:g} s",
-                    hint="wait longer, or begin earlier: --after 0 prints what the hub has kept",
-                ) from None
+            lines = iter(response)
+            last = time.monotonic()
+            while True:
+                try:
+                    line = next(lines, None)
+                except TimeoutError:
+                    raise _no_event(timeout) from None
+                if line is None:
+                    return
+                if line.strip():
+                    yield json.loads(line)
+                    last = time.monotonic()
+                elif timeout is not None and time.monotonic() >= last + timeout:
+                    raise _no_event(timeout)
 
     @contextmanager
     def _open(
@@ -177,6 +186,13 @@ class _AsWritten(str):
     def capitalize(self) -> str:
         """Return it as it is."""
         return self
+
+
+def _no_event(timeout: float | None) -> RequestTimedOut:
+    return RequestTimedOut(
+        f"the hub has sent no further event within {timeout:g} s",
+        hint="wait longer, or begin earlier: --after 0 prints what the hub has kept",
+    )
 
 
 class _StayHere(urllib.request.HTTPRedirectHandler):

@@ -1,9 +1,11 @@
 """``mqttws serve --with-hub`` and ``mqttws hub``: the service's side in a shell."""
 
+import contextlib
 import json
 import socket
 import stat
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 
 import mqttws
 from mqttws import Hop
+from mqttws.cli.hub_service import HubService
 from mqttws.hub.topics import (
     DESIRED_FILTER,
     METHODS_FILTER,
@@ -218,6 +221,25 @@ def test_a_hub_that_sends_no_answer_is_waited_for_no_longer_than_was_asked(tmp_p
         thread.join(30)
     assert done.returncode == 1
     assert f"the hub at {place} has sent no answer within 1 s" in only_line(done.stderr)
+
+
+def test_empty_lines_do_not_put_off_the_end_of_a_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = HubService(f"HostName=h;SharedAccessKeyName=iothubowner;SharedAccessKey={KEY}")
+    now = 0.0
+
+    def sent() -> Iterator[bytes]:
+        nonlocal now
+        for line in (b"\n", b'{"n": 1}\n', b"\n", b"\n", b"\n"):
+            now += 15.0
+            yield line
+
+    monkeypatch.setattr(service, "_open", lambda *_: contextlib.nullcontext(sent()))
+    monkeypatch.setattr("mqttws.cli.hub_service.time.monotonic", lambda: now)
+    lines = service.lines("/messages/events", 20.0)
+    assert next(lines) == {"n": 1}
+    with pytest.raises(mqttws.RequestTimedOut, match="within 20 s"):
+        next(lines)
+    assert now == 60.0
 
 
 def test_options_of_the_hub_need_the_hub(tmp_path: Path) -> None:
