@@ -5,6 +5,7 @@ import json
 import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from .target import Check, Target, text_of
 
@@ -26,7 +27,9 @@ def load_sas() -> Check:
                 assert token.isprintable()
                 assert fault is not None
             else:
-                assert token.signature not in repr(token) or token.signature in token.resource_text
+                # A short one may stand in the words around it by chance.
+                hidden = len(token.signature) < 8 or token.signature in token.resource_text
+                assert hidden or token.signature not in repr(token)
                 assert not token.is_signed_by(KEY)
         name = text[:40].encode("utf-8", "replace").decode()
         signed = sas.sign_token(f"0ne1/registrations/{name}", KEY, 2000, name)
@@ -80,7 +83,7 @@ def load_dps() -> Check:
         if isinstance(asked, topics.Register):
             again = topics.parse_request_topic(topics.register_topic(asked.request_id))
             assert isinstance(again, topics.Register)
-            assert again.request_id == asked.request_id
+            assert unquote(again.request_id) == asked.request_id  # as it was sent, not decoded
         parse_username(topic)
         device = registration.Registration("device", request_ids=map(str, itertools.count(1)))
         device.start(0.0)
