@@ -17,7 +17,15 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from mqttws import MqttwsError, SymmetricKey, TlsConfig, UsageError, diagnose, provision
+from mqttws import (
+    MqttwsError,
+    SymmetricKey,
+    TlsConfig,
+    UnusableFile,
+    UsageError,
+    diagnose,
+    provision,
+)
 from mqttws.cli import doctor as cli
 from mqttws.cli import output
 from mqttws.doctor.letter import letter
@@ -65,7 +73,7 @@ def examine(world: World, device: Device) -> Found:
                 hop_timeout=device.hop_timeout,
                 **device.options,
             )
-        except UsageError as error:
+        except (UsageError, UnusableFile) as error:
             found.refused = True
             found.text = f"{error}; {error.hint}"
             return found
