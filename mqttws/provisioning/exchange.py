@@ -353,12 +353,14 @@ class Exchange:
             hints = [_NO_ANSWER_OF_DPS]  # the limit is ours, and no option
         if self._evictions > 1 or any(self._registration.answers[code] for code in _CONFLICTS):
             hints.append(_ANOTHER_CLIENT)
+        facts = []
         if isinstance(error, ConnectFailed | ConnectionLost | RequestTimedOut):
             if self._connections > 1:
-                hints.append(f"{self._connections} connections were tried")
+                facts.append(f"{self._connections} connections were tried")
             if self._registration.asked and self._registration.describe() not in str(error):
-                hints.append(self._registration.describe())
-        error.hint = "; ".join(filter(None, hints))
+                facts.append(self._registration.describe())
+        hint, happened = "; ".join(filter(None, hints)), "; ".join(facts)
+        error.hint = f"{hint} ({happened})" if hint and happened else hint or happened
 
 
 def _describe(step: Step, registration: Registration) -> None:
