@@ -15,7 +15,17 @@ from .credentials import Credential
 class Assignment(RegistrationResult, AssignedClients, AssignedHubClients):
     """A device's assigned hub and device id, and how to connect there.
 
-    Attributes are those of ``dps.assignment.RegistrationResult``.
+    Attributes:
+        assigned_hub: host name of the IoT hub.
+        device_id: the device's name there; case-sensitive at the hub, unlike at DPS.
+        substatus: ``initialAssignment``, ``deviceDataMigrated``, ``deviceDataReset`` or
+            ``reprovisionedToInitialAssignment``; empty where the service gave none.
+        registration_id: the device's name at DPS.
+        operation_id: of the registration that led here.
+        payload: the custom allocation's answer, as JSON gives it; None if there was none.
+        created: when the registration was made, ISO 8601, as the service wrote it.
+        last_updated: when it changed last, in the same form.
+        etag: the registration's version.
 
     Raises:
         UsageError: the hub or the device id cannot be one, or another member is no text.
