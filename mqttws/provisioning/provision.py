@@ -110,7 +110,7 @@ async def provision_async(
     Args:
         id_scope: of the DPS instance, such as ``0ne00ABCDEF``.
         credential: who the device is and how it proves it: a ``SymmetricKey``, an
-            ``X509Certificate``, or a ``ExternalKey`` in a TLS context of one's own.
+            ``X509Certificate``, or an ``ExternalKey`` in a TLS context of one's own.
         host: the DPS endpoint; the instance's own name is needed with private endpoints.
         port: None for the transport's own: 443 or 8883.
         path: of the WebSocket.
