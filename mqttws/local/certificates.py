@@ -79,7 +79,8 @@ def prepare_certificates(
 
     Args:
         folder: is made if need be, mode 0700.
-        hosts: names and addresses by which clients connect; localhost, 127.0.0.1 and ::1 always.
+        hosts: names and addresses by which clients connect; localhost, 127.0.0.1 and ::1 always,
+            and those of the certificate that is replaced.
         name: of the files of the server's certificate; a CA serves several servers.
 
     Raises:
@@ -117,7 +118,9 @@ def _prepare(files: ServerCertificate, ca_key_file: Path, names: tuple[str, ...]
         write_public(files.ca_file, certificate_pem(ca))
     if not _serves(files, names, now):
         ca, ca_key = _load(files.ca_file), _load_key(ca_key_file)
-        server, server_key = make_server_certificate(ca, ca_key, names, now)
+        known = _names_in(files.chain_file)  # by which clients may come still
+        every = tuple(dict.fromkeys([*names, *known]))
+        server, server_key = make_server_certificate(ca, ca_key, every, now)
         write_secret(files.key_file, key_pem(server_key))
         write_public(files.chain_file, certificate_pem(server))
     for key_file in (ca_key_file, files.key_file):
@@ -262,6 +265,14 @@ def _serves(files: ServerCertificate, hosts: tuple[str, ...], now: datetime.date
     except Exception:
         return False
     return True
+
+
+def _names_in(file: Path) -> list[str]:
+    """Return the names and addresses of a certificate; none if it is not there."""
+    if not file.exists():
+        return []
+    names = _load(file).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return [str(name.value) for name in names]
 
 
 def _fit(certificate_file: Path, key_file: Path) -> bool:

@@ -162,7 +162,7 @@ def test_no_secret_is_seen_anywhere(tmp_path: Path) -> None:
             mqtts_port = str(service.place["mqtts_port"])
             provision(*device, "--port", mqtts_port, "--key-file", key_file, code=1)
             provision(*device, MQTTWS_KEY=half_a_key, code=2)
-            provision(*device, "--key-file", broken, code=2)
+            provision(*device, "--key-file", broken, code=41)
             # A peer that sends CONNECT back, password and all.
             with peer(lambda connect: connect, other.context()) as port:
                 where = ("--port", str(port), "--ca", other.ca_file, "--transport", "mqtts")
@@ -185,7 +185,7 @@ def test_no_secret_is_seen_anywhere(tmp_path: Path) -> None:
                         seen.append((done.stdout + done.stderr).encode())
             for file in (broken, not_json):
                 refused = run_process("serve", "--enrollments", file, "--debug", **LOUD)
-                assert refused.returncode == 2
+                assert refused.returncode == 41
                 seen.append((refused.stdout + refused.stderr).encode())
         # An example device, whose key is made on the spot.
         with serving(tmp_path / "example", None, "--debug", **LOUD) as example:
