@@ -9,10 +9,11 @@ import http.server
 import json
 import subprocess
 import sys
+import tempfile
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,7 +44,7 @@ from mqttws.hops import Hop
 from mqttws.hub.device.identity import HubIdentity
 from mqttws.hub_client.bodies import message_of
 from mqttws.hub_client.twins import TwinRequests
-from mqttws.local import stores
+from mqttws.local import dps, stores
 from mqttws.local.dps_tls import DpsTls
 from mqttws.local.orders import FaultOrders
 from mqttws.local.policies import load_policies
@@ -252,6 +253,20 @@ def test_a_hubs_connection_file_is_read_with_care(
     file.write_text('{"hubs": {"a.example": "x"}, "ca_file": "x"}')
     with pytest.raises(UsageError, match=r"allowed: a\.example"):
         hub_service.find_service(str(file), "b.example", None)
+
+
+def test_files_that_cannot_be_opened_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "file"
+    there.touch()
+    with pytest.raises(StoreFailed, match="connection file"):
+        hub_service.write_connections(there, {"a.example": "x"}, there)
+    with pytest.raises(mqttws.UnusableFile, match="No such file"), ExitStack() as opened:
+        publish._open(str(tmp_path / "none"), opened)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with pytest.raises(StoreFailed, match="no temporary folder"):
+        dps._temporary_folder()
 
 
 def test_telemetry_that_cannot_be_written_is_told(tmp_path: Path) -> None:

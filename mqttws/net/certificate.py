@@ -34,7 +34,7 @@ def load_certificate(der: bytes) -> "Certificate":
     try:
         return x509.load_der_x509_certificate(der)
     except Exception as error:  # InvalidVersion is no ValueError
-        raise _unreadable(error) from None
+        raise ValueError(_unreadable(error)) from None
 
 
 def load_certificates(pem: bytes) -> "list[Certificate]":
@@ -48,12 +48,12 @@ def load_certificates(pem: bytes) -> "list[Certificate]":
     try:
         return x509.load_pem_x509_certificates(pem)
     except Exception as error:
-        raise _unreadable(error) from None
+        raise ValueError(_unreadable(error)) from None
 
 
-def _unreadable(error: Exception) -> ValueError:
-    """Return what is raised in the place of the many that ``cryptography`` has for odd bytes."""
-    return ValueError(f"a certificate that cannot be read: {one_line(str(error))}")
+def _unreadable(error: Exception) -> str:
+    """Return the text in place of those that ``cryptography``'s many errors have for odd bytes."""
+    return f"a certificate that cannot be read: {one_line(str(error))}"
 
 
 def facts_of(certificate: "Certificate") -> CertificateFacts:
@@ -75,7 +75,7 @@ def facts_of(certificate: "Certificate") -> CertificateFacts:
     try:
         return _facts(certificate, names)
     except Exception as error:  # a name of bits is a TypeError
-        raise _unreadable(error) from None
+        raise ValueError(_unreadable(error)) from None
 
 
 def _facts(certificate: "Certificate", names: list[str]) -> CertificateFacts:

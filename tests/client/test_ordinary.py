@@ -247,6 +247,7 @@ PUBLISH = encode(Publish("t", b"x", 1, packet_id=3))
         ("INSERT INTO queue VALUES (7, ?)", (b"",), "queue, number 7"),
         ("INSERT INTO queue VALUES (7, ?)", (encode(PubRel(3)),), "queue, number 7"),
         ("INSERT INTO received VALUES (0, NULL)", (), "received, packet_id 0"),
+        ("INSERT INTO received VALUES (3, 'x')", (), "received, packet_id 3"),
         ("INSERT INTO failed VALUES (7, ?, 'why')", (b"?",), "failed, number 7"),
         ("DROP TABLE queue", (), "no table queue"),
         ("PRAGMA user_version=99", (), "version 99"),

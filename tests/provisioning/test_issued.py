@@ -9,6 +9,7 @@ import stat
 import time
 from pathlib import Path
 from typing import Any, get_args
+from unittest import mock
 
 import cryptography
 import pytest
@@ -328,6 +329,13 @@ async def test_the_pair_before_is_kept_until_the_hub_accepts_the_new_one(tmp_pat
         for _ in range(2):  # a second pair that no hub has accepted does not push the first out
             await issue(dps, key, store, force=True)
             assert print_of(store) != first
+        with (
+            pytest.raises(StoreFailed, match="before this one"),
+            mock.patch.object(
+                Path, "replace", side_effect=PermissionError(13, "Permission denied")
+            ),
+        ):
+            store.revert()
         assert store.revert()
         assert print_of(store) == first
         assert not (tmp_path / PREVIOUS).exists()
