@@ -9,6 +9,7 @@ in the matrix. Writes delivery_soak.svg and delivery_soak.json.
 
 import argparse
 import asyncio
+import importlib.util
 import json
 import os
 import random
@@ -172,6 +173,8 @@ def main() -> None:
     options.add_argument("--rate", type=float, default=100.0, help="messages a second, each client")
     options.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     given = options.parse_args()
+    if importlib.util.find_spec("matplotlib") is None:
+        options.error("the picture needs matplotlib: pip install '.[benchmarks]'")
     found = asyncio.run(soak(given.minutes, given.rate, given.seed))
     wrong = []
     for name, row in found.items():
@@ -186,9 +189,9 @@ def main() -> None:
             for figure, by in row["growth"].items()
             if by > GROWTH[figure]
         ]
-    draw(found, HERE / "delivery_soak.svg")
     result = {"seed": given.seed, "minutes": given.minutes, "rate": given.rate, "clients": found}
     (HERE / "delivery_soak.json").write_text(json.dumps(result) + "\n")
+    draw(found, HERE / "delivery_soak.svg")
     raise SystemExit("; ".join(wrong) or 0)
 
 
