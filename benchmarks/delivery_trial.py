@@ -96,8 +96,10 @@ def packet_line(who: str, link: Connection, way: str, seen: Seen, passed: bool) 
 class Trial:
     """One cell."""
 
-    def __init__(self, place: Place, cell: Cell, restart: str) -> None:
+    def __init__(self, place: Place, cell: Cell, restart: str, attempt: int = 0) -> None:
         self.place = place
+        # What an earlier attempt has left with the broker is not for this one.
+        self.name = f"{cell.name}-{attempt}" if attempt else cell.name
         self.cell = cell
         self.chance = random.Random(f"{place.seed}.{cell.name}")
         self.restart = restart
@@ -142,7 +144,7 @@ class Trial:
             username="somebody" if cell.broker == "amqtt" else None,
             qos=cell.qos,
             session=cell.session,
-            name=cell.name,
+            name=self.name,
             folder=str(folder),
             log=str(folder / "log"),
             life=0,
@@ -226,7 +228,7 @@ class Trial:
                 await client.disconnect()
             await reading
 
-        stack.callback(reading.cancel)
+        stack.push_async_callback(stop)
         return stop
 
     # Chaos

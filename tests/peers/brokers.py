@@ -20,6 +20,10 @@ DEADLINE = 20.0
 """Seconds within which a program must listen, or have ended."""
 
 
+class Stuck(Exception):
+    """A program that answered nothing any more, and was killed."""
+
+
 class Program:
     """A program that listens on ports; it can be stopped and started again on the same ones."""
 
@@ -68,9 +72,15 @@ class Program:
             await asyncio.sleep(0.02)
 
     async def stop(self, number: int = signal.SIGTERM) -> None:
+        """End the program; raise ``Stuck`` where it did not, and had to be killed."""
         if self._process is not None:
             os.killpg(self._process.pid, number)
-            await asyncio.to_thread(self._process.wait, self._deadline)
+            try:
+                await asyncio.to_thread(self._process.wait, self._deadline)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                name = signal.Signals(number).name
+                raise Stuck(f"did not end within {self._deadline:g} s of {name}") from None
             async with asyncio.timeout(self._deadline):
                 for port in self._ports:  # a script may have ended before its program
                     while await listens(port):
