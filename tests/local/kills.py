@@ -3,7 +3,7 @@
 ``python -m tests.local.kills RECORDS COUNT [SEED [PROCESSES]]``, with a file's path,
 ``postgresql://…``, or ``postgres`` for a cluster of its own: runs ``mqttws serve``, kills it, or a
 random one of its ``PROCESSES`` front ends, ``COUNT`` times, and compares what was answered with
-what is there.
+what is there. The records must be empty: devices that an earlier run has enrolled would be refused.
 """
 
 import asyncio
@@ -21,7 +21,9 @@ from typing import Any
 
 import aiohttp
 
-from mqttws import MqttwsError, Step, SymmetricKey, TlsConfig, provision_async
+from mqttws import MqttwsError, Step, SymmetricKey, TlsConfig, UsageError, provision_async
+from mqttws.dps.directory import Directory
+from mqttws.local.stores import open_store
 from tests.ports import free_port
 
 from .stores.cluster import cluster
@@ -236,8 +238,33 @@ async def compare(served: Served, ledger: Ledger) -> None:
                 ledger.faults.append(f"{device}: assigned to {hub}, the records say {body}")
 
 
+async def refuse_used(records: str) -> None:
+    """Refuse records that hold anything, or have held it.
+
+    Raises:
+        UsageError: they do.
+    """
+    store = open_store(records)
+    await store.open()
+    try:
+        empty = await Directory(store).is_empty()
+    finally:
+        await store.close()
+    if not empty:
+        raise UsageError(
+            "the records are not empty: devices are enrolled in them already, and none would be"
+            " assigned",
+            hint="name a new file or an empty database",
+        )
+
+
 async def run(records: str, count: int, seed: int = 1, processes: int = 1) -> Ledger:
-    """Kill the service ``count`` times; return what was answered and what was wrong."""
+    """Kill the service ``count`` times; return what was answered and what was wrong.
+
+    Raises:
+        UsageError: the records are not empty.
+    """
+    await refuse_used(records)
     chance = random.Random(seed)
     ledger, over = Ledger(), asyncio.Event()
     with tempfile.TemporaryDirectory(prefix="mqttws-kills-") as folder:
@@ -270,6 +297,8 @@ async def run(records: str, count: int, seed: int = 1, processes: int = 1) -> Le
         await asyncio.gather(*work)
         if ledger.slowest > PATIENCE:
             print("the slowest registration:", ledger.steps)
+        if not ledger.assignments:
+            ledger.faults.append("no device was assigned: the run shows nothing")
         await compare(served, ledger)
         if await served.end(signal.SIGTERM) != 0:
             ledger.faults.append("SIGTERM did not end it with 0")
@@ -281,6 +310,9 @@ if __name__ == "__main__":
     with contextlib.ExitStack() as stack:
         if where == "postgres":
             where = stack.enter_context(cluster()).url
-        done = asyncio.run(run(where, *map(int, numbers)))
+        try:
+            done = asyncio.run(run(where, *map(int, numbers)))
+        except UsageError as error:
+            sys.exit(f"{error}; {error.hint}")
     print(f"after {numbers[0]} kills: {done}", *done.faults, sep="\n  ")
     sys.exit(bool(done.faults) or os.EX_OK)

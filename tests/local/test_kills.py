@@ -4,8 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from mqttws import UsageError
+from mqttws.dps.directory import Directory
+from mqttws.dps.records import IndividualEnrollment
+from mqttws.local.stores import open_store
+
 from .kills import Ledger, run
 from .stores.cluster import cluster
+from .stores.conftest import clear, opened, postgres  # noqa: F401 - a fixture
 
 
 @pytest.mark.slow
@@ -31,3 +37,26 @@ def check(ledger: Ledger, least: int = 50) -> None:
     assert not ledger.faults, "\n".join(ledger.faults)
     assert ledger.puts > least
     assert ledger.assignments > least // 4
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_records_of_an_earlier_run_are_refused(
+    tmp_path: Path, request: pytest.FixtureRequest, kind: str
+) -> None:
+    """Its devices are enrolled already: none would be assigned, and no fault be found."""
+    records = str(tmp_path / "records.sqlite")
+    if kind == "postgres":
+        running = request.getfixturevalue("postgres")
+        clear(running)
+        records = running.url
+    async with opened(open_store(records)) as store:
+        assert await Directory(store).add(IndividualEnrollment("dev0-1", primary_key=b"k" * 32))
+    with pytest.raises(UsageError, match="not empty") as refused:
+        await run(records, 1)
+    assert "new file" in refused.value.hint
+    assert "s3cret" not in str(refused.value)
+
+
+async def test_a_run_in_which_no_device_was_assigned_is_not_called_good(tmp_path: Path) -> None:
+    ledger = await run(str(tmp_path / "records.sqlite"), 0)  # over before any device has come
+    assert ledger.faults == ["no device was assigned: the run shows nothing"]
