@@ -47,6 +47,7 @@ def lane_of(tmp_path: Path) -> Lane:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # a cell may take a minute, and it is tried twice
 async def test_a_broker_that_does_not_end_is_killed_and_the_cell_is_tried_again(
     tmp_path: Path,
 ) -> None:
