@@ -49,9 +49,14 @@ class AdminClient:
     """
 
     def __init__(self, url: str, token: str | None = None, ca: str | None = None) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError(f"admin URL {url[:100]!r}; allowed: one like http://127.0.0.1:8080")
+        allowed = f"admin URL {url[:100]!r}; allowed: one like http://127.0.0.1:8080"
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # brackets without an address, or a port that is none
+            raise UsageError(allowed) from None
+        if not usable:
+            raise UsageError(allowed)
         if parts.scheme == "http" and token and not is_loopback(parts.hostname):
             raise UsageError(
                 f"admin URL {url[:100]!r}: the token would travel in clear; allowed: https",

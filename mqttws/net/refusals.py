@@ -103,7 +103,15 @@ def _judge(status: int, facts: Mapping[str, str], host: str) -> _Verdict:
 
 
 def _redirect(location: str, host: str) -> _Verdict:
-    there = (urlsplit(location).hostname or "").lower() if "//" in location else ""
+    try:
+        there = (urlsplit(location).hostname or "").lower() if "//" in location else ""
+    except ValueError:
+        return (
+            Cause.UPGRADE_REFUSED,
+            Party.SERVER,
+            "the answer sends the client to an address that cannot be read: check the host and the"
+            " path, and the service on this port",
+        )
     if there and there != host.lower():
         return _portal(location)
     return (

@@ -8,7 +8,7 @@ import pytest
 
 from mqttws import Hop
 from mqttws.cli.admin import AdminClient
-from mqttws.errors import MqttwsError
+from mqttws.errors import MqttwsError, UsageError
 
 from ..ports import free_port
 from . import test_doctor, test_publish_subscribe
@@ -124,6 +124,12 @@ def test_the_admin_client_follows_no_redirect_with_its_token() -> None:
             client.ask("GET", "/x")
         admin.shutdown()
     assert seen == ["Bearer s3cret"]
+
+
+@pytest.mark.parametrize("url", ["http://[127.0.0.1", "http://h:70000", "http://h:0", "h:80", ""])
+def test_an_admin_url_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match="allowed: one like"):
+        AdminClient(url)
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,8 @@ INPUTS, SECONDS = 10_000_000, 20 * 60
 
 QUICK_INPUTS = 8000
 
-SLICE = 60
-"""Seconds of a clock after which the state is written."""
+SLICE = 30
+"""Seconds of a clock after which the state is written: what an interrupted run loses at most."""
 
 
 def main() -> int:
@@ -93,11 +93,20 @@ def fuzz(
     command = [sys.executable, "-m", "tests.fuzz.one", "guided", name, str(work)]
     command += [f"-max_total_time={seconds}", f"-seed={seed}", f"-runs={runs}"]
     command += [f"-max_len={TARGETS[name].largest}", f"-artifact_prefix={work.parent}/{name}-"]
+    if words := TARGETS[name].words.split():
+        dictionary = work.parent / f"{name}-words"
+        dictionary.write_text("".join(f'"{quoted(word)}"\n' for word in words))
+        command += [f"-dict={dictionary}"]
     command += ["-timeout=900", "-rss_limit_mb=2048", "-print_final_stats=1"]
     fixed = os.environ | {"PYTHONHASHSEED": "0"}  # the same inputs with the same seed
     return subprocess.run(
         command, cwd=home, env=fixed, capture_output=True, text=True, errors="replace", check=False
     )
+
+
+def quoted(word: str) -> str:
+    """Return a word as the fuzzer's dictionary has it."""
+    return "".join(f"\\x{byte:02x}" for byte in word.encode())
 
 
 def what_was_found(ended: "subprocess.CompletedProcess[str]") -> str:

@@ -176,6 +176,7 @@ def load_cli() -> Check:
     from mqttws.hub.service.faults import parse_hub_fault
 
     place = Path(tempfile.mkdtemp(prefix="fuzz-cli-")) / "file"
+    place.touch(mode=0o600)  # a file of keys that others can read is warned of
     commands = list(leaves(main, ()))
 
     def check(data: bytes) -> None:
@@ -266,6 +267,12 @@ TARGETS = {
             "if False and not isinstance(",
         ),
         largest=400,
+        words='{ } [ ] , : "" null true -1 1e999 registrationId enrollmentGroupId deviceId attestation'
+        " type symmetricKey x509 tpm primaryKey secondaryKey clientCertificates signingCertificates"
+        " caReferences primary secondary endorsementKey provisioningStatus enabled disabled"
+        " allocationPolicy hashed geoLatency static custom iotHubs iotHubHostName"
+        " customAllocationDefinition webhookUrl apiVersion reprovisionPolicy updateHubAssignment"
+        " migrateDeviceData initialTwin tags properties desired capabilities iotEdge etag",
     ),
     "dps": Target(
         "any topic and body is read or refused by the service, and taken by a registration without an"
@@ -288,11 +295,26 @@ TARGETS = {
             "def _seconds_before(text: str) -> float | None:\n",
         ),
         largest=300,
+        words='{ } [ ] , : "" null true -1 1e999 operationId status assigning assigned failed disabled'
+        " registrationState assignedHub deviceId registrationId errorCode message trackingId payload"
+        " retry-after= $rid= operationId= $dps/registrations/ res/ PUT/ GET/ iotdps-register/"
+        " iotdps-get-operationstatus/ /registrations/ api-version= ClientVersion= & ? 200 202 429 503",
     ),
     "hub": Target(
         "any topic, user name, query and body is read or refused; a bag of properties and a twin are"
         " the same when they are read again",
-        ("mqttws.hub",),
+        (
+            "mqttws.hub.topics",
+            "mqttws.hub.credentials",
+            "mqttws.hub.device.twin",
+            "mqttws.hub.device.connection_string",
+            "mqttws.hub.device.messages",
+            "mqttws.hub.device.requests",
+            "mqttws.hub.service.methods",
+            "mqttws.hub.service.twin",
+            "mqttws.hub.service.query",
+            "mqttws.hub.service.requests",
+        ),
         load_hub,
         (
             b"devices/d/messages/events/%24.mid=1&a=b&c\n{}",
@@ -313,6 +335,12 @@ TARGETS = {
             "return text.isdigit()",
         ),
         largest=300,
+        words='{ } [ ] , : "" null true -1 1e999 $version $metadata $rid= desired reported tags'
+        " properties methodName payload responseTimeoutInSeconds connectTimeoutInSeconds SELECT FROM"
+        " WHERE AND OR NOT IN devices devices.modules deviceId moduleId tags.a properties.reported.a"
+        " IS_DEFINED( ) = != <> < <= > >= 'd' HostName= DeviceId= ModuleId= SharedAccessKey="
+        " SharedAccessKeyName= GatewayHostName= x509=true messages/events/ inputs/ $iothub/ methods/"
+        " twin/ res/ POST/ PATCH/ GET/ credentials/ issueCertificate %24.mid= ?api-version= & ? ;",
     ),
     "cli": Target(
         "any words after a command are taken or refused with a message, and so is any file that holds"

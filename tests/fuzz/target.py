@@ -18,6 +18,7 @@ class Target:
         seeds: inputs to begin with, beside those in ``corpus``.
         fault: file, text and replacement: a fault that the target must find in a copy of the code.
         largest: bytes of an input at most.
+        words: what inputs are made of, separated by blanks: the fuzzer puts them in.
     """
 
     invariant: str
@@ -26,6 +27,7 @@ class Target:
     seeds: tuple[bytes, ...]
     fault: tuple[str, str, str]
     largest: int = 256
+    words: str = ""
 
 
 def pieces(data: bytes) -> list[bytes]:

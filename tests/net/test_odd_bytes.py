@@ -4,12 +4,12 @@ from typing import Any, cast
 
 import pytest
 
-from mqttws import UpgradeRefused, UsageError
+from mqttws import Cause, UpgradeRefused, UsageError
 from mqttws.local.x509 import fingerprint_of
 from mqttws.net.certificate import describe_chain, parse_certificate
 from mqttws.net.proxy import Login, Proxy
 from mqttws.net.socks import Socks5Connect
-from mqttws.net.upgrade import accept_websocket
+from mqttws.net.upgrade import accept_websocket, open_websocket
 from tests.fuzz.network import CERTIFICATE, Wire
 
 VERSION_66 = CERTIFICATE.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020141"), 1)
@@ -47,3 +47,11 @@ def test_a_login_is_sent_though_its_answer_came_before_it() -> None:
     assert (
         dialogue.data_to_send() == b"\x01\x04user\x08password" + b"\x05\x01\x00\x03\x03hub\x01\xbb"
     )
+
+
+async def test_a_redirection_to_an_address_that_cannot_be_read_is_a_refused_upgrade() -> None:
+    answer = b"HTTP/1.1 302 Found\r\nLocation: https://portal]/\r\nContent-Length: 0\r\n\r\n"
+    with pytest.raises(UpgradeRefused) as caught:
+        await open_websocket(cast(Any, Wire([answer])), "wss://hub.example/", 4096)
+    assert caught.value.cause is Cause.UPGRADE_REFUSED
+    assert "cannot be read" in str(caught.value.hint)
