@@ -136,8 +136,9 @@ class Publish(Value):
     dup: Given[bool] = False
     packet_id: Given[int | None] = None
 
-    # Hot: a generated __init__ is not compiled.
-    def __init__(  # noqa: PLR0917  # the fields, in their order
+    # Hot: a generated __init__ is not compiled. Uncompiled, sealed.py puts another in its place,
+    # so that coverage never sees this one.
+    def __init__(  # noqa: PLR0917  # pragma: no cover  # the fields, in their order
         self,
         topic: Given[str],
         payload: Given[bytes] = b"",
@@ -270,8 +271,8 @@ class Acknowledgement(Value):
 
     packet_id: Given[int]
 
-    # Hot: a generated __init__ is not compiled.
-    def __init__(self, packet_id: Given[int]) -> None:
+    # Hot: a generated __init__ is not compiled. Uncompiled, it is the one of sealed.py.
+    def __init__(self, packet_id: Given[int]) -> None:  # pragma: no cover
         self.packet_id = packet_id
 
     @classmethod

@@ -177,3 +177,15 @@ def test_a_client_that_does_not_wait_for_connack_sends_a_message_once() -> None:
     say(client, ConnAck())
     assert said(client) == []
     assert list(client.session.outgoing.values()) == [message]
+
+
+def test_the_answer_to_a_message_that_was_given_up_is_recorded_no_more() -> None:
+    session = Session()
+    session.put(1, Publish("t", b"", 1, packet_id=1))
+    session.changes = []
+    session.abandon(1)
+    assert session.take_changes() == [Change("delete", 1)]
+    assert session.puback(1) == 1
+    assert session.take_changes() == []
+    assert not session.outgoing
+    assert not session.abandoned
