@@ -51,13 +51,14 @@ def main() -> int:
         time.monotonic() + 60 * options.minutes,
         (options.seed, options.count) if check else None,
     )
-    folders = sorted({folder for room in rooms for folder in ROOMS[room]})
+    files = {target.name.partition(":")[0] for room in rooms for target in records.targets_of(room)}
+    places = sorted({place for file in files for place in records.tests_of(file)})
     quiet = ["-q", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header", "--no-summary"]
     quiet += [
         "-W",
         "ignore::pytest.PytestAssertRewriteWarning",
     ]  # this is one of the tests' modules
-    ended = pytest.main([*quiet, *folders], plugins=[campaign])
+    ended = pytest.main([*quiet, *places], plugins=[campaign])
     if ended not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         return int(ended)
     return judged(campaign, options.seed) if check else report(rooms)

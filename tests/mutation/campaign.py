@@ -33,7 +33,7 @@ from .records import ROOT, Result
 LONGEST = 1.5
 """Seconds: a test that takes longer is not run for a mutant."""
 
-ALL = 5.0
+ALL = 3.0
 """Seconds of tests that a mutant gets; those that reach it and are quick come first."""
 
 ROOM_IN_MEMORY = 4 << 30
@@ -142,10 +142,8 @@ class Campaign:
         current = records.targets_of(room)
         for target in current:
             tests = reached.tests.get(key_of(target), [])
-            folders = records.ROOMS[room]
-            tests = [
-                node for node in tests if node.startswith(tuple(f"{each}/" for each in folders))
-            ]
+            places = records.tests_of(key_of(target)[0])
+            tests = [node for node in tests if is_in(node, places)]
             digest = records.tests_hash(tests)
             old = results.get(target.name)
             if old is None or old.source != target.source:
@@ -266,6 +264,13 @@ class Campaign:
             if child.looks * 0.01 > child.limit:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+
+
+def is_in(node: str, places: tuple[str, ...]) -> bool:
+    """Tell whether a test, by its node id, is in one of these files and folders."""
+    return node.partition("::")[0] in places or node.startswith(
+        tuple(f"{each}/" for each in places)
+    )
 
 
 def key_of(target: Target) -> Key:

@@ -32,6 +32,20 @@ ROOMS = {
 }
 """The folders of tests that must notice a change, by room of the package."""
 
+BEYOND = {
+    "mqttws/dps/": (
+        "tests/local/test_admin.py",
+        "tests/local/test_device_https.py",
+        "tests/local/test_service_door.py",
+        "tests/local/test_webhook.py",
+        "tests/local/test_x509.py",
+    ),
+    "mqttws/hub/": ("tests/local/test_hub.py", "tests/local/test_hub_rest.py"),
+    "mqttws/provisioning/x509.py": ("tests/local/test_x509.py",),
+}
+"""Quick tests of other rooms that count as well, by file or folder of the package: a decision is
+also proven by the service that does what was decided."""
+
 COMPILED_ALONE = "mqttws/wire/calls.py"
 """Imported by the compiled codec, in which nothing can be replaced."""
 
@@ -85,6 +99,13 @@ def explained() -> dict[tuple[str, str], str]:
     """Return the reasons by function and mutant."""
     with EXPLAINED.open(newline="", encoding="utf-8") as file:
         return {(row["function"], row["mutant"]): row["reason"] for row in csv.DictReader(file)}
+
+
+def tests_of(file: str) -> tuple[str, ...]:
+    """Return the files and folders of tests that must notice a change in a file of the package."""
+    room = file.split("/")[1]
+    beyond = [each for place, tests in BEYOND.items() if file.startswith(place) for each in tests]
+    return (*ROOMS[room], *beyond)
 
 
 def targets_of(room: str) -> list[Target]:
