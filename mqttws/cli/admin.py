@@ -52,12 +52,12 @@ class AdminClient:
         allowed = f"admin URL {url[:100]!r}; allowed: one like http://127.0.0.1:8080"
         try:
             parts = urlsplit(url)
-            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+            host = parts.hostname if parts.port != 0 else None
         except ValueError:  # brackets without an address, or a port that is none
             raise UsageError(allowed) from None
-        if not usable:
+        if parts.scheme not in ("http", "https") or not host:
             raise UsageError(allowed)
-        if parts.scheme == "http" and token and not is_loopback(parts.hostname):
+        if parts.scheme == "http" and token and not is_loopback(host):
             raise UsageError(
                 f"admin URL {url[:100]!r}: the token would travel in clear; allowed: https",
                 hint="serve prints the URL; trust its CA with --ca",
