@@ -5,24 +5,21 @@ can turn that off.
 """
 
 import hashlib
-import os
-import secrets
 import ssl
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from importlib import import_module
 from typing import Self, cast
 
-from ..errors import MqttwsError, UsageError, store_failed
-from ..hops import Cause
+from ..errors import UsageError
 from ..options import TLS
 from ..text import make_secret
 from .ca_files import ca_certificates
-from .pem import CHAIN, KEY, Pem, PemSource, as_ascii, looks_like, read_pem, refuse_text
+from .client_certificate import load_client_certificate, reason_of
+from .pem import Pem, PemSource, read_pem, refuse_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +144,7 @@ class TlsConfig:
             try:
                 context.load_verify_locations(cadata=ca_certificates(ca))
             except ssl.SSLError as error:
-                raise ca.error(f"{ca} cannot be used: {_reason(error)}") from None
+                raise ca.error(f"{ca} cannot be used: {reason_of(error)}") from None
         return context
 
 
@@ -260,128 +257,3 @@ def _truststore_context() -> ssl.SSLContext:
 
 def _given(source: Pem | None, what: str) -> PemSource | None:
     return None if source is None else read_pem(source, what)
-
-
-# A certificate and key from memory: OpenSSL's own function, as Python has it, reads files only
-
-
-def load_client_certificate(
-    context: ssl.SSLContext, chain: PemSource, key: PemSource, password: bytes | None
-) -> None:
-    """Have a context prove itself with a certificate whose content is in memory.
-
-    Raises:
-        UnusableFile: a file holds something else, or the two do not fit each other.
-        UsageError: the same of bytes; the password is wrong, or there is none.
-        StoreFailed: this host cannot hand OpenSSL a key.
-    """
-
-    def given() -> bytes:
-        # Without this function OpenSSL would ask on the terminal.
-        if password is None:
-            raise UsageError("the client key is encrypted: give TlsConfig(key_password=...)")
-        return password
-
-    certificate, private = as_ascii(chain.data), as_ascii(key.data)
-    try:
-        if hasattr(os, "memfd_create"):
-            with _in_memory(certificate) as chain_file, _in_memory(private) as key_file:
-                context.load_cert_chain(chain_file, key_file, given)
-        else:
-            _load_from_disk(context, certificate, key, password)
-    except ssl.SSLError as error:
-        fault = _fault(error, chain, key, password)
-    except OSError as error:
-        raise store_failed(f"a key cannot be handed to OpenSSL: {error.strerror}", error) from error
-    else:
-        return
-    raise fault
-
-
-def _fault(
-    error: ssl.SSLError, chain: PemSource, key: PemSource, password: bytes | None
-) -> MqttwsError:
-    """Return the error for a certificate and key that OpenSSL does not take."""
-    for source, wanted, mark in (
-        (chain, CHAIN, b"CERTIFICATE-----"),
-        (key, KEY, b"PRIVATE KEY-----"),
-    ):
-        if mark not in as_ascii(source.data):
-            found, remedy = looks_like(source.data, wanted)
-            return source.error(f"{source}: {found}", remedy)
-    where = chain if chain.file else key
-    files = "" if not where.file else " " + " and ".join(dict.fromkeys((chain.file, key.file)))
-    if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
-        return where.error(
-            f"the client key is not the certificate's{files and ':'}{files}",
-            "the chain's first certificate must be the client's, and the key its own",
-            Cause.KEY_MISMATCH,
-        )
-    if b"ENCRYPTED" in as_ascii(key.data):
-        return UsageError(f"the client key cannot be read with this password: {_reason(error)}")
-    return where.error(
-        f"the client certificate or key cannot be used{files and ':'}{files}: {_reason(error)}",
-        "both must be PEM, complete",
-    )
-
-
-def _reason(error: ssl.SSLError) -> str:
-    return (error.reason or "unreadable").replace("_", " ").lower()
-
-
-@contextmanager
-def _in_memory(data: bytes) -> Iterator[str]:
-    """Lend a file that exists in memory only, and only in this process."""
-    file = os.memfd_create("mqttws", os.MFD_CLOEXEC)
-    try:
-        with os.fdopen(os.dup(file), "wb") as writer:
-            writer.write(data)
-        yield f"/proc/self/fd/{file}"
-    finally:
-        os.close(file)
-
-
-def _load_from_disk(
-    context: ssl.SSLContext, certificate: bytes, key: PemSource, password: bytes | None
-) -> None:
-    """Load through a file that is of no use to its finder: its password is used once.
-
-    A program that is killed meanwhile leaves the file behind, but nothing that opens it.
-    """
-    from cryptography.hazmat.primitives import serialization
-
-    once = secrets.token_hex(32).encode()
-    try:
-        private = serialization.load_pem_private_key(as_ascii(key.data), password)
-    except TypeError:
-        raise UsageError(
-            "the client key is encrypted, or a password is given and it is not",
-            hint="see TlsConfig(key_password=...)",
-        ) from None
-    except ValueError:
-        if b"ENCRYPTED" in as_ascii(key.data):
-            raise UsageError("the client key cannot be read with this password") from None
-        found, remedy = looks_like(key.data, KEY)
-        raise key.error(f"{key}: {found}", remedy) from None
-    encrypted = private.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.BestAvailableEncryption(once),
-    )
-    import tempfile  # here: it imports the archives' modules, and few clients need it
-
-    number, path = tempfile.mkstemp(prefix="mqttws-")  # mode 0600
-    try:
-        with os.fdopen(number, "wb") as writer:
-            writer.write(encrypted + b"\n" + certificates_only(certificate))
-        context.load_cert_chain(path, password=once)
-    finally:
-        with suppress(OSError):
-            os.unlink(path)
-
-
-def certificates_only(pem: bytes) -> bytes:
-    """Return the certificates in a PEM text, and nothing else that stands in it."""
-    begin, end = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
-    found = [part.partition(end)[0] for part in pem.split(begin)[1:]]
-    return b"".join(begin + body + end + b"\n" for body in found)

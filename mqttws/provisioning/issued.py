@@ -22,7 +22,8 @@ from ..dps.names import check_registration_id
 from ..errors import MqttwsError, StoreDamaged, StoreFailed, UsageError, store_failed
 from ..hops import Cause
 from ..net.certificate import load_certificates
-from ..net.tls import Tls, certificates_only
+from ..net.client_certificate import certificates_only
+from ..net.tls import Tls
 from ..options import CONTEXT, DIGEST, PASSWORD, RENEWAL
 from .cache import read_assignment
 from .files import locked, read_file, remove_leftovers, replace_file, sync_folder

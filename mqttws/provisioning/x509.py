@@ -15,8 +15,9 @@ from ..dps.names import check_registration_id
 from ..errors import CertificateNotValid, MqttwsError, UsageError
 from ..hops import Cause
 from ..net.certificate import load_certificates, plain_name
+from ..net.client_certificate import load_client_certificate
 from ..net.pem import CHAIN, KEY, Pem, PemSource, as_ascii, looks_like, read_pem
-from ..net.tls import Tls, TlsConfig, load_client_certificate
+from ..net.tls import Tls, TlsConfig
 from ..options import CONTEXT, DIGEST, PASSWORD, X509
 from ..text import shown
 
