@@ -8,8 +8,7 @@ import errno
 import os
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from ..errors import (
     CertificateRejected,
@@ -41,18 +40,6 @@ CUT_OFF_HINT = (
 )
 
 TO_PROXY = frozenset({Hop.PROXY_NAME, Hop.PROXY_TCP, Hop.PROXY_TLS})
-
-
-@contextmanager
-def translated(hop: Hop, where: str = "") -> Iterator[None]:
-    """Turn errors of the operating system or of TLS that are raised inside into ours."""
-    try:
-        yield
-    except (MqttwsError, TimeoutError):
-        # A time-out of the operating system (ETIMEDOUT) is a TimeoutError too.
-        raise
-    except OSError as error:  # ssl.SSLError and socket.gaierror among them
-        raise translate(error, hop, where) from error
 
 
 def translate(error: OSError, hop: Hop, where: str = "") -> MqttwsError:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import ConnectFailed, HopTimedOut, MqttwsError, RequestTimedOut, UsageError
 from ..hops import Cause, Hop, Party
-from .failures import explain_cut, translated
+from .failures import explain_cut, translate
 
 logger: logging.Logger = logging.getLogger("mqttws.hops")
 
@@ -194,9 +194,14 @@ class Walk:
             usual = self._hop_timeout * (NAME_FACTOR if hop in _NAMES else 1)
         allowed = min(usual, self.remaining)
         try:
-            with translated(hop, detail):
-                async with asyncio.timeout(allowed):
+            async with asyncio.timeout(allowed):
+                try:
                     yield step
+                except (MqttwsError, TimeoutError):
+                    # A time-out of the operating system (ETIMEDOUT) is a TimeoutError too.
+                    raise
+                except OSError as error:  # ssl.SSLError and socket.gaierror among them
+                    raise translate(error, hop, detail) from error
         except MqttwsError as error:
             if hop in (Hop.UPGRADE, Hop.CONNECT):
                 explain_cut(error, certified=self.certified)

@@ -3,10 +3,10 @@
 Knows the operating system's resolver and sockets. Does not know what leads through them.
 """
 
+import _thread
 import asyncio
 import ipaddress
 import socket
-import threading
 from contextlib import suppress
 from typing import Any
 
@@ -59,7 +59,7 @@ async def resolve(host: str, port: int, hop: Hop = Hop.NAME) -> list[Address]:
     await asyncio.wait({six, four}, return_when=asyncio.FIRST_COMPLETED)
     if four.done() and not four.exception() and four.result() and not six.done():
         await asyncio.wait({six}, timeout=RESOLUTION_DELAY)
-    else:
+    elif not (six.done() and four.done()):
         await asyncio.wait({six, four})
     done = [found for found in (six, four) if found.done()]
     families = [found.result() for found in done if not found.exception() and found.result()]
@@ -79,6 +79,8 @@ async def resolve(host: str, port: int, hop: Hop = Hop.NAME) -> list[Address]:
 
 def _numeric(host: str, port: int) -> list[Address] | None:
     """Return the address that a host already is; None where it is a name."""
+    if ":" not in host and not host[-1:].isdigit():  # hot: names seldom end in a digit
+        return None
     try:
         ipaddress.ip_address(host.partition("%")[0])
         return list(
@@ -118,7 +120,8 @@ def _look_up(host: str, port: int, family: int) -> "asyncio.Future[list[Address]
         with suppress(RuntimeError):  # the loop may have ended meanwhile
             loop.call_soon_threadsafe(deliver, addresses, failure)
 
-    threading.Thread(target=look_up, name="mqttws-resolve", daemon=True).start()
+    # A threading.Thread costs five times as much: its start waits until the thread runs.
+    _thread.start_new_thread(look_up, ())
     return found
 
 
@@ -149,6 +152,11 @@ async def race(addresses: list[Address], where: str, hop: Hop = Hop.TCP) -> sock
     Raises:
         Unreachable: none answered; says what each said.
     """
+    if len(addresses) == 1:  # nothing to race with: no task for it
+        try:
+            return await _try_address(addresses[0])
+        except OSError as refused:
+            raise _none_answered([(addresses[0], refused)], where, hop) from refused
     attempts: dict[asyncio.Task[socket.socket], Address] = {}
     failures: list[tuple[Address, OSError]] = []
     waiting = list(addresses)
