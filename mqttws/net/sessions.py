@@ -4,6 +4,9 @@ A resumed session skips the certificate check, and with TLS 1.2 a round trip: it
 where host, port, proxy, trust and client certificate are those of the handshake that was checked.
 The context stands for trust and certificate: there is one for each content. A search
 for a fault makes full handshakes.
+
+To read a session from OpenSSL takes a third as long as a full handshake, and is in vain with a
+server that resumes none: one that has shown that is left alone for a while.
 """
 
 import ssl
@@ -20,9 +23,13 @@ LONGEST = 3600.0
 """Seconds for which a session is kept at most: a certificate that was revoked or renewed counts
 after that, however long the server would resume."""
 
+UNRESUMED = 900.0
+"""Seconds for which no session is kept of a server that gave none, or has not resumed one."""
+
 Key = tuple[ssl.SSLContext, str, int, str]
 
-_sessions: OrderedDict[Key, tuple[ssl.SSLSession, float]] = OrderedDict()
+_sessions: OrderedDict[Key, tuple[ssl.SSLSession | None, float]] = OrderedDict()
+"""What is kept, and the monotonic time until when; None for a server that does not resume."""
 
 
 def key_of(context: ssl.SSLContext, target: Target, proxy: Proxy | None) -> Key:
@@ -35,16 +42,35 @@ def take_session(key: Key) -> ssl.SSLSession | None:
 
     It is kept again after a good handshake: one that a server chokes on is not offered twice.
     """
-    session, until = _sessions.pop(key, (None, 0.0))
+    session, until = _sessions.get(key, (None, 0.0))
+    if session is None:
+        return None
+    del _sessions[key]
     return session if time.monotonic() < until else None
+
+
+def wants_session(key: Key) -> bool:
+    """Tell whether the next session is worth keeping; False where the server resumes none."""
+    session, until = _sessions.get(key, (None, 0.0))
+    return session is not None or time.monotonic() >= until
 
 
 def keep_session(key: Key, session: ssl.SSLSession) -> None:
     """Keep a session for the next connection."""
     if not session.has_ticket and not session.id:
+        keep_none(key)
         return
     left = session.time + session.timeout - time.time()
-    _sessions[key] = (session, time.monotonic() + min(left, LONGEST))
+    _keep(key, session, min(left, LONGEST))
+
+
+def keep_none(key: Key) -> None:
+    """Keep no session for a while: the server gave none, or made a full handshake of one."""
+    _keep(key, None, UNRESUMED)
+
+
+def _keep(key: Key, session: ssl.SSLSession | None, seconds: float) -> None:
+    _sessions[key] = (session, time.monotonic() + seconds)
     _sessions.move_to_end(key)
     while len(_sessions) > MAX_SESSIONS:
         _sessions.popitem(last=False)

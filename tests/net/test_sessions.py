@@ -139,6 +139,55 @@ def test_a_session_is_offered_once_and_not_after_its_time(monkeypatch: pytest.Mo
     assert sessions.take_session(key) is None
 
 
+def test_a_server_that_resumes_none_is_left_alone_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    key = sessions.key_of(ssl.create_default_context(), Target("wss", "hub.example", 1, "/"), None)
+
+    class Without:
+        has_ticket, id, time, timeout = False, b"", 0, 10**12
+
+    class Session(Without):
+        has_ticket = True
+
+    assert sessions.wants_session(key)
+    sessions.keep_session(key, Without())  # type: ignore[arg-type]
+    assert sessions.take_session(key) is None
+    assert not sessions.wants_session(key)
+    now = sessions.time.monotonic()
+    monkeypatch.setattr(sessions.time, "monotonic", lambda: now + sessions.UNRESUMED + 1)
+    assert sessions.wants_session(key)
+    sessions.keep_session(key, Session())  # type: ignore[arg-type]
+    assert sessions.wants_session(key)
+    assert sessions.take_session(key) is not None
+
+
+async def test_no_session_is_read_of_a_server_that_has_not_resumed_one(
+    local_dps: AsyncLocalDps, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[ssl.SSLSession] = []
+    keep = sessions.keep_session
+
+    def noted(key: sessions.Key, session: ssl.SSLSession) -> None:
+        kept.append(session)
+        keep(key, session)
+
+    monkeypatch.setattr("mqttws.net.dial.keep_session", noted)
+    tls = TlsConfig(ca=certificates.ca_file, only_ca=True)
+    async with local_dps as dps:
+        device = SymmetricKey("dev", await dps.enroll_device("dev"))
+        async with with_tickets(dps, certificates) as one, with_tickets(dps, certificates) as other:
+            assert not await resumed(dps, device, tls, **one)
+            # The other end, with other keys for its tickets, in the place of the first.
+            (key,) = sessions._sessions
+            session = sessions._sessions.pop(key)
+            sessions._sessions[(*key[:2], int(other["port"]), *key[3:])] = session
+            for _ in range(3):
+                assert not await resumed(dps, device, tls, **other)
+    assert len(kept) == 1
+    assert [session for session, _ in sessions._sessions.values()] == [None]
+
+
 def test_few_sessions_are_kept() -> None:
     context = ssl.create_default_context()
 
