@@ -5,6 +5,7 @@ Knows the forms in which certificates and keys are handed out. Decodes no certif
 
 import codecs
 import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -77,6 +78,32 @@ def read_pem(source: Pem, what: str) -> PemSource:
     if len(data) > MAX_SIZE:
         raise UnusableFile(f"the {what} {file}: longer than {MAX_SIZE} bytes", file=file)
     return PemSource(data, what, file)
+
+
+State = tuple[int, ...]
+
+SETTLED = 3.0
+"""Seconds without a change after which a file's state stands for its content: within a tick of the
+file system's clock, 2 s at most, two changes may look like one."""
+
+
+def file_state(source: Pem | None) -> State | None:
+    """Return the state of a file that changes whenever its content does; () for no file.
+
+    None where it cannot stand for the content: that is not in a file, the file cannot be found, or
+    it was changed just now.
+    """
+    if source is None:
+        return ()
+    if isinstance(source, bytes):
+        return None
+    try:
+        found = os.stat(source)
+    except (OSError, ValueError):
+        return None
+    if max(found.st_mtime, found.st_ctime) + SETTLED > time.time():
+        return None
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def refuse_text(source: object, what: str) -> None:

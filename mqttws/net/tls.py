@@ -19,7 +19,10 @@ from ..options import TLS
 from ..text import make_secret
 from .ca_files import ca_certificates
 from .client_certificate import load_client_certificate, reason_of
-from .pem import Pem, PemSource, read_pem, refuse_text
+from .pem import Pem, PemSource, file_state, read_pem, refuse_text
+
+_State = tuple[tuple[object, ...], tuple[object, ...]]
+"""The files' states, and the settings beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,10 @@ class TlsConfig:
             UnusableFile: a file cannot be read, holds something else, or does not fit the others.
             UsageError: the same of bytes; a password is wrong, missing or not needed.
         """
+        state = self._state()
+        known = None if state is None else _contexts.get(_digests.get(state, b""))
+        if known is not None:
+            return known
         ca = _given(self.ca, "CA file")
         certificate = _given(self.certificate, "client certificate")
         key = _given(self.key, "client key") or certificate
@@ -82,11 +89,7 @@ class TlsConfig:
         for part in (ca, certificate, key, password):
             data = part.data if isinstance(part, PemSource) else part
             digest.update(hashlib.sha256(data).digest() if data is not None else b"-")
-        digest.update(
-            repr(
-                (self.only_ca, self.minimum_version, self.maximum_version, self.truststore)
-            ).encode()
-        )
+        digest.update(repr(self._settings()).encode())
         known = _contexts.get(digest.digest())
         if known is None:
             known = self._new_context(ca)
@@ -95,7 +98,21 @@ class TlsConfig:
             while len(_contexts) >= MAX_CONTEXTS:
                 del _contexts[next(iter(_contexts))]
             _contexts[digest.digest()] = known
+        if state is not None:
+            while len(_digests) >= MAX_CONTEXTS:
+                del _digests[next(iter(_digests))]
+            _digests[state] = digest.digest()
         return known
+
+    def _state(self) -> _State | None:
+        """Return what stands for all contents as long as no file changes; None for nothing."""
+        files = tuple(file_state(one) for one in (self.ca, self.certificate, self.key))
+        if None in files or self.key_password is not None:
+            return None
+        return files, self._settings()
+
+    def _settings(self) -> tuple[object, ...]:
+        return (self.only_ca, self.minimum_version, self.maximum_version, self.truststore)
 
     def new_context(self) -> ssl.SSLContext:
         """Return a context that is not shared, so that a certificate can be loaded into it.
@@ -159,6 +176,9 @@ MAX_CONTEXTS = 32
 
 _contexts: dict[bytes, ssl.SSLContext] = {}
 """By a digest of all that went into them, so that no key is kept in memory for the look-up."""
+
+_digests: dict[_State, bytes] = {}
+"""By the state of the files: one that has not changed is not read for each connection."""
 
 Tls = TlsConfig | ssl.SSLContext | None
 """How a client may say whom it trusts; a context of its own passes through untouched."""

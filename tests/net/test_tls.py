@@ -28,6 +28,7 @@ from mqttws import (
     ProxyRefused,
     Step,
     TlsConfig,
+    UnusableFile,
     UsageError,
     X509Certificate,
 )
@@ -487,6 +488,36 @@ def test_a_killed_process_leaves_no_usable_key(world: World, tmp_path: Path) -> 
     for password in (None, b"", PASSWORD.encode()):
         with pytest.raises((TypeError, ValueError)):
             serialization.load_pem_private_key(text, password)
+
+
+def test_a_file_is_read_again_only_after_a_change(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[object] = []
+    read_pem = tls_module.read_pem  # type: ignore[attr-defined]
+
+    def noted(source: Any, what: str) -> Any:
+        read.append(source)
+        return read_pem(source, what)
+
+    monkeypatch.setattr(tls_module, "read_pem", noted)
+    ca, other = tmp_path / "ca.pem", tmp_path / "other.pem"
+    ca.write_bytes(world.certificate)
+    other.write_bytes(world.certificate)
+    config = TlsConfig(ca=ca, only_ca=True)
+    context = config.context()
+    assert config.context() is context
+    assert len(read) == 2, "it was changed just now, and perhaps once more since"
+    monkeypatch.setattr("mqttws.net.pem.SETTLED", -60.0)
+    assert [config.context() for _ in range(3)] == [context] * 3
+    assert len(read) == 3
+    assert TlsConfig(ca=other, only_ca=True).context() is context, "the content counts"
+    assert TlsConfig(ca=ca).context() is not context
+    ca.write_bytes(world.certificate + b"\n")
+    assert config.context() is not context
+    ca.unlink()
+    with pytest.raises(UnusableFile):
+        config.context()
 
 
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs memfd")
