@@ -210,8 +210,10 @@ class HubAccess:
         self._api_version = api_version
         self._lifetime = token_lifetime
         self._expiry = 0.0
-        self._fresh: str | None = None
+        self._token: str | None = None
+        self._unused = False
         self._make_token = self._token_function(credential)
+        self._signs = isinstance(credential, SignsTokens | str)
 
     def _token_function(self, credential: HubCredential) -> TokenFunction | None:
         if isinstance(credential, str):
@@ -263,7 +265,11 @@ class HubAccess:
     def move(self, identity: HubIdentity) -> None:
         """Have the next connection lead to another hub."""
         self.identity = identity
-        self._fresh = None
+        self.forget_token()
+
+    def forget_token(self) -> None:
+        """Have a token made for the next connection: the hub has refused the last one."""
+        self._token = None
 
     async def refresh(self) -> bool:
         """Get a token for the next connection; return whether it is good for longer than ours.
@@ -273,13 +279,17 @@ class HubAccess:
             Exception: what the application's function raised.
         """
         before = self._expiry
-        token = await self._new_token()
-        self._fresh = token
+        self._token = await self._new_token()
+        self._unused = True
         return self._expiry > before
 
     async def _take_token(self) -> str:
-        token, self._fresh = self._fresh, None
-        return token if token is not None else await self._new_token()
+        # One that we have signed serves every connection until its renewal.
+        token = self._token
+        if token is None or not (self._unused or (self._signs and self._until() > 0)):
+            token = self._token = await self._new_token()
+        self._unused = False
+        return token
 
     async def _new_token(self) -> str:
         make = self._make_token

@@ -222,9 +222,11 @@ class Upkeep:
         """Decide after a failed attempt whether the device asks DPS where it belongs."""
         if self.before_judging is not None and self.before_judging(error):
             return True
+        refused = error.cause in REFUSALS
+        if refused:
+            self.access.forget_token()
         if self._provisioning is None:
             return None
-        refused = error.cause in REFUSALS
         if refused:
             asks = self._policy.on_refused()
         elif error.cause is Cause.NAME_UNKNOWN and error.hop is Hop.NAME:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -385,6 +386,47 @@ async def test_a_token_is_renewed_before_it_expires_and_nothing_is_lost(
         assert {reason for state, reason in states if state is ClientState.RECONNECTING} == {None}
 
 
+async def test_a_signed_token_serves_until_its_renewal_or_a_refusal(
+    hub_and_client: HubOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time
+    ahead = 0.0  # every token that is signed differs
+    monkeypatch.setattr("mqttws.hub_client.access.time.time", lambda: now() + ahead)
+    async with hub_and_client() as (hub, client_of):
+        async with client_of(token_lifetime=3600) as client:
+
+            async def after_a_cut(count: int) -> None:
+                hub.cut()
+                await until(lambda: len(hub.connects) == count)
+                await client.send_telemetry(b"back")
+
+            ahead = 60.0
+            await after_a_cut(2)
+            ahead = 120.0
+            hub.refuse = [5]
+            await after_a_cut(4)
+            ahead = 7200.0
+            await after_a_cut(5)
+    first, again, refused, anew, later = [connect.password for connect in hub.connects]
+    assert first == again == refused
+    assert len({first, anew, later}) == 3
+
+
+async def test_a_function_gives_a_token_for_each_connection(hub_and_client: HubOf) -> None:
+    asked: list[str] = []
+
+    def tokens(resource: str) -> str:
+        asked.append(resource)
+        return f"SharedAccessSignature sr=x&sig=y{len(asked)}&se={int(time.time()) + 3600}"
+
+    async with hub_and_client() as (hub, client_of):
+        async with client_of(credential=tokens) as client:
+            hub.cut()
+            await until(lambda: len(hub.connects) == 2)
+            await client.send_telemetry(b"back")
+    assert len(asked) == 2
+
+
 async def test_a_function_gives_tokens_and_a_failing_one_is_asked_again(
     hub_and_client: HubOf, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -392,8 +434,6 @@ async def test_a_function_gives_tokens_and_a_failing_one_is_asked_again(
     asked: list[str] = []
 
     async def tokens(resource: str) -> str:
-        import time
-
         asked.append(resource)
         if len(asked) == 2:
             raise OSError("the vault is closed")
