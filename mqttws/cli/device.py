@@ -77,6 +77,14 @@ def device() -> None:
 @option("--transport", HUB_CLIENT, "transport", note="auto: whichever is open.")
 @proxy_options
 @trust_options
+@option(
+    "--timeout",
+    HUB_CLIENT,
+    "connect_timeout",
+    metavar="SECONDS",
+    default=None,
+    note="For DPS as a whole too.  [default: 30, for DPS 120]",
+)
 @click.option(
     "--interval",
     type=click.FloatRange(0.01, 86_400),
@@ -105,6 +113,7 @@ def run(
     transport: Literal["wss", "mqtts", "auto"],
     proxy: str | None,
     tls: mqttws.TlsConfig,
+    connect_timeout: float | None,
     interval: float,
     count: int,
     body: str | None,
@@ -116,7 +125,7 @@ def run(
     It sends a message each --interval seconds, answers every direct method with
     status 200 and the payload that came, and reports the desired properties that it
     is given. A lost connection and an expiring token are renewed. Without a first
-    connection it gives up: for DPS after 120 seconds, for the hub after 30.
+    connection it gives up, after --timeout.
     """
     way = {
         "host": host,
@@ -135,7 +144,9 @@ def run(
     if text is not None:
         make = _by_connection_string(text, way, credential)
     else:
-        make = _by_name(id_scope, hub, way, read_credential(**credential))
+        make = _by_name(id_scope, hub, way, read_credential(**credential), connect_timeout)
+    if connect_timeout is not None:
+        make = partial(make, connect_timeout=connect_timeout)
     try:
         asyncio.run(_run(make, say, interval, count, body))
     except mqttws.ConnectRefused as error:
@@ -173,13 +184,18 @@ def _by_connection_string(
 
 
 def _by_name(
-    id_scope: str | None, hub: str | None, way: Mapping[str, Any], credential: Any
+    id_scope: str | None,
+    hub: str | None,
+    way: Mapping[str, Any],
+    credential: Any,
+    timeout: float | None,
 ) -> Make:
     options = {name: value for name, value in way.items() if value is not None}
+    limit: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
 
     async def provision() -> mqttws.Assignment:
         assert id_scope is not None
-        return await mqttws.provision_async(id_scope, credential, **options)
+        return await mqttws.provision_async(id_scope, credential, **options, **limit)
 
     async def make(**more: Any) -> mqttws.AsyncHubClient:
         if hub is not None:

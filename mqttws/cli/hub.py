@@ -124,18 +124,23 @@ def watch(
 @click.argument("message")
 @click.option("--property", "properties", multiple=True, metavar="NAME=VALUE", help="Repeatable.")
 @option("--message-id", SEND, "message_id", metavar="ID", note="Feedback names it.")
+@option("--content-type", SEND, "content_type", metavar="TYPE", note="Such as application/json.")
+@option("--content-encoding", SEND, "content_encoding", metavar="NAME", note="Such as utf-8.")
+@option("--correlation-id", SEND, "correlation_id", metavar="ID")
+@option("--user-id", SEND, "user_id", metavar="ID")
 @option("--ack", SEND, "ack")
 @option("--expires-in", SEND, "expires_in", metavar="S", note=" [default: 3600]")
 @click.pass_obj
 def send(
     service: Service,
+    /,
     *,
     device: str,
     message: str,
     properties: tuple[str, ...],
-    message_id: str,
     ack: str,
     expires_in: float | None,
+    **system: str,
 ) -> None:
     """Send DEVICE a MESSAGE; - reads it from standard input. It waits for the device."""
     data = sys.stdin.buffer.read() if message == "-" else message.encode()
@@ -145,8 +150,9 @@ def send(
         if not name or not separator:
             raise UsageError(f"--property {pair!a}; allowed: NAME=VALUE")
         headers[f"iothub-app-{quote(name, safe='')}"] = quote(value, safe="")
-    if message_id:
-        headers["iothub-messageid"] = message_id
+    for name, value in system.items():
+        if value:
+            headers[f"iothub-{name.replace('_', '')}"] = value
     if ack != SEND["ack"].default:
         headers["iothub-ack"] = ack
     if expires_in is not None:

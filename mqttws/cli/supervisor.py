@@ -17,6 +17,8 @@ from pathlib import Path
 import click
 
 from ..errors import ServiceFailed
+from ..errors.base import USAGE
+from ..hops import Cause, Party
 from ..local.handed import Handed, to_variable
 from ..local.listening import open_port
 from .output import writing
@@ -63,6 +65,7 @@ class Supervisor:
         self._asked: set[int] = set()  # processes that have had SIGTERM
         self._told: list[str] | None = None
         self._figures = ""
+        self._code = 0  # of the front end that ended last
 
     async def run(self) -> None:
         """Serve until a signal comes.
@@ -88,7 +91,13 @@ class Supervisor:
             first = await self._start(1)
             if first is None:
                 if not self._stop.is_set():
-                    raise ServiceFailed("the first front end has ended before it could serve")
+                    ended = _ended(self._code)
+                    raise ServiceFailed(
+                        f"the first front end has ended before it could serve: {ended}",
+                        cause=Cause.UNKNOWN,
+                        party=Party.HOST,
+                        retryable=self._code < USAGE,  # else it has said that nothing else can help
+                    )
                 return
             keeping = [
                 loop.create_task(self._keep(number, first if number == 1 else None))
@@ -190,7 +199,7 @@ class Supervisor:
                     lines.append(line.decode().rstrip("\n"))
         except TimeoutError:
             process.kill()
-        await process.wait()
+        self._code = await process.wait()
         self._processes.pop(number, None)
         return None
 

@@ -2,6 +2,8 @@
 
 import json
 import signal
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +102,19 @@ def test_a_local_dps_without_a_hub_is_named(tmp_path: Path) -> None:
         )
     assert done.returncode == 58
     assert "only with --with-hub" in only_line(done.stderr)
+
+
+@pytest.mark.parametrize("way", [("--hub", "h.example"), ("--id-scope", "0ne00LOCAL")])
+def test_a_silent_server_is_waited_for_no_longer_than_was_asked(
+    way: tuple[str, ...], tmp_path: Path
+) -> None:
+    key = secret_file(tmp_path / "key", KEY)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        done = run(
+            *("device", "run", *way, "--registration-id", "d", "--key-file", key),
+            *("--host", "127.0.0.1", "--port", str(silent.getsockname()[1]), "--timeout", "0.5"),
+        )
+    assert done.returncode == 16  # TLS
+    assert "the 0.5 s for all of it" in only_line(done.stderr)
+    assert time.monotonic() - began < 10

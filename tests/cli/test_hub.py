@@ -86,6 +86,8 @@ def test_a_device_goes_from_the_enrollment_to_the_hub_and_the_shell_is_its_servi
         assert hub(state, "twin", "enrolled", "--desired", '{"interval":9}').returncode == 0
         assert json.loads(next(messages).payload)["interval"] == 9
         words = ("--property", "room=a b", "--property", "roomTemp=1", "--property", "größe=2")
+        words += ("--content-type", "text/plain", "--content-encoding", "utf-8")
+        words += ("--correlation-id", "c 1", "--user-id", "u")
         sent = hub(state, "send", "enrolled", "hello", *words, "--ack", "full")
         assert sent.returncode == 0
         message = next(messages)
@@ -93,6 +95,8 @@ def test_a_device_goes_from_the_enrollment_to_the_hub_and_the_shell_is_its_servi
         found = parse_devicebound_topic(message.topic)
         assert found is not None
         assert {"room": "a b", "roomTemp": "1", "größe": "2"}.items() <= found[1].items()
+        system = {"$.ct": "text/plain", "$.ce": "utf-8", "$.cid": "c 1", "$.uid": "u"}
+        assert system.items() <= found[1].items()
         answers: list[Any] = []
         caller = threading.Thread(
             target=lambda: answers.append(

@@ -72,6 +72,7 @@ OTHER_DEFAULTS = {
     ("serve", "wss_port"): 443,  # a server's usual ports
     ("serve", "mqtts_port"): 8883,
     ("device run", "hub"): None,  # DPS tells it otherwise
+    ("device run", "connect_timeout"): None,  # it is DPS's limit too, which has another default
 }
 
 

@@ -277,9 +277,11 @@ async def test_one_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) 
     assert not supervised._processes
 
 
-async def test_a_first_front_end_that_cannot_serve_is_an_error() -> None:
-    with pytest.raises(ServiceFailed, match="before it could serve"):
-        await scripted(2, "raise SystemExit(3)").run()
+@pytest.mark.parametrize(("code", "again"), [(1, True), (2, False), (41, False)])
+async def test_a_first_front_end_that_cannot_serve_is_an_error(code: int, again: bool) -> None:
+    with pytest.raises(ServiceFailed, match=f"before it could serve: exit code {code}") as failed:
+        await scripted(2, f"raise SystemExit({code})").run()
+    assert failed.value.retryable is again  # as the front end has said it
 
 
 def test_several_front_ends_are_not_for_windows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,7 +112,8 @@ class PostgresStore:
                     await self._warn_of_settings(connection)
                     await self._migrate(connection)
         except (psycopg.Error, OSError) as error:
-            reason = short_line(str(error)) or type(error).__name__
+            first, *_ = [*str(error).splitlines(), ""]  # the others are psycopg's advice
+            reason = short_line(first) or type(error).__name__
         else:
             reason = ""
         if reason:
