@@ -72,9 +72,9 @@ class Directory:
     async def assigned(self, hub: str, device_id: str) -> RegistrationRecord | None:
         """Return the registration record of a device, found by its name at a hub; None without"""
         found = await self._store.find(DEVICES, device_alias(hub, device_id))
-        if found is None:
+        if not found:
             return None
-        device: DeviceRecord = found[1].value
+        device: DeviceRecord = found[0][1].value
         return device.registration
 
     async def is_empty(self) -> bool:

@@ -42,7 +42,7 @@ class Table(Generic[V]):
         encode: returns a value's text; must hold all of the value.
         decode: returns the value of a text; raises ValueError or UsageError for a damaged one.
         group: returns the name under which rows are listed together; empty for none.
-        alias: returns a second key, by which ``find`` finds the row; empty for none.
+        alias: returns a name by which ``find`` finds the row, among others perhaps; empty for none.
         kept: returns whether users of the store keep what they read in the row of a key: its
             changes are news to them.
     """
@@ -176,5 +176,5 @@ class Store(Protocol):
     ) -> Page:
         """Return rows behind the key ``after``, in the order of keys; of one group if named."""
 
-    async def find(self, table: Table[Any], alias: str) -> tuple[str, Row] | None:
-        """Return the key and the row that has this alias; None if there is none."""
+    async def find(self, table: Table[Any], *aliases: str) -> Sequence[tuple[str, Row]]:
+        """Return the keys and the rows that have one of these aliases, in the order of keys."""

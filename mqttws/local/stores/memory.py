@@ -22,7 +22,7 @@ class MemoryStore:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._tables: dict[str, dict[str, Row]] = {}
-        self._aliases: dict[str, dict[str, str]] = {}
+        self._aliases: dict[str, dict[str, set[str]]] = {}
         self._sorted: dict[str, list[str]] = {}
         self._throttles: dict[tuple[int, float], Throttle] = {}
         self._version = 0
@@ -84,10 +84,11 @@ class MemoryStore:
     async def announce(self, news: str) -> None:
         """Do nothing: no one else listens."""
 
-    async def find(self, table: Table[Any], alias: str) -> tuple[str, Row] | None:
-        """Return a row by its alias."""
-        key = self._aliases.get(table.name, {}).get(alias)
-        return None if key is None else (key, self._row(table, key))
+    async def find(self, table: Table[Any], *aliases: str) -> Sequence[tuple[str, Row]]:
+        """Return rows by their aliases."""
+        known = self._aliases.get(table.name, {})
+        keys = {key for alias in aliases for key in known.get(alias, ())}
+        return [(key, self._row(table, key)) for key in sorted(keys)]
 
     def _row(self, table: Table[Any], key: str) -> Row:
         return self._tables.get(table.name, {}).get(key, ABSENT)
@@ -98,9 +99,11 @@ class MemoryStore:
         aliases = self._aliases.setdefault(table.name, {})
         before = rows.get(key)
         if before is not None:
-            alias = table.alias(before.value)
-            if aliases.get(alias) == key:
-                del aliases[alias]
+            old = table.alias(before.value)
+            named = aliases.get(old, set())
+            named.discard(key)
+            if not named:
+                aliases.pop(old, None)
         if (before is None) != (value is None):
             self._sorted.pop(table.name, None)
         if value is None:
@@ -109,4 +112,4 @@ class MemoryStore:
         self._version += 1
         rows[key] = Row(self._version, value)
         if alias := table.alias(value):
-            aliases[alias] = key
+            aliases.setdefault(alias, set()).add(key)

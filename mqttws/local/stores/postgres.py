@@ -179,13 +179,10 @@ class PostgresStore:
         ]
         return Page(items, len(found) > limit)
 
-    async def find(self, table: Table[Any], alias: str) -> tuple[str, Row] | None:
-        """Return a row by its alias."""
-        found = await self._query(sql.FIND, (table.name, alias))
-        if not found:
-            return None
-        key, version, text = found[0]
-        return key, self._decoder.row(table, key, version, text)
+    async def find(self, table: Table[Any], *aliases: str) -> Sequence[tuple[str, Row]]:
+        """Return rows by their aliases."""
+        found = await self._query(sql.FIND, (table.name, list(aliases)))
+        return [(row[0], self._decoder.row(table, *row)) for row in found]
 
     # Statements
 

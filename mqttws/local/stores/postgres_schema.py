@@ -92,5 +92,6 @@ WHERE tbl = %s AND key > %s AND grp = %s ORDER BY key LIMIT %s
 """
 
 FIND = """
-SELECT key, version, value FROM mqttws.rows WHERE tbl = %s AND alias = %s AND alias <> '' LIMIT 1
+SELECT key, version, value FROM mqttws.rows
+WHERE tbl = %s AND alias = ANY(%s::text[]) AND alias <> '' ORDER BY key
 """

@@ -55,6 +55,11 @@ SELECT EXISTS (SELECT 1 FROM
 """Whether any of some rows has another version than expected, in one statement: each step of one
 hands the interpreter's lock to the loop and back."""
 
+FIND = """
+SELECT key, version, value FROM rows INDEXED BY rows_by_alias
+WHERE tbl = ? AND alias IN (SELECT value FROM json_each(?)) AND alias <> '' ORDER BY key
+"""
+
 _T = TypeVar("_T")
 
 
@@ -215,16 +220,13 @@ class SqliteStore:
     async def announce(self, news: str) -> None:
         """Do nothing: a file carries no news."""
 
-    async def find(self, table: Table[Any], alias: str) -> tuple[str, Row] | None:
-        """Return a row by its alias."""
+    async def find(self, table: Table[Any], *aliases: str) -> Sequence[tuple[str, Row]]:
+        """Return rows by their aliases."""
         try:
-            found = self._read.execute(
-                "SELECT key, version, value FROM rows WHERE tbl = ? AND alias = ? AND alias <> ''",
-                (table.name, alias),
-            ).fetchone()
+            found = self._read.execute(FIND, (table.name, json.dumps(aliases))).fetchall()
         except sqlite3.Error as error:
             raise self._failed(error) from None
-        return None if found is None else (found[0], self._decoder.row(table, *found))
+        return [(row[0], self._decoder.row(table, *row)) for row in found]
 
     def _open(self) -> None:
         try:

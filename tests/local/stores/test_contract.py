@@ -153,17 +153,20 @@ async def test_pages_follow_the_keys(make_store: MakeStore) -> None:
         assert (await store.page(THINGS, "k003", 1)).items[0][0] == "k005"
 
 
-async def test_a_row_is_found_by_its_alias(make_store: MakeStore) -> None:
+async def test_rows_are_found_by_their_aliases(make_store: MakeStore) -> None:
     async with opened(make_store()) as store:
-        await store.commit([Write(THINGS, "a", {"alias": "hub\ndev"}), Write(THINGS, "b", {})])
+        named = {"c": "hub\ndev", "a": "hub\ndev", "b": "", "d": 'q"\\'}
+        await store.commit([Write(THINGS, key, {"alias": name}) for key, name in named.items()])
         found = await store.find(THINGS, "hub\ndev")
-        assert found is not None
-        assert (found[0], found[1]) == ("a", await row(store, "a"))
-        assert await store.find(THINGS, "") is None
+        assert list(found) == [("a", await row(store, "a")), ("c", await row(store, "c"))]
+        both = await store.find(THINGS, 'q"\\', "none", "hub\ndev", 'q"\\')
+        assert [key for key, _ in both] == ["a", "c", "d"]
+        assert not list(await store.find(THINGS, ""))
+        assert not list(await store.find(THINGS))
         await store.commit([Write(THINGS, "a", {"alias": "other"})])
-        assert await store.find(THINGS, "hub\ndev") is None
-        await store.commit([Write(THINGS, "a", None)])
-        assert await store.find(THINGS, "other") is None
+        assert [key for key, _ in await store.find(THINGS, "hub\ndev")] == ["c"]
+        await store.commit([Write(THINGS, "a", None), Write(THINGS, "c", {"n": 1})])
+        assert not list(await store.find(THINGS, "other", "hub\ndev"))
 
 
 async def test_a_throttle_counts_for_all_front_ends(make_store: MakeStore) -> None:
@@ -400,11 +403,14 @@ def test_sqlite_finds_rows_by_their_index(tmp_path: Path) -> None:
     """Each request reads rows by their keys: that must not take longer the more there are."""
     database = sqlite_file.connect(str(tmp_path / "records"))
     sqlite_file.prepare(database, "records")
-    plan = database.execute(f"EXPLAIN QUERY PLAN {sqlite_module.LOAD}", ("[]",))
-    steps = [step[3] for step in plan]
+    for statement, values, index in (
+        (sqlite_module.LOAD, ("[]",), "PRIMARY KEY"),
+        (sqlite_module.FIND, ("device", "[]"), "INDEX rows_by_alias"),
+    ):
+        steps = [step[3] for step in database.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+        assert any(step.startswith(f"SEARCH rows USING {index}") for step in steps), steps
+        assert not any("SCAN rows" in step for step in steps), steps
     database.close()
-    assert any(step.startswith("SEARCH rows USING PRIMARY KEY") for step in steps), steps
-    assert not any("SCAN rows" in step for step in steps), steps
 
 
 async def test_any_number_of_rows_comes_in_one_load(make_store: MakeStore) -> None:
