@@ -14,8 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from mqttws.dps.enrollment_json import parse_enrollments
-from mqttws.dps.tables import CERTIFIED, GROUPS, GROUPS_MARK, INDIVIDUALS
+from mqttws.dps.group_index import GroupIndex
+from mqttws.dps.records import EnrollmentGroup
+from mqttws.dps.tables import CERTIFIED, GROUPS, INDIVIDUALS
+from mqttws.local.chains import EnrolledChains
 from mqttws.local.stores import open_store
+from mqttws.local.stores.memory import MemoryStore
+from mqttws.local.x509 import read_certificate
 from tests.local.stores.cluster import Cluster
 from tests.local.stores.conftest import clear
 from tests.ports import free_port
@@ -203,7 +208,10 @@ def keyed_groups(keys: list[str]) -> Iterator[Row]:
     for number, key in enumerate(keys):
         value = text.replace("NAME", f"group-{number}").replace("KEY=".rjust(44, "A"), key)
         yield GROUPS.name, f"group-{number}", number + 1, value, group, ""
-    yield "mark", GROUPS_MARK, 1, "1", "", ""
+    names = (f"group-{number}" for number in range(len(keys)))
+    yield from _along(
+        EnrollmentGroup(primary_key=b"k" * 32, enrollment_group_id=name) for name in names
+    )
 
 
 def certified(kind: str, certificates: list[str]) -> Iterator[Row]:
@@ -221,7 +229,23 @@ def certified(kind: str, certificates: list[str]) -> Iterator[Row]:
         value = text.replace("NAME", name).replace(first, json.dumps(pem)[1:-1])
         yield table.name, name, number + 1, value, CERTIFIED, ""
     if kind == "group":
-        yield "mark", GROUPS_MARK, 1, "1", "", ""
+        yield from _along(
+            EnrollmentGroup(
+                primary_certificate=read_certificate(pem), enrollment_group_id=f"x509-{number}"
+            )
+            for number, pem in enumerate(certificates)
+        )
+
+
+def _along(groups: Iterable[EnrollmentGroup]) -> Iterator[Row]:
+    """Yield the rows that the service writes along with groups; each of them once."""
+    index, seen = GroupIndex(MemoryStore(), EnrolledChains()), set()
+    for group in groups:
+        for table, key, value, _ in index.changes(None, group):
+            if (table.name, key) not in seen:
+                seen.add((table.name, key))
+                text = table.encode(value)
+                yield table.name, key, len(seen), text, table.group(value), table.alias(value)
 
 
 def symmetric(key: str) -> dict[str, Any]:

@@ -32,12 +32,15 @@ from mqttws.client.client import AsyncClient
 from mqttws.client.store import FailedForgotten
 from mqttws.client.sync_results import SyncReceipt
 from mqttws.dps.decisions import Ids
+from mqttws.dps.directory import Directory
 from mqttws.dps.effects import AllocationRequested, Device
 from mqttws.dps.enrollment_json import parse_enrollments
 from mqttws.dps.faults import Fault, Faults
+from mqttws.dps.known_groups import KnownGroups
+from mqttws.dps.records import EnrollmentGroup
 from mqttws.dps.settings import Settings
 from mqttws.dps.store import Write
-from mqttws.dps.tables import FAULTS
+from mqttws.dps.tables import FAULTS, GROUPS, MARKS, OLD_GROUPS_MARK
 from mqttws.dps.topics import Register
 from mqttws.errors import HubRequestRejected, NameNotResolved, StoreFailed, SubscribeRefused
 from mqttws.hops import Hop
@@ -437,10 +440,14 @@ async def test_changes_that_others_void_without_end_are_given_up(dps_state: Path
                 await service._decide(device, Register("1"), b"{}", Ids("o", "t"))
             with pytest.raises(StoreFailed, match="another request was faster"):
                 await service.allocated(asked, 200, b"{}")
-        service._groups = SimpleNamespace(version=-1)  # type: ignore[assignment]
-        with mock.patch.object(service, "_load_groups", mock.AsyncMock()):
+        with mock.patch.object(KnownGroups, "find", return_value=None):
             with pytest.raises(StoreFailed, match="groups change faster"):
-                await service._load("dev")
+                await service._load(device)
+    group = EnrollmentGroup("group", primary_key=b"k" * 16)
+    await store.commit([Write(GROUPS, "group", group), Write(MARKS, OLD_GROUPS_MARK, 1)])
+    with mock.patch.object(store, "commit", mock.AsyncMock(return_value=False)):
+        with pytest.raises(StoreFailed, match="can be indexed"):
+            await Directory(store).index_groups()
 
 
 async def test_records_in_sqlite_that_fail_are_told(tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ def _enrollment_of(
 ) -> IndividualEnrollment | EnrollmentGroup | None:
     """Return the enrollment that let an operation's device in; None if it has been deleted."""
     if operation.enrollment_kind == "group":
-        return snapshot.groups.find(operation.enrollment_id)
+        return snapshot.group(operation.enrollment_id)
     return snapshot.individual
 
 

@@ -34,14 +34,13 @@ def authenticate(settings: Settings, snapshot: Snapshot, device: Device) -> Proo
     """Return the enrollment, enabled or not, that the device proves to be of.
 
     The device's own enrollment alone decides where there is one; else the groups do. A device
-    that sends a password is judged by it, and by its certificate otherwise (Embedded C sends
-    an empty password with X.509).
+    that sends a password is judged by it, and by its certificate otherwise.
 
     Raises:
         Rejection: the device has proved nothing.
     """
     individual = snapshot.individual
-    if device.chain and not device.password:
+    if device.shows_chain:
         return _authenticate_chain(snapshot, device)
     if individual is None and not snapshot.groups.keyed:
         raise _no_enrollment(device)
@@ -135,7 +134,7 @@ def _authenticate_chain(snapshot: Snapshot, device: Device) -> Proof:
     found: IndividualEnrollment | EnrollmentGroup | None = snapshot.individual
     if found is None:
         known = snapshot.groups.by_fingerprint
-        if not known:
+        if not (known or snapshot.groups.any_certified):
             raise _no_enrollment(device)
         # The group of the certificate that stands nearest to the device's own.
         found = next((known[of.sha256] for of in device.chain if of.sha256 in known), None)

@@ -7,6 +7,7 @@ chain, and proves that each certificate was signed by the next.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from ..text import shown
 
@@ -57,6 +58,16 @@ class Certificate:
 
 Chain = Sequence[Certificate]
 """A device's certificate first, each signed by the next; empty where none was shown."""
+
+
+class ChainReader(Protocol):
+    """Reads certificates."""
+
+    def continued(self, chain: Chain, enrolled: Sequence[bytes]) -> Chain:
+        """Return a chain as far up as enrolled certificates, DER, have signed it."""
+
+    def subject(self, der: bytes) -> str | None:
+        """Return a certificate's subject as ``Certificate`` has it; None if it cannot be read."""
 
 
 def chain_fault(

@@ -10,6 +10,8 @@ from typing import Any
 
 from ..errors import UsageError
 from ..text import shown
+from .certificates import ChainReader
+from .group_index import GroupIndex
 from .records import (
     CaCertificate,
     DeviceRecord,
@@ -23,7 +25,6 @@ from .tables import (
     CERTIFIED,
     DEVICES,
     GROUPS,
-    GROUPS_MARK,
     INDIVIDUALS,
     MARKS,
     AnyEnrollment,
@@ -45,10 +46,12 @@ class Directory:
 
     Args:
         store: open.
+        chains: reads enrolled certificates; None where devices show every one of them.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, chains: ChainReader | None = None) -> None:
         self._store = store
+        self._index = GroupIndex(store, chains)
 
     async def row(self, table: Table[Any], name: str) -> Row:
         """Return the row of an enrollment or a device."""
@@ -155,7 +158,7 @@ class Directory:
         table, key = place_of(enrollment)
         expected = None if any_version else before.version
         writes = [Write(table, key, enrollment, expected)]
-        return await self._store.commit(writes + _marks(enrollment), checks)
+        return await self._store.commit(writes + self._along(before.value, enrollment), checks)
 
     async def remove(self, enrollment: AnyEnrollment, before: Row) -> bool:
         """Delete an enrollment, if it is still what was loaded; the device's registration stays."""
@@ -164,7 +167,7 @@ class Directory:
             Write(table, key, None, before.version),
             Write(MARKS, f"{table.name} {key}", 1),
         ]
-        return await self._store.commit(writes + _marks(enrollment))
+        return await self._store.commit(writes + self._along(enrollment, None))
 
     async def add(self, enrollment: AnyEnrollment, *, once: bool = False) -> bool:
         """Keep a new enrollment; False where there is one with its id.
@@ -200,7 +203,12 @@ class Directory:
             count += len(items)
         return count
 
+    async def index_groups(self) -> int:
+        """Index groups that an older version of this program has written; return how many."""
+        return await self._index.complete()
 
-def _marks(changed: AnyEnrollment) -> list[Write]:
-    """Return the mark that tells all front ends that a group has changed."""
-    return [Write(MARKS, GROUPS_MARK, 1)] if isinstance(changed, EnrollmentGroup) else []
+    def _along(self, before: AnyEnrollment | None, after: AnyEnrollment | None) -> list[Write]:
+        """Return what a change writes along: a group is found by what signs for its devices."""
+        old = before if isinstance(before, EnrollmentGroup) else None
+        new = after if isinstance(after, EnrollmentGroup) else None
+        return self._index.changes(old, new) if old or new else []

@@ -33,6 +33,14 @@ class Device:
     password: str | None = field(default=None, repr=False)
     chain: Chain = field(default=(), repr=False)
 
+    @property
+    def shows_chain(self) -> bool:
+        """Whether it proves itself by a certificate: one that sends a password is judged by that.
+
+        Embedded C sends an empty password with X.509.
+        """
+        return bool(self.chain) and not self.password
+
     @cached_property
     def token(self) -> Token | str:
         """The password as a token, read once for all requests; or what is wrong with its form."""

@@ -5,9 +5,10 @@ judged by them. Keys are bytes here, in no ``repr`` and in no message.
 """
 
 import hashlib
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from .group_keys import GroupKeys
@@ -239,17 +240,19 @@ class DeviceRecord:
 
 @dataclass(frozen=True)
 class Groups:
-    """All enrollment groups at one moment.
+    """The enrollment groups that may let a device in, at one moment.
 
     Attributes:
-        version: of the whole; another one after each change of a group.
+        version: of all groups; another one after each change of a group.
         groups: the groups, in the order of their ids.
         versions: of each group's row, by its id in lower case.
+        any_certified: whether there is a group with certificates, be it none of these.
     """
 
     version: int = 0
     groups: tuple[EnrollmentGroup, ...] = ()
     versions: dict[str, int] = field(default_factory=dict)
+    any_certified: bool = False
 
     def find(self, enrollment_group_id: str) -> EnrollmentGroup | None:
         """Return a group, whatever the case of its id; None if there is none."""
@@ -292,11 +295,18 @@ class Snapshot(NamedTuple):
     Attributes:
         device: its record.
         individual: its own enrollment; None without one.
-        groups: all enrollment groups.
+        groups: those that may let it in: with keys, or with a certificate of its chain.
         now: Unix time in seconds, by the store's clock.
+        named: the groups that its record names, by their ids in lower case.
     """
 
     device: DeviceRecord
     individual: IndividualEnrollment | None
     groups: Groups
     now: float
+    named: Mapping[str, EnrollmentGroup] = MappingProxyType({})
+
+    def group(self, enrollment_group_id: str) -> EnrollmentGroup | None:
+        """Return a group, whatever the case of its id; None if there is none."""
+        found = self.groups.find(enrollment_group_id)
+        return self.named.get(enrollment_group_id.lower()) if found is None else found

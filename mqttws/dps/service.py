@@ -5,23 +5,25 @@ not know the rules (``decisions``), nor how messages travel. The same loop serve
 any number of processes over one store.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from ..errors import StoreFailed
 from .allocation import WebhookAnswer
 from .answers import Rejection, rejected
-from .certificates import Chain
+from .certificates import Chain, ChainReader
 from .codes import STORE_UNAVAILABLE, THROTTLED
 from .decisions import Decision, Ids, admit, allocated, decide, read_request
 from .directory import place_of
 from .effects import AllocationRequested, Answer, Assigned, Close, Device, Effect, Refusal
+from .group_index import GroupIndex
 from .issuance import CertificateWanted, Issued, NotIssued
+from .known_groups import KnownGroups, Wanted, named_groups
 from .records import DeviceRecord, EnrollmentGroup, Groups, IndividualEnrollment, Snapshot
 from .settings import Settings
-from .store import Check, Row, Store, Write
-from .tables import DEVICES, GROUPS, GROUPS_MARK, INDIVIDUALS, MARKS
+from .store import Check, Store, Write
+from .tables import DEVICES, GROUPS_MARK, INDIVIDUALS, MARKS
 from .topics import Message, Register, Request
 
 MAX_ATTEMPTS = 10
@@ -51,13 +53,6 @@ class Issuer(Protocol):
 
     async def issue(self, wanted: CertificateWanted) -> Issued | NotIssued:
         """Issue a certificate, or refuse its request."""
-
-
-class ChainReader(Protocol):
-    """Reads certificates."""
-
-    def continued(self, chain: Chain, enrolled: Sequence[bytes]) -> Chain:
-        """Return a chain as far up as enrolled certificates, DER, have signed it."""
 
 
 class _Loaded(NamedTuple):
@@ -117,7 +112,8 @@ class Service:
         self._tracking_ids = tracking_ids
         self._issuer = issuer
         self._chains = chains
-        self._groups = Groups()
+        self._index = GroupIndex(store, chains)
+        self._groups = KnownGroups(self._index)
 
     def admit(
         self,
@@ -172,7 +168,7 @@ class Service:
         """Decide until nothing has moved meanwhile, and commit."""
         wanted, issued = None, None
         for _ in range(MAX_ATTEMPTS):
-            loaded = await self._load(device.registration_id)
+            loaded = await self._load(device)
             device = self._with_whole_chain(device, loaded.snapshot)
             decision = decide(self.settings, loaded.snapshot, device, request, payload, ids)
             if decision.wanted is not None and self._issuer is not None:
@@ -191,7 +187,7 @@ class Service:
 
     def _with_whole_chain(self, device: Device, snapshot: Snapshot) -> Device:
         """Return a device whose chain goes up to an enrolled certificate, if there is one."""
-        if not device.chain or device.password or self._chains is None:
+        if not device.shows_chain or self._chains is None:
             return device
         of: IndividualEnrollment | Groups = snapshot.individual or snapshot.groups
         if any(certificate.sha256 in of.fingerprints for certificate in device.chain):
@@ -226,7 +222,7 @@ class Service:
         """
         registration_id = request.device.registration_id
         for _ in range(MAX_ATTEMPTS):
-            loaded = await self._load(registration_id)
+            loaded = await self._load(request.device)
             told = WebhookAnswer(status, answer)
             changed = allocated(self.settings, loaded.snapshot, request, told)
             if await self._commit(registration_id, loaded, Decision([], changed)):
@@ -245,31 +241,24 @@ class Service:
             bucket = f"poll {device.registration_id.lower()}"
         return 0 if limit is None else await self._store.take(bucket, limit, seconds)
 
-    async def _load(self, registration_id: str) -> _Loaded:
-        key = registration_id.lower()
+    async def _load(self, device: Device) -> _Loaded:
+        key = device.registration_id.lower()
         for _ in range(MAX_ATTEMPTS):
             loaded = await self._store.load(
                 (DEVICES, key), (INDIVIDUALS, key), (MARKS, GROUPS_MARK)
             )
-            device, individual, mark = loaded.rows
+            own, individual, mark = loaded.rows
             groups = self._groups
-            if groups.version == mark.version:
-                record = device.value or DeviceRecord()
-                snapshot = Snapshot(record, individual.value, groups, loaded.now)
-                return _Loaded(snapshot, device.version, individual.version)
-            await self._load_groups(mark.version)  # and once more: all shall be of one moment
+            if groups.version != mark.version:
+                groups = self._groups = KnownGroups(self._index, mark.version)
+            record = own.value or DeviceRecord()
+            wanted = _wanted_groups(device, individual.value, record)
+            found = groups.find(wanted)
+            if found is not None:
+                snapshot = Snapshot(record, individual.value, found.groups, loaded.now, found.named)
+                return _Loaded(snapshot, own.version, individual.version)
+            await groups.read(wanted)  # and once more: all shall be of one moment
         raise StoreFailed("the enrollment groups change faster than they can be read")
-
-    async def _load_groups(self, version: int) -> None:
-        """Keep all groups. They are of this version only if the next load finds it again."""
-        rows: list[tuple[str, Row]] = []
-        more, after = True, ""
-        while more:
-            page, more = await self._store.page(GROUPS, after)
-            rows += page
-            after = page[-1][0] if page else ""
-        values = tuple(row.value for _, row in rows)
-        self._groups = Groups(version, values, {key: row.version for key, row in rows})
 
     async def _commit(self, registration_id: str, loaded: _Loaded, decision: Decision) -> bool:
         """Write what a decision changes, if nothing that it was decided by has moved."""
@@ -294,6 +283,18 @@ class Service:
             return 0.0
 
 
+def _wanted_groups(
+    device: Device, individual: IndividualEnrollment | None, record: DeviceRecord
+) -> Wanted:
+    """Return the groups that a device may be of: none where it has an enrollment of its own."""
+    by_chain = individual is None and device.shows_chain and not device.chain[0].fault
+    return Wanted(
+        individual is None and not device.shows_chain,
+        device.chain if by_chain else (),
+        named_groups(record),
+    )
+
+
 def _assigned(snapshot: Snapshot, changed: DeviceRecord | None, chain: Chain) -> Assigned | None:
     """Return the assignment that a change makes; None for none."""
     before = snapshot.device.registration
@@ -302,7 +303,7 @@ def _assigned(snapshot: Snapshot, changed: DeviceRecord | None, chain: Chain) ->
         return None
     enrollment: IndividualEnrollment | EnrollmentGroup | None = snapshot.individual
     if after.enrollment_group_id:
-        enrollment = snapshot.groups.find(after.enrollment_group_id)
+        enrollment = snapshot.group(after.enrollment_group_id)
     return None if enrollment is None else Assigned(after, before, enrollment, chain)
 
 

@@ -7,7 +7,7 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from .enrollment_json import enrollment_to_json, parse_enrollments
 from .faults import Faults
@@ -131,9 +131,33 @@ FAULTS: Table[Faults] = Table(
 )
 """Ordered faults: one row, with an empty key."""
 
-GROUPS_MARK = "group"
+
+class Signer(NamedTuple):
+    """What signs for the devices of a group (``group_index``).
+
+    Attributes:
+        name: of a key or a certificate.
+        group: the key of the group.
+    """
+
+    name: str
+    group: str
+
+
+SIGNERS: Table[Signer] = Table(
+    "signer", _dump, lambda text: Signer(*parse_json(text)), alias=lambda signer: signer.name
+)
+"""What signs for the devices of groups, by name and group; its alias is the name."""
+
+GROUPS_MARK = "groups"
+
+OLD_GROUPS_MARK = "group"
+"""The mark of versions of this program that kept no index of groups."""
+
+INDEXED_MARK = "groups indexed"
 
 # A request loads the groups' mark itself: no front end waits for news of it.
 MARKS: Table[int] = Table("mark", str, int)
-"""A row that says by its version alone that a group has changed (``group``), and ids that have been
-enrolled once and deleted (``individual ID``, ``group ID``)."""
+"""A row that says by its version alone that a group has changed (``groups``); one that holds the
+version of the old mark (``group``) up to which groups are indexed (``groups indexed``); and ids
+that have been enrolled once and deleted (``individual ID``, ``group ID``)."""

@@ -65,6 +65,11 @@ class EnrolledChains:
                 self._enrolled, self._by_subject = enrolled, found
         return _followed(list(chain), lambda issuer: found.get(issuer, ()))
 
+    def subject(self, der: bytes) -> str | None:
+        """Return a certificate's subject as RFC 4514 writes it; None if it cannot be read."""
+        found = _read(der)
+        return None if found is None else found.subject
+
 
 _FEW = 2  # the certificates of one enrollment: not worth keeping
 

@@ -161,7 +161,8 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
             profiles={hub.lower(): of for hub, of in (connection_profiles or {}).items()},
         )
         self.store: Store = open_store(records)
-        self.directory: Directory = Directory(self.store)
+        chains = EnrolledChains()
+        self.directory: Directory = Directory(self.store, chains)
         self.faults: FaultOrders = FaultOrders(self.store, random.Random(fault_seed).random)  # noqa: S311 - no secret
         self.clock: StoreClock = StoreClock(self.store)
         self.issuing: IssuingCa = IssuingCa(
@@ -173,7 +174,7 @@ class AsyncLocalDps(DpsCalls, AsyncOnly):
             operation_ids=operation_ids(),
             tracking_ids=tracking_ids(),
             issuer=self.issuing,
-            chains=EnrolledChains(),
+            chains=chains,
         )
         self._state = state
         self._temporary: tempfile.TemporaryDirectory[str] | None = None

@@ -138,6 +138,9 @@ class Enrollments:
 
     async def begin(self, first: Sequence[AnyEnrollment], given: Sequence[AnyEnrollment]) -> None:
         """Enroll what a start is given: ``first`` only where the records hold nothing yet."""
+        indexed = await self._directory.index_groups()
+        if indexed:
+            logger.info("enrollment groups that an older version has written: %d indexed", indexed)
         if await self._directory.is_empty():
             await self.enroll_once(first)
         known = await self.enroll_once(given)

@@ -10,13 +10,14 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mqttws.dps.directory import Directory
+from mqttws.dps.certificates import Certificate
+from mqttws.dps.directory import Directory, place_of
 from mqttws.dps.effects import Answer, Device
-from mqttws.dps.records import DeviceRecord
+from mqttws.dps.records import DeviceRecord, EnrollmentGroup
 from mqttws.dps.sas import derive_device_key
 from mqttws.dps.service import Service
 from mqttws.dps.settings import Settings
-from mqttws.dps.tables import DEVICES, GROUPS, INDIVIDUALS
+from mqttws.dps.tables import DEVICES
 from mqttws.dps.topics import Message, poll_topic, register_topic
 from mqttws.local.stores.memory import MemoryStore
 from mqttws.provisioning.symmetric_key import SymmetricKey
@@ -59,6 +60,10 @@ class Interleaved:
         await turn()
         return await self._store.page(*arguments, **options)
 
+    async def find(self, *arguments: Any) -> Any:
+        await turn()
+        return await self._store.find(*arguments)
+
     async def commit(self, writes: Any, checks: Any = ()) -> bool:
         await turn()
         done = await self._store.commit(writes, checks)
@@ -90,7 +95,26 @@ def front_end(store: Any, happened: Happened) -> Service:
     )
 
 
+def signing(provisioning_status: Any = "enabled") -> EnrollmentGroup:
+    return EnrollmentGroup(
+        primary_certificate=b"a CA", enrollment_group_id="crt-1",
+        provisioning_status=provisioning_status,
+    )  # fmt: skip
+
+
+def shown(name: str) -> tuple[Certificate, Certificate]:
+    """Return a device's certificate and its CA's, as if they had been proved."""
+    (ca,) = signing().fingerprints
+    end = UNIX_START + 1
+    return (
+        Certificate("1" * 64, "1" * 40, name, f"CN={name}", "CN=CA", 0, end, "1"),
+        Certificate(ca, "2" * 40, "CA", "CN=CA", "CN=CA", 0, end, "2"),
+    )
+
+
 def device_of(name: str) -> Device:
+    if name.startswith("c"):
+        return Device(name, SCOPE, "2021-06-01", None, shown(name))
     key = derive_device_key(KEY, name) if name.startswith("g") else KEY
     password = SymmetricKey(name, b64(key)).password(SCOPE, UNIX_START)
     return Device(name, SCOPE, "2021-06-01", password)
@@ -105,14 +129,15 @@ async def do(request: Request, service: Service, directory: Directory, polled: s
         assert isinstance(answer, Answer)
         return answer.message.topic, json.loads(answer.message.payload)
     status: Any = "disabled" if request.kind == "disable" else "enabled"
-    enrollment = (
-        group(provisioning_status=status)
-        if request.device.startswith("g")
+    made = {"g": group, "c": signing}.get(request.device[0])
+    enrollment: Any = (
+        made(provisioning_status=status)
+        if made is not None
         else individual(request.device, provisioning_status=status)
     )
-    table = GROUPS if request.device.startswith("g") else INDIVIDUALS
+    table, key = place_of(enrollment)
     while True:
-        row = await directory.row(table, "grp-1" if table is GROUPS else request.device)
+        row = await directory.row(table, key)
         if request.kind == "delete":
             if not row.version or await directory.remove(row.value, row):
                 return None
@@ -122,7 +147,7 @@ async def do(request: Request, service: Service, directory: Directory, polled: s
 
 def new_store() -> MemoryStore:
     store = MemoryStore(lambda: UNIX_START)
-    for enrollment in (group(), individual("i-1"), individual("i-2")):
+    for enrollment in (group(), signing(), individual("i-1"), individual("i-2")):
         at_once(Directory(store).add(enrollment))
     return store
 
@@ -134,7 +159,7 @@ def devices_of(store: MemoryStore) -> dict[str, DeviceRecord]:
 requests = st.lists(
     st.tuples(
         st.sampled_from(["register", "register", "poll", "disable", "enable", "delete"]),
-        st.sampled_from(["i-1", "i-2", "g-1"]),
+        st.sampled_from(["i-1", "i-2", "g-1", "c-1"]),
         st.integers(0, 1),
     ),
     max_size=9,

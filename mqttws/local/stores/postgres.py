@@ -320,6 +320,10 @@ class PostgresStore:
                 await connection.execute(
                     "INSERT INTO mqttws.schema_version VALUES (%s)", (sql.SCHEMA_VERSION,)
                 )
+            elif version < sql.SCHEMA_VERSION:
+                await connection.execute(
+                    "UPDATE mqttws.schema_version SET version = %s", (sql.SCHEMA_VERSION,)
+                )
 
 
 class _AnswerLost(Exception):

@@ -5,7 +5,8 @@ transaction: exclusively where it writes, shared where it checks, in one order f
 Neither a lost update nor a deadlock can happen then, not with rows that do not exist yet either.
 """
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1 had the same tables, without the rows by which groups are found (``dps.group_index``)."""
 
 SCHEMA = """
 CREATE TABLE mqttws.rows (

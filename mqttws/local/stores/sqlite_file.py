@@ -5,7 +5,8 @@ import sqlite3
 from ...errors import StoreDamaged, StoreFailed
 from ...sqlite_file import open_private
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+"""2 had the same tables, without the rows by which groups are found (``dps.group_index``)."""
 
 LOCK_TIMEOUT = 5.0
 """Seconds to wait while another process writes to the file."""
@@ -64,7 +65,7 @@ def prepare(database: sqlite3.Connection, path: str) -> None:
     try:
         version = _check_version(database, path)
         if version < SCHEMA_VERSION:
-            steps = _SCHEMA if version == 0 else _SCHEMA + _FROM_1
+            steps = {0: _SCHEMA, 1: _SCHEMA + _FROM_1}.get(version, "")
             for statement in steps.split(";"):
                 database.execute(statement)
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

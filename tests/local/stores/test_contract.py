@@ -352,7 +352,7 @@ async def test_a_newer_schema_is_refused_with_its_number(postgres: Cluster) -> N
         pass
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         connection.execute("UPDATE mqttws.schema_version SET version = 7")
-    with pytest.raises(StoreFailed, match="schema 7; this program knows schema 1"):
+    with pytest.raises(StoreFailed, match="schema 7; this program knows schema 2"):
         await open_store(postgres.url).open()
     clear(postgres)
 
