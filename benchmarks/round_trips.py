@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mqttws import AsyncLocalDps, SymmetricKey, TlsConfig, provision_async
-from mqttws.net.sessions import forget_sessions
+from mqttws.net.sessions import SESSIONS
 
 ROUND_TRIP = 0.3
 """Seconds."""
@@ -135,7 +135,7 @@ async def ours(
 ) -> None:
     """Register with mqttws."""
     if not resumed:
-        forget_sessions()
+        SESSIONS.forget()
     assigned = await provision_async(
         dps.id_scope,
         SymmetricKey("device", key),

@@ -27,7 +27,7 @@ from .certificate import describe_session
 from .handshake import Handshake, proved_chain
 from .hops import Walk
 from .proxy import ENVIRONMENT, Proxy, ProxyChoice, asks_for_login, choose_proxy
-from .sessions import Key, keep_none, keep_session, key_of, take_session, wants_session
+from .sessions import SESSIONS, Key, key_of
 from .stream import ByteStream, Stream
 from .target import Target
 from .tcp import connect, resolve
@@ -242,8 +242,8 @@ async def _secure(
     secrets: Sequence[str] = (),
 ) -> None:
     """Go on in TLS; a certificate that is rejected is described from this very handshake."""
-    offered = take_session(key) if key is not None else None
-    handshake = Handshake(context, offered)
+    offer = SESSIONS.take(key) if key is not None else None
+    handshake = Handshake(context, None if offer is None else offer.session)
     async with walk.hop(hop, host) as step:
         try:
             await stream.start_tls(handshake, host, max(0.001, walk.remaining))
@@ -273,9 +273,5 @@ async def _secure(
         if session.session_reused:
             step.detail += ", resumed"
         handshake.release()
-    if key is None:
-        return
-    if offered is not None and not session.session_reused:
-        keep_none(key)
-    if wants_session(key):
-        stream.on_session = partial(keep_session, key)
+    if key is not None:
+        stream.on_session = SESSIONS.keeper(key, session, offer)
