@@ -11,8 +11,6 @@ import argparse
 import asyncio
 import fnmatch
 import json
-import os
-import platform
 import random
 import sys
 import time
@@ -24,7 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from .delivery_cells import BROKERS, CELLS, Cell, quick_cells
-from .delivery_report import Run, page, summary, versions
+from .delivery_report import Run, machine, page, summary, versions
 
 HERE = Path(__file__).parent
 
@@ -142,8 +140,7 @@ def main() -> None:
         messages=messages,
         cuts=cuts,
         seconds=round(time.monotonic() - began),
-        machine=f"{platform.system()}, {platform.machine()}, {os.cpu_count()} CPUs,"
-        f" Python {platform.python_version()}",
+        machine=machine(),
         versions=versions(),
         rows=rows,
     )

@@ -3,11 +3,12 @@
 ``python -m benchmarks.delivery_actor JSON``: publishes numbered messages from many tasks or threads
 through one client, receives them through another, and writes what happens to each into a log, line
 by line, before anything else can happen. Commands come as lines on standard input: ``leave p``,
-``leave r``, ``stop`` (publish no more than the least), ``count`` (tasks and threads), ``quit``.
+``leave r``, ``stop`` (publish no more than the least), ``count`` (tasks, threads,
+``sys.getallocatedblocks``), ``quit``.
 
 The log's lines: ``a ID SIZE`` publish begins, ``d ID`` it returned, ``e ID ERROR`` it failed,
 ``r ID`` received, ``T ID`` a call that did not end in time, ``X WORDS`` an error that may not be,
-``s WHO STATE REASON``, ``n TASKS THREADS``, ``x WORDS`` for the rest.
+``s WHO STATE REASON``, ``n TASKS THREADS BLOCKS``, ``x WORDS`` for the rest.
 """
 
 import asyncio
@@ -64,6 +65,9 @@ class Actor:
 
     def goes_on(self) -> bool:
         return not self.enough or self.begun < self.world.messages
+
+    def count(self, tasks: int) -> None:
+        self.log("n", tasks, threading.active_count(), sys.getallocatedblocks())
 
     def wrong(self, where: str, error: BaseException) -> None:
         self.log("X", where, repr(error))
@@ -220,7 +224,7 @@ class AsyncActor(Actor):
             case ["stop"]:
                 self.enough = True
             case ["count"]:
-                self.log("n", len(asyncio.all_tasks()), threading.active_count())
+                self.count(len(asyncio.all_tasks()))
             case ["quit"]:
                 self.quitting = True
 
@@ -367,7 +371,7 @@ class SyncActor(Actor):
                 case ["stop"]:
                     self.enough = True
                 case ["count"]:
-                    self.log("n", 0, threading.active_count())
+                    self.count(0)
                 case ["quit"]:
                     self.quitting = True
                     break

@@ -174,7 +174,7 @@ class Told:
     Attributes:
         received: number and epoch of each message received; an epoch ends when the receiver leaves
             or its process is killed.
-        counts: tasks and threads of the process, when last asked for.
+        counts: tasks, threads and Python's blocks of the process, when last asked for.
         killed: epochs at which a process began.
     """
 
@@ -186,7 +186,7 @@ class Told:
     received: list[tuple[str, int]] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     marks: set[str] = field(default_factory=set)
-    counts: tuple[int, ...] = (0, 0)
+    counts: tuple[int, ...] = (0, 0, 0)
     epoch: int = 0
     killed: set[int] = field(default_factory=set)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import re
 import subprocess
 from collections import Counter
@@ -27,6 +28,14 @@ class Run:
     versions: dict[str, str]
     rows: list[dict[str, Any]]
     note: str = ""
+
+
+def machine() -> str:
+    """Return the system that runs this."""
+    return (
+        f"{platform.system()}, {platform.machine()}, {os.cpu_count()} CPUs,"
+        f" Python {platform.python_version()}"
+    )
 
 
 def versions() -> dict[str, str]:
@@ -144,7 +153,7 @@ def page(run: Run) -> str:
         parts += [
             "## The soak",
             soak,
-            "![Memory, descriptors, threads and tasks](delivery_soak.svg)",
+            "![Memory, Python's blocks, descriptors, threads and tasks](delivery_soak.svg)",
         ]
     breaches = [f"- {Cell(*row['cell']).name}: {'; '.join(row['faults'])}" for row in red]
     if breaches:
@@ -167,8 +176,9 @@ def soaked() -> str:
     found = json.loads(kept.read_text())
     lines = [
         f"`python -m benchmarks.delivery_soak`: {found['minutes']:g} minutes against mosquitto,"
-        f" both clients at {found['rate']:g} messages a second, seed {found['seed']}. Growth is the"
-        " last quarter's median above the second one's.",
+        f" both clients at {found['rate']:g} messages a second, seed {found['seed']};"
+        f" {found['machine']}, commit {found['commit']}, {found['day']}; allocator:"
+        f" `{found['allocator']}`. Growth is the last quarter's median above the second one's.",
     ]
     for name, row in found["clients"].items():
         grown = ", ".join(f"{what} {by:+g}" for what, by in row["growth"].items())
