@@ -131,9 +131,12 @@ def counted(text: str) -> int:
 
 def keep(name: str, work: Path, row: dict[str, Any]) -> None:
     """Record how far a target has come, its branches, and a small corpus that reaches them."""
+    looked_through = work.parent / f"{name}-looked-through"
+    since = looked_through.read_text() if looked_through.exists() else "0"
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "reached.json"
-        command = [sys.executable, "-m", "tests.fuzz.one", "reached", name, str(work), str(out)]
+        now, out = time.time_ns(), Path(folder) / "reached.json"
+        command = [sys.executable, "-m", "tests.fuzz.one", "reached", name]
+        command += [str(work), str(out), since]
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         found = json.loads(out.read_text())
     CORPUS.mkdir(exist_ok=True)
@@ -151,6 +154,7 @@ def keep(name: str, work: Path, row: dict[str, Any]) -> None:
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }
     RESULTS.write_text(json.dumps(results() | {name: row}, indent=1) + "\n")
+    looked_through.write_text(str(now))
 
 
 def report(names: list[str]) -> int:

@@ -1,8 +1,8 @@
 """``python -m tests.fuzz.one NAME ...``: one target in this process; ``__main__`` starts it.
 
-``guided NAME ARGUMENTS`` hands over to the fuzzer, which never returns. ``reached NAME FOLDER OUT``
-runs each input of a folder once, and writes the branches that they reach together, and which inputs
-it takes for that.
+``guided NAME ARGUMENTS`` hands over to the fuzzer, which never returns. ``reached NAME FOLDER OUT
+SINCE`` runs each input that came into a folder since then (nanoseconds of Unix time), and those of
+the corpus, and writes the branches that they reach together, and which inputs it takes for that.
 """
 
 import json
@@ -43,12 +43,13 @@ def guided(name: str, arguments: list[str]) -> None:
     atheris.Fuzz()
 
 
-def reached(name: str, folder: Path, out: Path) -> None:
+def reached(name: str, folder: Path, out: Path, since: int) -> None:
     """Find the branches that the inputs reach, and a small set of inputs that reaches them all."""
     import coverage
 
     target = TARGETS[name]
-    inputs = sorted({path.read_bytes() for path in folder.glob("*")} | set(seeds(name)), key=len)
+    new = (path for path in folder.glob("*") if path.stat().st_mtime_ns >= since)
+    inputs = sorted({path.read_bytes() for path in new} | set(seeds(name)), key=len)
     random.Random(0).shuffle(inputs)
     inputs.sort(key=len)
     measure = coverage.Coverage(branch=True, data_file=None, config_file=False, source=["mqttws"])
@@ -91,4 +92,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "guided":
         guided(sys.argv[2], sys.argv[3:])
     else:
-        reached(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))
+        reached(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]), int(sys.argv[5]))
