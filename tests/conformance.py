@@ -1,21 +1,23 @@
 """The conformance matrix: read from conformance.csv, rendered into the page docs/conformance.md.
 
-The documentation calls ``render`` when it is built.
+The documentation calls ``render`` when it is built. The tests that prove a rule are those that are
+marked with it: see proven.py.
 
 Columns of the source: ``id``, ``section``, ``party`` (whom the rule binds), ``layer``, ``rule`` in
 our words, ``enforced`` (``module:name`` below mqttws, or ``websockets`` for the library that makes
-and reads every frame), ``tests`` (node names below tests/), ``remark`` (why a rule does not apply,
-or where we depart from it). ``OPEN`` stands where something is still to be filled in.
+and reads every frame), ``remark`` (why a rule does not apply, or where we depart from it). ``OPEN``
+stands where something is still to be filled in.
 """
 
 import ast
 import csv
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
+from tests import proven
 from tests.notes import table
+from tests.proven import parse
 
 TESTS = Path(__file__).parent
 SOURCE = TESTS / "conformance.csv"
@@ -41,12 +43,12 @@ class Rule:
     @property
     def applies(self) -> bool:
         """Whether the rule is enforced here, rather than explained away."""
-        return bool(self.enforced or self.tests)
+        return bool(self.enforced)
 
     @property
     def is_open(self) -> bool:
         """Whether something is still to be filled in."""
-        return OPEN in self.enforced or OPEN in self.tests
+        return OPEN in self.enforced
 
 
 def read() -> list[Rule]:
@@ -60,17 +62,11 @@ def read() -> list[Rule]:
                 row["layer"],
                 row["rule"],
                 tuple(row["enforced"].split()),
-                tuple(row["tests"].split()),
+                proven.tests_of(row["id"]),
                 row["remark"],
             )
             for row in csv.DictReader(file)
         ]
-
-
-@cache
-def parse(path: Path) -> ast.Module:
-    """Return the syntax tree of a file."""
-    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def has_name(where: str) -> bool:
@@ -80,15 +76,6 @@ def has_name(where: str) -> bool:
     if not path.exists():
         return False
     return not name or _finds(parse(path), name.split("."))
-
-
-def has_test(node: str) -> bool:
-    """Tell whether ``path::function`` or ``path::Class::function`` is among the tests."""
-    path, _, name = node.partition("::")
-    file = TESTS / path
-    if not name or not file.exists():
-        return False
-    return _finds(parse(file), name.split("::"))
 
 
 def _finds(tree: ast.AST, names: list[str]) -> bool:

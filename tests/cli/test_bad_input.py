@@ -270,6 +270,7 @@ def test_no_key_at_all() -> None:
     assert "MQTTWS_KEY" in line
 
 
+@pytest.mark.rule("DPS-B-key/device")
 @pytest.mark.parametrize("key", [SHORT_KEY, "not base64 but a secret", KEY[:-3], KEY + KEY])
 def test_a_key_that_cannot_be_one_is_not_shown(key: str) -> None:
     line = is_refused(*PROVISION, part="key", MQTTWS_KEY=key)
@@ -337,6 +338,7 @@ def test_a_certificate_that_cannot_be_one(tmp_path: Path) -> None:
     is_refused(*here, part="'--registration-id'", MQTTWS_KEY=KEY)
 
 
+@pytest.mark.rule("DPS-B-registration-id/device")
 @pytest.mark.parametrize("words", [("--registration-id", "a b"), ("--id-scope", "a/b")])
 def test_a_name_that_cannot_be_one(words: tuple[str, str]) -> None:
     is_refused(*PROVISION, *words, part=words[0][2:].replace("-", " "), MQTTWS_KEY=KEY)
@@ -359,6 +361,7 @@ WRONG_FILES = {
 }
 
 
+@pytest.mark.rule("DPS-B-enrollments/service")
 @pytest.mark.parametrize("text", WRONG_FILES, ids=lambda text: text[:40])
 def test_a_wrong_enrollment_file_is_named_with_the_place_in_it(tmp_path: Path, text: str) -> None:
     file = tmp_path / "fleet.json"

@@ -13,6 +13,7 @@ from .test_reconnect import States, until
 from .threaded import BOTH
 
 
+@pytest.mark.rule("MQTT-3.1.2-4", "MQTT-7.1.2-1")
 @pytest.mark.parametrize("kind", list(BOTH))
 @pytest.mark.parametrize("way", WAYS)
 async def test_the_whole_of_mqtt(site: Sites, way: str, kind: str) -> None:
@@ -100,6 +101,7 @@ async def test_1000_random_cuts_under_load(site: Sites) -> None:
     await cuts_under_load(site, 1000)
 
 
+@pytest.mark.rule("MQTT-4.3.2-1")
 async def test_40_random_cuts_under_load(site: Sites) -> None:
     await cuts_under_load(site, 40)
 

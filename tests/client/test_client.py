@@ -57,6 +57,7 @@ def engine_of(client: AsyncClient) -> Engine:
     return client._engine if found is None else found._client._engine  # type: ignore[no-any-return]
 
 
+@pytest.mark.rule("MQTT-7.1.2-1")
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("qos", [0, 1, 2])
 async def test_what_is_published_comes_to_the_subscriber(
@@ -119,7 +120,7 @@ async def test_a_loop_that_only_publishes_lets_others_run_and_keeps_the_outbox_s
             assert turns > 5
 
 
-@pytest.mark.rule("MQTT-6.0.0-2", "WS-3", "WS-5", "WS-42", "WS-44", "WS-46", "WS-47")
+@pytest.mark.rule("MQTT-6.0.0-2", "WS-3", "WS-5", "WS-42", "WS-44", "WS-46", "WS-47", "WS-4")
 async def test_packets_may_be_cut_over_frames_in_any_way(certificates: Certificates) -> None:
     message = encode(Publish("t", b"payload"))
 
@@ -490,6 +491,7 @@ async def test_a_server_that_floods_is_bounded_in_bytes(
                     assert engine_of(client).inbox.size < 2_000_000
 
 
+@pytest.mark.rule("MQTT-3.3.4-1")
 async def test_a_message_that_was_not_handed_out_is_not_acknowledged(
     certificates: Certificates,
 ) -> None:

@@ -101,6 +101,7 @@ async def test_a_first_connection_that_fails_is_an_error_and_may_be_tried_again(
         await client.disconnect()
 
 
+@pytest.mark.rule("MQTT-3.1.2-4")
 @pytest.mark.parametrize("clean_session", [True, False])
 async def test_subscriptions_outlive_the_connection(clean_session: bool) -> None:
     states = States()
@@ -324,6 +325,7 @@ async def test_a_certificate_that_is_trusted_no_more_ends_the_client(
     assert [state for state, _ in states.seen].count(ClientState.RECONNECTING) == 1
 
 
+@pytest.mark.rule("WS-59")
 async def test_a_server_that_is_unavailable_is_tried_again() -> None:
     states = States()
     async with broker(websocket=True) as server:
@@ -385,6 +387,7 @@ async def test_a_subscribe_waits_for_the_connection() -> None:
             assert (await asked, await also) == ([1], [2])
 
 
+@pytest.mark.rule("U-15")
 async def test_a_link_that_is_dead_without_a_word_is_noticed_and_renewed() -> None:
     states = States()
     async with broker(websocket=True) as server, relay(server.port) as way:
@@ -418,6 +421,7 @@ async def test_a_suspended_machine_finds_out_soon(monkeypatch: pytest.MonkeyPatc
             await states.wait_for(ClientState.CONNECTED, 2)
 
 
+@pytest.mark.rule("MQTT-3.1.2-23")
 async def test_while_nobody_reads_a_missing_answer_is_no_dead_link() -> None:
     packets: list[tuple[str, Packet]] = []
     states = States()
@@ -468,6 +472,7 @@ async def test_messages_of_a_lost_connection_are_acknowledged_as_far_as_that_can
             await until(lambda: not server.sessions["c"].outgoing)
 
 
+@pytest.mark.rule("MQTT-4.6.0-2")
 async def test_a_manual_acknowledgement_is_sent_when_it_is_given() -> None:
     packets: list[tuple[str, Packet]] = []
     async with broker(websocket=True) as server:
@@ -492,6 +497,7 @@ async def test_a_manual_acknowledgement_is_sent_when_it_is_given() -> None:
             assert acks.count("PubAck") == 3
 
 
+@pytest.mark.rule("MQTT-4.5.0-2")
 async def test_each_message_goes_to_one_stream() -> None:
     async with broker(websocket=True) as server:
         async with client_of(server.port, unmatched_wait=0) as client:
@@ -687,6 +693,7 @@ async def test_leaving_while_offline_is_quick_and_tells_who_waits() -> None:
             await message
 
 
+@pytest.mark.rule("WS-59")
 def test_the_back_off_doubles_up_to_its_limit_with_full_jitter() -> None:
     backoff = Backoff(1.0, 10.0)
     assert [backoff.ceiling(n) for n in range(6)] == [1, 2, 4, 8, 10, 10]

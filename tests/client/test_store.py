@@ -128,6 +128,7 @@ async def test_a_store_that_cannot_be_opened_fails_connect(tmp_path: Path) -> No
         assert not server.links
 
 
+@pytest.mark.rule("MQTT-4.1.0-1", "MQTT-4.4.0-1")
 async def test_what_was_left_goes_out_with_the_next_client(tmp_path: Path) -> None:
     states = States()
     async with broker(websocket=True) as server, relay(server.port) as way:
@@ -307,12 +308,14 @@ async def receive_through_kills(server: Broker, path: Path, times: int) -> None:
         seen.add(n)
 
 
+@pytest.mark.rule("MQTT-4.3.2-1", "MQTT-4.3.3-1")
 @pytest.mark.parametrize("kind", ["1", "2"])
 async def test_a_killed_publisher_loses_nothing(tmp_path: Path, kind: str) -> None:
     async with broker(websocket=True) as server:
         await publish_through_kills(server, tmp_path / "s", kind, 6)
 
 
+@pytest.mark.rule("MQTT-4.3.3-2")
 async def test_a_killed_receiver_gets_again_only_what_was_interrupted(tmp_path: Path) -> None:
     async with broker(websocket=True) as server:
         await receive_through_kills(server, tmp_path / "s", 6)

@@ -63,7 +63,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return pieces
 
 
-@pytest.mark.rule("MQTT-6.0.0-2")
+@pytest.mark.rule("MQTT-6.0.0-2", "WS-4")
 @pytest.mark.parametrize("qos", [0, 1, 2])
 async def test_publishes_that_wait_at_the_same_moment_go_out_in_one_frame(
     written: list[bytes], qos: int
@@ -172,7 +172,7 @@ async def listening(end_of: EndOf) -> tuple[End, Pieces]:
 
 
 @both_ends
-@pytest.mark.rule("MQTT-6.0.0-2")
+@pytest.mark.rule("MQTT-6.0.0-2", "WS-4")
 async def test_frames_that_one_read_brings_are_handed_over_together(end_of: EndOf) -> None:
     end, heard = await listening(end_of)
     masked = not end.client

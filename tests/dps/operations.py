@@ -2,16 +2,15 @@
 
 ``python -m tests.dps.operations`` writes docs/dps-operations.md from operations.csv (columns
 ``api``, ``operation``, ``local`` (one of ``KINDS``), ``remark``) and from the tests that are marked
-``@pytest.mark.operation("<api>: <operation>", ...)``: they are the proofs.
+``@pytest.mark.operation("<api>: <operation>", ...)``: they are the proofs (see tests/proven.py).
 """
 
-import ast
 import csv
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from itertools import groupby
 from pathlib import Path
+
+from tests import proven
 
 TESTS = Path(__file__).parents[1]
 SOURCE = Path(__file__).with_name("operations.csv")
@@ -51,29 +50,7 @@ def read() -> list[Operation]:
         ]
 
 
-@cache
-def proofs() -> dict[str, list[str]]:
-    """Return the tests, as node names below tests/, by the operation that their marks name."""
-    found: dict[str, list[str]] = {}
-    for file in sorted(TESTS.rglob("test_*.py")):
-        text = file.read_text(encoding="utf-8")
-        if "mark.operation" not in text:
-            continue
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                for name in _marked(node):
-                    test = f"{file.relative_to(TESTS).as_posix()}::{node.name}"
-                    found.setdefault(name, []).append(test)
-    return found
-
-
-def _marked(test: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
-    for mark in test.decorator_list:
-        if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.operation":
-            yield from (ast.literal_eval(argument) for argument in mark.args)
-
-
-def render(operations: list[Operation], found: dict[str, list[str]]) -> str:
+def render(operations: list[Operation]) -> str:
     """Return the page."""
     lines = [HEAD]
     for api, rows in groupby(operations, key=lambda row: row.api):
@@ -81,11 +58,11 @@ def render(operations: list[Operation], found: dict[str, list[str]]) -> str:
         for row in rows:
             kind = f"**{row.local}**" if row.local != KINDS[0] else row.local
             said = f"{kind}: {row.remark}" if row.remark else kind
-            tests = "<br>".join(f"`{test}`" for test in found.get(row.name, ()))
+            tests = "<br>".join(f"`{test}`" for test in proven.tests_of(row.name))
             lines.append(f"| {row.operation} | {said} | {tests} |")
         lines.append("")
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    PAGE.write_text(render(read(), proofs()), encoding="utf-8")
+    PAGE.write_text(render(read()), encoding="utf-8")

@@ -1,15 +1,16 @@
 """What devices and services get wrong about DPS, and which test proves that we do not.
 
 Read from proofs.csv, rendered into the page docs/dps-proofs.md when that is built. Columns:
-``id``, ``fact`` in our words, the tests of the ``service`` and of the ``device`` (node names below
-tests/), ``remark``: why a side has none, or where it departs. Ids: T for traps, S for the statuses
-of answers, E for error codes, B for bad input.
+``id``, ``fact`` in our words, ``remark``: why a side has no test, or where it departs. Ids: T for
+traps, S for the statuses of answers, E for error codes, B for bad input. The tests of the service
+and of the device are those that are marked ``DPS-ID/service`` and ``DPS-ID/device``: see proven.py.
 """
 
 import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import proven
 from tests.notes import table
 
 SOURCE = Path(__file__).with_name("proofs.csv")
@@ -33,8 +34,8 @@ def read() -> list[Proof]:
             Proof(
                 row["id"],
                 row["fact"],
-                tuple(row["service"].split()),
-                tuple(row["device"].split()),
+                proven.tests_of(f"DPS-{row['id']}/service"),
+                proven.tests_of(f"DPS-{row['id']}/device"),
                 row["remark"],
             )
             for row in csv.DictReader(file)

@@ -58,6 +58,7 @@ def test_a_refused_device_learns_why(enrollments, key, status, error_code):
     assert error.hint
 
 
+@pytest.mark.rule("DPS-T12/device")
 def test_a_disabled_device_and_one_without_a_hub_fail():
     disabled = make_service(individual(provisioning_status="disabled"))
     registration = make_registration()

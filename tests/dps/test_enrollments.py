@@ -112,6 +112,7 @@ def test_a_record_survives_the_round_trip(enrollment):
     assert parse(enrollment_to_json(enrollment)) == [enrollment]
 
 
+@pytest.mark.rule("DPS-B-key/service", "DPS-B-enrollments/service")
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [

@@ -99,6 +99,7 @@ def test_a_certificate_request_in_a_status_look_up_is_refused_with_400() -> None
     assert poll(service, device, body["operationId"], asked)[1]["status"] == "assigned"
 
 
+@pytest.mark.rule("DPS-E400040/service")
 def test_the_refusal_of_the_ca_fails_the_operation_and_leaves_the_registration() -> None:
     service = instance(ca := Ca())
     device = connect(service, api_version="2026-11-01")
@@ -250,6 +251,7 @@ def test_a_chain_is_refused_by_a_clock_that_is_far_off() -> None:
             check_chain(chain, "dev-01", key, now)
 
 
+@pytest.mark.rule("DPS-E400040/device")
 def test_a_failed_issuance_is_an_error_with_its_cause() -> None:
     registration = answered(VECTORS["refused_by_the_ca"]["body"])
     error = registration.error

@@ -36,6 +36,7 @@ def test_user_names_of_every_sdk_are_read(case):
     assert f"api-version={parsed.api_version}" in case["username"]
 
 
+@pytest.mark.rule("DPS-T23/device")
 def test_the_documented_user_name_is_built():
     documented = VECTORS["usernames"][0]["username"]
     assert build_username(SCOPE, "dev-01") == documented

@@ -44,6 +44,7 @@ def polling(**options) -> Registration:
     return registration
 
 
+@pytest.mark.rule("DPS-T11/device")
 def test_it_begins_by_registering():
     registration = make_registration()
     assert not registration.done
@@ -56,6 +57,7 @@ def test_it_begins_by_registering():
     assert registration.waiting_for == "register"
 
 
+@pytest.mark.rule("DPS-T21/device")
 def test_a_payload_is_sent_as_ascii_json():
     registration = make_registration(payload={"modelId": "dtmi:x;1", "name": "\u0159"})
     body = registration.start(0.0).payload
@@ -90,6 +92,7 @@ def test_a_wrong_registration_id_is_refused(registration_id):
         make_registration(registration_id)
 
 
+@pytest.mark.rule("DPS-T19/device", "DPS-T22/device", "DPS-S202-register/device")
 def test_it_polls_after_the_time_that_the_service_asks_for():
     """Also after the first 202."""
     registration = started()
@@ -109,6 +112,7 @@ def test_it_polls_after_the_time_that_the_service_asks_for():
     assert registration.retry_after is None
 
 
+@pytest.mark.rule("DPS-T22/device", "DPS-S202-poll/device")
 def test_it_goes_on_polling_while_the_service_says_assigning():
     registration = polling()
     registration.receive(answer("poll-assigning", "r2", retry_after=7), 4.0)
@@ -121,6 +125,7 @@ def test_it_goes_on_polling_while_the_service_says_assigning():
 ASSIGNED = [name for name in BODIES if name.startswith("assigned-")]
 
 
+@pytest.mark.rule("DPS-S200-assigned/device")
 @pytest.mark.parametrize("name", ASSIGNED)
 def test_every_assigned_body_gives_an_assignment(name):
     registration = polling()
@@ -143,6 +148,7 @@ def test_every_assigned_body_gives_an_assignment(name):
     assert registration.tick(1e9) is None
 
 
+@pytest.mark.rule("DPS-S200-assigned/device")
 def test_an_assignment_may_come_at_once():
     registration = started()
     registration.receive(answer("assigned-symmetric", "r1"), 0.0)
@@ -150,6 +156,7 @@ def test_an_assignment_may_come_at_once():
     assert registration.result.operation_id == OPERATION
 
 
+@pytest.mark.rule("DPS-T12/device", "DPS-S200-disabled/device", "DPS-S200-failed/device")
 @pytest.mark.parametrize(
     ("name", "state", "error_code"),
     [("failed-custom-allocation", "failed", 400207), ("failed-hub-not-found", "failed", 401001),
@@ -175,6 +182,7 @@ REJECTIONS = [
 ]
 
 
+@pytest.mark.rule("DPS-S400/device", "DPS-S404/device")
 @pytest.mark.parametrize("name", REJECTIONS)
 def test_an_error_status_ends_it_with_what_the_service_said(name):
     registration = started()
@@ -192,6 +200,19 @@ def test_an_error_status_ends_it_with_what_the_service_said(name):
 CODES = [400004, 400207, 400208, 400209, 401000, 401001, 401002, 404201, 404202, 404203]
 
 
+@pytest.mark.rule(
+    "DPS-E400004/device",
+    "DPS-E400012/device",
+    "DPS-E400207/device",
+    "DPS-E400208/device",
+    "DPS-E400209/device",
+    "DPS-E401000/device",
+    "DPS-E401001/device",
+    "DPS-E401002/device",
+    "DPS-E404201/device",
+    "DPS-E404202/device",
+    "DPS-E404203/device",
+)
 @pytest.mark.parametrize("code", CODES)
 def test_every_code_that_is_known_has_its_hint(code):
     rejected, failed = started(), polling()
@@ -208,6 +229,7 @@ def test_every_code_that_is_known_has_its_hint(code):
         assert HINTS_BY_CODE.get(code, error.hint) == error.hint
 
 
+@pytest.mark.rule("DPS-T8/device")
 @pytest.mark.parametrize(
     "body",
     [b"", b" ", b"oops", b"[]", b"null", b"{}", b"\xff", b"[" * 100_000,
@@ -230,6 +252,13 @@ def test_the_services_words_cannot_break_the_line_or_the_terminal():
     assert len(str(registration.error)) < 300
 
 
+@pytest.mark.rule(
+    "DPS-T8/device",
+    "DPS-S429/device",
+    "DPS-S5xx/device",
+    "DPS-E429001/device",
+    "DPS-E500000/device",
+)
 @pytest.mark.parametrize("status", [429, 500, 503, 599])
 @pytest.mark.parametrize("body", [b"", b'{"errorCode":429001}'])
 def test_throttling_and_faults_of_the_service_are_tried_again(status, body):
@@ -484,6 +513,7 @@ def test_an_answer_that_comes_twice_counts_once():
     assert registration.deadline == 3.0
 
 
+@pytest.mark.rule("DPS-T16/device")
 def test_request_ids_may_repeat():
     """Embedded C uses 1 for every request."""
     registration = Registration("dev-01", request_ids=iter("1" * 9))
@@ -502,6 +532,7 @@ def test_an_odd_request_id_comes_back_as_it_was():
     assert registration.status == "assigning"
 
 
+@pytest.mark.rule("DPS-B-json/device")
 @pytest.mark.parametrize(
     "body",
     [b"", b"oops", b"\xff", b"[]", b"5", b"{}", b'{"status": 5}', b'{"status": "lost"}',

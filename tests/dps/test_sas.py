@@ -35,6 +35,7 @@ def test_device_keys_are_derived_as_documented(case):
     assert b64(derive_device_key(group_key, case["registration_id"])) == case["derived_key"]
 
 
+@pytest.mark.rule("DPS-T2/service", "DPS-T3/service", "DPS-T4/service")
 @pytest.mark.parametrize("case", VECTORS["sas_tokens"], ids=case_name)
 def test_the_token_of_every_sdk_is_good(case):
     """Rows 2, 3 and 4: ``skn`` may be absent or empty; ``sr`` counts as written."""
@@ -50,6 +51,7 @@ def test_the_token_of_every_sdk_is_good(case):
 SIGNED_OUR_WAY = [case for case in VECTORS["sas_tokens"] if case["style"] in ("doc", "python")]
 
 
+@pytest.mark.rule("DPS-T3/device", "DPS-T4/device")
 @pytest.mark.parametrize("case", SIGNED_OUR_WAY, ids=case_name)
 def test_tokens_are_signed_as_documented(case):
     resource = f"{SCOPE}/registrations/{case['registration_id']}"
@@ -58,6 +60,7 @@ def test_tokens_are_signed_as_documented(case):
     assert sign_token(resource, key, EXPIRY, key_name) == case["token"]
 
 
+@pytest.mark.rule("DPS-T2/device")
 def test_the_key_name_is_registration_unless_told_otherwise():
     assert sign_token("r", KEY, EXPIRY).endswith("&skn=registration")
 
@@ -86,6 +89,7 @@ def test_every_bad_token_is_refused_with_its_reason(case):
     assert BAD[case["case"]] in reason
 
 
+@pytest.mark.rule("DPS-T2/service")
 @pytest.mark.parametrize("skn", ["", "&skn=", "&skn=registration"])
 def test_the_key_name_may_be_absent_empty_or_registration(skn):
     assert fault(sign_token(f"{SCOPE}/registrations/dev-01", KEY, EXPIRY, "") + skn) is None
@@ -96,6 +100,7 @@ def test_another_key_name_is_refused():
     assert "'owner'" in str(fault(token))
 
 
+@pytest.mark.rule("DPS-T3/service")
 @pytest.mark.parametrize(
     "resource_text",
     ["{}/registrations/dev-01", "{}%2Fregistrations%2Fdev-01", "{}%2fregistrations%2Fdev%2d01"],
@@ -107,6 +112,7 @@ def test_the_signature_is_checked_over_the_very_text_of_sr(resource_text):
     assert fault(f"SharedAccessSignature sr={sr}&sig={quote(mac, safe='')}&se={EXPIRY}") is None
 
 
+@pytest.mark.rule("DPS-T4/service")
 def test_a_plus_in_sig_is_data():
     """Form decoding would turn it into a blank."""
     for number in range(100):
@@ -117,6 +123,7 @@ def test_a_plus_in_sig_is_data():
     pytest.fail("no signature with a plus")
 
 
+@pytest.mark.rule("DPS-T20/service")
 @pytest.mark.parametrize("written", ["DEV-01", "Dev-01", "dev-01"])
 def test_ids_are_compared_without_regard_to_case(written):
     token = sign_token(f"{SCOPE.upper()}/registrations/{written}", KEY, EXPIRY)
@@ -200,6 +207,7 @@ def test_a_key_that_was_copied_wrongly_says_how(change, words):
         decode_key(change(b64(bytes(range(32)))))
 
 
+@pytest.mark.rule("DPS-B-key/device")
 @pytest.mark.parametrize("text", ["", "AAAA", b64(bytes(15)), b64(bytes(65)), "not base64!", "é",
                                   b64(KEY)[:-1], b64(KEY) + "!"])  # fmt: skip
 def test_other_keys_are_refused_without_being_shown(text):

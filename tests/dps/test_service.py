@@ -71,6 +71,7 @@ def test_a_device_without_a_password_is_admitted():
         assert isinstance(make_service().admit("dev-01", username, password), Device)
 
 
+@pytest.mark.rule("DPS-T6/service", "DPS-B-registration-id/service")
 @pytest.mark.parametrize(
     ("client_id", "username", "return_code"),
     [
@@ -93,6 +94,7 @@ def test_names_are_judged_at_connect(client_id, username, return_code):
     assert "secret" not in refusal.reason
 
 
+@pytest.mark.rule("DPS-T20/service")
 def test_ids_are_compared_without_regard_to_case():
     """Case does not matter in DPS; at the hub it does: the device id stays as enrolled."""
     service = make_service(individual("Dev-01"))
@@ -118,6 +120,7 @@ def test_only_the_documented_filter_is_granted_and_at_most_qos_1():
 # Requests
 
 
+@pytest.mark.rule("DPS-S200-assigned/service", "DPS-S202-poll/service", "DPS-S202-register/service")
 def test_the_answers_have_the_published_shapes():
     service = make_service(individual(), assigning_polls=1)
     device = connect(service)
@@ -163,6 +166,7 @@ WITHOUT_CSR = [
 """Requests for certificates have vectors of their own: ``issuance_vectors.json``."""
 
 
+@pytest.mark.rule("DPS-T10/service", "DPS-T11/service")
 @pytest.mark.operation(
     "Device API: register over MQTT and MQTT over WebSocket",
     "Device API: operation status over MQTT and MQTT over WebSocket",
@@ -177,6 +181,7 @@ def test_the_register_body_of_every_sdk_is_taken(case):
     assert topic.startswith("$dps/registrations/res/202/"), body
 
 
+@pytest.mark.rule("DPS-S400/service", "DPS-E400004/service", "DPS-B-json/service")
 @pytest.mark.parametrize(
     ("body", "told"),
     [(b"oops", "not a JSON object"), (b"[]", "not a JSON object"), (b"\xff", "not a JSON object"),
@@ -193,6 +198,7 @@ def test_a_wrong_register_body_is_answered_400(body, told):
     assert provision(service)["substatus"] == "initialAssignment"
 
 
+@pytest.mark.rule("DPS-E400012/service")
 @pytest.mark.parametrize(
     ("body", "logged"),
     [(b'{"modelId": "dtmi:x;1"}', "unknown member 'modelId'"),
@@ -258,6 +264,7 @@ def test_an_api_version_that_is_known_or_newer_is_served(version):
     assert answer[1]["status"] == "assigning"
 
 
+@pytest.mark.rule("DPS-T19/service")
 @pytest.mark.parametrize("body", [b"", b" ", b"oops", b"\xff\x00", b'{"registrationId":"x"}'])
 def test_a_poll_may_have_any_body(body):
     service = make_service(individual())
@@ -266,6 +273,7 @@ def test_a_poll_may_have_any_body(body):
     assert poll(service, device, operation_id, body)[1]["status"] == "assigned"
 
 
+@pytest.mark.rule("DPS-T22/service")
 def test_a_poll_may_come_before_its_time():
     """The Python SDK polls after 2 s whatever it was told."""
     service = make_service(individual())
@@ -275,6 +283,7 @@ def test_a_poll_may_come_before_its_time():
     assert answer[1]["status"] == "assigned"
 
 
+@pytest.mark.rule("DPS-T16/service")
 @pytest.mark.parametrize("request_id", ["1", "a%2fb", "b8a9c2f0-3c5e", ""])
 def test_the_request_id_is_echoed_as_it_was_received(request_id):
     """It is opaque, and may repeat."""
@@ -311,6 +320,9 @@ def test_qos_2_closes_the_connection_and_qos_0_is_served():
 # Credentials
 
 
+@pytest.mark.rule(
+    "DPS-T5/service", "DPS-T8/service", "DPS-T9/service", "DPS-S401/service", "DPS-E401000/service"
+)
 @pytest.mark.parametrize("case", VECTORS["sas_bad"], ids=lambda c: c["case"])
 def test_a_bad_token_is_admitted_and_answered_401_at_register(case):
     """Rows 5, 8 and 9: not at CONNECT, with a body, and the connection stays."""
@@ -330,6 +342,7 @@ def test_a_bad_token_is_admitted_and_answered_401_at_register(case):
     assert "Unauthorized" not in effect.reason
 
 
+@pytest.mark.rule("DPS-T2/service", "DPS-T3/service", "DPS-T4/service")
 @pytest.mark.parametrize("case", VECTORS["sas_tokens"], ids=lambda c: f"{c['case']}-{c['style']}")
 def test_the_token_of_every_sdk_is_let_in(case):
     """Rows 2, 3 and 4."""
@@ -351,6 +364,7 @@ def test_the_log_says_why_a_token_is_bad():
     assert "no password" in reason_of(service, connect(service, key=None), register_topic("1"))
 
 
+@pytest.mark.rule("DPS-S404/service", "DPS-E404201/service")
 def test_no_password_is_unauthorized_and_no_enrollment_not_found():
     service = make_service(individual())
     check_error(register(service, connect(service, key=None)), 401000, "Unauthorized")
@@ -387,6 +401,7 @@ def test_a_groups_device_uses_its_derived_key():
     check_error(register(service, connect(service, "dev-01", KEY)), 401000)
 
 
+@pytest.mark.rule("DPS-B-se/service")
 def test_the_log_tells_an_expired_group_token_from_a_wrong_one():
     service = make_service(group("g1", OTHER_KEY), group("g2", KEY))
     device = connect(service, key=derive_device_key(KEY, "dev-01"))
@@ -402,6 +417,7 @@ def test_a_devices_own_enrollment_counts_alone():
     provision(service)
 
 
+@pytest.mark.rule("DPS-T12/service", "DPS-S200-disabled/service")
 def test_a_disabled_enrollment_is_answered_200_disabled_and_no_group_steps_in():
     """200 is not success."""
     service = make_service(individual(provisioning_status="disabled"), group("g", OTHER_KEY))
@@ -435,6 +451,7 @@ def test_disabling_between_register_and_poll_ends_the_operation():
 # Operations
 
 
+@pytest.mark.rule("DPS-S404/service", "DPS-E404203/service")
 def test_an_operation_can_be_asked_about_only_by_its_device_with_its_key():
     service = make_service(individual(), individual("dev-02"))
     device = connect(service)
@@ -500,6 +517,7 @@ def test_static_takes_the_one_hub_and_geo_latency_the_first():
     assert provision(nearest)["assignedHub"] == HUBS[0]
 
 
+@pytest.mark.rule("DPS-T12/service", "DPS-S200-failed/service", "DPS-E400208/service")
 @pytest.mark.parametrize(("hubs", "policy"), [((), None), ((), "geoLatency"), (HUBS, "static")])
 def test_without_a_hub_the_operation_fails(hubs, policy):
     """Status 200, and yet it failed."""
@@ -543,6 +561,7 @@ def test_a_groups_name_is_told_since_2021(api_version, told):
 # Registering again
 
 
+@pytest.mark.rule("DPS-S200-assigned/service", "DPS-S202-register/service")
 @pytest.mark.parametrize(
     ("policy", "api_version", "moved", "substatus"),
     [
@@ -592,6 +611,7 @@ def test_a_registration_keeps_the_time_of_its_making():
     assert again["lastUpdatedDateTimeUtc"] > first["lastUpdatedDateTimeUtc"]
 
 
+@pytest.mark.rule("DPS-T20/service")
 def test_hashed_does_not_heed_the_case_of_an_id():
     service = make_service(group(), hubs=HUBS)
     for number in range(20):
@@ -604,6 +624,7 @@ def test_hashed_does_not_heed_the_case_of_an_id():
 # Every answer
 
 
+@pytest.mark.rule("DPS-T21/service")
 def test_answers_are_ascii_whatever_they_hold():
     """The Node SDK reads payload bytes as ASCII."""
     service = make_service(individual(device_id="za\u0159\u00edzen\u00ed"))
@@ -616,6 +637,7 @@ def test_answers_are_ascii_whatever_they_hold():
     assert state["deviceId"] == "za\u0159\u00edzen\u00ed"
 
 
+@pytest.mark.rule("DPS-T7/service")
 def test_retry_after_is_a_whole_number():
     with pytest.raises(UsageError, match="whole"):
         make_service(retry_after=2.5)
@@ -634,6 +656,7 @@ BODIES = st.binary() | st.dictionaries(
 ).map(lambda value: json.dumps(value).encode())
 
 
+@pytest.mark.rule("DPS-T8/service")
 @settings(deadline=None)
 @given(PREFIXES, st.text(), BODIES, st.integers(0, 2), st.sampled_from([KEY, OTHER_KEY, None]))
 def test_any_message_has_one_effect_and_no_exception(prefix, rest, body, qos, key):

@@ -45,6 +45,7 @@ def test_a_limit_is_at_least_one():
         Throttle(0, 1)
 
 
+@pytest.mark.rule("DPS-S429/service", "DPS-E429001/service")
 def test_registers_and_polls_are_throttled_apart_from_each_other():
     service = make_service(individual(), registers_per_minute=2, polls_per_10s=5)
     device = connect(service)

@@ -44,12 +44,14 @@ def test_every_example_topic_is_built_again_from_what_was_parsed(topic):
             pytest.fail(f"not parsed: {topic}")
 
 
+@pytest.mark.rule("DPS-T7/device")
 @pytest.mark.parametrize("case", VECTORS["response_topic_parse_cases"], ids=lambda c: c["topic"])
 def test_response_topics_are_parsed_as_the_vectors_say(case):
     expected = Response(case["status"], case["rid"], case["retry_after"])
     assert parse_response_topic(case["topic"]) == expected
 
 
+@pytest.mark.rule("DPS-T7/device")
 @pytest.mark.parametrize(
     "junk", ["", "-1", "+3", "3.0", "soon", "\u0663", "1e3", "9" * 5000, " 3", "nan"]
 )
@@ -58,12 +60,14 @@ def test_a_retry_after_that_cannot_be_read_is_as_good_as_none(junk):
     assert parse_response_topic(topic) == Response(202, "1", None)
 
 
+@pytest.mark.rule("DPS-T7/service")
 def test_the_request_id_comes_first_and_retry_after_is_a_whole_number():
     """The Python SDK splits at ``$`` and reads ``int``."""
     topic = response_topic(202, "abc", 3)
     assert topic.split("$")[2] == "rid=abc&retry-after=3"
 
 
+@pytest.mark.rule("DPS-T16/service")
 @pytest.mark.parametrize("raw", ["a%2fb", "a%2Fb", "a:b", "", "1", "%zz", "a=b", "%24x"])
 def test_a_request_id_is_echoed_byte_for_byte(raw):
     """``$rid`` is opaque."""

@@ -1,14 +1,16 @@
 """Each feature of the hub's device endpoint and service API beside the cloud's.
 
 Read from features.csv, rendered into docs/hub-features.md by ``python -m tests.hub.features``.
-Columns: ``area``, ``feature``, ``cloud`` (one of ``KINDS``), the ``tests`` that prove it (node
-names below tests/), ``remark``.
+Columns: ``id``, ``area``, ``feature``, ``cloud`` (one of ``KINDS``), ``remark``. The tests that
+prove a feature are those that are marked with its id: see tests/proven.py.
 """
 
 import csv
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+
+from tests import proven
 
 SOURCE = Path(__file__).with_name("features.csv")
 PAGE = Path(__file__).parents[2] / "docs" / "hub-features.md"
@@ -18,8 +20,8 @@ HEAD = """\
 # The local hub beside the cloud's
 
 Each feature of the device endpoint and of the service API, with the tests that prove it. Written
-by `python -m tests.hub.features` from `tests/hub/features.csv`. The rules and their sources stand
-beside each other in `mqttws/hub/service/`.
+by `python -m tests.hub.features` from `tests/hub/features.csv` and from the tests' marks. The rules
+and their sources stand beside each other in `mqttws/hub/service/`.
 """
 
 
@@ -27,6 +29,7 @@ beside each other in `mqttws/hub/service/`.
 class Feature:
     """One row."""
 
+    id: str
     area: str
     feature: str
     cloud: str
@@ -39,10 +42,11 @@ def read() -> list[Feature]:
     with SOURCE.open(newline="", encoding="utf-8") as file:
         return [
             Feature(
+                row["id"],
                 row["area"],
                 row["feature"],
                 row["cloud"],
-                tuple(row["tests"].split()),
+                proven.tests_of(row["id"]),
                 row["remark"] or "",
             )
             for row in csv.DictReader(file)

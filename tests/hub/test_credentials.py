@@ -122,6 +122,7 @@ def asked(active: Issuance | None = None, request_id: str = "req-001", **more: A
     return judge(active, request_id, body, "dev", "c-1", NOW)
 
 
+@pytest.mark.rule("HUB-38")
 def test_one_operation_at_a_time_unless_it_is_replaced() -> None:
     first = asked()
     assert first == Issuance("req-001", "c-1", NOW + OPERATION_SECONDS, CSR)

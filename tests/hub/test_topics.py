@@ -102,6 +102,7 @@ def test_twins():
     assert parse_desired_topic("$iothub/twin/PATCH/properties/desired/?$version=x") is None
 
 
+@pytest.mark.rule("DPS-T23/service")
 def test_user_names_have_a_question_mark_but_are_read_without():
     name = build_username("my-hub.azure-devices.net", "Dev-1", client_type="py/1 x")
     assert name == (

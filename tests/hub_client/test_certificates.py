@@ -83,6 +83,7 @@ async def until(condition: Any) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.rule("HUB-38")
 @pytest.mark.parametrize("transport", get_args(Transport))
 async def test_a_device_goes_from_its_key_to_a_renewed_certificate(
     tmp_path: Path, transport: Transport
@@ -212,6 +213,7 @@ async def test_an_operation_of_an_earlier_process_is_replaced(tmp_path: Path) ->
         assert print_of(store) != before
 
 
+@pytest.mark.rule("HUB-38")
 @pytest.mark.parametrize("moment", ["before 202", "after 202"])
 async def test_an_answer_arrives_over_another_connection(tmp_path: Path, moment: str) -> None:
     async with world(tmp_path) as (hub, store):

@@ -87,6 +87,7 @@ async def script(dps: AsyncLocalDps, **options: Any) -> AsyncIterator[Script]:
         yield Script(dps, admin, session)
 
 
+@pytest.mark.rule("DPS-E404202/service")
 @pytest.mark.operation(
     "Service API: PUT /enrollments/{id}",
     "Service API: GET /enrollments/{id}",

@@ -103,6 +103,13 @@ class Walked:
         return sum(step.hop is hop for step in self.steps)
 
 
+@pytest.mark.rule(
+    "DPS-S429/service",
+    "DPS-S429/device",
+    "DPS-S5xx/service",
+    "DPS-S5xx/device",
+    "DPS-E500000/service",
+)
 @pytest.mark.parametrize("request_", ["register", "poll"])
 @pytest.mark.parametrize("status", [429, 500, 503, 599, 409, 412])
 def test_what_can_pass_is_asked_again(local_dps: LocalDps, status: int, request_: str) -> None:
@@ -112,6 +119,17 @@ def test_what_can_pass_is_asked_again(local_dps: LocalDps, status: int, request_
     assert [step.status for step in walked.steps if step.hop is Hop(request_)][:3] == [status] * 3
 
 
+@pytest.mark.rule(
+    "DPS-T8/service",
+    "DPS-S405/service",
+    "DPS-S405/device",
+    "DPS-S409/service",
+    "DPS-S409/device",
+    "DPS-S412/service",
+    "DPS-S412/device",
+    "DPS-S415/service",
+    "DPS-S415/device",
+)
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 413, 415])
 @pytest.mark.parametrize("request_", ["register", "poll"])
 def test_4xx_ends_at_once_with_all_that_the_service_said(
@@ -191,6 +209,7 @@ def test_a_service_that_never_answers_ends_it_at_the_deadline(local_dps: LocalDp
     assert "answered: nothing" in caught.value.hint
 
 
+@pytest.mark.rule("DPS-T14/device")
 @pytest.mark.parametrize("transport", ["wss", "mqtts"])
 @pytest.mark.parametrize("kind", ["delay", "trickle"])
 def test_a_slow_answer_is_waited_for(local_dps: LocalDps, kind: str, transport: str) -> None:

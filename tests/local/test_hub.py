@@ -58,6 +58,7 @@ async def gone(device: AsyncClient) -> ConnectionLost:
 # Through DPS
 
 
+@pytest.mark.rule("DPS-T23/device", "HUB-12")
 @pytest.mark.parametrize("transport", ["wss", "mqtts"])
 @pytest.mark.parametrize("kind", ["key", "group key", "certificate", "group certificate"])
 async def test_a_device_goes_from_dps_to_the_hub_on_the_same_ports(
@@ -99,6 +100,7 @@ async def enroll(dps: AsyncLocalDps, kind: str, twin: dict[str, Any]) -> Any:
     return X509Certificate(issued.chain, issued.key)
 
 
+@pytest.mark.rule("HUB-12")
 async def test_an_assigned_device_moves_with_its_twin_to_another_hub() -> None:
     names = ("one.azure-devices.net", "two.azure-devices.net")
     async with (
@@ -156,6 +158,7 @@ async def test_several_hubs_share_the_ports_and_are_told_apart_by_the_user_name(
 # CONNECT
 
 
+@pytest.mark.rule("HUB-1")
 @pytest.mark.parametrize("transport", ["wss", "mqtts"])
 async def test_telemetry_arrives_with_its_properties(transport: Transport) -> None:
     async with AsyncLocalHub() as hub:
@@ -173,6 +176,7 @@ async def test_telemetry_arrives_with_its_properties(transport: Transport) -> No
     assert found.system_properties["iothub-connection-device-id"] == "dev"
 
 
+@pytest.mark.rule("DPS-T20/service", "DPS-T23/service", "HUB-5")
 @pytest.mark.parametrize(
     "changes",
     [
@@ -203,6 +207,7 @@ async def test_a_device_may_name_this_machine_instead_of_the_hub() -> None:
             await device.publish(telemetry_topic("dev"), b"", qos=1)
 
 
+@pytest.mark.rule("HUB-4")
 async def test_certificates_are_judged_by_thumbprint_or_by_ca() -> None:
     root, other = DeviceAuthority.root(), DeviceAuthority.root("another root")
     mine, signed, strange = root.issue("mine"), root.issue("signed"), other.issue("signed")
@@ -227,6 +232,7 @@ async def test_certificates_are_judged_by_thumbprint_or_by_ca() -> None:
                     await device.connect()
 
 
+@pytest.mark.rule("HUB-11")
 async def test_modules_connect_beside_their_device() -> None:
     async with AsyncLocalHub() as hub:
         with pytest.raises(HubRequestRejected):
@@ -249,6 +255,7 @@ async def test_modules_connect_beside_their_device() -> None:
             await hub.twin("dev", "mod")
 
 
+@pytest.mark.rule("HUB-6")
 async def test_a_new_connection_takes_over_and_the_old_one_ends_first() -> None:
     async with AsyncLocalHub() as hub:
         key = await hub.create_device("dev")
@@ -264,6 +271,7 @@ async def test_a_new_connection_takes_over_and_the_old_one_ends_first() -> None:
                 await newer.publish(telemetry_topic("dev"), b"", qos=1)
 
 
+@pytest.mark.rule("HUB-7")
 @pytest.mark.parametrize("how", ["disable", "delete"])
 async def test_a_disabled_or_deleted_device_is_cut_and_refused(how: str) -> None:
     async with AsyncLocalHub() as hub:
@@ -279,6 +287,7 @@ async def test_a_disabled_or_deleted_device_is_cut_and_refused(how: str) -> None
                 pass
 
 
+@pytest.mark.rule("HUB-8")
 async def test_a_token_ends_its_connection_when_it_expires() -> None:
     async with AsyncLocalHub() as hub:
         key = await hub.create_device("dev")
@@ -286,6 +295,7 @@ async def test_a_token_ends_its_connection_when_it_expires() -> None:
             await gone(device)
 
 
+@pytest.mark.rule("HUB-10")
 async def test_a_will_is_telemetry_unless_the_device_disconnects() -> None:
     async with AsyncLocalHub() as hub:
         key = await hub.create_device("dev")
@@ -303,6 +313,7 @@ async def test_a_will_is_telemetry_unless_the_device_disconnects() -> None:
             await hub.next_telemetry(0.05)
 
 
+@pytest.mark.rule("HUB-18")
 @pytest.mark.parametrize(
     ("topic", "qos"),
     [("devices/other/messages/events/", 1), ("anything", 1), (telemetry_topic("dev"), 2)],
@@ -315,6 +326,7 @@ async def test_a_message_that_no_device_may_send_ends_the_connection(topic: str,
                 await device.publish(topic, b"x", qos=qos)
 
 
+@pytest.mark.rule("HUB-16")
 async def test_a_wrong_filter_ends_the_connection_without_suback() -> None:
     async with AsyncLocalHub() as hub:
         key = await hub.create_device("dev")
@@ -323,6 +335,7 @@ async def test_a_wrong_filter_ends_the_connection_without_suback() -> None:
                 await device.subscribe("devices/other/messages/devicebound/#")
 
 
+@pytest.mark.rule("HUB-22")
 async def test_a_large_message_passes_and_a_larger_one_ends_the_connection() -> None:
     async with AsyncLocalHub() as hub:
         key = await hub.create_device("dev")
@@ -344,6 +357,7 @@ def present(seen: list[Any]) -> list[bool]:
     return [of.session_present for of in seen if isinstance(of, ConnAck)]
 
 
+@pytest.mark.rule("HUB-14")
 async def test_all_subscriptions_outlive_the_connection() -> None:
     async with AsyncLocalHub() as hub:
         key = await hub.create_device("dev")
@@ -376,6 +390,7 @@ async def answer_one(hub: AsyncLocalHub, device: AsyncClient) -> None:
     assert (result.status, result.payload) == (201, {"b": 2})
 
 
+@pytest.mark.rule("HUB-15")
 async def test_clean_session_1_keeps_the_queue_and_forgets_the_subscriptions() -> None:
     async with AsyncLocalHub() as hub:
         key = await hub.create_device("dev")
@@ -395,6 +410,7 @@ async def test_clean_session_1_keeps_the_queue_and_forgets_the_subscriptions() -
 # Methods
 
 
+@pytest.mark.rule("HUB-35")
 async def test_a_call_waits_for_a_device_that_connects_and_subscribes() -> None:
     async with AsyncLocalHub() as hub:
         key = await hub.create_device("dev")
@@ -408,6 +424,7 @@ async def test_a_call_waits_for_a_device_that_connects_and_subscribes() -> None:
             assert (await call).payload is None
 
 
+@pytest.mark.rule("HUB-36")
 @pytest.mark.parametrize(
     ("subscribed", "options", "status", "code"),
     [
@@ -432,6 +449,7 @@ async def test_a_call_that_is_not_answered_has_an_end(
 # Messages to devices
 
 
+@pytest.mark.rule("HUB-26")
 async def test_the_51st_message_is_refused() -> None:
     async with AsyncLocalHub() as hub:
         await hub.create_device("dev")
@@ -442,6 +460,7 @@ async def test_the_51st_message_is_refused() -> None:
     assert refused.value.error_code == 403004
 
 
+@pytest.mark.rule("HUB-29")
 async def test_messages_come_in_order_with_their_properties_and_feedback() -> None:
     async with AsyncLocalHub() as hub:
         key = await hub.create_device("dev")
@@ -468,6 +487,7 @@ async def test_messages_come_in_order_with_their_properties_and_feedback() -> No
         assert hub.feedback() == []
 
 
+@pytest.mark.rule("HUB-27")
 async def test_a_message_without_puback_comes_again_after_its_lock_and_at_reconnect() -> None:
     async with AsyncLocalHub(lock_seconds=0.05) as hub:
         key = await hub.create_device("dev")
@@ -481,6 +501,7 @@ async def test_a_message_without_puback_comes_again_after_its_lock_and_at_reconn
                 await asyncio.sleep(0)
 
 
+@pytest.mark.rule("HUB-28")
 async def test_with_counted_deliveries_a_message_is_given_up() -> None:
     async with AsyncLocalHub(lock_seconds=0.005, count_deliveries=True) as hub:
         key = await hub.create_device("dev")
@@ -493,6 +514,7 @@ async def test_with_counted_deliveries_a_message_is_given_up() -> None:
         assert [of.status for of in hub.feedback()] == ["DeliveryCountExceeded"]
 
 
+@pytest.mark.rule("HUB-26")
 async def test_an_expired_message_ends_without_any_device() -> None:
     async with AsyncLocalHub() as hub:
         await hub.create_device("dev")
@@ -505,6 +527,7 @@ async def test_an_expired_message_ends_without_any_device() -> None:
         assert await hub.waiting("dev") == 0
 
 
+@pytest.mark.rule("HUB-27")
 async def test_a_qos_0_subscription_completes_a_message_when_it_is_sent() -> None:
     async with AsyncLocalHub() as hub:
         key = await hub.create_device("dev")
@@ -518,6 +541,7 @@ async def test_a_qos_0_subscription_completes_a_message_when_it_is_sent() -> Non
 # Throttles and faults
 
 
+@pytest.mark.rule("HUB-33")
 async def test_twin_requests_beyond_the_limit_are_answered_429() -> None:
     async with AsyncLocalHub(limits=Limits(twin_reads=1)) as hub:
         key = await hub.create_device("dev")
@@ -529,6 +553,7 @@ async def test_twin_requests_beyond_the_limit_are_answered_429() -> None:
     assert topics == ["$iothub/twin/res/200/?$rid=0", "$iothub/twin/res/429/?$rid=1"]
 
 
+@pytest.mark.rule("HUB-41")
 async def test_telemetry_beyond_the_limit_is_late_and_then_ends_the_connection() -> None:
     async with AsyncLocalHub(limits=Limits(telemetry=1000)) as hub:
         key = await hub.create_device("dev")
@@ -542,6 +567,7 @@ async def test_telemetry_beyond_the_limit_is_late_and_then_ends_the_connection()
                 await device.publish(telemetry_topic("dev"), b"", qos=1)
 
 
+@pytest.mark.rule("HUB-41")
 async def test_connects_beyond_the_limit_get_connack_3() -> None:
     async with AsyncLocalHub(limits=Limits(connects=1)) as hub:
         key = await hub.create_device("dev")
@@ -551,6 +577,7 @@ async def test_connects_beyond_the_limit_get_connack_3() -> None:
     assert refused.value.return_code == 3
 
 
+@pytest.mark.rule("HUB-33", "HUB-42")
 async def test_faults_strike_what_was_ordered() -> None:
     async with AsyncLocalHub(fault_seed=1) as hub:
         key = await hub.create_device("dev")

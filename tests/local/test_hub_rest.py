@@ -60,6 +60,7 @@ async def ask(
             return answer.status, json.loads(text) if text else None, answer.headers
 
 
+@pytest.mark.rule("HUB-43")
 async def test_a_device_is_created_read_changed_and_deleted() -> None:
     async with AsyncLocalHub() as hub:
         status, made, headers = await ask(hub, "PUT", "/devices/d%201", {"deviceId": "d 1"})
@@ -88,6 +89,7 @@ async def test_a_device_is_created_read_changed_and_deleted() -> None:
         assert refused["Message"].startswith("ErrorCode:DeviceNotFound;")
 
 
+@pytest.mark.rule("HUB-46")
 @pytest.mark.parametrize(
     ("policy", "method", "path", "status"),
     [
@@ -106,6 +108,7 @@ async def test_a_policy_opens_its_own_paths(
         assert (await ask(hub, method, path, {}, token=token))[0] == status
 
 
+@pytest.mark.rule("HUB-46")
 @pytest.mark.parametrize("how", ["none", "expired", "other key", "other host"])
 async def test_a_wrong_signature_is_401(how: str) -> None:
     async with AsyncLocalHub() as hub, AsyncLocalHub() as other:
@@ -143,6 +146,7 @@ async def test_odd_requests_are_refused_in_json(
         assert headers["iothub-errorcode"]
 
 
+@pytest.mark.rule("HUB-29")
 async def test_twins_methods_and_messages_reach_the_device() -> None:
     async with AsyncLocalHub() as hub:
         key = await hub.create_device("dev")
@@ -191,6 +195,7 @@ async def test_twins_methods_and_messages_reach_the_device() -> None:
             assert (await ask(hub, "GET", "/messages/serviceBound/feedback"))[0] == 204
 
 
+@pytest.mark.rule("HUB-24")
 @pytest.mark.parametrize("accept", ["text/event-stream", "application/x-ndjson"])
 async def test_events_are_streamed_from_a_number_on(accept: str) -> None:
     async with AsyncLocalHub() as hub:
@@ -239,6 +244,7 @@ async def test_a_reader_that_leaves_and_a_request_that_is_none_leave_no_tracebac
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.rule("HUB-44")
 async def test_queries_come_in_pages() -> None:
     async with AsyncLocalHub() as hub:
         for number in range(5):
@@ -252,6 +258,7 @@ async def test_queries_come_in_pages() -> None:
         assert "x-ms-continuation" not in headers
 
 
+@pytest.mark.rule("HUB-43", "HUB-44")
 async def test_the_released_service_sdk_works_unaltered(monkeypatch: pytest.MonkeyPatch) -> None:
     hub_sdk = pytest.importorskip("azure.iot.hub", reason="azure-iot-hub is not installed")
     models = pytest.importorskip("azure.iot.hub.models")

@@ -3,6 +3,8 @@
 import asyncio
 import json
 
+import pytest
+
 from mqttws import AsyncLocalHub
 from mqttws.hub.topics import telemetry_topic
 
@@ -13,6 +15,7 @@ from .test_hub import next_of
 DEADLINE = 10.0
 
 
+@pytest.mark.rule("HUB-47")
 async def test_a_restart_keeps_identities_sessions_queues_and_twins(
     make_store: MakeStore,  # noqa: F811 - the fixture
 ) -> None:

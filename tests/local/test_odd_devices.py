@@ -122,6 +122,7 @@ async def test_an_operation_is_nobody_elses_and_is_not_there_before_it_begins(
                 assert "/200/" in (await ask(one, poll_topic("2", operation)))[0]
 
 
+@pytest.mark.rule("DPS-T16/service")
 async def test_a_huge_request_id_is_echoed_and_one_that_no_topic_can_hold_ends_the_connection(
     local_dps: AsyncLocalDps,
 ) -> None:
@@ -253,6 +254,7 @@ async def test_what_comes_after_disconnect_is_not_read(local_dps: AsyncLocalDps)
         assert await dps.registration("dev") is None
 
 
+@pytest.mark.rule("DPS-B-registration-id/service")
 @pytest.mark.parametrize("name", ["dev.", "de v", "dév", "d" * 129])
 async def test_a_registration_id_outside_the_rules_is_connack_2(
     local_dps: AsyncLocalDps, name: str
@@ -266,6 +268,7 @@ async def test_a_registration_id_outside_the_rules_is_connack_2(
         await serves(dps)
 
 
+@pytest.mark.rule("DPS-T17/device")
 async def test_an_answer_that_comes_before_puback_is_an_answer(
     local_dps: AsyncLocalDps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,6 +285,7 @@ async def test_an_answer_that_comes_before_puback_is_an_answer(
         await serves(dps)
 
 
+@pytest.mark.rule("DPS-B-oversize/device")
 async def test_a_payload_that_is_too_large_is_an_error_and_not_asked_again(
     local_dps: AsyncLocalDps, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,6 +76,7 @@ async def closed_by_service(peer: Device) -> int | None:
 # What a device does right
 
 
+@pytest.mark.rule("DPS-T17/service")
 async def test_puback_comes_before_the_answer(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         key = await dps.enroll_device("dev")
@@ -89,7 +90,7 @@ async def test_puback_comes_before_the_answer(local_dps: AsyncLocalDps) -> None:
     assert (answer.qos, answer.retain, answer.dup) == (1, False, False)
 
 
-@pytest.mark.rule("MQTT-3.2.2-3", "MQTT-3.1.2-4")
+@pytest.mark.rule("MQTT-3.2.2-3", "MQTT-3.1.2-4", "DPS-T1/service")
 async def test_clean_session_0_is_accepted_and_no_session_is_kept(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         key = await dps.enroll_device("dev")
@@ -120,6 +121,7 @@ async def test_a_subscription_at_qos_2_is_granted_1_and_at_0_is_served_at_0(
     assert answer.qos == 0
 
 
+@pytest.mark.rule("WS-7", "WS-9", "WS-69", "DPS-T13/service")
 @pytest.mark.parametrize("path", ["/", "/$iothub/websocket", "/?x=1", "/$iothub/websocket?a=b&c"])
 @pytest.mark.parametrize("subprotocol", ["mqtt", "MQTT"])
 async def test_both_paths_with_any_query_serve_and_the_token_is_echoed_as_offered(
@@ -132,7 +134,7 @@ async def test_both_paths_with_any_query_serve_and_the_token_is_echoed_as_offere
             await ready(dps, peer, key)
 
 
-@pytest.mark.rule("WS-33")
+@pytest.mark.rule("WS-33", "DPS-T24/service")
 async def test_compression_is_declined(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         async with device(dps) as peer:
@@ -142,7 +144,7 @@ async def test_compression_is_declined(local_dps: AsyncLocalDps) -> None:
             assert "Sec-WebSocket-Extensions" not in peer.socket.response.headers
 
 
-@pytest.mark.rule("MQTT-6.0.0-2", "WS-3")
+@pytest.mark.rule("MQTT-6.0.0-2", "WS-3", "DPS-T14/service")
 async def test_a_packet_in_frames_of_one_byte_is_a_packet(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         key = await dps.enroll_device("dev")
@@ -154,7 +156,7 @@ async def test_a_packet_in_frames_of_one_byte_is_a_packet(local_dps: AsyncLocalD
                 assert await peer.receive() == expected
 
 
-@pytest.mark.rule("U-16")
+@pytest.mark.rule("U-16", "DPS-T15/service")
 async def test_keep_alive_0_is_no_time_out(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         key = await dps.enroll_device("dev")
@@ -164,6 +166,7 @@ async def test_keep_alive_0_is_no_time_out(local_dps: AsyncLocalDps) -> None:
             assert await peer.receive() == PingResp()
 
 
+@pytest.mark.rule("DPS-T9/service")
 async def test_after_a_401_the_service_serves_until_the_device_leaves(
     local_dps: AsyncLocalDps,
 ) -> None:
@@ -182,7 +185,7 @@ async def test_after_a_401_the_service_serves_until_the_device_leaves(
             await peer.send(Disconnect())
 
 
-@pytest.mark.rule("MQTT-3.1.4-2")
+@pytest.mark.rule("MQTT-3.1.4-2", "MQTT-3.1.3-2")
 async def test_a_second_connection_of_a_device_ends_the_first(
     local_dps: AsyncLocalDps, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -212,6 +215,7 @@ async def test_a_password_may_be_missing_until_something_is_asked(local_dps: Asy
 # What the client is told
 
 
+@pytest.mark.rule("DPS-T6/service", "DPS-T6/device")
 async def test_an_unknown_scope_is_connack_3(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         key = await dps.enroll_device("dev")
@@ -221,6 +225,7 @@ async def test_an_unknown_scope_is_connack_3(local_dps: AsyncLocalDps) -> None:
         assert "wrong id scope" in caught.value.hint
 
 
+@pytest.mark.rule("DPS-T5/service", "DPS-T5/device", "DPS-S401/device")
 @pytest.mark.operation("Device API: symmetric keys")
 async def test_a_wrong_key_is_401_at_register(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
@@ -232,6 +237,7 @@ async def test_a_wrong_key_is_401_at_register(local_dps: AsyncLocalDps) -> None:
     assert "key" in caught.value.hint
 
 
+@pytest.mark.rule("DPS-B-se/service", "DPS-B-se/device")
 async def test_an_expired_token_is_401_and_the_log_says_so(
     local_dps: AsyncLocalDps, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -255,6 +261,7 @@ async def test_an_expired_token_is_401_and_the_log_says_so(
     assert "expired" in caplog.text
 
 
+@pytest.mark.rule("DPS-S404/device")
 async def test_an_unknown_registration_is_404(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         with pytest.raises(RegistrationRejected) as caught:
@@ -262,6 +269,7 @@ async def test_an_unknown_registration_is_404(local_dps: AsyncLocalDps) -> None:
     assert (caught.value.status, caught.value.error_code) == (404, 404201)
 
 
+@pytest.mark.rule("DPS-T12/device", "DPS-S200-disabled/device")
 async def test_a_disabled_enrollment_is_an_error_that_carries_the_state(
     local_dps: AsyncLocalDps,
 ) -> None:
@@ -281,6 +289,7 @@ async def test_a_disabled_enrollment_is_an_error_that_carries_the_state(
     assert caught.value.state == "disabled"
 
 
+@pytest.mark.rule("DPS-T20/device")
 @pytest.mark.parametrize("transport", ["wss", "mqtts"])
 async def test_a_payload_may_be_sent_and_case_does_not_matter(
     local_dps: AsyncLocalDps, transport: str
@@ -399,7 +408,9 @@ MISDEEDS: list[tuple[Misdeed, int | None]] = [
 ]
 
 
-@pytest.mark.rule("WS-61", "WS-68", "MQTT-4.8.0-1", "MQTT-3.2.2-5")
+@pytest.mark.rule(
+    "WS-61", "WS-68", "MQTT-4.8.0-1", "MQTT-3.2.2-5", "MQTT-3.3.5-2", "DPS-B-oversize/service"
+)
 @pytest.mark.parametrize(
     ("misdeed", "code"), MISDEEDS, ids=[misdeed.__name__ for misdeed, _ in MISDEEDS]
 )
@@ -571,6 +582,7 @@ async def test_a_hundred_devices_register_at_once(local_dps: AsyncLocalDps) -> N
         assert {assignment.device_id for assignment in found} == set(keys)  # type: ignore[attr-defined]
 
 
+@pytest.mark.rule("DPS-B-other-token/service")
 async def test_a_token_for_another_device_is_401(
     local_dps: AsyncLocalDps, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -614,6 +626,7 @@ async def test_a_close_reason_forges_no_log_line(
     assert all("\n" not in record.getMessage() for record in caplog.records)
 
 
+@pytest.mark.rule("DPS-S400/service", "DPS-B-json/service")
 async def test_malformed_json_is_400(local_dps: AsyncLocalDps) -> None:
     async with local_dps as dps:
         key = await dps.enroll_device("dev")

@@ -92,6 +92,7 @@ async def test_the_webhook_chooses_the_hub_and_speaks_to_the_device(dps_state: A
     assert KEY not in json.dumps(asked)
 
 
+@pytest.mark.rule("DPS-T11/service")
 async def test_a_payload_of_null_is_none(local_dps: AsyncLocalDps) -> None:
     """The Python SDK always sends one."""
     answer = ok({"iotHubHostName": HUB, "payload": None})
@@ -105,6 +106,7 @@ async def test_a_payload_of_null_is_none(local_dps: AsyncLocalDps) -> None:
     assert [question["deviceRuntimeContext"]["payload"] for question in asked] == [None, None]
 
 
+@pytest.mark.rule("DPS-S200-failed/service", "DPS-E400207/service", "DPS-E401001/service")
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
@@ -132,6 +134,7 @@ async def test_a_webhook_that_fails_ends_the_registration(
     assert "code=s" not in str(failed.value)
 
 
+@pytest.mark.rule("DPS-E400207/service")
 async def test_nobody_there_is_an_outcome_too(
     local_dps: AsyncLocalDps, caplog: pytest.LogCaptureFixture
 ) -> None:

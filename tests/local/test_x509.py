@@ -72,6 +72,7 @@ def _key_of(authority: DeviceAuthority) -> bytes:
     return key_pem(authority._key)
 
 
+@pytest.mark.rule("DPS-T18/service")
 async def test_the_most_specific_certificate_decides(local_dps: AsyncLocalDps) -> None:
     async with local_dps:
         await local_dps.enroll(group("wide", ROOT))
@@ -93,6 +94,7 @@ async def test_the_most_specific_certificate_decides(local_dps: AsyncLocalDps) -
         assert (await register(local_dps, own)).device_id == "s-3"
 
 
+@pytest.mark.rule("DPS-T18/device")
 async def test_a_chain_without_its_intermediates_is_answered_at_register_with_a_hint(
     local_dps: AsyncLocalDps,
 ) -> None:
@@ -105,6 +107,7 @@ async def test_a_chain_without_its_intermediates_is_answered_at_register_with_a_
         assert "sent whole" in refused.value.hint
 
 
+@pytest.mark.rule("DPS-T18/device")
 @pytest.mark.operation("Device API: client certificate (MQTT)")
 @pytest.mark.parametrize("transport", ["wss", "mqtts"])
 async def test_a_wholly_unknown_chain_is_answered_at_register_with_a_hint(
@@ -121,6 +124,14 @@ async def test_a_wholly_unknown_chain_is_answered_at_register_with_a_hint(
     assert key not in caplog.text
 
 
+@pytest.mark.rule(
+    "DPS-T18/service",
+    "DPS-S401/service",
+    "DPS-S401/device",
+    "DPS-E401002/service",
+    "DPS-B-common-name/service",
+    "DPS-B-dates/service",
+)
 @pytest.mark.parametrize(
     "case", ["wrong enrollment", "expired", "not yet", "other name", "key enrollment"]
 )
@@ -260,6 +271,7 @@ def test_a_certificate_comes_from_files_or_memory(tmp_path: Path) -> None:
     assert "PRIVATE" not in repr(from_files)
 
 
+@pytest.mark.rule("DPS-B-common-name/device")
 def test_a_bad_certificate_is_told_before_anything_is_sent(tmp_path: Path) -> None:
     device, other = FACTORY.issue("sensor"), FACTORY.issue("other")
     for arguments, told in (
@@ -277,6 +289,7 @@ def test_a_bad_certificate_is_told_before_anything_is_sent(tmp_path: Path) -> No
         X509Certificate(device.chain, device.key, key_password="secret")
 
 
+@pytest.mark.rule("DPS-B-dates/device")
 def test_dates_are_looked_at_before_anything_is_sent() -> None:
     device = ROOT.issue("sensor", ends=HOUR)
     credential = X509Certificate(device.chain, device.key)

@@ -214,7 +214,17 @@ async def opening(url: str) -> dict[str, str]:
     return {"": first, **dict(line.split(": ", 1) for line in lines if line)}
 
 
-@pytest.mark.rule("MQTT-6.0.0-3", "WS-6", "WS-8", "WS-15", "WS-16", "WS-18", "WS-19")
+@pytest.mark.rule(
+    "MQTT-6.0.0-3",
+    "WS-6",
+    "WS-8",
+    "WS-15",
+    "WS-16",
+    "WS-18",
+    "WS-19",
+    "DPS-T13/device",
+    "DPS-T24/device",
+)
 async def test_the_opening_request_asks_for_mqtt_and_for_nothing_else() -> None:
     lines = await opening("wss://host/a/b?c")
     assert lines[""] == "GET /a/b?c HTTP/1.1"
@@ -237,14 +247,14 @@ async def test_every_opening_request_has_a_key_of_its_own() -> None:
     assert all(len(base64.b64decode(key, validate=True)) == 16 for key in keys)
 
 
-@pytest.mark.rule("WS-24", "WS-23", "MQTT-6.0.0-4")
+@pytest.mark.rule("WS-24", "WS-23", "MQTT-6.0.0-4", "DPS-T13/device")
 async def test_a_client_wants_exactly_mqtt_back() -> None:
     for more in ((), ("Sec-WebSocket-Protocol: MQTT",), ("Sec-WebSocket-Protocol: mqttv3.1",)):
         with pytest.raises(SubprotocolRefused):
             await open_websocket(cast(Any, Answering(*more)), "wss://host/", LIMIT)
 
 
-@pytest.mark.rule("WS-10", "WS-11", "WS-12")
+@pytest.mark.rule("WS-10", "WS-12")
 def test_websocket_is_one_of_the_ways() -> None:
     assert parse_url("ws://h/").port == 80
     assert parse_url("wss://h/").port == 443

@@ -254,6 +254,7 @@ async def test_a_connection_cut_in_the_handshake_is_told(certificates: Certifica
     assert error.hop is Hop.TLS
 
 
+@pytest.mark.rule("WS-14")
 async def test_an_untrusted_certificate_is_told(certificates: Certificates) -> None:
     async with listening(silent, certificates.server()) as port:
         client = AsyncClient(f"wss://127.0.0.1:{port}/")  # trusts the system's CAs alone
@@ -264,6 +265,7 @@ async def test_an_untrusted_certificate_is_told(certificates: Certificates) -> N
     assert "--ca" in caught.value.hint
 
 
+@pytest.mark.rule("WS-14")
 async def test_a_certificate_for_another_name_is_told(certificates: Certificates) -> None:
     async with listening(silent, certificates.server("other.example")) as port:
         error = await failure(f"wss://localhost:{port}/", certificates)

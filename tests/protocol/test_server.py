@@ -170,7 +170,6 @@ def test_an_empty_client_id_with_clean_session_0_gets_connack_2_and_is_closed():
     assert events_of(server) == [ConnectionClosed(None)]
 
 
-@pytest.mark.rule("MQTT-3.1.3-6")
 def test_an_empty_client_id_with_clean_session_1_can_be_accepted():
     server = connected_server(Connect(""))
     assert server.state is State.CONNECTED
@@ -432,6 +431,7 @@ def test_disconnect_closes_and_what_follows_is_not_processed():
 # Keep-alive
 
 
+@pytest.mark.rule("HUB-9")
 @pytest.mark.parametrize(("keep_alive", "silence"), [(0, 100.0), (10, 15.0), (1000, 100.0)])
 def test_a_server_may_cap_the_silence_of_its_clients(keep_alive: int, silence: float):
     server = ServerProtocol(0.0)

@@ -261,6 +261,7 @@ async def test_a_connection_closed_instead_of_an_answer_is_told(
         assert "connections were tried" in caught.value.hint
 
 
+@pytest.mark.rule("DPS-T9/device")
 async def test_an_answer_counts_though_the_connection_ends_with_it(
     local_dps: AsyncLocalDps, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ def test_a_group_key_gives_the_derived_key(case):
     assert derived.registration_id == case["registration_id"]
 
 
+@pytest.mark.rule("DPS-B-registration-id/device")
 @pytest.mark.parametrize("make", [SymmetricKey, SymmetricKey.from_group_key])
 @pytest.mark.parametrize(
     ("registration_id", "key"),

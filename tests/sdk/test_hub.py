@@ -109,6 +109,7 @@ def node_sdk(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return run(folder, command, {"NODE_PATH": modules}, (30, 24))
 
 
+@pytest.mark.rule("HUB-1")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("sdk", ["python_sdk", "node_sdk"])
 def test_a_released_sdk_is_served_as_by_the_cloud(

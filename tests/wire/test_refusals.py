@@ -59,7 +59,16 @@ def check(row: Bad) -> None:
     assert caught.value.args == slowly.args
 
 
-@pytest.mark.rule("U-1", "MQTT-2.2.2-2")
+@pytest.mark.rule(
+    "U-1",
+    "MQTT-2.2.2-2",
+    "MQTT-3.3.1-2",
+    "MQTT-3.3.1-4",
+    "MQTT-3.6.1-1",
+    "MQTT-3.8.1-1",
+    "MQTT-3.10.1-1",
+    "MQTT-3.14.1-1",
+)
 @rows(BAD_FIRST_BYTES)
 def test_a_first_byte_that_no_packet_has_is_refused_at_once(row: Bad) -> None:
     check(row)
@@ -83,7 +92,7 @@ def test_every_first_byte_is_in_one_table_or_the_other() -> None:
     assert len(accepted) == 13 + 10
 
 
-@pytest.mark.rule("U-2")
+@pytest.mark.rule("U-2", "MQTT-3.1.3-3", "MQTT-3.8.3-3", "MQTT-3.10.3-2", "U-7")
 @rows(BAD_LENGTHS)
 def test_a_length_that_the_packet_cannot_have_is_refused_before_its_body(row: Bad) -> None:
     check(row)
@@ -111,20 +120,56 @@ def test_a_longer_length_than_need_be_changes_no_verdict(more: int) -> None:
                 decode(stretched(bytes((first_byte, length)) + bytes(length)))
 
 
-@pytest.mark.rule("MQTT-3.1.3-4", "MQTT-3.1.3-10", "MQTT-3.1.3-11", "MQTT-3.3.2-1")
+@pytest.mark.rule(
+    "MQTT-3.1.3-4", "MQTT-3.1.3-10", "MQTT-3.1.3-11", "MQTT-3.3.2-1", "MQTT-1.5.3-1", "MQTT-1.5.3-2"
+)
 @pytest.mark.rule("MQTT-3.8.3-1", "MQTT-3.10.3-1", "MQTT-4.7.3-2")
 @rows(BAD_TEXTS)
 def test_ill_formed_text_is_refused_in_every_place(row: Bad) -> None:
     check(row)
 
 
-@pytest.mark.rule("MQTT-3.1.2-11", "MQTT-3.1.2-18", "MQTT-3.1.2-20")
+@pytest.mark.rule(
+    "MQTT-3.1.2-11",
+    "MQTT-3.1.2-18",
+    "MQTT-3.1.2-20",
+    "MQTT-3.1.2-1",
+    "MQTT-3.1.2-2",
+    "MQTT-3.1.2-3",
+    "MQTT-3.1.2-9",
+    "MQTT-3.1.2-13",
+    "MQTT-3.1.2-14",
+    "MQTT-3.1.2-15",
+    "MQTT-3.1.2-19",
+    "MQTT-3.1.2-21",
+    "MQTT-3.1.2-22",
+    "MQTT-3.1.3-1",
+    "MQTT-3.1.3-3",
+    "MQTT-4.7.1-1",
+    "MQTT-4.7.3-1",
+)
 @rows(BAD_CONNECTS)
 def test_a_connect_that_breaks_a_rule_is_refused(row: Bad) -> None:
     check(row)
 
 
-@pytest.mark.rule("MQTT-4.7.1-1")
+@pytest.mark.rule(
+    "MQTT-4.7.1-1",
+    "MQTT-2.3.1-1",
+    "MQTT-3.2.2-4",
+    "MQTT-3.3.2-1",
+    "MQTT-3.3.2-2",
+    "MQTT-3.8.3-1",
+    "MQTT-3.8.3-3",
+    "MQTT-3.8.3-4",
+    "MQTT-3.9.3-2",
+    "MQTT-3.10.3-1",
+    "MQTT-4.7.1-2",
+    "MQTT-4.7.1-3",
+    "MQTT-4.7.3-1",
+    "U-5",
+    "U-6",
+)
 @rows(BAD_BODIES)
 def test_a_body_that_breaks_a_rule_is_refused(row: Bad) -> None:
     check(row)
@@ -171,7 +216,32 @@ def test_wildcards_in_a_topic_name_are_refused_whatever_the_packet(qos: int, siz
         for row in UNUSABLE
     ],
 )
-@pytest.mark.rule("MQTT-2.3.1-1", "MQTT-3.1.2-22", "MQTT-4.7.3-3", "MQTT-3.1.3-7")
+@pytest.mark.rule(
+    "MQTT-2.3.1-1",
+    "MQTT-3.1.2-22",
+    "MQTT-4.7.3-3",
+    "MQTT-3.1.3-7",
+    "MQTT-1.5.3-1",
+    "MQTT-1.5.3-2",
+    "MQTT-2.2.2-1",
+    "MQTT-2.3.1-5",
+    "MQTT-3.1.2-9",
+    "MQTT-3.1.2-14",
+    "MQTT-3.1.3-4",
+    "MQTT-3.1.3-11",
+    "MQTT-3.2.2-4",
+    "MQTT-3.3.1-2",
+    "MQTT-3.3.1-4",
+    "MQTT-3.8.3-3",
+    "MQTT-3.8.3-4",
+    "MQTT-3.9.3-2",
+    "MQTT-3.10.3-2",
+    "MQTT-4.7.3-2",
+    "U-6",
+    "U-8",
+    "U-9",
+    "U-10",
+)
 def test_an_object_that_breaks_a_rule_has_no_bytes(row: Unusable) -> None:
     with pytest.raises(UsageError) as caught:
         encode(row.packet)

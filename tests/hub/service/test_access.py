@@ -49,6 +49,7 @@ def judge(
     return admit(replace(presented, **changes), identity, parent, POLICIES, NOW)
 
 
+@pytest.mark.rule("HUB-3")
 @pytest.mark.parametrize(
     "password",
     [
@@ -70,6 +71,7 @@ def test_a_token_opens_the_device(password: bytes) -> None:
     assert verdict.expires_at == LATER
 
 
+@pytest.mark.rule("HUB-3")
 @pytest.mark.parametrize(
     ("password", "reason"),
     [
@@ -131,6 +133,7 @@ BY_THUMBPRINT = replace(DEVICE, credentials=Credentials("selfSigned", thumbprint
 BY_CA = replace(DEVICE, credentials=Credentials("certificateAuthority"))
 
 
+@pytest.mark.rule("HUB-4")
 @pytest.mark.parametrize(
     ("identity", "chain", "reason"),
     [
@@ -181,6 +184,7 @@ def test_a_token_covers_by_whole_segments(given: str, wanted: str, fits: bool) -
     assert covers(given, wanted) is fits
 
 
+@pytest.mark.rule("HUB-46")
 @pytest.mark.parametrize(
     ("right", "policy", "granted"),
     [

@@ -33,6 +33,7 @@ def decide(topic, payload=b"", qos=1, *, of=None, sender=None, retain=False):
     )
 
 
+@pytest.mark.rule("HUB-22")
 @pytest.mark.parametrize(
     ("topic", "payload", "qos", "reason"),
     [
@@ -54,6 +55,7 @@ def test_what_a_device_may_not_send_ends_its_connection(topic, payload, qos, rea
     assert reason in effect.reason
 
 
+@pytest.mark.rule("HUB-20", "HUB-21")
 def test_telemetry_is_stamped():
     sender = peer(model_id="dtmi:a;1")
     bag = (
@@ -78,6 +80,7 @@ def test_telemetry_is_stamped():
     }
 
 
+@pytest.mark.rule("HUB-20")
 def test_a_modules_telemetry_names_the_module():
     topic = "devices/dev/modules/mod/messages/events/%24.on=out"
     (effect,) = decide(topic, sender=peer(MODULE)).effects
@@ -92,6 +95,7 @@ def test_bodies_are_shown_as_text_or_base64():
     assert binary.telemetry.to_json()["bodyBase64"] == "/w=="
 
 
+@pytest.mark.rule("HUB-31")
 def test_a_twin_is_read_bare():
     (answer,) = decide("$iothub/twin/GET/?$rid=a%20b", b" ").effects
     assert isinstance(answer, Send)
@@ -99,6 +103,7 @@ def test_a_twin_is_read_bare():
     assert json.loads(answer.payload) == {"desired": {"$version": 1}, "reported": {"$version": 1}}
 
 
+@pytest.mark.rule("HUB-31")
 def test_a_report_is_answered_204_with_its_version_and_no_body():
     decision = decide(REPORTED, b'{"a":1}')
     assert decision.record.twin.reported.values == {"a": 1}
@@ -107,6 +112,7 @@ def test_a_report_is_answered_204_with_its_version_and_no_body():
     assert changed == TwinChanged({"a": 1})
 
 
+@pytest.mark.rule("HUB-33")
 @pytest.mark.parametrize(
     ("payload", "status"),
     [
@@ -161,6 +167,7 @@ def test_a_will_becomes_telemetry_with_a_mark():
     assert on_will(peer(), "devices/other/messages/events/", b"", NOW) is None
 
 
+@pytest.mark.rule("HUB-10")
 @pytest.mark.parametrize(
     ("topic", "qos", "allowed"),
     [
@@ -175,6 +182,7 @@ def test_a_will_is_for_the_devices_own_telemetry(topic, qos, allowed):
     assert (will_fault(names(), topic, qos) is None) is allowed
 
 
+@pytest.mark.rule("HUB-31")
 def test_a_desired_change_has_its_sections_version():
     message = desired_message({"a": None, "$version": 4}, 4)
     assert message.topic == "$iothub/twin/PATCH/properties/desired/?$version=4"

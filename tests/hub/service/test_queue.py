@@ -62,6 +62,7 @@ def test_a_wrong_message_is_refused(message: CloudMessage, code: Code) -> None:
     assert refused.code is code
 
 
+@pytest.mark.rule("HUB-26")
 def test_a_message_lives_for_an_hour_unless_it_says_otherwise() -> None:
     queue = filled(CloudMessage(b"1"), CloudMessage(b"2", expires_at=NOW + 60))
     assert [m.expires_at - NOW for m in queue.messages] == [3600, 60]
@@ -87,6 +88,7 @@ def test_deliveries_count_only_where_they_are_told_to() -> None:
     assert [how for _, how in redeliver(queue, 1, counted=True).ended] == ["DeliveryCountExceeded"]
 
 
+@pytest.mark.rule("HUB-29")
 @pytest.mark.parametrize(
     ("ack", "status", "wanted"),
     [

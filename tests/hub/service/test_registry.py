@@ -136,6 +136,7 @@ TWINS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.rule("HUB-44")
 @pytest.mark.parametrize(
     ("query", "found"),
     [

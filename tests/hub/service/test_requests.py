@@ -18,6 +18,7 @@ HUB = "h.azure-devices.net"
 PYTHON = "azure-iot-device-iothub-py/2.14.0(x)"
 
 
+@pytest.mark.rule("HUB-2")
 @pytest.mark.parametrize(
     ("username", "expected"),
     [
@@ -51,6 +52,7 @@ def test_a_user_name_is_read_in_every_known_spelling(username: str, expected: Na
     assert parse_names(username) == expected
 
 
+@pytest.mark.rule("HUB-19")
 @pytest.mark.parametrize(
     ("topic", "expected"),
     [

@@ -25,11 +25,13 @@ def test_clean_session_1_forgets_everything() -> None:
     assert session == Session()
 
 
+@pytest.mark.rule("HUB-17")
 def test_qos_2_is_granted_as_1() -> None:
     found = subscribed(Session(), DEVICE, [(METHODS, 0), (BOUND, 2)])
     assert found == (Session(subscriptions={METHODS: 0, BOUND: 1}), [0, 1])
 
 
+@pytest.mark.rule("HUB-16")
 @pytest.mark.parametrize(
     "topic_filter",
     ["#", "+", "devices/dev/messages/devicebound/+", "devices/other/messages/devicebound/#",
@@ -44,6 +46,7 @@ def test_a_module_has_its_own_filters() -> None:
     assert not isinstance(subscribed(Session(), MODULE, [("devices/dev/modules/mod/#", 1)]), str)
 
 
+@pytest.mark.rule("HUB-16")
 def test_a_sixth_subscription_ends_the_connection() -> None:
     module = "devices/dev/modules/mod"
     filters = [METHODS, "$iothub/twin/res/#", "$iothub/twin/PATCH/properties/desired/#"]

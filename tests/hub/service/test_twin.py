@@ -31,6 +31,7 @@ def nested(levels: int) -> dict[str, Any]:
     return value
 
 
+@pytest.mark.rule("HUB-32")
 @pytest.mark.parametrize(
     "values",
     [
@@ -47,6 +48,7 @@ def test_values_within_the_rules(values: object) -> None:
     assert section_fault(values) is None
 
 
+@pytest.mark.rule("HUB-32")
 @pytest.mark.parametrize(
     ("values", "code"),
     [
@@ -124,6 +126,7 @@ def test_tags_alone_tell_the_device_nothing() -> None:
     assert done.twin.desired.version == 1
 
 
+@pytest.mark.rule("HUB-34")
 def test_a_replace_tells_the_device_the_whole_section() -> None:
     done = write(Twin(), {"properties": {"desired": {"a": 1, "b": 2}}}, NOW)
     assert isinstance(done, ServiceWrite)
@@ -141,6 +144,7 @@ def test_a_twin_that_was_read_can_be_sent_back() -> None:
     assert again.twin.desired.values == {"a": 1}
 
 
+@pytest.mark.rule("HUB-34")
 @pytest.mark.parametrize(("etag", "taken"), [(None, True), ("*", True), ("AAA", False)])
 def test_an_etag_guards_a_write(etag: str | None, taken: bool) -> None:
     done = write(Twin(), {"tags": {}}, NOW, etag=etag)
@@ -172,6 +176,7 @@ def test_a_wrong_write_changes_nothing(body: object) -> None:
     assert isinstance(write(Twin(), body, NOW), Fault)
 
 
+@pytest.mark.rule("HUB-34")
 def test_metadata_stamps_what_was_touched() -> None:
     first = write(Twin(), {"properties": {"desired": {"a": {"b": 1}, "c": 2}}}, NOW)
     assert isinstance(first, ServiceWrite)
