@@ -5,6 +5,7 @@ import pytest
 
 from mqttws.errors import KeepAliveExpired, UnexpectedPacket, UsageError
 from mqttws.protocol import Change, ClientProtocol, ConnectionClosed, ServerProtocol, Session, State
+from mqttws.protocol.arrivals import Arrivals
 from mqttws.wire import (
     ConnAck,
     Connect,
@@ -115,6 +116,25 @@ def test_a_dropped_message_of_qos_2_is_taken_in_once() -> None:
     assert session.take_changes() == []
     say(client, PubRel(5))
     assert session.take_changes() == [Change("released", 5)]
+
+
+def test_a_dropped_message_of_qos_2_waits_for_no_reader() -> None:
+    session = Session()
+    client = connected_client(
+        Connect("c", clean_session=False), session=session, max_packet_size=1000,
+        discard_oversized=True,
+    )  # fmt: skip
+    client.receive_data(encode(Publish("large", bytes(5000), 2, packet_id=5)), 0.0)
+    assert (list(session.received), list(session.unread)) == ([5], [])
+
+
+def test_nothing_is_kept_of_messages_that_were_acknowledged() -> None:
+    arrivals = Arrivals()
+    arrivals.add(5, 2)
+    arrivals.add(5, 2, repeat=True)
+    assert arrivals.acknowledge(5) == 2
+    assert len(list(arrivals.due())) == 2
+    assert not arrivals._by_id
 
 
 def test_identifiers_begin_where_they_are_told_to() -> None:
