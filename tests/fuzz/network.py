@@ -212,7 +212,7 @@ def load_proxy() -> Check:
 def load_certificates() -> Check:
     """Return the check of certificates that a client shows, or a server, or that are enrolled."""
     from mqttws.errors import UsageError
-    from mqttws.local.chains import read_chain
+    from mqttws.local.chains import EnrolledChains, read_chain
     from mqttws.local.x509 import load_certificate, read_certificate
     from mqttws.net.certificate import describe_chain, parse_certificate
 
@@ -221,7 +221,13 @@ def load_certificates() -> Check:
         assert len(chain) == 1
         assert len(read_chain([data, data[:-1], data])) >= 1
         chain[0].to_json()
-        describe_chain([data])
+        described = describe_chain([data])
+        assert all(value.isprintable() for value in described.values())
+        # Beside sound ones: above the device's, and below the enrolled CA.
+        assert read_chain([LEAF, data, ISSUER])[0].der == LEAF
+        continued = EnrolledChains().continued(chain, [CERTIFICATE, ISSUER])
+        assert continued[: len(chain)] == chain
+        assert len(EnrolledChains().continued(read_chain([LEAF]), [data, ISSUER])) == 2
         for read in (load_certificate, read_certificate):
             try:
                 read(data)
@@ -250,6 +256,28 @@ CERTIFICATE = bytes.fromhex(
     "29f9fefe3f20c90ebd02206896710378a07a9e638d1ae81c844393b620dcbfba94af3a96a875ad37a2d4dd"
 )
 """A CA's certificate that is well formed, made once for a key on P-256."""
+
+ISSUER = bytes.fromhex(
+    "3082012e3081d5a003020102020107300a06082a8648ce3d040302300d310b300906035504030c026361301e17"
+    "0d3236303130313030303030305a170d3436303130313030303030305a300d310b300906035504030c02636130"
+    "59301306072a8648ce3d020106082a8648ce3d030107034200044c0cd493226cdcf10964e6b37ad92201bbb920"
+    "1268465b08d6a5ddddc30439a48348191b7c04e161bb8e779eb8166c8db59e617b1ece550baedea48e442aa920"
+    "a326302430120603551d130101ff040830060101ff020100300e0603551d0f0101ff040403020204300a06082a"
+    "8648ce3d040302034800304502203945acc8c451dbe5f176ba319fe167c6e669a34c606514435f747cf795e4a3"
+    "2b022100b2f5a7f1c7ab8f1a8d858f89e91ea1a299459e006431be1751ee3894e9e09e34"
+)
+"""A CA that may have no CA below it."""
+
+LEAF = bytes.fromhex(
+    "3082012e3081d4a003020102020108300a06082a8648ce3d040302300d310b300906035504030c026361301e17"
+    "0d3236303130313030303030305a170d3436303130313030303030305a300c310a300806035504030c01643059"
+    "301306072a8648ce3d020106082a8648ce3d03010703420004ba090fe1f5673be597edfd1d3f87bf2e7c237b26"
+    "eb42bf75350f0ec9369ba82b2944bebb9c7f371212424c79ad073f0f177b95a8847fdd5dba413bbe8121c690a3"
+    "26302430140603551d11040d300b8209642e6578616d706c65300c0603551d130101ff04023000300a06082a86"
+    "48ce3d0403020349003046022100b858c7e3f1a1917aeefbb4f692c79650dfbff15c0edd93664a35613ab1d079"
+    "3c022100dd7d20b6542061f86b98e3fe1bea89458758202347360e8fe16ac46b9c9a8e86"
+)
+"""A certificate that it has signed, with a name of its own."""
 
 SWITCH = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -349,7 +377,7 @@ TARGETS = {
         " facts or one error, in printable words",
         ("mqttws.local.chains", "mqttws.net.certificate"),
         load_certificates,
-        (CERTIFICATE,),
+        (CERTIFICATE, ISSUER, LEAF),
         (
             "mqttws/local/chains.py",
             "    except Exception as error:  # ValueError, InvalidVersion and more",
