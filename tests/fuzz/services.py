@@ -298,7 +298,7 @@ TARGETS = {
         words='{ } [ ] , : "" null true -1 1e999 operationId status assigning assigned failed disabled'
         " registrationState assignedHub deviceId registrationId errorCode message trackingId payload"
         " retry-after= $rid= operationId= $dps/registrations/ res/ PUT/ GET/ iotdps-register/"
-        " iotdps-get-operationstatus/ /registrations/ api-version= ClientVersion= & ? 200 202 429 503",
+        " iotdps-get-operationstatus/ /registrations/ api-version= ClientVersion= & ? 200 202 429 503 \u00b2 \u0663",
     ),
     "hub": Target(
         "any topic, user name, query and body is read or refused; a bag of properties and a twin are"
@@ -340,7 +340,7 @@ TARGETS = {
         " WHERE AND OR NOT IN devices devices.modules deviceId moduleId tags.a properties.reported.a"
         " IS_DEFINED( ) = != <> < <= > >= 'd' HostName= DeviceId= ModuleId= SharedAccessKey="
         " SharedAccessKeyName= GatewayHostName= x509=true messages/events/ inputs/ $iothub/ methods/"
-        " twin/ res/ POST/ PATCH/ GET/ credentials/ issueCertificate %24.mid= ?api-version= & ? ;",
+        " twin/ res/ POST/ PATCH/ GET/ credentials/ issueCertificate %24.mid= ?api-version= & ? ; 0 -1 200 \u00b2 \u0663",
     ),
     "cli": Target(
         "any words after a command are taken or refused with a message, and so is any file that holds"
