@@ -322,6 +322,8 @@ TARGETS = {
             b"devices/d/modules/m/inputs/in/a=b\n",
             b'$iothub/twin/PATCH/properties/reported/?$rid=1\n{"a": {"b": null}}',
             b'$iothub/twin/res/200/?$rid=1&$version=3\n{"desired":{"$version":1},"reported":{"$version":2}}',
+            b'$iothub/twin/PATCH/properties/desired/?$version=3\n{"a": 1, "$version": 3}',
+            b"$iothub/twin/res/204/?$rid=1&$version=4\n",
             b'$iothub/methods/POST/reboot/?$rid=1\n{"methodName":"a","responseTimeoutInSeconds":5}',
             b"$iothub/methods/res/-1/?$rid=1\n",
             b"$iothub/credentials/POST/issueCertificate/?$rid=1\n",
@@ -331,8 +333,8 @@ TARGETS = {
         ),
         (
             "mqttws/hub/topics.py",
-            "return text.isascii() and text.isdigit() and len(text) < 16",
-            "return text.isdigit()",
+            "if topic.startswith(_DESIRED) and _digits(version) else None",
+            "if topic.startswith(_DESIRED) and version else None",
         ),
         largest=300,
         words='{ } [ ] , : "" null true -1 1e999 $version $metadata $rid= desired reported tags'
