@@ -2,9 +2,15 @@
 
 import base64
 
+import pytest
+
 from mqttws.dps.attestation_json import pem_certificate
 from mqttws.dps.certificates import Certificate
 from mqttws.dps.enrollment_json import parse_enrollments
+from mqttws.dps.faults import Fault, Faults
+from mqttws.dps.group_keys import GroupKeys
+from mqttws.dps.issuance import MAX_CERTIFICATE, read_chain
+from mqttws.errors import MalformedAnswer
 
 
 def test_a_certificate_is_shown_as_the_service_api_has_it() -> None:
@@ -37,3 +43,20 @@ def test_a_tpm_need_not_have_a_storage_root_key() -> None:
     )
     assert enrollment.endorsement_key == "AAAA"  # type: ignore[union-attr]
     assert enrollment.storage_root_key == ""  # type: ignore[union-attr]
+
+
+def test_a_certificate_in_an_answer_has_16_kib_at_most() -> None:
+    largest = "A" * MAX_CERTIFICATE
+    assert read_chain({"chain": [largest]}, "chain") == (base64.b64decode(largest),)
+    with pytest.raises(MalformedAnswer, match="a text of 16388 characters"):
+        read_chain({"chain": [largest + "AAAA"]}, "chain")
+
+
+def test_an_order_that_does_not_stand_is_cancelled_in_vain() -> None:
+    faults = Faults().order(Fault("delay"))
+    assert list(faults.cancel(0).orders) == list(faults.cancel(2).orders) == [1]
+    assert list(faults.cancel(1).orders) == list(faults.cancel().orders) == []
+
+
+def test_the_keys_of_groups_are_not_shown() -> None:
+    assert repr(GroupKeys([[b"k" * 32], [b"l" * 32]])) == "GroupKeys(2)"
