@@ -109,5 +109,6 @@ async def test_devices_are_found_by_their_name_at_a_hub_and_forgotten() -> None:
 
 def test_a_body_has_a_request_for_a_certificate_or_not() -> None:
     assert has_csr({"csr": "AAAA"}) is True
-    for body in ({"csr": None}, {}, [], None, "csr"):
+    others: list[Any] = [{"csr": None}, {}, [], None, "csr"]
+    for body in others:
         assert has_csr(body) is False

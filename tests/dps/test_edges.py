@@ -10,7 +10,8 @@ from mqttws.dps.enrollment_json import parse_enrollments
 from mqttws.dps.faults import Fault, Faults
 from mqttws.dps.group_keys import GroupKeys
 from mqttws.dps.issuance import MAX_CERTIFICATE, read_chain
-from mqttws.errors import MalformedAnswer
+from mqttws.dps.sas import decode_key
+from mqttws.errors import MalformedAnswer, UsageError
 
 
 def test_a_certificate_is_shown_as_the_service_api_has_it() -> None:
@@ -41,8 +42,8 @@ def test_a_tpm_need_not_have_a_storage_root_key() -> None:
         '{"registrationId":"d","attestation":{"type":"tpm","tpm":{"endorsementKey":"AAAA"}}}',
         "file",
     )
-    assert enrollment.endorsement_key == "AAAA"  # type: ignore[union-attr]
-    assert enrollment.storage_root_key == ""  # type: ignore[union-attr]
+    assert enrollment.endorsement_key == "AAAA"
+    assert enrollment.storage_root_key == ""
 
 
 def test_a_certificate_in_an_answer_has_16_kib_at_most() -> None:
@@ -60,3 +61,30 @@ def test_an_order_that_does_not_stand_is_cancelled_in_vain() -> None:
 
 def test_the_keys_of_groups_are_not_shown() -> None:
     assert repr(GroupKeys([[b"k" * 32], [b"l" * 32]])) == "GroupKeys(2)"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("HostName=h;DeviceId=d", "it is a connection string"),
+        ("SharedAccessKey=AAAA", "it is a connection string"),
+        ("SharedAccessSignature sr=a", "it is a SAS token"),
+        ("-----BEGIN CERTIFICATE-----", "it is PEM"),
+        ("A\0A\0", "it is UTF-16 text"),
+        ("'AAAA'", "it stands in quotation marks"),
+        ('"AAAA"', "it stands in quotation marks"),
+        ("AAAA AAAA", "it is folded, or has blanks in it"),
+        ("AA-_", "it is the form for URLs"),
+        ("AAAAA", "its end is missing"),
+    ],
+)
+def test_what_stands_in_a_keys_place_is_named(text: str, told: str) -> None:
+    with pytest.raises(UsageError, match=f": {told}"):
+        decode_key(text)
+
+
+@pytest.mark.parametrize("text", ["'AAAA", "AAAA'", "'A\"", "XA,X", "*"])
+def test_what_cannot_be_named_is_not(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        decode_key(text)
+    assert ": it" not in str(caught.value)
