@@ -94,13 +94,3 @@ def strike(
 def _drawn(seed: int, place: int) -> float:
     """Return the number that a seed draws at a place, from 0 to below 1, evenly."""
     return int.from_bytes(hashlib.sha256(f"{seed} {place}".encode()).digest()[:6]) / 2**48
-
-
-def is_whole(value: object, least: int, most: int) -> bool:
-    """Whether a value is a whole number between two."""
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-
-def is_number(value: object, least: float, most: float) -> bool:
-    """Whether a value is a number between two."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
