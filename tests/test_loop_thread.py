@@ -98,6 +98,56 @@ def test_who_waits_as_it_closes_gets_an_error(thread: LoopThread) -> None:
     assert len(found) == 1
 
 
+def test_a_call_ends_with_the_future_that_its_work_began(thread: LoopThread) -> None:
+    def begun(end: Callable[["asyncio.Future[int]"], object]) -> "asyncio.Future[int]":
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(end, future)
+        return future
+
+    def broken() -> "asyncio.Future[int]":
+        raise KeyError("not begun")
+
+    assert thread.call(lambda: begun(lambda future: future.set_result(7))) == 7
+    with pytest.raises(OSError, match="its own"):
+        thread.call(lambda: begun(lambda future: future.set_exception(OSError("its own"))))
+    with pytest.raises(ConnectionLost):
+        thread.call(lambda: begun(lambda future: future.cancel()))
+    with pytest.raises(KeyError, match="not begun"):
+        thread.call(broken)
+    with pytest.raises(AttributeError):
+        thread.call(lambda: 7)  # type: ignore[arg-type, return-value]
+    assert thread.call(one) == 1
+
+
+def test_a_future_that_no_caller_waits_for_any_more_is_cancelled(thread: LoopThread) -> None:
+    futures: list[asyncio.Future[None]] = []
+
+    def begin() -> "asyncio.Future[None]":
+        futures.append(asyncio.get_running_loop().create_future())
+        return futures[-1]
+
+    with pytest.raises(RequestTimedOut):
+        thread.call(begin, 0.01)
+    thread.call(one)
+    assert futures[0].cancelled()
+    found: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            thread.call(begin)
+        except ConnectionLost as error:
+            found.append(error)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    while len(futures) < 2:
+        thread.call(one)
+    thread.close()
+    waiting.join(10)
+    assert len(found) == 1
+    assert futures[1].cancelled()
+
+
 async def count_tasks() -> int:
     return len(asyncio.all_tasks()) - 1
 

@@ -6,6 +6,7 @@ an application's calls look like, nor how connections are opened.
 """
 
 import asyncio
+from collections.abc import Callable
 
 from ..errors import ConnectFailed, ConnectionLost, MqttwsError, StoreFailed, UsageError
 from ..hops import Cause, Hop
@@ -131,6 +132,29 @@ class Engine(Standing):
                 raise
         elif self.link is None and self.keeper.journal is not None:
             await self.flush()  # accepted is what survives a crash
+
+    def begin_publish(
+        self, delivery: Delivery, late: Callable[[], BaseException]
+    ) -> "asyncio.Future[None] | None":
+        """Send a message of QoS 1 or 2 and return the future of its end; None if there is no room.
+
+        ``late`` makes the error of an end that does not come in time; ``delivery`` then goes on.
+        """
+        self.require_usable()
+        loop = self.require_loop()
+        if self.outgoing.room.full:
+            return None
+        self.outgoing.submit(delivery)
+        waits = self.reading.waits
+        waiter = delivery._waiter(loop)
+        waits.enter(waiter, late)
+
+        def on_done(waiter: "asyncio.Future[None]") -> None:
+            waits.leave(waiter)
+            delivery._forget(waiter)
+
+        waiter.add_done_callback(on_done)
+        return waiter
 
     async def drain(self, link: Link) -> None:
         """Wait until the server has taken enough of the outbox.

@@ -26,7 +26,8 @@ class Waits:
     def __init__(self, timeout: float, on_change: Callable[[], None]) -> None:
         self._timeout = timeout
         self._on_change = on_change
-        self._waiting: dict[asyncio.Future[None], float] = {}  # in the order of their deadlines
+        # In the order of their deadlines; with what makes the error of one that is late.
+        self._waiting: dict[asyncio.Future[None], tuple[float, Callable[[], BaseException]]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -38,22 +39,28 @@ class Waits:
         Raises:
             TimeoutError: it did not come in time.
         """
+        self.enter(future, TimeoutError)
+        try:
+            await future
+        finally:
+            self.leave(future)
+
+    def enter(self, future: "asyncio.Future[None]", late: Callable[[], BaseException]) -> None:
+        """Begin a wait; ``late`` makes the future's error if it has not come in time."""
         waiting = self._waiting
-        waiting[future] = clock.now() + self._timeout
+        waiting[future] = (clock.now() + self._timeout, late)
         if len(waiting) == 1:
             self._on_change()
             if self._timer is None:
                 self._set_timer()
-        try:
-            await future
-        except BaseException:
-            if future.done() and not future.cancelled():
-                future.exception()  # retrieved: asyncio would log it as never retrieved
-            raise
-        finally:
-            del waiting[future]
-            if not waiting:
-                self._on_change()
+
+    def leave(self, future: "asyncio.Future[None]") -> None:
+        """End a wait: the future is done, or not waited for any more."""
+        if future.done() and not future.cancelled():
+            future.exception()  # retrieved: asyncio would log it as never retrieved
+        del self._waiting[future]
+        if not self._waiting:
+            self._on_change()
 
     def fail(self, error: MqttwsError) -> None:
         """End every wait with an error."""
@@ -68,17 +75,18 @@ class Waits:
             self._timer = None
 
     def _set_timer(self) -> None:
-        wait = min(max(next(iter(self._waiting.values())) - clock.now(), 0.0), clock.MAX_TIMER)
+        deadline, _ = next(iter(self._waiting.values()))
+        wait = min(max(deadline - clock.now(), 0.0), clock.MAX_TIMER)
         self._timer = asyncio.get_running_loop().call_later(wait, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
         now = clock.now()
-        for future, deadline in self._waiting.items():
+        for future, (deadline, late) in self._waiting.items():
             if deadline > now:
                 break
             if not future.done():
-                future.set_exception(TimeoutError())
+                future.set_exception(late())
         if self._waiting:
             self._set_timer()
 

@@ -6,6 +6,7 @@ way through a network is written once. Knows threads; does not know MQTT.
 
 import threading
 import warnings
+from asyncio import Future
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
@@ -14,7 +15,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
 
 from ..errors import MqttwsError, ServiceFailed, UsageError
-from ..loop_thread import Callbacks, LoopThread, SynchronousOnly
+from ..loop_thread import Callbacks, LoopThread, SynchronousOnly, Work
 from ..net.hops import OnStep
 from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.stream import CLOSE_TIMEOUT
@@ -23,6 +24,7 @@ from ..options import LEAVE, PUBLISH, SYNC_CLIENT
 from ..retry import REFUSED_LOGIN_WAIT, Backoff
 from ..wire import DEFAULT_MAX_PACKET_SIZE, Will
 from .arguments import Payload, payload_bytes
+from .begun import begin_publish
 from .client import AsyncClient
 from .engine import Engine
 from .facts import Facts
@@ -165,7 +167,11 @@ class Client(Facts, SynchronousOnly):
             PUBLISH.check(locals())
         if not qos and self._hand_over(topic, payload, retain):
             return
-        self._call(partial(self._client.publish, topic, payload, qos=qos, retain=retain))
+        if qos in (1, 2):  # hot: it needs no task
+            raw = payload_bytes(payload)
+            self._call(partial(begin_publish, self._client, topic, raw, qos, retain))
+        else:
+            self._call(partial(self._client.publish, topic, payload, qos=qos, retain=retain))
 
     def publish_nowait(
         self, topic: str, payload: Payload = b"", *, qos: int = 0, retain: bool = False
@@ -255,12 +261,12 @@ class Client(Facts, SynchronousOnly):
         if self._owns_thread:
             self._thread.close(timeout + CLOSING_SLACK)
 
-    def _call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    def _call(self, work: Work[T]) -> T:
         """Do something on the loop, behind what was handed to it before, and wait for its end."""
         if not self._open and not self._thread.forked:
             self._refuse()
 
-        def behind_the_jobs() -> Coroutine[Any, Any, T]:
+        def behind_the_jobs() -> Coroutine[Any, Any, T] | Future[T]:
             self._run_jobs()  # this thread's among them: its order holds [MQTT-4.6.0-1]
             return work()
 

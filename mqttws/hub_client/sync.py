@@ -6,7 +6,7 @@ threads; does not know hubs.
 
 import threading
 import warnings
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -21,7 +21,7 @@ from ..hub.device.connection_string import ConnectionString
 from ..hub.device.messages import CloudMessage
 from ..hub.device.telemetry import TelemetryMessage
 from ..hub.device.twin import DesiredChange, Twin
-from ..loop_thread import Callbacks, LoopThread
+from ..loop_thread import Callbacks, LoopThread, Work
 from ..net.hops import OnStep
 from ..net.proxy import ENVIRONMENT, ProxyChoice
 from ..net.stream import CLOSE_TIMEOUT
@@ -263,7 +263,7 @@ class HubClient(SyncHubDevice):
 
     # Inside: between the threads
 
-    def _call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    def _call(self, work: Work[T]) -> T:
         """Do something on the loop and wait for its end."""
         if not self._open and not self._thread.forked:
             self._client._upkeep.require_open()

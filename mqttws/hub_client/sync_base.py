@@ -1,11 +1,14 @@
 """The plain part of a synchronous hub client: its identity and state, and sending telemetry."""
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 
+from ..client.begun import begin_publish
 from ..client.options import ClientState
 from ..client.receipt import Receipt
+from ..loop_thread import Work
 from ..options import SEND_BATCH, TELEMETRY
 from .bodies import Body
 from .client import AsyncHubClient
@@ -64,7 +67,8 @@ class SyncHubDevice:
     ) -> None:
         """Send a message to the hub; as ``AsyncHubClient.send_telemetry``."""
         fields = TELEMETRY.check(locals())
-        self._call(lambda: self._client.send_telemetry(body, **fields))
+        topic, raw = self._client._telemetry(body, fields)
+        self._call(partial(begin_publish, self._client._client, topic, raw, 1))
 
     def send_telemetry_nowait(
         self,
@@ -94,6 +98,6 @@ class SyncHubDevice:
         given = list(bodies)
         self._call(lambda: self._client.send_batch(given))
 
-    def _call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    def _call(self, work: Work[T]) -> T:
         """Do something on the loop and wait for its end."""
         raise NotImplementedError

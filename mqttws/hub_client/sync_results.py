@@ -7,6 +7,7 @@ from ..client.options import ClientState
 from ..client.receipt import Receipt
 from ..errors import MqttwsError
 from ..hops import Cause
+from ..loop_thread import Work
 from ..options import WAIT
 
 T = TypeVar("T")
@@ -22,7 +23,7 @@ class OnItsLoop(Protocol):
     def state(self) -> ClientState:
         """The client's state."""
 
-    def _call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    def _call(self, work: Work[T]) -> T:
         """Do something on the loop and wait for its end."""
 
 

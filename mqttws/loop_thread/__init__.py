@@ -6,7 +6,7 @@ share one.
 """
 
 from .callbacks import Callbacks, off_the_loop
-from .thread import CLOSE_TIMEOUT, LoopThread, wait_for
+from .thread import CLOSE_TIMEOUT, LoopThread, Work, wait_for
 from .twins import AsyncOnly, SynchronousOnly, run_to_the_end
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Callbacks",
     "LoopThread",
     "SynchronousOnly",
+    "Work",
     "off_the_loop",
     "run_to_the_end",
     "wait_for",

@@ -7,11 +7,10 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from logging import Logger, getLogger
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar, cast
 
 from ..errors import ConnectionLost, RequestTimedOut, ServiceFailed, UsageError
 from ..hops import Cause
@@ -27,6 +26,9 @@ CLOSE_TIMEOUT: Final = 5.0
 LOOK_EVERY: Final = 0.5
 """Seconds after which a thread that waits looks whether Ctrl-C has come. A signal that comes just
 before it blocks in a lock, or that another thread takes, does not wake it (CPython)."""
+
+Work = Callable[[], Coroutine[Any, Any, _T] | asyncio.Future[_T]]
+"""Makes a coroutine, or begins something and returns the future of its end; called on the loop."""
 
 _living: "weakref.WeakSet[LoopThread]" = weakref.WeakSet()
 
@@ -59,6 +61,7 @@ class LoopThread:
         self._thread: threading.Thread | None = None
         self._pid = 0
         self._ended = False
+        self._begun: set[asyncio.Future[Any]] = set()  # changed on the loop alone
 
     def __repr__(self) -> str:
         state = "ended" if self._ended else "not started" if self._loop is None else "running"
@@ -117,11 +120,12 @@ class LoopThread:
             if not self.is_current:
                 self._thread.join(timeout)
 
-    def call(self, work: Callable[[], Coroutine[Any, Any, _T]], timeout: float | None = None) -> _T:
+    def call(self, work: Work[_T], timeout: float | None = None) -> _T:
         """Run a coroutine on the loop and return its result. Ctrl-C in the wait cancels it.
 
         Args:
-            work: makes the coroutine, on the loop.
+            work: makes the coroutine, on the loop; or begins something there and returns its
+                future, which costs less.
             timeout: seconds; None to wait as long as it takes.
 
         Raises:
@@ -130,31 +134,27 @@ class LoopThread:
             ConnectionLost: it was cancelled, as ``close`` does it.
             RequestTimedOut: it was not done in time.
         """
-        CALL.check({"work": work, "timeout": timeout})
+        if timeout is not None or not callable(work):  # hot: what is usual is not checked
+            CALL.check({"work": work, "timeout": timeout})
         self._refuse_child()
         if self.is_current:
             raise UsageError(
                 "a call from inside the background thread would never end",
                 cause=Cause.WRONG_MOMENT,
             )
-        call = _Call(work)
+        call = _Call(work, self._begun)
         try:  # from here on, wherever Ctrl-C comes, what was begun is cancelled
             with self._gate:
                 call.loop = self._start()
                 call.loop.call_soon_threadsafe(call.start)
-            return _result(call.result, timeout)
-        except CancelledError:
-            raise ConnectionLost(
-                "the client was disconnected while this waited", cause=Cause.DISCONNECTED
-            ) from None
-        except BaseException as error:  # Ctrl-C among them: no caller waits any more
-            late = isinstance(error, TimeoutError) and not call.result.done()
+            in_time = call.wait(timeout)
+        except BaseException:  # Ctrl-C among them: no caller waits any more
             call.cancel()
-            if late:
-                raise RequestTimedOut(
-                    f"not done within {timeout:g} s", cause=Cause.OUT_OF_TIME
-                ) from None
             raise
+        if not in_time:
+            call.cancel()
+            raise RequestTimedOut(f"not done within {timeout:g} s", cause=Cause.OUT_OF_TIME)
+        return call.result()
 
     def post(self, job: Callable[[], None]) -> bool:
         """Schedule a function on the loop; return False where the thread has ended.
@@ -187,7 +187,10 @@ class LoopThread:
             self._pid = os.getpid()
             self._loop = asyncio.new_event_loop()
             self._thread = threading.Thread(
-                target=_run, args=(self._loop, weakref.ref(self)), name=self._name, daemon=True
+                target=_run,
+                args=(self._loop, weakref.ref(self), self._begun),
+                name=self._name,
+                daemon=True,
             )
             try:
                 self._thread.start()
@@ -219,24 +222,15 @@ def wait_for(event: threading.Event, timeout: float | None) -> bool:
     return True
 
 
-def _result(future: "Future[_T]", timeout: float | None) -> _T:
-    """Return a future's result as ``Future.result`` does; Ctrl-C ends the wait at any moment."""
-    ends = None if timeout is None else time.monotonic() + timeout
-    while True:
-        try:
-            return future.result(_slice(ends))
-        except TimeoutError:
-            if future.done():  # it has just come, or is a TimeoutError itself
-                return future.result()
-            if ends is not None and time.monotonic() >= ends:
-                raise
-
-
 def _slice(ends: float | None) -> float:
     return LOOK_EVERY if ends is None else max(0.0, min(LOOK_EVERY, ends - time.monotonic()))
 
 
-def _run(loop: asyncio.AbstractEventLoop, owner: "weakref.ref[LoopThread]") -> None:
+def _run(
+    loop: asyncio.AbstractEventLoop,
+    owner: "weakref.ref[LoopThread]",
+    begun: set[asyncio.Future[Any]],
+) -> None:
     """Run the loop until it is stopped or dies, and leave nothing of it behind."""
     asyncio.set_event_loop(loop)
     try:
@@ -249,7 +243,7 @@ def _run(loop: asyncio.AbstractEventLoop, owner: "weakref.ref[LoopThread]") -> N
         try:
             # Calls that were handed over and not begun begin now, to be cancelled with the rest.
             loop.run_until_complete(asyncio.sleep(0))
-            left = asyncio.all_tasks(loop)
+            left = {*asyncio.all_tasks(loop), *begun}
             for task in left:
                 task.cancel()
             loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
@@ -263,38 +257,88 @@ class _Call(Generic[_T]):
     """Something that a thread has done on the loop.
 
     Its coroutine is made there, where it is awaited: one that was made in a thread would be left
-    behind if Ctrl-C came before it was handed over.
+    behind if Ctrl-C came before it was handed over. Its end comes through one lock: a
+    ``concurrent.futures.Future`` has several, and costs as much as a short call itself.
+
+    Args:
+        work: makes the coroutine, or begins something.
+        begun: holds the futures of all that runs on the loop.
 
     Attributes:
-        result: its end, for the thread.
         loop: where it runs; None before it was handed over.
     """
 
-    def __init__(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> None:
-        self.result: Future[_T] = Future()
+    __slots__ = ("_begun", "_end", "_ended", "_future", "_work", "loop")
+
+    def __init__(self, work: Work[_T], begun: set[asyncio.Future[Any]]) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
         self._work = work
-        self._task: asyncio.Task[_T] | None = None
+        self._begun = begun
+        self._future: asyncio.Future[_T] | None = None
+        self._end: tuple[_T | None, BaseException | None] = None, None
+        self._ended = threading.Lock()
+        self._ended.acquire()
 
-    def start(self) -> None:
-        """Begin; called on the loop."""
-        self._task = asyncio.get_running_loop().create_task(self._work())
-        self._task.add_done_callback(self._on_done)
+    # For the thread
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait for its end, ``timeout`` seconds at most; return whether it has come."""
+        ends = None if timeout is None else time.monotonic() + timeout
+        acquire = self._ended.acquire
+        while not acquire(timeout=_slice(ends)):
+            if ends is not None and time.monotonic() >= ends:
+                return acquire(blocking=False)
+        return True
+
+    def result(self) -> _T:
+        """Return its result, or raise its error, after its end."""
+        (result, error), self._end = self._end, (None, None)
+        if isinstance(error, asyncio.CancelledError):
+            raise ConnectionLost(
+                "the client was disconnected while this waited", cause=Cause.DISCONNECTED
+            )
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # its traceback leads here, and nothing here leads to it
+        return cast(_T, result)
 
     def cancel(self) -> None:
-        """Do without its end; called by the thread."""
+        """Do without its end."""
         if self.loop is not None:
             with suppress(RuntimeError):  # the loop is closed: it has ended
                 self.loop.call_soon_threadsafe(self._cancel)
 
-    def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+    # On the loop
 
-    def _on_done(self, task: "asyncio.Task[_T]") -> None:
-        if task.cancelled():
-            self.result.set_exception(CancelledError())
-        elif (error := task.exception()) is not None:
-            self.result.set_exception(error)
+    def start(self) -> None:
+        """Begin."""
+        try:
+            work = self._work()
+            if asyncio.iscoroutine(work):
+                work = asyncio.get_running_loop().create_task(work)
+            work.add_done_callback(self._on_done)
+        except Exception as error:
+            self._settle(None, error)
+            return
+        self._future = work
+        self._begun.add(work)
+
+    def _cancel(self) -> None:
+        if self._future is not None:
+            self._future.cancel()
+
+    def _on_done(self, future: "asyncio.Future[_T]") -> None:
+        self._begun.discard(future)
+        if future.cancelled():
+            self._settle(None, asyncio.CancelledError())
+        elif (error := future.exception()) is not None:
+            self._settle(None, error)
         else:
-            self.result.set_result(task.result())
+            self._settle(future.result(), None)
+
+    def _settle(self, result: _T | None, error: BaseException | None) -> None:
+        self._future = None
+        self._end = result, error
+        self._ended.release()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mqttws import AsyncClient, Client
+from mqttws import AsyncClient, Backoff, Client
 from mqttws.client import sync
 from mqttws.client.options import ClientState
 from mqttws.client.sync import MAX_JOBS
@@ -260,6 +260,49 @@ async def test_many_threads_may_disconnect_at_the_same_time() -> None:
             await asyncio.to_thread(client.connect)
             await asyncio.gather(*(asyncio.to_thread(client.disconnect) for _ in range(4)))
             assert client.state is ClientState.CLOSED
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+async def test_many_threads_that_wait_lose_nothing_and_keep_their_order(qos: int) -> None:
+    async with broker(websocket=True) as server:
+        client = Client(
+            f"ws://127.0.0.1:{server.port}/mqtt",
+            client_id="many",
+            clean_session=False,
+            reconnect=Backoff(0.0, 0.01),
+            max_outgoing=4,  # fewer than threads: some wait for room
+        )
+        stream = client.messages()
+
+        def publish(name: int) -> None:
+            for number in range(30):
+                client.publish(f"t/{name}", b"%d" % number, qos=qos)
+
+        def work() -> dict[str, list[int]]:
+            came: dict[str, list[int]] = {}
+            with client:
+                client.subscribe("t/#", qos=qos)
+                threads = [threading.Thread(target=publish, args=(name,)) for name in range(8)]
+                for one in threads:
+                    one.start()
+                while sum(len(set(numbers)) for numbers in came.values()) < 8 * 30:
+                    message = stream.next(30)
+                    came.setdefault(message.topic, []).append(int(message.payload))
+                for one in threads:
+                    one.join(30)
+            return came
+
+        working = asyncio.create_task(asyncio.to_thread(work))
+        for cut in range(1, 6):
+            while len(server.heard) < 40 * cut:
+                await asyncio.sleep(0.001)
+            server.cut()
+        came = await working
+    assert len(came) == 8
+    for numbers in came.values():
+        assert list(dict.fromkeys(numbers)) == list(range(30))
+        if qos == 2:
+            assert len(numbers) == 30
 
 
 @pytest.mark.parametrize("cut_off", [False, True], ids=["not begun", "cut off"])
