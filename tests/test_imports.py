@@ -170,3 +170,15 @@ def test_the_type_checker_agrees_with_how_programs_use_the_public_names():
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_ascii_host_name_does_not_load_the_tables_of_idna() -> None:
+    loaded = loaded_by(
+        "import asyncio, ssl; from mqttws.net.tcp import resolve\n"
+        "from mqttws.net.handshake import Handshake\n"
+        "context = ssl.create_default_context()\n"
+        "made = Handshake(context).wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), False, 'localhost')\n"
+        "assert made.server_hostname == 'localhost'\n"
+        "assert asyncio.run(resolve('localhost', 1))"
+    )
+    assert not loaded & {"encodings.idna", "stringprep", "unicodedata"}

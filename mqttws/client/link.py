@@ -10,15 +10,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from ..errors import (
-    ConnectFailed,
-    ConnectionLost,
-    MqttwsError,
-    ProtocolError,
-    StoreFailed,
-)
+from ..errors import ConnectFailed, ConnectionLost, MqttwsError, ProtocolError, StoreFailed
 from ..hops import Cause, Hop
-from ..net.http_page import opening
 from ..net.stream import Stream
 from ..protocol import (
     ClientProtocol,
@@ -134,6 +127,8 @@ class Link:
                 " TLS have ports of their own; then user name and ClientId, and the server's log",
             ) from error
         except ProtocolError as error:
+            from ..net.http_page import opening  # here: few clients ever read a page
+
             begins = f" (it begins with {opening(self._begun)})" if self._begun else ""
             raise ConnectFailed(
                 f"connect: the answer is not MQTT 3.1.1{begins}: {error}",

@@ -10,6 +10,8 @@ import ssl
 import sys
 from typing import Any, Self, cast
 
+from .names import plain_host
+
 _spare: "list[Handshake]" = []
 """Those whose handshake is over: OpenSSL's part of a new one takes longer than the rest of it."""
 
@@ -65,6 +67,8 @@ class Handshake(ssl.SSLContext):
     ) -> ssl.SSLObject:
         """Have the real context make the TLS object, and keep it."""
         assert self._real is not None, "it is not released before its handshake"
+        if type(self._real) is ssl.SSLContext and isinstance(server_hostname, str):
+            server_hostname = plain_host(server_hostname)
         self.made = self._real.wrap_bio(
             incoming,
             outgoing,

@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import ConnectFailed, Unreachable
 from ..hops import Hop
 from .failures import NO_ROUTE, name_blocked, name_failure, reason_of, unreachable
+from .names import plain_host
 from .stream import ByteStream
 
 HEAD_START = 0.25
@@ -112,7 +113,7 @@ def _look_up(host: str, port: int, family: int) -> "asyncio.Future[list[Address]
         addresses: list[Address] = []
         failure: OSError | None = None
         try:
-            addresses = list(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM))
+            addresses = list(socket.getaddrinfo(plain_host(host), port, family, socket.SOCK_STREAM))
         except OSError as error:
             failure = error
         except UnicodeError:  # a label that is empty or too long for IDNA
