@@ -5,6 +5,7 @@ import pytest
 from mqttws.errors import MalformedPacket, UsageError
 from mqttws.wire import COMPILED, Connect, Decoder, Packet, PubAck, Publish, Will, decode, encode
 from mqttws.wire.fields import MAX_REMAINING_LENGTH, encode_remaining_length
+from mqttws.wire.pieces import Pieces
 
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
@@ -27,6 +28,54 @@ def test_a_payload_is_dropped_wherever_it_is_cut(
                     found.append((packet, decoder.take_discarded()))
     assert found == [(PubAck(1), 0), (empty, len(encode(large))), (PubAck(2), 0)]
     assert caught.value.offset == len(stream) - 1
+
+
+def test_a_dropped_message_that_is_retained_has_no_payload_either() -> None:
+    decoder = Decoder(64, discard_oversized=True)
+    decoder.feed(encode(Publish("t", bytes(100), 0, retain=True)))
+    assert decoder.next_packet() == Publish("t", b"", 0, retain=True)
+
+
+def test_a_dropped_message_may_be_all_topic() -> None:
+    large = encode(Publish("t" * 100, b""))
+    for cut in range(1, len(large)):
+        decoder = Decoder(64, discard_oversized=True)
+        decoder.feed(large[:cut])
+        assert decoder.next_packet() is None
+        decoder.feed(large[cut:])
+        assert decoder.next_packet() == Publish("t" * 100, b"")
+
+
+def test_a_dropped_message_is_returned_as_soon_as_its_topic_is_whole() -> None:
+    decoder = Decoder(64, discard_oversized=True)
+    large = encode(Publish("topic", bytes(100)))
+    decoder.feed(encode(PubAck(1)) * 10 + large[:3])
+    for _ in range(10):
+        assert decoder.next_packet() == PubAck(1)
+    assert decoder.next_packet() is None
+    decoder.feed(large[3:8])
+    assert decoder.next_packet() is None
+    decoder.feed(large[8:9])
+    assert decoder.next_packet() == Publish("topic", b"")
+    decoder.feed(large[9:])
+    for byte in encode(PubAck(2)):
+        assert decoder.next_packet() is None
+        decoder.feed(bytes((byte,)))
+    assert decoder.next_packet() == PubAck(2)
+
+
+@pytest.mark.parametrize("count", [0, 1, 9_999, 10_000, 10_001, 20_000, 25_000, 30_000, 40_000])
+def test_pieces_are_dropped_from_the_front(count: int) -> None:
+    pieces = Pieces()
+    parts = [bytes([number]) * 10_000 for number in range(3)]
+    for part in parts:
+        pieces.add(part)
+    whole = b"".join(parts)
+    assert pieces.drop(count) == min(count, len(whole))
+    assert pieces.size == len(whole[count:])
+    if pieces.size:
+        assert pieces.first() == whole[count : (count // 10_000 + 1) * 10_000]
+    assert pieces.take_all() == whole[count:]
 
 
 @pytest.mark.parametrize("size", [1, 5, 1000])

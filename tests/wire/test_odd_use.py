@@ -49,9 +49,12 @@ def test_a_decoder_keeps_its_limit() -> None:
         decoder.max_packet_size = 7  # type: ignore[misc]
     decoder.set_max_packet_size(200)
     assert decoder.max_packet_size == 200
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match="allowed: 2 to") as caught:
         decoder.set_max_packet_size(1)
+    assert caught.value.rule == ""  # no statement of the standard is broken
     assert decoder.max_packet_size == 200
+    decoder.set_max_packet_size(2)
+    assert decoder.max_packet_size == 2
 
 
 @pytest.mark.parametrize(
