@@ -67,7 +67,8 @@ async def test_a_new_id_is_added_where_once_is_enough() -> None:
 
 async def test_cas_are_listed_page_by_page_and_their_groups_found() -> None:
     directory = Directory(SmallPages(lambda: 0.0))
-    cas = [CaCertificate(f"Ca-{number}", bytes([number])) for number in range(5)]
+    names = ("0", "Ca-1", "Ca-2", "Ca-3", "Ca-4")
+    cas = [CaCertificate(name, bytes([number])) for number, name in enumerate(names)]
     for ca in cas:
         assert await directory.put_ca(ca, await directory.row(CAS, ca.name)) is True
     assert await directory.cas() == cas

@@ -9,7 +9,7 @@ from mqttws.dps.records import CaCertificate, DeviceRecord, EnrollmentGroup, Ind
 from mqttws.dps.store import Table
 from mqttws.dps.tables import CAS, CERTIFIED, DEVICES, GROUPS, INDIVIDUALS
 from mqttws.dps.throttle import WINDOWS_BEFORE_CLEANING, Throttle
-from mqttws.errors import StoreFailed
+from mqttws.errors import StoreFailed, UsageError
 
 from .test_directory import BY_KEYS, by_ca, enrollment, record
 from .world import connect, individual, make_service, register
@@ -76,3 +76,8 @@ def test_names_are_forgotten_at_the_end_of_their_window() -> None:
     assert len(throttle._happened) == WINDOWS_BEFORE_CLEANING
     assert throttle.take("one more", 10.0) == 0
     assert list(throttle._happened) == ["0", "one more"]
+
+
+def test_an_enrollments_row_that_is_none_is_named() -> None:
+    with pytest.raises(UsageError, match=r"^records: "):
+        GROUPS.decode("{}")
