@@ -40,6 +40,8 @@ BEYOND = {
         "tests/local/test_webhook.py",
         "tests/local/test_x509.py",
     ),
+    "mqttws/dps/group_index.py": ("tests/local/stores/test_group_index.py",),
+    "mqttws/dps/known_groups.py": ("tests/local/stores/test_group_index.py",),
     "mqttws/hub/": ("tests/local/test_hub.py", "tests/local/test_hub_rest.py"),
     "mqttws/provisioning/x509.py": ("tests/local/test_x509.py",),
 }
