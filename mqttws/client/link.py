@@ -7,7 +7,6 @@ happens is reported to its owner, the client.
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 from ..errors import ConnectFailed, ConnectionLost, MqttwsError, ProtocolError, StoreFailed
@@ -26,16 +25,15 @@ from ..protocol import (
     UnsubscribeCompleted,
 )
 from . import clock
+from .answers import Answers
 from .journal import Journal
 from .link_owner import Owner
 from .refusals import refusal
 from .trace import Tracer
-
-OUTBOX_HIGH_WATER = 64 * 1024
-"""Bytes that may wait to be sent before ``publish`` waits for the peer to take some."""
+from .writing import Writing
 
 
-class Link:
+class Link(Writing):
     """One connection; it is the stream's receiver.
 
     Args:
@@ -46,12 +44,8 @@ class Link:
         number: counts the client's connections.
 
     Attributes:
-        unsent: about how many bytes have gone into the outbox since the last flush.
-        flush_scheduled: whether a flush comes at the end of this turn of the loop.
-        blocked: whether the server takes bytes too slowly.
         reading_paused: whether the server's bytes are left where they are.
         number: counts the client's connections.
-        loop: the event loop that it works on.
         error: what ended it; None before, and if that was asked for.
         opened_at: when it was made, in the clock's seconds.
         closing: closes the stream after the link ended for an error; None before.
@@ -66,26 +60,16 @@ class Link:
         tracer: Tracer | None,
         number: int,
     ) -> None:
-        self.protocol = protocol
-        self.unsent: int = 0
-        self.flush_scheduled: bool = False
-        self.blocked: bool = False
+        super().__init__(protocol, owner, journal, tracer)
         self.reading_paused: bool = False
         self.number = number
         self.error: MqttwsError | None = None
         self.opened_at: float = clock.now()
-        self._owner = owner
-        self._journal = journal
-        self._tracer = tracer
-        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
-        self._stream: Stream | None = None
         self._opened: asyncio.Future[bool] = self.loop.create_future()
-        self._requests: dict[int, asyncio.Future[Any]] = {}
+        self._answers = Answers(self.loop)
         self._alarm = clock.Alarm(self.loop, self._on_timer)
         self._ended = False
         self._begun = b""  # the first bytes, until CONNACK
-        self._left_unsent: int | None = None  # bytes, when the stream ended
-        self._unwritten = 0  # bytes that wait for the store
         self.closing: asyncio.Task[None] | None = None
 
     # For the client
@@ -147,59 +131,17 @@ class Link:
 
     def begin_request(self, send: Callable[[ClientProtocol], int]) -> "asyncio.Future[Any]":
         """Send a SUBSCRIBE or an UNSUBSCRIBE; return the future of its answer."""
-        future: asyncio.Future[Any] = self.loop.create_future()
         if self._ended:
+            future: asyncio.Future[Any] = self.loop.create_future()
             future.set_exception(self.error or ConnectionLost("the client was disconnected"))
         else:
-            packet_id = send(self.protocol)
-            self._requests[packet_id] = future
-            future.add_done_callback(partial(self._forget_request, packet_id))
+            future = self._answers.expect(send(self.protocol))
             self.flush_soon()
         return future
 
-    def _forget_request(self, packet_id: int, future: "asyncio.Future[Any]") -> None:
-        self._requests.pop(packet_id, None)
-        if not future.cancelled():
-            future.exception()  # retrieved: asyncio would log it as never retrieved
-
     def fail_requests(self, error: MqttwsError) -> None:
         """Fail every wait for a request's answer."""
-        for future in list(self._requests.values()):
-            if not future.done():
-                future.set_exception(error)
-
-    def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> int | None:
-        """Send a message, the one way out; return its packet identifier, None with QoS 0.
-
-        ``UsageError``: it breaks a rule; nothing was sent."""
-        packet_id = self.protocol.publish(topic, payload, qos, retain)
-        self.unsent += len(payload) + 64  # an empty payload takes room too
-        if self.unsent >= OUTBOX_HIGH_WATER:
-            self.flush()
-        elif not self.flush_scheduled:
-            self.flush_soon()
-        return packet_id
-
-    def resend_rest(self) -> None:
-        """Send again what waited for the oldest message's end."""
-        self.protocol.resend_rest()
-        self.flush_soon()
-
-    async def drain(self) -> None:
-        """Send what waits, and wait until the server has taken enough of it."""
-        self.flush()
-        if self._journal is not None:
-            await self._journal.written()
-        while self._stream is not None and self.blocked:
-            await self._stream.drain()
-        await asyncio.sleep(0)  # others have their turn, also beside a loop that only publishes
-
-    @property
-    def sent_whole(self) -> bool:
-        """Whether the server's TCP has acknowledged all that was to be sent."""
-        stream = self._stream
-        left = self._left_unsent if stream is None else stream.unacknowledged
-        return not self.protocol.has_data and not self._unwritten and left == 0
+        self._answers.fail(error)
 
     def set_reading(self, reading: bool) -> None:
         """Take the server's bytes, or leave them where they are."""
@@ -212,32 +154,6 @@ class Link:
         else:
             self._stream.pause_reading()
         self._alarm.set(self.protocol.deadline)
-
-    def flush_soon(self) -> None:
-        """Send at the end of this turn of the loop: what waits together goes in one message."""
-        if not self.flush_scheduled:
-            self.loop.call_soon(self.flush)
-            self.flush_scheduled = True
-
-    def flush(self) -> None:
-        """Send what waits, after the store has what it must know, as far as the server takes it."""
-        self.flush_scheduled = False
-        self.unsent = 0
-        stream, journal = self._stream, self._journal
-        if stream is None:
-            return
-        if journal is not None and (steps := self._owner.take_steps()):
-            journal.submit(steps, lambda: None)
-        protocol = self.protocol
-        while not self.blocked and self._unwritten < OUTBOX_HIGH_WATER:
-            data = protocol.data_to_send(clock.now(), OUTBOX_HIGH_WATER)
-            if not data:
-                return
-            if journal is None:
-                self._write(stream, data)
-            else:
-                self._unwritten += len(data)
-                journal.submit((), partial(self._write_stored, stream, data))
 
     async def close(self, timeout: float) -> None:
         """Send what waits and DISCONNECT, and close the stream, within ``timeout`` seconds."""
@@ -303,18 +219,6 @@ class Link:
 
     # Inside
 
-    def _write(self, stream: Stream, data: bytes) -> None:
-        stream.write(data)
-        if self._tracer is not None:
-            self._tracer.read(">", data)
-
-    def _write_stored(self, stream: Stream, data: bytes) -> None:
-        """Write what the store was waited for, and go on with what stands behind it."""
-        self._unwritten -= len(data)
-        self._write(stream, data)
-        if self.protocol.has_data and not self.blocked:
-            self.flush_soon()
-
     def _pump(self) -> None:
         """Hand events out, send what is to be sent, and set the timer."""
         next_event = self.protocol.next_event
@@ -336,11 +240,11 @@ class Link:
     def _on_event(self, event: Event) -> None:
         match event:
             case UnsubscribeCompleted(packet_id):
-                self._resolve(packet_id, None)
+                self._answers.resolve(packet_id, None)
             case SubscribeCompleted(packet_id, return_codes):
-                self._resolve(packet_id, return_codes)
+                self._answers.resolve(packet_id, return_codes)
             case RequestFailed(packet_id, fault):
-                self._resolve(packet_id, fault)
+                self._answers.resolve(packet_id, fault)
             case Connected(session_present):
                 self._owner.on_connected(self, session_present)
                 if not self._opened.done():
@@ -352,14 +256,6 @@ class Link:
             case _:
                 self._owner.on_oddity(self, event)
 
-    def _resolve(self, packet_id: int, result: Any) -> None:
-        future = self._requests.get(packet_id)
-        if future is not None and not future.done():
-            if isinstance(result, MqttwsError):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
-
     def _end(self, error: MqttwsError | None) -> None:
         """Wake every caller that waits on this link: it is over."""
         if self._ended:
@@ -368,7 +264,7 @@ class Link:
         self.error = error
         self._alarm.stop()
         told = error or ConnectionLost("the client was disconnected while this waited")
-        self.fail_requests(told)
+        self._answers.fail(told)
         if not self._opened.done():
             self._opened.set_exception(told)
         if not self._opened.cancelled():
