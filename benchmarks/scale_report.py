@@ -129,7 +129,8 @@ def _certificates(rows: list[dict[str, Any]]) -> list[str]:
              "first_ms", "later_mib", "per_second",
              "front_ms", "database_ms", "p95"]  # fmt: skip
     lines = [
-        "Groups are read at the first request after a start or a change of a group, one by one.",
+        "A group is found by the thumbprints and the subjects of its certificates"
+        " (`dps/group_index.py`).",
         "",
         *table(heads, [[row[name] for name in names] for row in rows]),
     ]
