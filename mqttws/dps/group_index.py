@@ -29,7 +29,7 @@ KEYS = "keys"
 
 _AT_ONCE = 500  # groups that are read together
 _MAX_ATTEMPTS = 10  # to index some groups: each but the last found that one of them had moved
-_INDEXED_AT_ONCE = 200  # each takes up to five locks of PostgreSQL's, which has some 3000
+_INDEXED_AT_ONCE = 50  # each takes up to five locks of PostgreSQL, which has 6400 by default
 
 
 def by_thumbprint(sha256: str) -> str:
