@@ -118,24 +118,18 @@ class KnownGroups:
 
     async def _read_signing(self, chain: Chain) -> tuple[str, ...]:
         """Return the keys of the groups that a chain may lead to."""
-        for names in _names(chain):
-            unknown = [name for name in names if name not in self._signed]
-            if unknown:
-                self._signed |= await self._index.signed(unknown)
-            found = tuple(key for name in names for key in self._signed.get(name, ()))
-            if found:
-                return found
-        return ()
+        names = _names(chain)
+        unknown = [name for name in names if name not in self._signed]
+        if unknown:
+            self._signed |= await self._index.signed(unknown)
+        return tuple(key for name in names for key in self._signed.get(name, ()))
 
     def _signing(self, chain: Chain) -> tuple[str, ...] | None:
         """Return the keys of the groups that a chain may lead to; None where that is not known."""
-        for names in _names(chain):
-            if not self._signed.keys() >= set(names):
-                return None
-            found = tuple(key for name in names for key in self._signed[name])
-            if found:
-                return found
-        return ()
+        names = _names(chain)
+        if not self._signed.keys() >= set(names):
+            return None
+        return tuple(key for name in names for key in self._signed[name])
 
     def _of_certificates(self, keys: tuple[str, ...]) -> Groups:
         """Return groups whose rows are known; the same object for the same groups."""
@@ -152,14 +146,15 @@ class KnownGroups:
         return self._rows.get(key) if group is None else Row(groups.versions[key], group)
 
 
-def _names(chain: Chain) -> list[list[str]]:
-    """Return the names to look for: the groups that hold one of a chain's certificates.
+def _names(chain: Chain) -> list[str]:
+    """Return the names of what may sign for a device: its chain's certificates, and the next one.
 
-    The second names are looked for only where none is found by the first: groups by whose
-    certificate the chain may go on.
+    Both are looked for at once: a name may lead to a group that does not hold it any more.
     """
+    if not chain:
+        return []
     shown = [by_thumbprint(certificate.sha256) for certificate in chain]
-    return [shown, [by_subject(chain[-1].issuer)]]
+    return [*shown, by_subject(chain[-1].issuer)]
 
 
 def _groups(

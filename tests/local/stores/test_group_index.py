@@ -270,6 +270,12 @@ async def test_a_row_that_outlives_its_group_lets_no_one_in(make_store: MakeStor
         assert {row.value.name.split()[0] for _, row in left} == {"keys", "sha256", "subject"}
         assert (await answer(service(store), by_chain(shown("a", ROOT, ROOT))))[0] == 404
         assert (await answer(service(store), by_key("b", b"k" * 32)))[0] == 202
+        await put(store, signed("above", der(TWIN)))
+        await put(store, signed("mid", der(OTHER)))
+        old = await directory.row(GROUPS, "mid")
+        assert await directory.put(keyed("mid"), old._replace(value=None), any_version=True)
+        chain = shown("c", OTHER, OTHER)  # "mid" held its CA once; "above" holds the next one
+        assert (await answer(service(store), by_chain(chain)))[0] == 202
 
 
 @pytest.fixture
