@@ -140,9 +140,9 @@ def _certificates(rows: list[dict[str, Any]]) -> list[str]:
              "front_ms", "database_ms", "p95"]  # fmt: skip
     lines = [
         "A group is found by the thumbprints and the subjects of its certificates"
-        " (`dps/group_index.py`). The first device's wait is one sample each; what is read for it,"
-        " in rows and certificates, is counted by `tests/local/stores/test_group_index.py`, and"
-        " does not grow.",
+        " (`dps/group_index.py`). What is read for a first device, in rows and certificates, is"
+        " counted by `tests/local/stores/test_group_index.py`, and does not grow. A first device's"
+        " wait is the least of three starts' too.",
         "",
         *table(heads, [[row[name] for name in names] for row in rows]),
     ]
