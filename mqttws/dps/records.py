@@ -274,7 +274,7 @@ class Groups:
 
     @cached_property
     def certificates(self) -> tuple[bytes, ...]:
-        """The certificates of all groups, DER."""
+        """The certificates of these groups, DER."""
         return tuple(der for group in self.groups for der in group.certificates)
 
     @property
