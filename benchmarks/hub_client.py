@@ -11,11 +11,9 @@ hub_client.json and hub_client.md.
 
 import argparse
 import asyncio
-import gc
 import json
 import os
 import platform
-import resource
 import ssl
 import subprocess
 import sys
@@ -56,244 +54,6 @@ REMARKS = (
 )
 """The report's last word about the goals."""
 
-PARTS = {"content_type": "application/json", "content_encoding": "utf-8"}
-
-
-# The device's process: it answers a line with another.
-
-
-def cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
-def resident() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGESIZE") / 2**20
-
-
-def say(value: object) -> None:
-    print(json.dumps(value), flush=True)
-
-
-class Ours:
-    """The device program on ``mqttws.HubClient``."""
-
-    def __init__(self, connection_string: str, ca: str) -> None:
-        import threading
-
-        from mqttws import Backoff, HubClient, TlsConfig
-
-        self.back = threading.Event()
-        client = self.client = HubClient.from_connection_string(
-            connection_string,
-            transport="mqtts",
-            tls=TlsConfig(ca=ca, only_ca=True),
-            reconnect=Backoff(0.01, 0.01),  # as fast as the SDK
-            on_state=lambda state, _: self.back.set() if state.value == "connected" else None,
-        )
-        client.on_method("reboot", lambda request: {"done": True})
-        messages, changes = client.messages(), client.desired_changes()
-        client.connect()
-        threading.Thread(target=lambda: list(messages), daemon=True).start()
-        threading.Thread(target=lambda: list(changes), daemon=True).start()
-
-    def send(self, body: bytes) -> None:
-        self.client.send_telemetry(body, **PARTS)
-
-    def wait(self) -> None:
-        if not self.back.wait(30):
-            raise TimeoutError("no reconnect within 30 s")
-
-    def end(self) -> None:
-        self.client.disconnect()
-
-
-class Theirs:
-    """The device program on azure-iot-device."""
-
-    def __init__(self, connection_string: str, ca: str) -> None:
-        import threading
-
-        from azure.iot.device import IoTHubDeviceClient, Message, MethodResponse
-
-        self.back = threading.Event()
-        self.message = Message
-        client = self.client = IoTHubDeviceClient.create_from_connection_string(
-            connection_string, server_verification_cert=Path(ca).read_text()
-        )
-
-        def on_method(request: Any) -> None:
-            client.send_method_response(
-                MethodResponse.create_from_method_request(request, 200, {"done": True})
-            )
-
-        client.on_connection_state_change = lambda: self.back.set() if client.connected else None
-        client.connect()
-        client.on_method_request_received = on_method
-        client.on_message_received = lambda message: None
-        client.on_twin_desired_properties_patch_received = lambda patch: None
-        client.get_twin()
-
-    def send(self, body: bytes) -> None:
-        self.client.send_message(with_parts(self.message(body)))
-
-    def wait(self) -> None:
-        if not self.back.wait(30):
-            raise TimeoutError("no reconnect within 30 s")
-
-    def end(self) -> None:
-        self.client.shutdown()
-
-
-def with_parts(message: Any) -> Any:
-    message.content_type, message.content_encoding = PARTS.values()
-    return message
-
-
-class AsyncOurs:
-    """The device program on ``mqttws.AsyncHubClient``."""
-
-    async def start(self, connection_string: str, ca: str) -> None:
-        from mqttws import AsyncHubClient, Backoff, TlsConfig
-
-        self.back = asyncio.Event()
-        client = self.client = AsyncHubClient.from_connection_string(
-            connection_string,
-            transport="mqtts",
-            tls=TlsConfig(ca=ca, only_ca=True),
-            reconnect=Backoff(0.01, 0.01),
-            on_state=lambda state, _: self.back.set() if state.value == "connected" else None,
-        )
-        client.on_method("reboot", self.reboot)
-        self.readers = [
-            asyncio.create_task(self.read(stream))
-            for stream in (client.messages(), client.desired_changes())
-        ]
-        await client.connect()
-
-    async def reboot(self, request: Any) -> Any:
-        return {"done": True}
-
-    async def read(self, stream: Any) -> None:
-        while not self.client.connected:
-            await asyncio.sleep(0.001)
-        async for _ in stream:
-            pass
-
-    async def send(self, body: bytes) -> None:
-        await self.client.send_telemetry(body, **PARTS)
-
-    async def end(self) -> None:
-        await self.client.disconnect()
-        await asyncio.gather(*self.readers)
-
-
-class AsyncTheirs:
-    """The device program on azure-iot-device's asyncio client."""
-
-    async def start(self, connection_string: str, ca: str) -> None:
-        from azure.iot.device import Message, MethodResponse
-        from azure.iot.device.aio import IoTHubDeviceClient
-
-        self.back = asyncio.Event()
-        self.message = Message
-        trusted = Path(ca).read_text()  # noqa: ASYNC240 - at the start, as programs do
-        client = self.client = IoTHubDeviceClient.create_from_connection_string(
-            connection_string, server_verification_cert=trusted
-        )
-
-        async def on_method(request: Any) -> None:
-            await client.send_method_response(
-                MethodResponse.create_from_method_request(request, 200, {"done": True})
-            )
-
-        async def ignore(message: Any) -> None:
-            pass
-
-        async def on_state() -> None:
-            if client.connected:
-                self.back.set()
-
-        client.on_connection_state_change = on_state
-        await client.connect()
-        client.on_method_request_received = on_method
-        client.on_message_received = ignore
-        client.on_twin_desired_properties_patch_received = ignore
-        await client.get_twin()
-
-    async def send(self, body: bytes) -> None:
-        await self.client.send_message(with_parts(self.message(body)))
-
-    async def end(self) -> None:
-        await self.client.shutdown()
-
-
-def device(library: str) -> None:
-    """Be the synchronous device: send a first message, then do what the lines say."""
-    place = json.loads(sys.stdin.readline())
-    made = (Ours if library == "mqttws" else Theirs)(place["connection_string"], place["ca"])
-    made.send(b'{"first":true}')
-    say("first")
-    for line in sys.stdin:
-        match json.loads(line):
-            case ["telemetry", count]:
-                before = cpu()
-                for number in range(count):
-                    made.send(b'{"n":%d}' % number)
-                say((cpu() - before) / count * 1e6)
-            case ["reconnect", count]:
-                before = cpu()
-                for _ in range(count):
-                    made.back.clear()
-                    say("cut")
-                    made.wait()
-                    made.send(b'{"back":true}')
-                say((cpu() - before) / count * 1e3)
-            case ["resident"]:
-                gc.collect()
-                time.sleep(1.0)
-                say(resident())
-    made.end()
-
-
-async def async_device(library: str) -> None:
-    """Be the asyncio device."""
-
-    async def heard() -> Any:
-        line = await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
-        return json.loads(line) if line else None
-
-    place = json.loads(sys.stdin.readline())
-    made = AsyncOurs() if library == "mqttws" else AsyncTheirs()
-    await made.start(place["connection_string"], place["ca"])
-    await made.send(b'{"first":true}')
-    say("first")
-    while (asked := await heard()) is not None:
-        match asked:
-            case ["telemetry", count]:
-                before = cpu()
-                for number in range(count):
-                    await made.send(b'{"n":%d}' % number)
-                say((cpu() - before) / count * 1e6)
-            case ["reconnect", count]:
-                before = cpu()
-                for _ in range(count):
-                    made.back.clear()
-                    say("cut")
-                    async with asyncio.timeout(30):
-                        await made.back.wait()
-                    await made.send(b'{"back":true}')
-                say((cpu() - before) / count * 1e3)
-            case ["resident"]:
-                gc.collect()
-                await asyncio.sleep(1.0)
-                say(resident())
-    await made.end()
-
-
-# The orchestrator's process: the hub, and one device after the other
-
 
 async def measure(
     library: str, style: str, hub: Any, place: dict[str, str], *, resumed: bool = False
@@ -301,7 +61,7 @@ async def measure(
     """Run one device program and return its row; the ``resumed`` figure alone, or the others."""
     began = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "benchmarks.hub_client", "--device", library, "--style", style,
+        sys.executable, "-m", "benchmarks.hub_client_device", library, style,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=HERE.parent,
     )  # fmt: skip
     assert process.stdin is not None
@@ -399,7 +159,8 @@ def render(kept: dict[str, Any]) -> str:
         "The same device program (a method, messages, desired properties, telemetry) on mqttws and",
         "on the official SDK, MQTT over TLS on port 8883 against one local hub, each with its",
         f"asyncio and its synchronous client. {rounds} rounds in turns, each in a new process; the",
-        "smallest figure of each, the median in brackets. CPU is that of the device's process.",
+        "smallest figure of each, the median in brackets. CPU and memory are those of the device's",
+        "process, which loads nothing of the benchmark.",
     ]
     for style in ("asyncio", "sync"):
         ours, theirs = (kept["runs"][f"{library} {style}"] for library in LIBRARIES)
@@ -430,10 +191,10 @@ def render(kept: dict[str, Any]) -> str:
         "alone: the SDK's asyncio client has hung after some of ten cuts.",
         "",
         "The local hub resumes no TLS session. By public sources IoT Hub does not either: its",
-        "servers were seen to ignore it (Azure/azure-c-shared-utility#64, 2017), and the nRF Connect",
-        "SDK turned it off for that reason (nrfconnect/sdk-nrf#3962, 2021). The row of resumed",
-        "sessions is for a server that does: a TLS end that sends session tickets stands before the",
-        "hub. azure-iot-device resumes none.",
+        "servers were seen to ignore it (Azure/azure-c-shared-utility#64, 2017), and the SDK of",
+        "nRF Connect turned it off for that reason (nrfconnect/sdk-nrf#3962, 2021). The row of",
+        "resumed sessions is for a server that does: a TLS end that sends session tickets stands",
+        "before the hub. azure-iot-device resumes none.",
         "",
         *REMARKS,
         "",
@@ -449,16 +210,10 @@ def render(kept: dict[str, Any]) -> str:
 def main() -> None:
     """Be what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", choices=LIBRARIES, help=argparse.SUPPRESS)
-    parser.add_argument("--style", choices=("asyncio", "sync"), help=argparse.SUPPRESS)
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     given = parser.parse_args()
-    if given.device and given.style == "asyncio":
-        asyncio.run(async_device(given.device))
-    elif given.device:
-        device(given.device)
-    elif given.inside:
+    if given.inside:
         kept = asyncio.run(run(given.rounds))
         RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
         REPORT.write_text(render(kept))
