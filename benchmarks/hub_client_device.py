@@ -3,7 +3,6 @@
 It loads what a device program needs, and nothing of the benchmark: its memory is compared.
 """
 
-import asyncio
 import gc
 import json
 import os
@@ -249,6 +248,8 @@ async def async_device(library: str) -> None:
 if __name__ == "__main__":
     LIBRARY, STYLE = sys.argv[1:]
     if STYLE == "asyncio":
+        import asyncio  # for the classes above too; a synchronous program need not load it
+
         asyncio.run(async_device(LIBRARY))
     else:
         device(LIBRARY)
