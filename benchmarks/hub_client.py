@@ -11,6 +11,7 @@ hub_client.json and hub_client.md.
 
 import argparse
 import asyncio
+import compileall
 import json
 import os
 import platform
@@ -225,6 +226,8 @@ def main() -> None:
             ["git", "rev-parse", "--short", "HEAD"], capture_output=True, check=False
         )
         os.environ["COMMIT"] = head.stdout.decode().strip()
+        for package in ("mqttws", "benchmarks"):  # as pip does when it installs the SDK
+            compileall.compile_dir(HERE.parent / package, quiet=1)
         own = [sys.executable, "-m", "benchmarks.hub_client", "--inside", "--rounds"]
         sys.exit(subprocess.run(in_namespace([*own, str(given.rounds)]), check=False).returncode)
 
