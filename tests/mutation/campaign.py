@@ -248,7 +248,7 @@ class Campaign:
                 code = 0 if passes(chosen, reached.seconds) else 1
             finally:
                 os._exit(code)
-        self._running[pid] = Child(scratch, 20 + 8 * seconds, report)
+        self._running[pid] = Child(scratch, 10 + 5 * seconds, report)
 
     def _wait(self) -> None:
         """Wait for a fork to end; one that hangs is ended, and its mutant is noticed by that."""
