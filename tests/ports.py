@@ -12,6 +12,12 @@ _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) %
 _offsets = itertools.count(os.getpid() * 97)  # runs that do not know of each other begin elsewhere
 
 
+def take_slice(number: int) -> None:
+    """Have this process, a fork, use another slice than those that were forked beside it."""
+    global _worker  # noqa: PLW0603 - one for the process
+    _worker = number % _SLICES
+
+
 def free_port() -> int:
     """Return a TCP port of the loopback addresses that nobody listens on now."""
     while True:
