@@ -55,7 +55,7 @@ def named_groups(record: DeviceRecord) -> tuple[str, ...]:
 
 
 class KnownGroups:
-    """What is known of the groups at one version of them all.
+    """The groups that are known at one version of them all.
 
     Args:
         index: of the groups.

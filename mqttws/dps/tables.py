@@ -133,7 +133,7 @@ FAULTS: Table[Faults] = Table(
 
 
 class Signer(NamedTuple):
-    """What signs for the devices of a group (``group_index``).
+    """A key or certificate that signs for the devices of a group (``group_index``).
 
     Attributes:
         name: of a key or a certificate.

@@ -42,7 +42,7 @@ Key = tuple[ssl.SSLContext, str, int, str]
 
 
 class Kept(NamedTuple):
-    """What is known of a server.
+    """The knowledge of a server that is kept.
 
     Attributes:
         session: what can be resumed; None for a server that does not resume.
