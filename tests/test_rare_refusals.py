@@ -51,7 +51,7 @@ def chain(fault: str = "") -> Any:
 
 
 def snapshot(individual: Any = None, **certified: Any) -> Any:
-    groups = SimpleNamespace(by_fingerprint=certified)
+    groups = SimpleNamespace(by_fingerprint=certified, any_certified=False)
     return Snapshot(DeviceRecord(), individual, groups, 0.0)  # type: ignore[arg-type]
 
 
