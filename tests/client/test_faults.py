@@ -171,7 +171,9 @@ async def test_a_peer_that_says_what_it_must_not_ends_in_an_error_in_time(said: 
 
     server = await asyncio.start_server(started, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    client = AsyncClient(f"mqtt://127.0.0.1:{port}", hop_timeout=0.5, reconnect=None)
+    client = AsyncClient(
+        f"mqtt://127.0.0.1:{port}", hop_timeout=0.5, request_timeout=1.0, reconnect=None
+    )
     try:
         with pytest.raises(MqttwsError):
             async with client:
