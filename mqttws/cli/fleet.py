@@ -271,14 +271,22 @@ def _run(id_scope: str, credentials: list[Credential], told: Results, **options:
                 interrupted = True
                 task.cancel()
 
+        loop = asyncio.get_running_loop()
         with suppress(NotImplementedError):  # Windows
-            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
-        await provision_fleet_async(id_scope, credentials, told.add, **options)
+            loop.add_signal_handler(signal.SIGINT, interrupt)
+        try:
+            await provision_fleet_async(id_scope, credentials, told.add, **options)
+        finally:
+            if (
+                interrupted
+            ):  # now: in the loop's end a signal would find its pipe closed, and say so
+                loop.remove_signal_handler(signal.SIGINT)
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left to be printed is short
 
     limit_tls_buffers(DPS_BUFFER)  # hundreds of connections, and nothing else in here
     try:
         asyncio.run(run())
     except (asyncio.CancelledError, KeyboardInterrupt):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left to be printed is short
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         return True
     return False

@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -382,6 +383,36 @@ async def test_ctrl_c_twice_names_the_results_and_the_command_that_goes_on(
     assert "interrupted: 2 assigned, 0 failed, 2 not done" in told
     assert str(results) in told
     assert f"go on with: mqttws provision-fleet {file}" in told
+
+
+CTRL_C_AS_THE_LOOP_ENDS = """
+import asyncio, os, signal, types
+from asyncio.selector_events import BaseSelectorEventLoop as Loop
+from mqttws.cli import fleet
+
+async def interrupted(*arguments, **options):
+    os.kill(os.getpid(), signal.SIGINT)
+    await asyncio.sleep(60)
+
+def close_and_interrupt(loop, close=Loop._close_self_pipe):
+    close(loop)
+    os.kill(os.getpid(), signal.SIGINT)
+
+fleet.provision_fleet_async = interrupted
+Loop._close_self_pipe = close_and_interrupt
+assert fleet._run("0ne00LOCAL", [], types.SimpleNamespace(add=None))
+"""
+
+
+def test_ctrl_c_as_the_loop_ends_is_not_told() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CTRL_C_AS_THE_LOOP_ENDS],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("transport", ["wss", "auto"])
