@@ -255,14 +255,16 @@ async def test_a_connection_closed_instead_of_an_answer_is_told(
 ) -> None:
     async with local_dps as dps:
         react_to_polls(dps, monkeypatch, [Close("a fault on order")])
-        with pytest.raises(ConnectionLost) as caught:
-            # In the middle of a wait: one that ends within an attempt is that attempt's silence.
-            await provisioned(dps, await dps.enroll_device("my-device"), timeout=2.8)
-        assert caught.value.close_code == 1008
+        key, steps = await dps.enroll_device("my-device"), list[Step]()
+        # On a busy machine the time may be over within the last attempt.
+        with pytest.raises((ConnectionLost, RequestTimedOut)) as caught:
+            await provisioned(dps, key, timeout=2.0, on_step=steps.append)
         assert "connections were tried" in caught.value.hint
+        assert "another client" in caught.value.hint
+        lost = [step.error for step in steps if isinstance(step.error, ConnectionLost)]
+        assert {error.close_code for error in lost} == {1008}
 
 
-@pytest.mark.rule("DPS-T9/device")
 async def test_an_answer_counts_though_the_connection_ends_with_it(
     local_dps: AsyncLocalDps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
