@@ -35,7 +35,7 @@ from .delivery_trial import Place, Trial
 
 CONTROL_MESSAGES, CONTROL_CUTS = 300, 5
 ATTEMPTS = 3
-"""How often a cell is tried whose broker hangs, such as mosquitto, whose WebSocket listeners may
+"""Trials of a cell whose broker hangs, such as mosquitto, whose WebSocket listeners may
 take its loop for ever (mosquitto's issue 496): what came of it says nothing of the client."""
 ANSWERS_WITHIN = 10.0
 """Seconds within which a broker that does not hang answers CONNECT."""

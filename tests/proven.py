@@ -1,4 +1,4 @@
-"""Which test proves what: collected from the marks of the tests, the one source of all tables.
+"""The tests that prove each statement: their marks are the one source of all tables.
 
 ``@pytest.mark.rule(id, ...)`` names statements of conformance.csv (``MQTT-…``, ``U-…``, ``WS-…``),
 of dps/proofs.csv (``DPS-ID/service`` and ``DPS-ID/device``, for the side that the test is about)

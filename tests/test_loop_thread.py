@@ -58,6 +58,23 @@ async def for_ever() -> None:
     await asyncio.Event().wait()
 
 
+def waiting_for(
+    thread: LoopThread, work: Callable[[], Any]
+) -> tuple[threading.Thread, list[ConnectionLost]]:
+    """Call from a thread of its own; the list gets the error with which the call is lost."""
+    found: list[ConnectionLost] = []
+
+    def wait() -> None:
+        try:
+            thread.call(work)
+        except ConnectionLost as error:
+            found.append(error)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    return waiting, found
+
+
 def test_it_starts_with_the_first_call_and_starting_twice_is_no_harm() -> None:
     thread = LoopThread()
     assert thread.call(one) == 1
@@ -80,17 +97,8 @@ def test_after_its_end_each_call_is_an_error_at_once(thread: LoopThread) -> None
 
 
 def test_who_waits_as_it_closes_gets_an_error(thread: LoopThread) -> None:
-    found: list[BaseException] = []
-
-    def wait() -> None:
-        try:
-            thread.call(for_ever)
-        except ConnectionLost as error:
-            found.append(error)
-
     thread.start()
-    waiting = threading.Thread(target=wait)
-    waiting.start()
+    waiting, found = waiting_for(thread, for_ever)
     while not thread.call(count_tasks):
         pass
     thread.close()
@@ -130,16 +138,7 @@ def test_a_future_that_no_caller_waits_for_any_more_is_cancelled(thread: LoopThr
         thread.call(begin, 0.01)
     thread.call(one)
     assert futures[0].cancelled()
-    found: list[BaseException] = []
-
-    def wait() -> None:
-        try:
-            thread.call(begin)
-        except ConnectionLost as error:
-            found.append(error)
-
-    waiting = threading.Thread(target=wait)
-    waiting.start()
+    waiting, found = waiting_for(thread, begin)
     while len(futures) < 2:
         thread.call(one)
     thread.close()

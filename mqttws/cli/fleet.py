@@ -277,9 +277,7 @@ def _run(id_scope: str, credentials: list[Credential], told: Results, **options:
         try:
             await provision_fleet_async(id_scope, credentials, told.add, **options)
         finally:
-            if (
-                interrupted
-            ):  # now: in the loop's end a signal would find its pipe closed, and say so
+            if interrupted:  # now: as the loop ends, a signal would find its pipe closed
                 loop.remove_signal_handler(signal.SIGINT)
                 signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left to be printed is short
 

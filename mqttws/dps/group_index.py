@@ -25,7 +25,7 @@ from .tables import (
 )
 
 KEYS = "keys"
-"""What signs for the devices of a group with keys: such groups are found all together."""
+"""The name by which all groups with keys are found, together."""
 
 _AT_ONCE = 500  # groups that are read together
 _MAX_ATTEMPTS = 10  # to index some groups: each but the last found that one of them had moved

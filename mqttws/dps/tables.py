@@ -147,7 +147,7 @@ class Signer(NamedTuple):
 SIGNERS: Table[Signer] = Table(
     "signer", _dump, lambda text: Signer(*parse_json(text)), alias=lambda signer: signer.name
 )
-"""What signs for the devices of groups, by name and group; its alias is the name."""
+"""Keys and certificates that sign for devices, by name and group; the name is the alias."""
 
 GROUPS_MARK = "groups"
 

@@ -285,7 +285,7 @@ async def test_few_sessions_are_read_where_that_leaks(
 
 
 class Allocated(ctypes.Structure):
-    """What glibc tells of its allocator (``struct mallinfo2``), bytes."""
+    """Figures of glibc's allocator (``struct mallinfo2``), bytes."""
 
     _fields_ = [
         (name, ctypes.c_size_t)
