@@ -164,9 +164,11 @@ class AsyncTheirs:
         async def ignore(message: Any) -> None:
             pass
 
-        async def on_state() -> None:
+        loop = asyncio.get_running_loop()
+
+        async def on_state() -> None:  # the SDK runs it on a loop of its own, in another thread
             if client.connected:
-                self.back.set()
+                loop.call_soon_threadsafe(self.back.set)
 
         client.on_connection_state_change = on_state
         await client.connect()
