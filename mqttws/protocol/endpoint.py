@@ -154,7 +154,7 @@ class Endpoint:
         """
         parts: list[bytes] = []
         size = 0
-        while self._owed and (at_most is None or size < at_most):
+        while self._owed:
             part = self._owed[0]
             if not isinstance(part, bytes):
                 packet = self.session.outgoing.get(part)
@@ -166,7 +166,8 @@ class Endpoint:
             self._owed.popleft()
         if not self._owed and (at_most is None or not size):
             parts.append(self.data_to_send(now, at_most))
-        self._last_sent = now
+        if size:
+            self._last_sent = now
         return b"".join(parts)
 
     @property

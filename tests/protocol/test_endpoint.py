@@ -413,6 +413,19 @@ def test_a_qos_2_message_repeated_on_a_new_connection_is_not_handed_over_again(m
 
 @both_ends
 @pytest.mark.rule("MQTT-4.3.3-2")
+def test_a_repeat_of_an_earlier_connections_message_can_be_acknowledged_like_any(make: Make):
+    end = make()
+    say(end, Publish("t", b"x", 2, packet_id=5))
+    again = make(end.session)
+    said(again)
+    say(again, Publish("t", b"x", 2, dup=True, packet_id=5))
+    again.acknowledge(5)
+    assert said(again) == [PubRec(5)]
+    assert not again.session.unread
+
+
+@both_ends
+@pytest.mark.rule("MQTT-4.3.3-2")
 def test_a_pubrel_for_nothing_is_answered_all_the_same(make: Make):
     end = make()
     say(end, PubRel(9))

@@ -15,6 +15,7 @@ from mqttws.wire import (
     PubRec,
     PubRel,
     SubAck,
+    Subscription,
     UnsubAck,
     encode,
 )
@@ -82,8 +83,7 @@ def test_a_short_wait_is_reckoned_as_it_is() -> None:
 def test_the_next_pingreq_begins_anew() -> None:
     client = pinging()
     client.note_acknowledged(1_000, 999_000, 45.5)
-    client.note_acknowledged(601_000, 399_000, 145)
-    client.note_acknowledged(1_000_000, 0, 146)
+    client.note_acknowledged(601_000, 399_000, 145)  # a slow reader: it gets longer
     say(client, PingResp(), now=146)
     said(client, 146)
     deadline = client.deadline
@@ -159,6 +159,12 @@ def test_what_was_held_back_is_sent_again_once() -> None:
 def test_an_intent_that_comes_too_early_is_named() -> None:
     with pytest.raises(UsageError, match=r"^unsubscribe: "):
         ClientProtocol(Connect("c")).unsubscribe(["t"])
+    with pytest.raises(UsageError, match=r"^publish: "):
+        ClientProtocol(Connect("c")).publish("t")
+    with pytest.raises(UsageError, match=r"^subscribe: "):
+        ClientProtocol(Connect("c")).subscribe([Subscription("t")])
+    with pytest.raises(UsageError, match=r"^acknowledge: "):
+        ClientProtocol(Connect("c")).acknowledge(1)
     with pytest.raises(UsageError, match=r"^refuse: "):
         ServerProtocol(0.0).refuse(1)
     with pytest.raises(UsageError, match=r"^unsuback: "):
@@ -173,6 +179,15 @@ def test_an_answer_that_fits_nothing_is_named() -> None:
     assert errors[1].startswith("SUBACK ")
 
 
+def test_a_packet_that_no_server_sends_breaks_the_rule_of_the_whole_protocol() -> None:
+    client = connected_client()
+    say(client, PingReq())
+    (closed,) = events_of(client)
+    assert isinstance(closed, ConnectionClosed)
+    assert isinstance(closed.error, UnexpectedPacket)
+    assert closed.error.rule == "MQTT-4.8.0-1"
+
+
 def test_a_packet_that_no_client_sends_breaks_the_rule_of_the_whole_protocol() -> None:
     server = connected_server()
     say(server, PingResp())
@@ -185,6 +200,16 @@ def test_a_packet_that_no_client_sends_breaks_the_rule_of_the_whole_protocol() -
 def test_what_is_sent_before_connack_needs_a_clean_session() -> None:
     with pytest.raises(UsageError, match="clean_session=True only"):
         ClientProtocol(Connect("c", clean_session=False), pipelined=True)
+
+
+def test_a_client_that_waits_for_connack_sends_nothing_before_it_and_none_does_before_connect() -> (
+    None
+):
+    waiting = ClientProtocol(Connect("c"))
+    waiting.connect(0.0)
+    for client in (waiting, ClientProtocol(Connect("c"), pipelined=True)):
+        with pytest.raises(UsageError, match="not connected"):
+            client.publish("t")
 
 
 def test_a_client_that_does_not_wait_for_connack_sends_a_message_once() -> None:
