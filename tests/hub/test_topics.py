@@ -134,7 +134,11 @@ def test_a_modules_input_is_read_back():
     assert inputs_filter("d", "m") == "devices/d/modules/m/inputs/#"
     assert input_topic("d", "m", "in", {"a": "b c"}) == "devices/d/modules/m/inputs/in/a=b%20c"
     assert parse_input_topic(input_topic("d", "m", "in", {"a": "b/c"})) == ("in", {"a": "b/c"})
-    assert parse_input_topic("devices/d/modules/m/outputs/in/") is None
+    assert parse_input_topic(input_topic("d", "m", "in")) == ("in", {})
+    assert parse_input_topic("devices/d/modules/m/inputs/in") == ("in", {})
+    assert parse_input_topic("devices/d/modules/m/inputs/in/a=b/c") == ("in", {"a": "b/c"})
+    for wrong in ("outputs/in/", "inputs//", "inputs"):
+        assert parse_input_topic(f"devices/d/modules/m/{wrong}") is None
 
 
 def test_a_user_name_names_module_and_model():

@@ -21,6 +21,8 @@ from mqttws.hub import topics
         (topics.devicebound_filter, (1,), "device id: found int; allowed: a str"),
         (topics.parse_properties, (1,), "text: found int; allowed: a str"),
         (topics.parse_raw, (1,), "text: found int; allowed: a str"),
+        (topics.method_response_topic, ("200", "1"), "status: found str; allowed: a whole number"),
+        (topics.method_response_topic, (True, "1"), "status: found bool; allowed: a whole number"),
         (topics.parse_username, (1,), "text: found int; allowed: a str"),
     ],
 )
@@ -32,6 +34,14 @@ def test_a_wrong_argument_is_named(call: Any, arguments: tuple[Any, ...], told: 
 def test_a_modules_id_is_text() -> None:
     with pytest.raises(UsageError, match=r"^module id: found list; allowed: a str"):
         topics.telemetry_topic("d", module_id=[])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("part", ["model_id", "client_type", "module_id"])
+@pytest.mark.parametrize("value", [None, 1])
+def test_each_part_of_a_user_name_is_text(part: str, value: object) -> None:
+    told = f"^{part.replace('_', ' ')}: found {type(value).__name__}; allowed: a str"
+    with pytest.raises(UsageError, match=told):
+        topics.build_username("h", "d", **{part: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("character", ["/", "+", "#", "\0"])

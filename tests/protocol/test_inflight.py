@@ -4,7 +4,7 @@ import pytest
 
 from mqttws.errors import UnexpectedPacket, UsageError
 from mqttws.protocol.arrivals import Arrivals
-from mqttws.protocol.inflight import Session
+from mqttws.protocol.inflight import Change, Session
 from mqttws.wire import Publish, PubRel
 
 
@@ -67,11 +67,38 @@ def test_answers_that_fit_nothing_are_unexpected_and_change_nothing():
 @pytest.mark.rule("MQTT-3.1.2-6")
 def test_a_cleared_session_holds_nothing():
     session = Session()
-    session.outgoing[1] = PubRel(1)
-    session.received[2] = None
+    for packet_id in (1, 2, 3):
+        session.put(packet_id, message(packet_id, 2))
+    session.pubrec(1)
+    session.abandon(2)
+    session.drop(3)
+    session.receive(4, None)
     session.granted["t"] = 1
+    assert (session.accepted, session.abandoned, session.unread) == ({1: message(1, 2)}, {2}, {4})
     session.clear()
     assert (session.outgoing, session.received, session.granted) == ({}, {}, {})
+    assert (session.accepted, session.abandoned, session.unread) == ({}, set(), set())
+    assert session.next_packet_id({}) == 1
+    assert session.unanswered == {}
+
+
+@pytest.mark.rule("MQTT-4.3.3-2")
+def test_a_repeat_is_not_new_and_what_was_released_is() -> None:
+    session = Session()
+    assert session.receive(5, 1) is True
+    assert session.receive(5, 1) is False
+    session.release(5)
+    assert session.receive(5, 1) is True
+
+
+def test_what_the_peer_releases_before_it_was_handed_over_is_closed() -> None:
+    session = Session()
+    session.changes = []
+    session.receive(5, 1)
+    session.release(5)
+    session.hand_over(5)
+    assert session.take_changes() == [Change("released", 5)]
+    assert session.unread == set()
 
 
 @pytest.mark.rule("MQTT-4.6.0-2", "MQTT-4.6.0-3")

@@ -261,9 +261,8 @@ def _stamped(
         old = metadata.get(name, stamp)
         if name not in patch:
             result[name] = old
-        elif isinstance(value, dict):
-            inner = patch[name] if isinstance(patch[name], dict) else {}
-            result[name] = _stamped(value, inner, old, stamp)
+        elif isinstance(value, dict):  # and so is the patch's
+            result[name] = _stamped(value, patch[name], old, stamp)
         else:
             result[name] = dict(stamp)
     return result

@@ -54,6 +54,11 @@ def test_a_device_connection_string_is_read(text: str, found: ConnectionString):
             "it is an Event Hubs endpoint's",
         ),
         ("HostName=h;DeviceId=d", "its credential: none"),
+        (
+            f"{DEVICE};SharedAccessSignature=SharedAccessSignature sr=a",
+            "its credential: SharedAccessKey and SharedAccessSignature;",
+        ),
+        (f"{DEVICE};GatewayHostName=edge:8883", "GatewayHostName is 'edge:8883'; allowed: a host"),
         (f"{DEVICE};x509=true", "its credential: SharedAccessKey and x509=true"),
         (f"{DEVICE};DeviceId=e", "DeviceId stands in it twice"),
         (f"HostName=h:8883;DeviceId=d;SharedAccessKey={SECRET}", "allowed: a host name alone"),

@@ -19,6 +19,7 @@ from mqttws.hub.service.decisions import (
     Answered,
     Incoming,
     Publish,
+    Send,
     desired_message,
     on_publish,
     on_will,
@@ -191,8 +192,12 @@ def test_a_will_that_is_no_telemetry_is_dropped() -> None:
         assert on_will(peer(), topic, b"", NOW) is None
 
 
-def test_a_desired_change_is_sent_with_qos_1() -> None:
+def test_what_a_device_hears_of_its_twin_is_sent_with_qos_1() -> None:
     assert desired_message({"a": 1}, 2).qos == 1
+    question = Incoming("$iothub/twin/GET/?$rid=1", b"", 0)
+    (answer,) = on_publish(record(), peer(), question, NOW, "t").effects
+    assert isinstance(answer, Send)
+    assert answer.qos == 1
 
 
 # Methods

@@ -108,6 +108,8 @@ def test_an_identity_has_its_names() -> None:
         ("h/devices/d/api-version=1", "h/devices/d", True),
         ("h/api-version=1", "h/devices/d", True),
         ("h/devices/D", "h/devices/d", False),
+        ("h/devices/D/", "h/devices/d", False),
+        ("h/devices/D/?api-version=1", "h/devices/d", False),
         ("h/devices/d/modules/m", "h/devices/d", False),
         ("h/dev", "h/devices/d", False),
         ("x/devices/d", "h/devices/d", False),

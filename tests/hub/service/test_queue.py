@@ -62,6 +62,17 @@ def test_a_wrong_message_is_refused(message: CloudMessage, code: Code) -> None:
     assert refused.code is code
 
 
+def test_the_largest_message_counts_payload_and_properties_as_they_are_sent() -> None:
+    filled(CloudMessage(b"x" * MAX_SIZE))
+    filled(CloudMessage(b"x", {"a": "x" * (MAX_SIZE - 3), "n": None}))
+    filled(CloudMessage(b"x", {}, {"$.mid": "x" * (MAX_SIZE - 6)}))
+    lone = "\ud800"  # half a character, which JSON can carry: one byte, a question mark
+    filled(CloudMessage(b"", {"a": lone * (MAX_SIZE - 1)}))
+    refused = enqueue(Queue(), CloudMessage(b"", {"a": lone * MAX_SIZE}), NOW)
+    assert isinstance(refused, Fault)
+    assert refused.code is Code.MessageTooLarge
+
+
 @pytest.mark.rule("HUB-26")
 def test_a_message_lives_for_an_hour_unless_it_says_otherwise() -> None:
     queue = filled(CloudMessage(b"1"), CloudMessage(b"2", expires_at=NOW + 60))

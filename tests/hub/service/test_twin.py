@@ -23,12 +23,18 @@ from mqttws.hub.service.twin import (
 from .world import NOW
 
 
-def nested(levels: int) -> dict[str, Any]:
-    value: Any = 1
+def nested(levels: int, value: Any = 1) -> dict[str, Any]:
     for _ in range(levels):
         value = {"a": value}
     assert isinstance(value, dict)
     return value
+
+
+def lists(levels: int) -> dict[str, Any]:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return {"a": value}
 
 
 @pytest.mark.rule("HUB-32")
@@ -42,6 +48,8 @@ def nested(levels: int) -> dict[str, Any]:
         {"a": MAX_INTEGER, "b": -MAX_INTEGER},
         {"a" * 1024: "b" * 4096},
         nested(10),
+        nested(10, [1]),
+        lists(10),
     ],
 )
 def test_values_within_the_rules(values: object) -> None:
@@ -68,6 +76,9 @@ def test_values_within_the_rules(values: object) -> None:
         ({"a": "b" * 4097}, 400004),
         ({"a": "ü" * 2049}, 400004),
         (nested(11), 400004),
+        (nested(10, [[1]]), 400004),
+        (nested(10, [{}]), 400004),
+        (lists(11), 400004),
         ({str(n): "b" * 4096 for n in range(9)}, 413001),
     ],
 )
@@ -190,6 +201,11 @@ def test_metadata_stamps_what_was_touched() -> None:
     assert metadata["a"]["$lastUpdated"] == late
     assert metadata["a"]["b"]["$lastUpdated"] == early
     assert metadata["a"]["d"]["$lastUpdated"] == late
+    third = write(second.twin, {"properties": {"desired": {"a": {"b": 4}}}}, NOW + 120)
+    assert isinstance(third, ServiceWrite)
+    metadata = third.twin.desired.metadata["a"]
+    assert metadata["b"] == {"$lastUpdated": metadata["$lastUpdated"], "$lastUpdatedVersion": 4}
+    assert metadata["d"] == {"$lastUpdated": late, "$lastUpdatedVersion": 3}
 
 
 def test_an_initial_twin_begins_at_version_1() -> None:
@@ -200,3 +216,10 @@ def test_an_initial_twin_begins_at_version_1() -> None:
         "reported": {"$version": 1},
     }
     assert twin.tags == {"a": 1}
+
+
+def test_an_initial_twin_of_tags_alone_begins_at_version_1_too() -> None:
+    twin = new_twin({"tags": {"a": 1}}, NOW)
+    assert isinstance(twin, Twin)
+    assert device_view(twin) == {"desired": {"$version": 1}, "reported": {"$version": 1}}
+    assert (twin.version, twin.etag) == (1, Twin().etag)
