@@ -253,9 +253,8 @@ def _may_move(device: Device, enrollment: IndividualEnrollment | EnrollmentGroup
     Without a policy, devices of API version 2018-04-01 and before stay where they are
     (``concepts-device-reprovision.md``).
     """
-    if enrollment.reprovision_policy is None and device.api_version[:10] <= _STICKY_UNTIL:
-        return False
-    return _policy(enrollment).update_hub_assignment
+    sticky = enrollment.reprovision_policy is None and device.api_version[:10] <= _STICKY_UNTIL
+    return not sticky and _policy(enrollment).update_hub_assignment
 
 
 def _substatus(before: RegistrationRecord | None, hub: str, policy: ReprovisionPolicy) -> str:
@@ -272,6 +271,6 @@ def _score(hub: str, registration_id: str, weight: int) -> float:
     The highest wins, so a hub that is added or removed moves only the devices that must move
     (weighted rendezvous hashing).
     """
-    name = f"{hub}\n{registration_id.lower()}".encode(errors="replace")
+    name = f"{hub}\n{registration_id.lower()}".encode()
     drawn = (int.from_bytes(hashlib.sha256(name).digest()[:8]) + 1) / (2**64 + 2)
     return weight / -math.log(drawn)

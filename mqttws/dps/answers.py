@@ -41,7 +41,7 @@ def assigned_state(
         "lastUpdatedDateTimeUtc": record.last_updated,
         "etag": record.etag,
     }
-    if api_version[:10] >= _PROFILE_SINCE:
+    if api_version >= _PROFILE_SINCE:
         state["connectionProfile"] = profile
     if record.payload is not None:
         state["payload"] = record.payload

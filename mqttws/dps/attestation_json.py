@@ -143,20 +143,24 @@ def read_der(member: JsonValue) -> bytes:
         UsageError: it is none of them.
     """
     expected = "one certificate in PEM form, or the base64 of its DER form"
-    text = member.text(expected)
-    for _ in range(2):
-        before, begin, rest = text.partition("-----BEGIN CERTIFICATE-----")
-        body, end, rest = rest.partition("-----END CERTIFICATE-----")
-        if begin and not (end and not rest.strip()):
-            break
-        try:
-            der = base64.b64decode("".join((body if begin else before).split()), validate=True)
-        except ValueError:
-            break
-        if begin or not der.lstrip().startswith(b"-----BEGIN"):
-            return der
-        text = der.decode("ascii", "replace")
-    raise member.wrong(expected)
+    der = _decoded(member.text(expected))
+    if der.lstrip().startswith(b"-----BEGIN"):
+        der = _decoded(der.decode("ascii", "replace"))
+    if not der:
+        raise member.wrong(expected)
+    return der
+
+
+def _decoded(text: str) -> bytes:
+    """Return the bytes of base64, in PEM or bare; empty for any other text."""
+    before, begin, rest = text.partition("-----BEGIN CERTIFICATE-----")
+    body, end, rest = rest.partition("-----END CERTIFICATE-----")
+    if begin and (not end or rest.strip()):
+        return b""
+    try:
+        return base64.b64decode("".join((body if begin else before).split()), validate=True)
+    except ValueError:
+        return b""
 
 
 def _read_key(member: JsonValue) -> bytes:

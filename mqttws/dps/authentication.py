@@ -46,10 +46,10 @@ def authenticate(settings: Settings, snapshot: Snapshot, device: Device) -> Proo
         raise _no_enrollment(device)
     faults = []
     for enrollment in _likely(snapshot, device) if individual is None else [individual]:
-        fault, key_name = _judge_token(settings, snapshot, device, enrollment)
-        if fault is None:
-            return Proof(enrollment, key_name)
-        faults.append(fault)
+        judged = _judge_token(settings, snapshot, device, enrollment)
+        if isinstance(judged, Proof):
+            return judged
+        faults.append(judged)
     # A group's key may fit though the token has expired: that says more than "fits none".
     telling = [fault for fault in faults if fault != WRONG_SIGNATURE]
     reason = WRONG_SIGNATURE
@@ -86,20 +86,20 @@ def _judge_token(
     snapshot: Snapshot,
     device: Device,
     enrollment: IndividualEnrollment | EnrollmentGroup,
-) -> tuple[str | None, str]:
-    """Return what is wrong with the device's token, or None; and the key that signed it.
+) -> Proof | str:
+    """Return what the device's token proves, or what is wrong with it.
 
     A device that has registered with one of the two keys is refused with the other until its
     registration record is deleted: observed, though not documented.
     """
     if enrollment.endorsement_key:
-        return "its enrollment is attested by a TPM, which DPS does not serve over MQTT", ""
+        return "its enrollment is attested by a TPM, which DPS does not serve over MQTT"
     if not device.password:
-        return "no password", ""
+        return "no password"
     if not enrollment.keys:
-        return "a token; this enrollment is attested by certificates", ""
+        return "a token; this enrollment is attested by certificates"
     if isinstance(device.token, str):
-        return device.token, ""
+        return device.token
     named = _named_keys(enrollment, device)
     before = snapshot.device.registration
     pinned = (
@@ -119,9 +119,11 @@ def _judge_token(
                 f"the token is signed with the {key_name} key, and the device has registered with"
                 f" its {pinned} key: no other counts until its registration record is deleted"
             )
+        if fault is None:
+            return Proof(enrollment, key_name)
         if fault != WRONG_SIGNATURE:
-            return fault, key_name
-    return WRONG_SIGNATURE, ""
+            return fault
+    return WRONG_SIGNATURE
 
 
 def _authenticate_chain(snapshot: Snapshot, device: Device) -> Proof:

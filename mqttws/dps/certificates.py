@@ -76,13 +76,11 @@ def chain_fault(
     """Say why a chain does not let the device in; None if it does.
 
     Args:
-        chain: what the device has shown, not empty.
+        chain: what the device has shown, not empty; its own certificate can be read.
         registration_id: must be the common name of the device's certificate, but for case.
         fingerprints: the enrolled certificates', one of which must be in the chain.
         unix_now: seconds; from the device's certificate to the enrolled one all must be valid.
     """
-    if chain[0].fault:
-        return chain[0].fault
     if chain[0].common_name.lower() != registration_id.lower():
         return f"the certificate's common name is {shown(chain[0].common_name)}"
     for number, certificate in enumerate(chain, 1):

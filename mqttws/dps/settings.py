@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ..errors import UsageError
 from ..text import shown
 from .issuance import CredentialPolicy
+from .names import HOST_NAME_RULE, is_host_name
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,9 @@ class Settings:
             limit = getattr(self, name)
             if limit is not None and limit < 1:
                 raise UsageError(f"{name}: a limit of {limit}; allowed: at least 1")
+        for hub in self.hubs:
+            if not (isinstance(hub, str) and is_host_name(hub)):
+                raise UsageError(f"a hub {shown(hub)}; allowed: {HOST_NAME_RULE}")
         for hub, weight in self.weights.items():
             if not isinstance(weight, int) or not 1 <= weight <= 1000:
                 raise UsageError(f"the weight of {shown(hub)} is {weight!r}; allowed: 1 to 1000")

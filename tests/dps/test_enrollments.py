@@ -287,11 +287,70 @@ CERTIFIED = {"primary": {"certificate": pem_certificate(b"der" * 9)}}
         ("g", {"type": "tpm", "tpm": {"endorsementKey": "AAAA"}}, "attests one device"),
         ("d", {"type": "tpm", "tpm": {"endorsementKey": "no base64"}}, "found a string; expected"),
         ("d", {"type": "tpm"}, "tpm: missing"),
+        ("d", {"type": "symmetricKey"}, "symmetricKey: missing: an export has the keys only where"),
+        ("d", {"type": "symmetricKey", "symmetricKey": KEYS, "x509": {}}, "x509: the type is symm"),
+        ("d", {"type": "symmetricKey", "symmetricKey": KEYS, "tpm": {}}, "tpm: the type is symm"),
+        ("d", {"type": "x509"}, "x509: missing; expected an object with clientCertificates"),
+        ("g", {"type": "x509"}, "x509: missing; expected an object with signingCertificates"),
+        ("d", {"type": "x509", "x509": {}}, "clientCertificates: missing; expected an object with"),
+        ("d", {"type": "x509", "x509": {"clientCertificates": "PEM"}},
+         "clientCertificates: found a string; expected an object with primary"),
+        ("d", {"type": "x509", "x509": {"clientCertificates": {}}},
+         "clientCertificates.primary: missing; expected an object with certificate"),
+        ("d", {"type": "x509", "x509": {"clientCertificates": {"primary": "PEM"}}},
+         "clientCertificates.primary: found a string; expected an object with certificate"),
+        ("g", {"type": "x509", "x509": {"caReferences": ["r"]}},
+         "caReferences: found a list; expected an object with primary"),
     ],
 )  # fmt: skip
 def test_an_attestation_of_the_wrong_kind_is_refused(name, attestation, expected):
     member = "registrationId" if name == "d" else "enrollmentGroupId"
     assert expected in refusal({member: name, "attestation": attestation})
+
+
+PEM = pem_certificate(b"der" * 9)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [" ", "\n", "no base64!", "-----BEGIN CERTIFICATE-----", PEM[:-30], PEM + PEM, f"{PEM}x",
+     "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----", PEM.replace("Z", "*"),
+     b64(b"-----BEGIN PRIVATE KEY-----"), b64(PEM.encode() + b"\xff"), b64(PEM[:-30].encode())],
+)  # fmt: skip
+def test_what_is_no_certificate_is_refused(text):
+    """Of an empty one no row could be read back."""
+    certificates = {"primary": {"certificate": text}}
+    attestation = {"type": "x509", "x509": {"clientCertificates": certificates}}
+    assert "expected one certificate in PEM form" in refusal(SMALL | {"attestation": attestation})
+
+
+CERTIFICATES = [
+    {"primary_certificate": b"first"},
+    {"secondary_certificate": b"second"},
+    {"primary_certificate": b"first", "secondary_certificate": b"second"},
+]
+
+
+@pytest.mark.parametrize("certificates", CERTIFICATES)
+@pytest.mark.parametrize(
+    ("make", "place"), [(individual, "clientCertificates"), (group, "signingCertificates")]
+)
+def test_one_certificate_or_two_survive_the_round_trip(make, place, certificates):
+    enrollment = make(primary_key=b"", **certificates)
+    written = enrollment_to_json(enrollment)
+    assert parse(written) == [enrollment]
+    assert written["attestation"]["type"] == "x509"
+    held = {
+        f"{name}_certificate": pem["certificate"]
+        for name, pem in written["attestation"]["x509"][place].items()
+    }
+    assert held == {name: pem_certificate(der) for name, der in certificates.items()}
+
+
+def test_references_to_cas_survive_the_round_trip_without_their_certificates():
+    for names in (("root",), ("root", "next"), ("", "next")):
+        enrollment = group(primary_key=b"", ca_references=names)
+        assert parse(enrollment_to_json(enrollment, with_cas=True)) == [enrollment]
 
 
 def test_unknown_members_are_kept_at_any_depth():

@@ -118,6 +118,22 @@ def test_the_refusal_of_the_ca_fails_the_operation_and_leaves_the_registration()
     assert service.records.registration("dev-01") == before
 
 
+@pytest.mark.parametrize(
+    ("size", "api_version", "code"),
+    [(8192, "2026-11-01", None), (8196, "2026-11-01", 400004), (8192, "2021-10-01", 400012)],
+)
+def test_a_request_for_a_certificate_has_8192_characters_and_needs_a_version_that_has_it(
+    size: int, api_version: str, code: int | None
+) -> None:
+    """Also where bodies are judged leniently: a device that asks for one waits for it."""
+    for lenient in (False, True):
+        service = instance(ca := Ca(), lenient=lenient)
+        device = connect(service, api_version=api_version)
+        _, body = register(service, device, json.dumps({"csr": "A" * size}).encode())
+        assert body.get("errorCode") == code
+        assert len(ca.wanted) == (0 if code else 1)
+
+
 @pytest.mark.parametrize(("policy", "word"), [("", "it has none"), ("other", "is unknown")])
 def test_an_enrollment_without_a_policy_is_refused(policy: str, word: str) -> None:
     service = instance(ca := Ca(), individual(credential_policy=policy))

@@ -631,6 +631,11 @@ def test_an_answer_for_another_device_is_no_assignment_of_this_one():
     name = registration.registration_id.upper()
     good = assigned(f'"assignedHub": "h.example", "deviceId": "x", "registrationId": "{name}"')
     assert good.error is None
+    assert good.result is not None
+    assert good.result.registration_id == name
+    unnamed = assigned('"assignedHub": "h.example", "deviceId": "x"').result
+    assert unnamed is not None
+    assert unnamed.registration_id == registration.registration_id
 
 
 def test_a_wait_that_the_service_has_not_named_is_not_the_services():

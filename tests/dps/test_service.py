@@ -1,5 +1,7 @@
 import json
+from base64 import b64decode
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -155,9 +157,8 @@ def test_times_have_seven_digits():
 
 
 def test_etags_are_quoted_guids_in_base64():
-    etag = provision(make_service(individual()))["etag"]
-    assert len(etag) == len("IjExMDBmYTk2LTAwMDAtMDEwMC0wMDAwLTYzMGZkYTA4MDAwMCI=")
-    assert etag.startswith("Ij")
+    etag = b64decode(provision(make_service(individual()))["etag"]).decode()
+    assert etag == f'"{UUID(etag.strip(chr(34)))}"'
 
 
 WITHOUT_CSR = [
@@ -426,6 +427,9 @@ def test_a_disabled_enrollment_is_answered_200_disabled_and_no_group_steps_in():
     assert list(body) == SHAPES["disabled"]
     assert (body["operationId"], body["status"]) == ("", "disabled")
     assert list(body["registrationState"]) == STATE_SHAPES["disabled"]
+    assert body["registrationState"]["status"] == "disabled"
+    logged = reason_of(service, connect(service), register_topic("1"))
+    assert logged == "register 200 disabled"
     derived = derive_device_key(OTHER_KEY, "dev-01")
     check_error(register(service, connect(service, key=derived)), 401000)
     check_error(register(service, connect(service, key=OTHER_KEY)), 401000)
@@ -463,6 +467,34 @@ def test_an_operation_can_be_asked_about_only_by_its_device_with_its_key():
     assert poll(service, connect(service, "DEV-01"), operation_id)[1]["status"] == "assigned"
 
 
+@pytest.mark.parametrize("policy", [None, "custom"])
+@pytest.mark.parametrize("enrolled", ["individual", "group"])
+def test_a_commit_that_took_place_though_it_seemed_lost_is_no_second_registration(policy, enrolled):
+    enrollment = {"allocation_policy": policy, "webhook_url": "https://w" if policy else ""}
+    service = make_service((individual if enrolled == "individual" else group)(**enrollment))
+    commit, lost = service.store.commit, [True]
+
+    async def commit_and_lose(*arguments):
+        done = await commit(*arguments)
+        return done and not (lost and lost.pop())
+
+    service.store.commit = commit_and_lose
+    key = KEY if enrolled == "individual" else derive_device_key(KEY, "dev-01")
+    device = connect(service, key=key)
+    answer, *asked = service.handle(device, Message(register_topic("1")), 1, UNIX_START)
+    assert answer.status == 202
+    assert len(asked) == (1 if policy else 0)
+    assert service.service.counts.conflicts == 1
+    (record,) = service.records.devices()
+    (operation,) = record.operations
+    assert operation.operation_id == json.loads(answer.body)["operationId"]
+    assert (operation.state is None) == (policy == "custom")
+    assert operation.enrollment_kind == enrolled
+    assert operation.enrollment_id == ("dev-01" if enrolled == "individual" else "grp-1")
+    if operation.state is not None:
+        assert operation.state["substatus"] == "initialAssignment"
+
+
 def test_only_the_latest_operations_of_a_device_are_remembered():
     service = make_service(individual())
     device = connect(service)
@@ -472,6 +504,12 @@ def test_only_the_latest_operations_of_a_device_are_remembered():
     check_error(poll(service, device, ids[-OPERATIONS_PER_DEVICE - 1]), 404203)
     (kept,) = service.records.devices()
     assert len(kept.operations) == OPERATIONS_PER_DEVICE
+
+
+def test_an_error_says_what_the_device_is_told():
+    rejection = Rejection(401000, "Unauthorized", "for the log")
+    assert str(rejection) == rejection.message == "Unauthorized"
+    assert rejection.reason == "for the log"
 
 
 def test_bad_credentials_leave_nothing_behind():
@@ -518,7 +556,9 @@ def test_static_takes_the_one_hub_and_geo_latency_the_first():
 
 
 @pytest.mark.rule("DPS-T12/service", "DPS-S200-failed/service", "DPS-E400208/service")
-@pytest.mark.parametrize(("hubs", "policy"), [((), None), ((), "geoLatency"), (HUBS, "static")])
+@pytest.mark.parametrize(
+    ("hubs", "policy"), [((), None), ((), "geoLatency"), (HUBS, "static"), (HUBS[:2], "static")]
+)
 def test_without_a_hub_the_operation_fails(hubs, policy):
     """Status 200, and yet it failed."""
     service = make_service(individual(allocation_policy=policy), hubs=hubs)
