@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mqttws.wire import COMPILED
+from tests.commit import short_commit
 
 from .delivery_cells import CELLS, RESTARTS, WITHOUT, Cell
 
@@ -47,15 +48,15 @@ def versions() -> dict[str, str]:
         "amqtt": [amqtt, "-c", "import importlib.metadata as m; print(m.version('amqtt'))"],
         "RabbitMQ": ["dpkg-query", "-W", "-f", "${Version}", "rabbitmq-server"],
         "Node": ["node", "--version"],
-        "commit": ["git", "rev-parse", "--short", "HEAD"],
     }
     for name, command in commands.items():
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
         except OSError:
             continue
-        match = re.search(r"\d+\.\d[\w.]*", done.stdout) if name != "commit" else None
+        match = re.search(r"\d+\.\d[\w.]*", done.stdout)
         found[name] = match[0] if match else done.stdout.strip()
+    found["commit"] = short_commit()
     modules = os.environ.get("MQTTWS_NODE_MODULES", "")
     package = Path(modules, "aedes", "package.json")
     if package.exists():

@@ -16,7 +16,6 @@ import platform
 import resource
 import ssl
 import statistics
-import subprocess
 import sys
 import time
 from base64 import b64encode
@@ -32,6 +31,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mqttws.local.certificates import certificate_pem, new_builder, new_key, new_name
 from mqttws.local.x509 import DeviceAuthority
+from tests.commit import short_commit
 from tests.local.stores.cluster import Cluster, cluster
 
 from . import scale_report
@@ -436,20 +436,13 @@ QUESTIONS: dict[str, Any] = {
 
 def about(options: argparse.Namespace, began: float) -> dict[str, Any]:
     """Return where and when an answer was found."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        check=True,
-        cwd=HERE,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
     model = [
         line.partition(":")[2].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
         if line.startswith("model name")
     ]
     return {
-        "commit": commit,
+        "commit": short_commit(),
         "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
         "seconds": round(time.monotonic() - began),
         "machine": f"{len(model)} cores, {model[0] if model else platform.machine()}",

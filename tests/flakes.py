@@ -1,9 +1,12 @@
 """``python -m tests.flakes``: tests that fail now and then.
 
-Runs the whole suite again and again, then the tests of concurrency alone; prints each failure and a
-count at the end. ``--suite 20 --concurrent 200`` are the usual numbers; ``--minutes`` ends it
-sooner.
-Exit code 1: something failed.
+    run      run the whole suite 20 times, each test of concurrency 200 times; may be interrupted
+             at any moment, and goes on where it was
+    report   print how far it has come, and what failed
+
+Needs pytest-repeat (extra ``flakes``). The record is ``flakes.json`` beside this file: for each
+commit what was run, and which tests failed how often. A failure that was mended is left behind by
+``run --anew``, which counts from nothing. Exit code 1: something failed.
 """
 
 import argparse
@@ -12,63 +15,141 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
+from .commit import short_commit
+
 ROOT = Path(__file__).resolve().parents[1]
+RECORD = Path(__file__).with_suffix(".json")
 
 CONCURRENT = (
     "tests/test_loop_thread.py",
+    "tests/client/test_found_by_matrix.py",
     "tests/client/test_together.py",
     "tests/client/test_streams.py",
     "tests/client/test_leaving.py",
     "tests/client/test_reconnect.py",
     "tests/dps/test_interleavings.py",
+    "tests/hub_client/test_sync.py",
     "tests/provisioning/test_pipelined.py",
+    "tests/local/stores/test_batching.py",
+    "tests/local/stores/test_contract.py",
     "tests/local/test_numbered.py",
     "tests/local/test_peers.py",
+    "tests/local/test_processes.py",
 )
 """Tests in which threads, tasks or processes meet."""
 
 
+@dataclass(frozen=True)
+class Kind:
+    """Tests that are run again and again, so often; ``at_once`` times within one pytest."""
+
+    title: str
+    files: tuple[str, ...]
+    times: int
+    at_once: int
+
+
+KINDS = {
+    "suite": Kind("the whole suite", ("tests",), 20, 1),
+    "concurrent": Kind("tests of concurrency", CONCURRENT, 200, 5),
+}
+
+
+@dataclass
+class Runs:
+    """What was run of a kind at a commit; ``failed`` has how often by test."""
+
+    kind: str
+    commit: str
+    date: str
+    times: int = 0
+    tests: int = 0
+    failed: dict[str, int] = field(default_factory=dict)
+
+
 def main() -> int:
-    """Run the tests; return the exit code."""
+    """Run the command; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.flakes")
-    parser.add_argument("--suite", type=int, default=20, help="runs of the whole suite")
-    parser.add_argument("--concurrent", type=int, default=200, help="runs of each concurrent test")
+    parser.add_argument("command", choices=("run", "report"))
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(KINDS)}; else all")
+    parser.add_argument("--anew", action="store_true", help="forget what was run before")
     parser.add_argument("--minutes", type=float, default=24 * 60, help="begin nothing afterwards")
-    parser.add_argument("-n", "--workers", default="2", help="as of pytest-xdist")
+    parser.add_argument("-n", "--workers", default="4", help="as of pytest-xdist")
     options = parser.parse_args()
-    until = time.monotonic() + 60 * options.minutes
-    failed: dict[str, int] = {}
-    counts = {}
-    for name, times, files in (
-        ("the whole suite", options.suite, ("tests",)),
-        ("concurrent tests", options.concurrent, CONCURRENT),
-    ):
-        done = tests = 0
-        while done < times and time.monotonic() < until:
-            passed, failures = run(files, options.workers)
-            done, tests = done + 1, tests + passed + len(failures)
-            for failure in failures:
-                failed[failure] = failed.get(failure, 0) + 1
-                print(f"run {done} of {name}: {failure}", flush=True)
-        counts[name] = (done, times, tests)
-    for name, (done, times, tests) in counts.items():
-        print(f"{name}: {done} of {times} runs, {tests} tests")
-    for failure, number in sorted(failed.items()):
-        print(f"    failed {number} times: {failure}")
-    return int(bool(failed))
+    if unknown := set(options.kinds) - set(KINDS):
+        parser.error(f"{', '.join(sorted(unknown))}: no kind; there are {', '.join(KINDS)}")
+    names = options.kinds or list(KINDS)
+    if options.command == "run":
+        if options.anew:
+            keep([row for row in record() if row.kind not in names])
+        until = time.monotonic() + 60 * options.minutes
+        for name in names:
+            campaign(name, until, options.workers)
+    return report(names)
 
 
-def run(files: tuple[str, ...], workers: str) -> tuple[int, list[str]]:
-    """Run tests once; return how many passed, and which failed."""
-    command = [sys.executable, "-m", "pytest", "-q", "-n", workers, "--dist", "worksteal", *files]
+def record() -> list[Runs]:
+    """Return what was run, in the order of time."""
+    return [Runs(**row) for row in json.loads(RECORD.read_text())] if RECORD.exists() else []
+
+
+def keep(rows: list[Runs]) -> None:
+    """Write the record, whole or not at all."""
+    new = RECORD.with_suffix(".new")
+    new.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    new.replace(RECORD)
+
+
+def campaign(name: str, until: float, workers: str) -> None:
+    """Go on with a kind until it was run as often as it has to be."""
+    kind = KINDS[name]
+    while time.monotonic() < until:
+        rows = record()
+        left = kind.times - sum(row.times for row in rows if row.kind == name)
+        if left <= 0:
+            return
+        times = min(kind.at_once, left)
+        passed, failures = run(kind.files, times, workers)
+        commit, date = short_commit(), f"{datetime.now(UTC):%Y-%m-%d}"
+        if not (rows and (rows[-1].kind, rows[-1].commit) == (name, commit)):
+            rows.append(Runs(name, commit, date))
+        now = rows[-1]
+        now.date, now.times, now.tests = date, now.times + times, now.tests + passed + len(failures)
+        for failure in failures:
+            print(f"{kind.title}: {failure}", flush=True)
+            now.failed[failure] = now.failed.get(failure, 0) + 1
+        keep(rows)
+
+
+def run(files: tuple[str, ...], times: int, workers: str) -> tuple[int, list[str]]:
+    """Run tests so often; return how many passed, and which failed."""
+    command = [sys.executable, "-m", "pytest", "-q", "-n", workers, "--dist", "worksteal"]
+    command += [f"--count={times}", *files]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     passed = re.search(r"(\d+) passed", ended.stdout)
     failures = re.findall(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE)
+    which = re.compile(rf"(?:\[|-)\d+-{times}(\]?)$")  # of the repetitions
+    failures = [which.sub(lambda m: "" if m[0][0] == "[" else m[1], each) for each in failures]
     if ended.returncode and not failures:
-        failures = [f"pytest ended with {ended.returncode}: {json.dumps(ended.stdout[-300:])}"]
+        failures = [f"pytest ended with {ended.returncode}: {ended.stdout[-300:]!r}"]
     return int(passed[1]) if passed else 0, failures
+
+
+def report(names: list[str]) -> int:
+    """Print how far each kind has come, and what failed; return the exit code."""
+    for name in names:
+        rows = [row for row in record() if row.kind == name]
+        times, tests = sum(row.times for row in rows), sum(row.tests for row in rows)
+        print(f"{KINDS[name].title}: {times} of {KINDS[name].times} times, {tests:,} tests")
+        for row in rows:
+            print(f"    {row.date}, {row.commit}: {row.times} times, {row.tests:,} tests")
+            for failure, number in sorted(row.failed.items()):
+                print(f"        failed {number} times: {failure}")
+    return int(any(row.failed for row in record() if row.kind in names))
 
 
 if __name__ == "__main__":

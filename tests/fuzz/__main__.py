@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..commit import short_commit
 from .one import CORPUS, TARGETS, seeds
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,16 +142,9 @@ def keep(name: str, work: Path, row: dict[str, Any]) -> None:
         found = json.loads(out.read_text())
     CORPUS.mkdir(exist_ok=True)
     (CORPUS / f"{name}.txt").write_text("".join(f"{each}\n" for each in found["kept"]))
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
     row |= {
         "branches": found["branches"],
-        "commit": commit,
+        "commit": short_commit(),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }
     RESULTS.write_text(json.dumps(results() | {name: row}, indent=1) + "\n")

@@ -10,13 +10,13 @@ import ast
 import csv
 import hashlib
 import json
-import subprocess
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
+from ..commit import short_commit
 from .mutants import Target, fingerprint, functions, targets
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,18 +80,11 @@ def read(room: str) -> dict[str, Result]:
 def write(room: str, results: dict[str, Result]) -> None:
     """Keep the results of a room, with the commit and the day."""
     RESULTS.mkdir(exist_ok=True)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
     rows = ",\n".join(
         f"{json.dumps(name)}: {json.dumps(asdict(results[name]), ensure_ascii=False)}"
         for name in sorted(results)
     )
-    head = f'"commit": {json.dumps(commit)}, "date": "{datetime.now(UTC):%Y-%m-%d}"'
+    head = f'"commit": {json.dumps(short_commit())}, "date": "{datetime.now(UTC):%Y-%m-%d}"'
     new = RESULTS / f"{room}.json.new"
     new.write_text(f'{{{head}, "functions": {{\n{rows}\n}}}}\n')
     new.replace(RESULTS / f"{room}.json")
