@@ -37,8 +37,11 @@ class Rule:
     layer: str
     rule: str
     enforced: tuple[str, ...]
-    tests: tuple[str, ...]
     remark: str
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        return proven.tests_of(self.id)
 
     @property
     def applies(self) -> bool:
@@ -62,7 +65,6 @@ def read() -> list[Rule]:
                 row["layer"],
                 row["rule"],
                 tuple(row["enforced"].split()),
-                proven.tests_of(row["id"]),
                 row["remark"],
             )
             for row in csv.DictReader(file)

@@ -4,7 +4,7 @@
 of dps/proofs.csv (``DPS-ID/service`` and ``DPS-ID/device``, for the side that the test is about)
 and of hub/features.csv (``HUB-…``); ``@pytest.mark.operation(name, ...)`` rows of
 dps/operations.csv. A mark may stand above a test, at a row of its table, or have a name of its own
-in the file. Tests are named ``path::function``, below tests/.
+in the file. Tests are named ``path::function``, below tests/; they are functions of the module.
 """
 
 import ast
@@ -39,6 +39,8 @@ def tests_of(name: str) -> tuple[str, ...]:
 
 def marked(path: Path) -> Iterator[tuple[str, str]]:
     """Yield each test of a file with each name in its marks."""
+    if not any(f"mark.{name}(" in path.read_text(encoding="utf-8") for name in MARKS):
+        return
     tree = parse(path)
     named = {
         target.id: list(names_in(node.value))
@@ -48,7 +50,7 @@ def marked(path: Path) -> Iterator[tuple[str, str]]:
         if isinstance(target, ast.Name)
     }
     file = path.relative_to(TESTS).as_posix()
-    for node in ast.walk(tree):
+    for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             for decorator in node.decorator_list:
                 names = list(names_in(decorator))

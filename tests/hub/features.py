@@ -33,8 +33,11 @@ class Feature:
     area: str
     feature: str
     cloud: str
-    tests: tuple[str, ...]
     remark: str
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        return proven.tests_of(self.id)
 
 
 def read() -> list[Feature]:
@@ -46,7 +49,6 @@ def read() -> list[Feature]:
                 row["area"],
                 row["feature"],
                 row["cloud"],
-                proven.tests_of(row["id"]),
                 row["remark"] or "",
             )
             for row in csv.DictReader(file)
