@@ -181,7 +181,12 @@ def test_the_chain_survives_the_store_and_is_not_in_the_registration_record() ->
 
 @pytest.mark.parametrize(
     ("api_version", "profile"),
-    [("2026-11-01", None), ("2026-11-02-preview", "mqttV5"), ("2027-01-01", "mqttV5")],
+    [
+        ("2026-11-01", None),
+        ("2026-11-02-preview", "mqttV5"),
+        ("2026-11-02", "mqttV5"),
+        ("2027-01-01", "mqttV5"),
+    ],
 )
 def test_the_connection_profile_is_served_to_the_version_that_has_it(
     api_version: str, profile: str | None
