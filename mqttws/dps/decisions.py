@@ -9,6 +9,7 @@ behaviour is not published, the comment says what is taken for it.
 """
 
 import re
+from bisect import bisect
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -343,7 +344,7 @@ def api_version_note(api_version: str) -> str:
     """
     if api_version in PUBLISHED_API_VERSIONS or not _API_VERSION.fullmatch(api_version):
         return ""
-    older = [known for known in PUBLISHED_API_VERSIONS if known <= api_version]
+    older = PUBLISHED_API_VERSIONS[: bisect(PUBLISHED_API_VERSIONS, api_version)]
     return f"api-version {api_version} is not published; served as {older[-1]}" if older else ""
 
 

@@ -241,6 +241,7 @@ def test_a_member_is_known_since_its_api_version(member, since, before):
         ("2019-05-01", "api-version 2019-05-01 is not published; served as 2019-04-15"),
         ("2999-01-01", "api-version 2999-01-01 is not published; served as 2026-11-15-preview"),
         ("garbage", ""),
+        ("2016-12-31", ""),
     ],
 )
 def test_an_api_version_that_no_document_names_is_told(version, told):
@@ -248,7 +249,9 @@ def test_an_api_version_that_no_document_names_is_told(version, told):
 
 
 @pytest.mark.operation("Device API: api-version")
-@pytest.mark.parametrize("version", ["1999-01-01", "garbage", "2021-06", "2021-06-01-final"])
+@pytest.mark.parametrize(
+    "version", ["1999-01-01", "2017-08-30", "garbage", "2021-06", "2021-06-01-final"]
+)
 def test_an_api_version_that_never_was_is_answered_400_unless_lenient(version):
     service = make_service(individual())
     answer = register(service, connect(service, api_version=version))
@@ -258,7 +261,9 @@ def test_an_api_version_that_never_was_is_answered_400_unless_lenient(version):
     assert register(lenient, connect(lenient, api_version=version))[1]["status"] == "assigning"
 
 
-@pytest.mark.parametrize("version", ["2017-08-31-preview", "2019-03-31", "2999-01-01"])
+@pytest.mark.parametrize(
+    "version", ["2017-08-31", "2017-08-31-preview", "2019-03-31", "2999-01-01"]
+)
 def test_an_api_version_that_is_known_or_newer_is_served(version):
     service = make_service(individual())
     answer = register(service, connect(service, api_version=version))
