@@ -219,7 +219,6 @@ class Session:
         [MQTT-4.6.0-3], so that these are older than what still waits for one [MQTT-4.6.0-1]. Return
         their identifiers. Those of messages that were given up are free now.
         """
-        self.end_connection()
         for packet_id in list(self.abandoned):
             self._close(packet_id, self.outgoing[packet_id])
         self.unanswered.clear()

@@ -43,8 +43,8 @@ def test_pubrec_puts_pubrel_in_the_messages_place_at_the_end_of_the_order():
     assert session.pubrec(1) == PubRel(1)
     assert list(session.outgoing.items()) == [(2, message(2, 2)), (1, PubRel(1))]
     assert session.pubrec(1) == PubRel(1)
-    assert session.pubcomp(1)
-    assert not session.pubcomp(1)
+    assert session.pubcomp(1) is True
+    assert session.pubcomp(1) is False
     assert list(session.outgoing) == [2]
 
 
@@ -126,3 +126,17 @@ def test_an_identifier_that_waits_twice_is_acknowledged_twice_the_oldest_first()
     assert answered(arrivals) == [2, 1]
     with pytest.raises(UsageError):
         arrivals.acknowledge(1)
+
+
+def test_a_message_that_the_peer_owns_is_kept_until_its_exchange_ends_or_it_is_given_up() -> None:
+    session = Session()
+    for packet_id in (1, 2):
+        session.put(packet_id, message(packet_id, 2))
+        session.pubrec(packet_id)
+    session.abandon(1)
+    assert list(session.accepted) == [2]
+    session.pubcomp(2)
+    assert session.accepted == {}
+    session.put(2, message(2, 1))  # the identifier is free again
+    assert session.restart() == []
+    assert session.outgoing == {2: message(2, 1)}

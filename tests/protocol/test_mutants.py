@@ -167,6 +167,12 @@ def test_an_intent_that_comes_too_early_is_named() -> None:
         ClientProtocol(Connect("c")).acknowledge(1)
     with pytest.raises(UsageError, match=r"^refuse: "):
         ServerProtocol(0.0).refuse(1)
+    with pytest.raises(UsageError, match=r"^accept: "):
+        ServerProtocol(0.0).accept(0.0)
+    with pytest.raises(UsageError, match=r"^publish: "):
+        ServerProtocol(0.0).publish("t")
+    with pytest.raises(UsageError, match=r"^suback: "):
+        ServerProtocol(0.0).suback(1, [0])
     with pytest.raises(UsageError, match=r"^unsuback: "):
         ServerProtocol(0.0).unsuback(1)
 

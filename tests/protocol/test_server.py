@@ -215,6 +215,7 @@ def test_what_waits_behind_connect_is_bounded():
     error = closed_by(server)
     assert isinstance(error, UnexpectedPacket)
     assert str(limit + 1) in str(error)
+    assert error.rule == "U-13"
     with pytest.raises(UsageError):
         server.accept(0.0)
 
