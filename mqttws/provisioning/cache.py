@@ -7,9 +7,8 @@ credential; anything else, and any fault in the file, is as if there were none.
 import json
 import logging
 import os
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from ..dps.json_text import parse_json
 from ..errors import StoreFailed, UsageError, store_failed
@@ -58,7 +57,7 @@ class AssignmentFile:
             if stored["binding"] != self._binding:
                 logger.info("the stored assignment is for another device, host or key")
                 return None
-            return read_assignment(stored["assignment"])
+            return Assignment(**stored["assignment"])  # which refuses wrong members and names
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -95,20 +94,3 @@ class AssignmentFile:
             error,
             hint="name another file with cache=",
         )
-
-
-def read_assignment(members: dict[str, Any]) -> Assignment:
-    """Return the assignment that ``asdict`` has written.
-
-    Raises:
-        ValueError, TypeError: they are not the members of one.
-    """
-    texts = [field.name for field in fields(Assignment) if field.name != "payload"]
-    if set(members) != {*texts, "payload"} or not all(
-        isinstance(members[name], str) for name in texts
-    ):
-        raise ValueError("members")
-    assignment = Assignment(**members)
-    if assignment.fault():
-        raise ValueError("names")
-    return assignment

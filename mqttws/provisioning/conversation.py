@@ -117,7 +117,6 @@ class Conversation:
         try:
             await self._link.finish(timeout)
         finally:
-            self._link.abort()
             closing = self._link.closing
             if closing is not None:  # the link has ended for an error, and said so
                 await asyncio.sleep(0)

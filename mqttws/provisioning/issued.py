@@ -25,15 +25,13 @@ from ..net.certificate import load_certificates
 from ..net.client_certificate import certificates_only
 from ..net.tls import Tls
 from ..options import CONTEXT, DIGEST, PASSWORD, RENEWAL
-from .cache import read_assignment
+from .assignment import Assignment
 from .files import locked, read_file, remove_leftovers, replace_file, sync_folder
 from .pending import DeviceKey, PendingCertificate, common_name_of, make_request
 from .x509 import X509Certificate
 
 if TYPE_CHECKING:
     from cryptography import x509
-
-    from .assignment import Assignment
 
 logger: logging.Logger = logging.getLogger("mqttws.provisioning")
 
@@ -158,7 +156,7 @@ class CertificateStore:
             leaf.not_valid_after_utc.timestamp(),
             hashlib.sha256(_der(leaf)).hexdigest(),
             {str(name): str(value) for name, value in members["binding"].items()},
-            None if assignment is None else read_assignment(assignment),
+            None if assignment is None else Assignment(**assignment),
             data,
         )
 

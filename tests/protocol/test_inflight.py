@@ -128,6 +128,15 @@ def test_an_identifier_that_waits_twice_is_acknowledged_twice_the_oldest_first()
         arrivals.acknowledge(1)
 
 
+def test_a_peer_that_lost_the_session_owes_no_answers() -> None:
+    session = Session()
+    session.put(1, message(1, 1))
+    session.drop(1)
+    assert list(session.unanswered) == [1]
+    assert session.restart() == []
+    assert session.unanswered == {}
+
+
 def test_a_message_that_the_peer_owns_is_kept_until_its_exchange_ends_or_it_is_given_up() -> None:
     session = Session()
     for packet_id in (1, 2):

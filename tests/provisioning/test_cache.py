@@ -1,6 +1,7 @@
 """An assignment that is kept in a file, and when it is no longer good."""
 
 import json
+import logging
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,51 @@ def test_it_comes_back_for_the_same_device_only(tmp_path: Path) -> None:
     assert file(path, scope="other").load() is None
     assert file(path, key=OTHER_KEY).load() is None
     assert AssignmentFile(path, "host", "0ne", SymmetricKey("dev2", KEY)).load() is None
+
+
+def test_a_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "assignment.json"
+    stored = {
+        "binding": {
+            "host": "host",
+            "id_scope": "0ne",
+            "registration_id": "dev",
+            "credential": SymmetricKey("dev", KEY).digest("assignment host 0ne"),
+        },
+        "assignment": {
+            "assigned_hub": "hub",
+            "device_id": "dev",
+            "substatus": "initialAssignment",
+            "registration_id": "dev",
+            "operation_id": "op",
+            "payload": {"a": [1]},
+            "created": "t",
+            "last_updated": "t",
+            "etag": "e",
+        },
+    }
+    path.write_text(json.dumps(stored))
+    assert file(path).load() == ASSIGNMENT
+    path.unlink()
+    file(path).store(ASSIGNMENT)
+    assert json.loads(path.read_text()) == stored
+
+
+def test_a_file_that_is_not_used_is_logged_with_the_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "assignment.json"
+    with caplog.at_level(logging.INFO, "mqttws.provisioning"):
+        assert file(path).load() is None
+        assert caplog.messages == []
+        file(path).store(ASSIGNMENT)
+        assert file(path, host="other").load() is None
+        path.write_text("{")
+        assert file(path).load() is None
+    assert caplog.messages == [
+        "the stored assignment is for another device, host or key",
+        "the stored assignment cannot be used: JSONDecodeError",
+    ]
 
 
 def test_it_is_private_whole_and_without_the_key(tmp_path: Path) -> None:
