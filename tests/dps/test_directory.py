@@ -11,10 +11,18 @@ from mqttws import UsageError
 from mqttws.dps.csr import has_csr
 from mqttws.dps.directory import Directory
 from mqttws.dps.enrollment_json import parse_enrollments
-from mqttws.dps.records import CaCertificate, DeviceRecord, RegistrationRecord
+from mqttws.dps.records import (
+    CaCertificate,
+    DeviceRecord,
+    EnrollmentGroup,
+    Operation,
+    RegistrationRecord,
+)
 from mqttws.dps.store import Page, Table, Write
-from mqttws.dps.tables import CAS, DEVICES, GROUPS, INDIVIDUALS
+from mqttws.dps.tables import CAS, DEVICES, GROUPS, INDIVIDUALS, MARKS, OLD_GROUPS_MARK
 from mqttws.local.stores.memory import MemoryStore
+
+from .world import at_once
 
 
 class SmallPages(MemoryStore):
@@ -85,6 +93,69 @@ async def test_cas_are_listed_page_by_page_and_their_groups_found() -> None:
     assert await directory.remove_ca("CA-4", row) is True
     assert await directory.remove_ca("CA-4", row) is False
     assert await directory.cas() == cas[:4]
+
+
+@pytest.mark.parametrize(
+    ("references", "primary", "secondary"),
+    [
+        ((), b"", b""),
+        (("Root",), b"root", b""),
+        (("ROOT", "next"), b"root", b"next"),
+        (("", "next"), b"", b"next"),
+        (("root", "root"), b"root", b"root"),
+    ],
+)
+def test_a_group_gets_the_certificates_of_the_cas_that_it_names(
+    references: tuple[str, ...], primary: bytes, secondary: bytes
+) -> None:
+    directory = Directory(SmallPages(lambda: 0.0))
+    for name in ("root", "next"):
+        ca = CaCertificate(name, name.encode())
+        assert at_once(directory.put_ca(ca, at_once(directory.row(CAS, name))))
+    given = EnrollmentGroup(enrollment_group_id="g", ca_references=references)
+    complete, checks = at_once(directory.with_cas(given))
+    assert (complete.primary_certificate, complete.secondary_certificate) == (primary, secondary)
+    assert complete.ca_references == references
+    assert {check.key for check in checks} == {name.lower() for name in references if name}
+    row = at_once(directory.row(CAS, "root"))
+    assert all(check.version for check in checks)
+    assert at_once(directory.put_ca(CaCertificate("root", b"newer"), row))
+    written = at_once(directory.put(complete, at_once(directory.row(GROUPS, "g")), checks))
+    assert written is not any(name.lower() == "root" for name in references)
+
+
+def test_an_enrollment_is_replaced_if_it_is_still_what_was_loaded_or_whatever_it_is() -> None:
+    directory = Directory(SmallPages(lambda: 0.0))
+    before = at_once(directory.row(INDIVIDUALS, "dev-1"))
+    assert at_once(directory.put(DEVICE, before)) is True
+    assert at_once(directory.put(DEVICE, before)) is False
+    assert at_once(directory.put(DEVICE, before, any_version=True)) is True
+    assert at_once(directory.remove(DEVICE, before)) is False
+    assert at_once(directory.individual("dev-1")) == DEVICE
+
+
+def test_a_deleted_registration_leaves_the_operations_that_a_device_polls() -> None:
+    store = SmallPages(lambda: 0.0)
+    directory = Directory(store)
+    operation = Operation("op", 0.0, 0, "individual", "r1")
+    for number, operations in ((1, ()), (2, (operation,))):
+        device = DeviceRecord(record(number).registration, operations)
+        assert at_once(store.commit([Write(DEVICES, f"r{number}", device)]))
+        before = at_once(directory.row(DEVICES, f"R{number}"))
+        assert at_once(directory.remove_registration(f"R{number}", before)) is True
+        assert at_once(directory.registration(f"r{number}")) is None
+        assert at_once(directory.remove_registration(f"R{number}", before)) is False
+        left = at_once(directory.row(DEVICES, f"r{number}")).value
+        assert left == (DeviceRecord(None, operations) if operations else None)
+
+
+def test_it_says_how_many_groups_of_an_older_version_were_indexed() -> None:
+    store = SmallPages(lambda: 0.0)
+    directory = Directory(store)
+    assert at_once(directory.index_groups()) == 0
+    writes = [Write(GROUPS, "group-1", GROUP), Write(MARKS, OLD_GROUPS_MARK, 1)]
+    assert at_once(store.commit(writes))
+    assert at_once(directory.index_groups()) == 1
 
 
 def record(number: int) -> DeviceRecord:

@@ -212,6 +212,20 @@ def test_a_list_an_object_and_a_page_of_a_query_are_read_alike():
         assert parse_enrollments(text, "f") == parse(SMALL)
 
 
+def test_an_export_has_enrollments_and_groups():
+    of = {"enrollmentGroupId": "grp-1", "attestation": SMALL["attestation"]}
+    for whole, expected in (
+        ({"enrollments": [SMALL], "enrollmentGroups": [of]}, [individual(), group()]),
+        ({"enrollments": [SMALL], "enrollmentGroups": None}, [individual()]),
+        ({"enrollmentGroups": [of]}, [group()]),
+        ({"enrollments": []}, []),
+    ):
+        assert parse_enrollments(json.dumps(whole), "f") == expected
+    for name in ("value", "enrollments", "enrollmentGroups"):
+        with pytest.raises(UsageError, match=f"^f: {name}: found a number; expected a list of en"):
+            parse_enrollments(json.dumps({name: 5}), "f")
+
+
 def test_members_that_are_null_count_as_missing_and_unknown_ones_are_kept():
     newer = {"namespaceName": "p", "optionalDeviceInformation": {"a": [1]}}
     (read,) = parse(SMALL | newer | {"later": None})
