@@ -254,11 +254,11 @@ def _read_allocation(record: JsonValue) -> dict[str, Any]:
 def _is_webhook(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        named = bool(parts.hostname) and parts.port != 0  # reading the port checks it
+        called = parts.scheme in ("http", "https") and bool(parts.hostname)
+        called = called and parts.port != 0  # reading the port checks it
     except ValueError:
-        return False
-    plain = url.isascii() and url.isprintable() and " " not in url
-    return named and plain and parts.scheme in ("http", "https")
+        called = False
+    return called and url.isascii() and url.isprintable() and " " not in url
 
 
 def enrollment_to_json(

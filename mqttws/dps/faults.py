@@ -240,7 +240,8 @@ class Faults:
     def cancel(self, number: int | None = None) -> "Faults":
         """Return the orders without one of them, or without all."""
         kept = {} if number is None else dict(self.orders)
-        kept.pop(number or 0, None)
+        if number in kept:
+            del kept[number]
         return replace(self, orders=kept)
 
     def concern(self, hop: str, registration_id: str = "") -> bool:

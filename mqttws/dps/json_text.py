@@ -64,12 +64,10 @@ def _depth_within(value: object, limit: int) -> bool:
     """Tell whether no array and no object stands deeper than ``limit`` levels."""
     level = [value]
     for _ in range(limit + 1):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, dict | list)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-        if not level:
+        outer = [each for each in level if isinstance(each, dict | list)]
+        if not outer:
             return True
+        level = [
+            inner for each in outer for inner in (each.values() if isinstance(each, dict) else each)
+        ]
     return False

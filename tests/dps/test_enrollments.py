@@ -159,6 +159,8 @@ def test_a_record_survives_the_round_trip(enrollment):
         (["deviceId"], "\u0159", "[0].deviceId: found a string; expected a device id"),
         (["iotHubs"], HUB, "[0].iotHubs: found a string; expected a list"),
         (["iotHubs"], [HUB, 5], "[0].iotHubs[1]: found a number; expected a host name"),
+        (["initialTwin"], "x", "[0].initialTwin: found a string; expected an object with tags"),
+        (["reprovisionPolicy"], [], "[0].reprovisionPolicy: found a list; expected an object"),
         (["initialTwin"], {"Tags": {}}, "[0].initialTwin.Tags: unknown; expected one of"),
         (["provisioningStatus"], "off", "[0].provisioningStatus: found a string; expected enabled"),
         (["provisioningStatus"], [], "[0].provisioningStatus: found a list; expected enabled"),
@@ -174,7 +176,7 @@ def test_a_record_survives_the_round_trip(enrollment):
         ),
         (["allocationPolicy"], "random", "[0].allocationPolicy: found a string; expected hashed"),
         (["customAllocationDefinition"], {}, "[0].customAllocationDefinition: only custom"),
-        (["etag"], 5, "[0].etag: found a number"),
+        (["etag"], 5, "[0].etag: found a number; expected text"),
         (["enrollmentGroupId"], "g", "[0]: expected either registrationId or enrollmentGroupId"),
     ],
 )
@@ -194,6 +196,22 @@ def test_a_webhook_that_cannot_be_called_is_refused(url):
     record["customAllocationDefinition"] = {"webhookUrl": "https://[::1]:8443/allocate?code=x"}
     (read,) = parse(record)
     assert read.webhook_url == "https://[::1]:8443/allocate?code=x"
+
+
+@pytest.mark.parametrize(
+    "allocation",
+    [
+        {"allocation_policy": "hashed"},
+        {"allocation_policy": "geoLatency"},
+        {"allocation_policy": "static"},
+        {"allocation_policy": "custom", "webhook_url": "http://h:1/x"},
+        {"allocation_policy": "custom", "webhook_url": "https://h",
+         "webhook_api_version": "2019-03-31"},
+    ],
+)  # fmt: skip
+def test_every_allocation_policy_survives_the_round_trip(allocation):
+    for enrollment in (individual(**allocation), group(**allocation)):
+        assert parse(enrollment_to_json(enrollment)) == [enrollment]
 
 
 def test_a_record_without_an_id_is_refused():
@@ -228,7 +246,7 @@ def test_an_export_has_enrollments_and_groups():
 
 def test_members_that_are_null_count_as_missing_and_unknown_ones_are_kept():
     newer = {"namespaceName": "p", "optionalDeviceInformation": {"a": [1]}}
-    (read,) = parse(SMALL | newer | {"later": None})
+    (read,) = parse({"earlier": None} | SMALL | newer | {"later": None})
     assert read.other == newer
     written = enrollment_to_json(read)
     assert {name: written[name] for name in newer} == newer

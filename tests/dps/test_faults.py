@@ -83,6 +83,23 @@ def test_an_order_with_a_seed_strikes_the_same_whatever_else_draws():
     assert 40 < sum(struck(7, 0)) < 80
 
 
+def test_a_seed_strikes_the_same_ones_in_every_version_of_this_program():
+    faults = Orders(lambda: 0.0)
+    faults.order(Fault("delay", probability=0.5, times=None, seed=7))
+    struck = ["-x"[faults.strike("d", "poll") is not None] for _ in range(32)]
+    assert "".join(struck) == "-x-x--xxxxx---x---xxx-x--x-xx---"
+
+
+@pytest.mark.parametrize(
+    ("probability", "drawn", "struck"),
+    [(1.0, 0.99, True), (0.5, 0.5, False), (0.5, 0.49, True), (0.0, 0.0, False)],
+)
+def test_chance_strikes_below_its_limit(probability, drawn, struck):
+    faults = Orders(lambda: drawn)
+    faults.order(Fault("delay", probability=probability))
+    assert (faults.strike("d", "poll") is not None) is struck
+
+
 def test_the_third_of_each_device_is_struck():
     faults = Orders(lambda: 0.5)
     faults.order(Fault("silence", "d", "poll", skip=2))
@@ -182,6 +199,26 @@ def test_a_wrong_order_is_told(members, told):
 def test_a_combination_that_cannot_work_is_refused(members, told):
     with pytest.raises(UsageError, match=told):
         parse_fault(members)
+
+
+@pytest.mark.parametrize(
+    ("members", "code"),
+    [
+        ({"status": 400}, 400000),
+        ({"status": 599}, 599000),
+        ({"status": 200, "body": "{}"}, 200000),
+        ({"status": 429, "body": "", "hop": "poll"}, 429001),
+        ({"status": 401, "error_code": 401002, "message": "m", "retry_after": 3}, 401002),
+        ({"hop": "upgrade", "status": 503, "retry_after": 1}, 503000),
+        ({"hop": "connect", "return_code": 5}, 500000),
+        ({"hop": "subscribe"}, 500000),
+        ({"hop": "subscribe", "device": "d"}, 500000),
+    ],
+)
+def test_what_goes_together_is_an_order(members, code):
+    fault = parse_fault({"kind": "answer", **members})
+    assert fault.full_error_code == code
+    assert fault.to_json() == {"kind": "answer", **members}
 
 
 def test_an_order_goes_through_json():
