@@ -93,7 +93,11 @@ _RULES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 ALWAYS = ("kind", "device", "hop", *SCHEDULE)
 """Members of every order."""
 
-_ANSWERED_BY = {"connect": ("return_code",), "subscribe": (), "upgrade": ("status", "retry_after")}
+_ANSWERED_BY: dict[str | None, tuple[str, ...]] = {
+    "connect": ("return_code",),
+    "subscribe": (),
+    "upgrade": ("status", "retry_after"),
+}
 """Members of ``answer`` on the legs that have no JSON body."""
 
 _CODES = {401: 401000, 404: 404201, 429: 429001}
@@ -164,7 +168,7 @@ class Fault:
         if self.hop is not None and self.hop not in hops:
             return f"{self.kind} cannot strike {self.hop}; allowed: {', '.join(hops)}"
         if self.kind == "answer":
-            members = _ANSWERED_BY.get(self.hop or "", members[:-1])
+            members = _ANSWERED_BY.get(self.hop, members[:-1])
         for name in self.to_json():
             if name not in (*ALWAYS, *members):
                 at = f" at {self.hop}" if self.hop else ""

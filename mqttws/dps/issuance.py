@@ -160,4 +160,4 @@ def decode_der(text: str) -> bytes | None:
 
 def knows_issuance(api_version: str) -> bool:
     """Whether a version of the device API takes ``csr``: 2025-07-01-preview and later do."""
-    return api_version[:10] >= "2025-07-01"
+    return api_version >= "2025-07-01"

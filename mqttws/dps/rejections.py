@@ -13,7 +13,7 @@ from .json_text import parse_json
 MAX_CODE = 999_999
 """Error codes have six digits; a longer number is none."""
 
-HINTS_BY_CODE = {
+HINTS_BY_CODE: dict[int | None, str] = {
     400012: "the payload must be a JSON object",
     400207: "the custom allocation webhook of the enrollment failed; look at its log",
     400208: "no IoT hub is linked or allowed for this enrollment; link one to the DPS instance",
@@ -53,7 +53,7 @@ def failed(status: str, body: dict[str, Any]) -> RegistrationFailed:
     error_code = read_code(state)
     return RegistrationFailed(
         _sentence(f"the registration ended {status}", error_code, read_text(state, "errorMessage")),
-        hint=HINTS_BY_CODE.get(error_code or 0, _HINTS_BY_STATE[status]),
+        hint=HINTS_BY_CODE.get(error_code, _HINTS_BY_STATE[status]),
         state=status,
         error_code=error_code,
     )
@@ -71,7 +71,7 @@ def rejected(status: int, request: str, payload: bytes) -> RegistrationRejected:
         _sentence(
             f"DPS answered the {request} {status}", error_code, read_text(details, "message")
         ),
-        hint=HINTS_BY_CODE.get(error_code or 0, "") or _hint_for(status),
+        hint=HINTS_BY_CODE.get(error_code) or _hint_for(status),
         status=status,
         error_code=error_code,
         tracking_id=short_line(read_text(details, "trackingId")),
