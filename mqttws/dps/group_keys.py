@@ -60,7 +60,7 @@ class GroupKeys:
             token: of a device.
             spellings: of its registration id, from which its key may be derived.
         """
-        names = [spelling.encode(errors="replace") for spelling in spellings]
+        names = [spelling.encode() for spelling in spellings]
         signed = _INNER_END + token.signed
         try:
             wanted = b64decode(token.signature)
