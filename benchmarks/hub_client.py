@@ -225,7 +225,9 @@ def render(kept: dict[str, Any]) -> str:
                 f" {end} |"
             )
     versions = ", ".join(f"{name} {found}" for name, found in kept["versions"].items())
-    hangs = ", ".join(f"{count} of {name}" for name, count in kept["hangs"].items()) or "none"
+    hangs = (
+        ", ".join(f"{count} of {name}" for name, count in kept.get("hangs", {}).items()) or "none"
+    )
     commit = f", commit {kept['commit']}" if kept.get("commit") else ""
     lines += [
         "",
