@@ -7,6 +7,7 @@ import asyncio
 import datetime
 import http.server
 import json
+import socket
 import subprocess
 import sys
 import tempfile
@@ -350,12 +351,13 @@ def test_the_head_of_a_message_that_is_dropped_is_checked() -> None:
 async def test_a_name_that_is_blocked_by_its_address_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def look_up(host: str, port: int, family: int) -> asyncio.Future[list[Any]]:
-        found: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        found.set_result([(family, 1, 6, "", ("0.0.0.0" if family == 2 else "::", port))])
-        return found
+    def look_up(host: str, port: int, family: int, kind: int) -> list[tuple[object, ...]]:
+        return [
+            (socket.AF_INET6, kind, 6, "", ("::", port)),
+            (socket.AF_INET, kind, 6, "", ("0.0.0.0", port)),
+        ]
 
-    monkeypatch.setattr(tcp, "_look_up", look_up)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
     with pytest.raises(NameNotResolved, match=r"0\.0\.0\.0|::"):
         await tcp.resolve("blocked.example", 443)
 

@@ -48,7 +48,8 @@ class Link(Writing):
         number: counts the client's connections.
         error: what ended it; None before, and if that was asked for.
         opened_at: when it was made, in the clock's seconds.
-        closing: closes the stream after the link ended for an error; None before.
+        closing: closes the stream after the link ended for an error; None before, and where the
+            stream had ended by itself.
     """
 
     def __init__(
@@ -272,9 +273,10 @@ class Link(Writing):
         if error is not None and self._stream is not None:
             self.flush()  # what was acknowledged goes out, if it can
             stream, self._stream = self._stream, None
-            if self.reading_paused:
-                stream.resume_reading()
-            self.closing = self.loop.create_task(stream.close(error))
+            if stream.cause is None:
+                if self.reading_paused:
+                    stream.resume_reading()
+                self.closing = self.loop.create_task(stream.close(error))
         self._owner.on_end(self, error)
 
     def _on_timer(self) -> None:

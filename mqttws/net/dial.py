@@ -266,8 +266,8 @@ async def _secure(
                 step.silence = judge_silence(packets)
             raise
         session = stream.info("ssl_object")
-        chain = proved_chain(session)
-        step.facts.update(describe_session(session, chain if walk.described else []))
+        chain = proved_chain(session) if walk.described else []
+        step.facts.update(describe_session(session, chain))
         step.certificates = tuple(chain)
         step.detail = f"{step.facts['version']}, {step.facts['cipher']}"
         if session.session_reused:

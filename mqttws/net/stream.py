@@ -91,6 +91,10 @@ class Stream(Protocol):
         """Close at once; what waits is lost."""
 
     @property
+    def cause(self) -> MqttwsError | None:
+        """The error that ended the connection below; None as long as that is open."""
+
+    @property
     def acknowledged(self) -> int:
         """The number of bytes that the peer's TCP has acknowledged since the connection began."""
 

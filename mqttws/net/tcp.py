@@ -20,7 +20,7 @@ HEAD_START = 0.25
 """Seconds before the next address is tried beside the one that has not answered (RFC 8305)."""
 
 RESOLUTION_DELAY = 0.25
-"""Seconds that IPv4 addresses, once known, wait for IPv6 ones (RFC 8305 section 3)."""
+"""Seconds after which each family is asked for by itself too (RFC 8305 section 3)."""
 
 Address = tuple[int, int, int, str, Any]
 """What ``getaddrinfo`` returns for one address."""
@@ -47,31 +47,29 @@ async def connect(addresses: list[Address], where: str, hop: Hop = Hop.TCP) -> B
 async def resolve(host: str, port: int, hop: Hop = Hop.NAME) -> list[Address]:
     """Return the host's addresses, IPv6 and IPv4 in turn (RFC 8305 section 4).
 
-    Both families are asked for at once, each by itself: a name server that swallows questions for
-    IPv6 must not hold up an IPv4 address that is known.
-
     Raises:
         NameNotResolved: there is no address, or the name server answers with one that blocks.
         OSError: ``socket.gaierror`` of the look-up that tells more.
     """
     if (known := _numeric(host, port)) is not None:
         return known
-    six, four = (_look_up(host, port, family) for family in (socket.AF_INET6, socket.AF_INET))
-    await asyncio.wait({six, four}, return_when=asyncio.FIRST_COMPLETED)
-    if four.done() and not four.exception() and four.result() and not six.done():
-        await asyncio.wait({six}, timeout=RESOLUTION_DELAY)
-    elif not (six.done() and four.done()):
-        await asyncio.wait({six, four})
-    done = [found for found in (six, four) if found.done()]
-    families = [found.result() for found in done if not found.exception() and found.result()]
-    if not families:
-        failures = [error for found in done if isinstance(error := found.exception(), OSError)]
-        raise name_failure(host, failures, hop)
-    if all(_blocks(address) for family in families for address in family):
-        raise name_blocked(host, families[0][0][4][0], hop)
-    if len(families) > 1 and not has_route(families[0][0]):
-        families.reverse()  # as RFC 6724 rule 1 has it: what cannot be reached comes last
-    first, other = families[0], families[1] if len(families) > 1 else []
+    look_ups = _LookUps(host, port)
+    look_ups.ask(socket.AF_UNSPEC)
+    late = asyncio.get_running_loop().call_later(RESOLUTION_DELAY, look_ups.ask_each)
+    try:
+        found = await look_ups.found
+    finally:
+        late.cancel()
+    if not found:
+        raise name_failure(host, look_ups.failures, hop)
+    if all(_blocks(address) for address in found):
+        raise name_blocked(host, found[0][4][0], hop)
+    six, four = (
+        [address for address in found if address[0] == family]
+        for family in (socket.AF_INET6, socket.AF_INET)
+    )
+    # As RFC 6724 rule 1 has it: what cannot be reached comes last.
+    first, other = (six, four) if six and (not four or has_route(six[0])) else (four, six)
     mixed: list[Address] = []
     for number in range(max(len(first), len(other))):
         mixed += first[number : number + 1] + other[number : number + 1]
@@ -91,39 +89,67 @@ def _numeric(host: str, port: int) -> list[Address] | None:
         return None
 
 
-def _look_up(host: str, port: int, family: int) -> "asyncio.Future[list[Address]]":
-    """Ask the operating system for addresses of one family, in a thread that nothing waits for.
+class _LookUps:
+    """The operating system's look-ups of one name, each in a thread that nothing waits for.
 
-    The system's look-up cannot be stopped, and must hold up neither a deadline nor the program's
-    end.
+    They cannot be stopped, and must hold up neither a deadline nor the program's end. One that asks
+    for both families costs least. A name server that swallows or refuses questions for IPv6 must
+    not hold up an IPv4 address: each family is asked for by itself where the one look-up fails, or
+    is late.
+
+    Attributes:
+        found: the first addresses that come; none after the last failure.
+        failures: of the look-ups, as they came.
     """
-    loop = asyncio.get_running_loop()
-    found: asyncio.Future[list[Address]] = loop.create_future()
 
-    def deliver(addresses: list[Address], error: OSError | None) -> None:
-        if found.done():
-            return
-        if error is None:
-            found.set_result(addresses)
-        else:
-            found.set_exception(error)
-            found.exception()  # read here: the other family's answer may be all that counts
+    def __init__(self, host: str, port: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.found: asyncio.Future[list[Address]] = self._loop.create_future()
+        self.failures: list[OSError] = []
+        self._host = host
+        self._port = port
+        self._pending = 0
+        self._asked_each = False
 
-    def look_up() -> None:
+    def ask(self, *families: int) -> None:
+        """Begin a look-up for each of the families."""
+        self._pending += len(families)
+        for family in families:
+            # A threading.Thread costs five times as much: its start waits until the thread runs.
+            _thread.start_new_thread(self._look_up, (family,))
+
+    def ask_each(self) -> None:
+        """Begin one for each family by itself; once."""
+        if not self._asked_each:
+            self._asked_each = True
+            self.ask(socket.AF_INET6, socket.AF_INET)
+
+    def _look_up(self, family: int) -> None:
         addresses: list[Address] = []
         failure: OSError | None = None
         try:
-            addresses = list(socket.getaddrinfo(plain_host(host), port, family, socket.SOCK_STREAM))
+            addresses = list(
+                socket.getaddrinfo(plain_host(self._host), self._port, family, socket.SOCK_STREAM)
+            )
         except OSError as error:
             failure = error
         except UnicodeError:  # a label that is empty or too long for IDNA
             failure = socket.gaierror(socket.EAI_NONAME, "not a host name")
         with suppress(RuntimeError):  # the loop may have ended meanwhile
-            loop.call_soon_threadsafe(deliver, addresses, failure)
+            self._loop.call_soon_threadsafe(self._deliver, addresses, failure)
 
-    # A threading.Thread costs five times as much: its start waits until the thread runs.
-    _thread.start_new_thread(look_up, ())
-    return found
+    def _deliver(self, addresses: list[Address], failure: OSError | None) -> None:
+        self._pending -= 1
+        if failure is not None:
+            self.failures.append(failure)
+        if self.found.done():
+            return
+        if addresses:
+            self.found.set_result(addresses)
+        elif not self._asked_each:
+            self.ask_each()
+        elif not self._pending:
+            self.found.set_result([])
 
 
 def _blocks(address: Address) -> bool:

@@ -174,6 +174,11 @@ class WebSocketStream:
         await self._stream.drain()
 
     @property
+    def cause(self) -> MqttwsError | None:
+        """The error that ended the connection below; None as long as that is open."""
+        return self._stream.cause
+
+    @property
     def acknowledged(self) -> int:
         """The number of bytes that the peer's TCP has acknowledged since the connection began."""
         return self._stream.acknowledged

@@ -6,9 +6,8 @@ import errno
 import os
 import socket
 import ssl
-import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -120,36 +119,85 @@ async def test_a_silent_name_server_does_not_hold_up_the_time_limit(
 
 async def test_addresses_of_both_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     six, four = socket.AF_INET6, socket.AF_INET
-    known = {six: ["::1", "::2"], four: ["127.0.0.3"]}
+    known = [(six, "::1"), (six, "::2"), (four, "127.0.0.3")]
 
-    def look_up(host: str, port: int, family: int, kind: int) -> list[tuple[object, ...]]:
-        return [(family, kind, 6, "", (address, port)) for address in known[family]]
+    def look_up(host: str, port: int, asked: int, kind: int) -> list[tuple[object, ...]]:
+        assert asked == socket.AF_UNSPEC, "one look-up is enough"
+        return [(family, kind, 6, "", (address, port)) for family, address in known]
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     found = [address[4][0] for address in await resolve("x", 443)]
     assert found == ["::1", "127.0.0.3", "::2"]
 
 
+async def addresses_where(
+    monkeypatch: pytest.MonkeyPatch, look_up: Callable[[int], str]
+) -> list[str]:
+    """Return what a name resolves to where ``look_up`` gives the address for a family."""
+    asked = {socket.AF_UNSPEC, socket.AF_INET6, socket.AF_INET}
+
+    def getaddrinfo(host: str, port: int, family: int, kind: int) -> list[tuple[object, ...]]:
+        asked.remove(family)  # each once
+        address = look_up(family)
+        found = socket.AF_INET6 if ":" in address else socket.AF_INET
+        return [(found, kind, 6, "", (address, port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    async with asyncio.timeout(5):
+        return [address[4][0] for address in await resolve("x", 443)]
+
+
+@pytest.mark.parametrize("families", ["both", "IPv6 alone"])
 async def test_an_ipv4_address_does_not_wait_for_the_answer_about_ipv6(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, families: str
 ) -> None:
     import threading
 
     released = threading.Event()
 
-    def look_up(host: str, port: int, family: int, kind: int) -> list[tuple[object, ...]]:
-        if family == socket.AF_INET6:
+    def look_up(family: int) -> str:
+        if family == socket.AF_UNSPEC and families != "both":
+            raise socket.gaierror(socket.EAI_AGAIN, "the question for IPv6 was refused")
+        if family != socket.AF_INET:
             released.wait(30)
-        return [(family, kind, 6, "", ("127.0.0.3", port))]
+        return "127.0.0.3"
 
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    began = time.monotonic()
     try:
-        found = await resolve("x", 443)
+        assert await addresses_where(monkeypatch, look_up) == ["127.0.0.3"]
     finally:
         released.set()
-    assert [address[4][0] for address in found] == ["127.0.0.3"]
-    assert time.monotonic() - began < 5
+
+
+async def test_a_slow_answer_about_both_families_is_taken_while_each_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import threading
+
+    each = threading.Barrier(3)
+    released = threading.Event()
+
+    def look_up(family: int) -> str:
+        each.wait(30)  # the two others have been asked
+        if family != socket.AF_UNSPEC:
+            released.wait(30)
+        return "127.0.0.3"
+
+    try:
+        assert await addresses_where(monkeypatch, look_up) == ["127.0.0.3"]
+    finally:
+        released.set()
+
+
+async def test_the_failure_of_a_name_is_the_one_that_tells_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def look_up(family: int) -> str:
+        if family == socket.AF_INET:
+            raise socket.gaierror(socket.EAI_AGAIN, "try again")
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    with pytest.raises(NameNotResolved, match="try again"):
+        await addresses_where(monkeypatch, look_up)
 
 
 # TCP

@@ -19,6 +19,7 @@ class MemoryStream:
     peer = "192.0.2.1:443"
     acknowledged = 0
     unacknowledged = 0
+    cause = None  # as a WebSocket is between its Close frame and TCP's end
 
     def __init__(self) -> None:
         self.ended: list[str] = []
