@@ -226,18 +226,16 @@ class DesiredChanges(AsyncIterator[DesiredChange]):
             await self._look.wait()
             self._look.clear()
             while self._tracker.wants_twin:
-                number = self._upkeep.number
                 try:
-                    twin = await self._requests.get()
+                    twin = await self._requests.get()  # asked on the newest connection
                 except (RequestTimedOut, HubRequestRejected) as error:
                     logger.warning("desired properties: %s", error)
                     await asyncio.sleep(READ_RETRY)
                     continue
                 except MqttwsError:
                     return  # the client has ended
-                if number == self._upkeep.number:  # else it may be older than the connection
-                    self._tracker.on_twin(twin)
-                    self._wake()
+                self._tracker.on_twin(twin)
+                self._wake()
 
     def _on_message(self, message: ReceivedMessage) -> None:
         """Take a change in that the hub has sent."""
