@@ -1,9 +1,10 @@
 import copy
+import hmac
 import pickle
 
 import pytest
 
-from mqttws.dps.sas import parse_token, token_fault
+from mqttws.dps.sas import parse_token, sign_token, token_fault
 from mqttws.errors import UsageError
 from mqttws.provisioning.symmetric_key import SymmetricKey
 
@@ -66,6 +67,38 @@ def test_a_credential_is_an_immutable_value():
     assert credential != SymmetricKey("dev-01", b64(OTHER_KEY))
     assert credential != SymmetricKey("dev-02", b64(KEY))
     assert credential != "dev-01"
+
+
+def test_a_password_is_good_for_an_hour_and_other_resources_are_signed_with_the_same_key():
+    credential = SymmetricKey("dev-01", b64(KEY))
+    token = parse_token(credential.password(SCOPE, 1000.9))
+    assert token is not None
+    assert token.expiry == 4600
+    assert credential.sign("hub/devices/dev-01", 60) == sign_token(
+        "hub/devices/dev-01", KEY, 60, key_name=""
+    )
+    with pytest.raises(UsageError, match="resource"):
+        credential.sign(1, 60)
+
+
+def test_a_digest_is_bound_to_its_purpose_and_stays_the_same_over_versions():
+    credential = SymmetricKey("dev-01", b64(KEY))
+    expected = hmac.new(KEY, b"mqttws assignment h s", "sha256").hexdigest()
+    assert credential.digest("assignment h s") == f"key:{expected}"
+    assert credential.digest("other") != credential.digest("assignment h s")
+    with pytest.raises(UsageError, match="context"):
+        credential.digest(1)
+
+
+def test_each_wrong_argument_has_its_name():
+    for make, name in ((SymmetricKey, "key"), (SymmetricKey.from_group_key, "group_key")):
+        with pytest.raises(UsageError, match=f"^{name}: found int; allowed: base64"):
+            make("dev-01", 5)
+    credential = SymmetricKey("dev-01", b64(KEY))
+    for change in (lambda: setattr(credential, "x", 1), lambda: delattr(credential, "x")):
+        with pytest.raises(AttributeError, match="SymmetricKey is immutable: x"):
+            change()
+    assert credential.__eq__(5) is NotImplemented
 
 
 def test_a_lifetime_of_nothing_is_refused():
