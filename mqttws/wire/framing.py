@@ -102,7 +102,9 @@ class Decoder:
         self._pieces = Pieces()
         self._last_raw = b""  # the last PUBLISH's topic, raw and read
         self._last_topic = ""
-        self._needed = 1  # bytes of the next packet without which it cannot be read further
+        # Bytes of the next packet without which it cannot be read further: 1, or what was missing
+        # until all of them have come.
+        self._needed = 1
         self._start = 0  # the stream's offset at which _data begins
         self._error: ProtocolError | None = None
         self._strict = strict
@@ -246,7 +248,7 @@ class Decoder:
         if self._error is not None:
             raise _same(self._error)
         try:
-            if not self._pieces.size or self._at < len(self._data):
+            if self._at < len(self._data):
                 packet = self._read()
                 if packet is not None:
                     return packet
@@ -357,7 +359,6 @@ class Decoder:
         except MalformedPacket as error:
             raise self._placed(error, body) from None
         self._at = end
-        self._needed = 1
         return packet
 
     def _read_head(self, first_byte: int, body: int, length: int) -> Packet | None:
@@ -380,7 +381,6 @@ class Decoder:
         dropped = self._pieces.drop(self._skip)  # what has come already
         self._skip -= dropped
         self._start += dropped
-        self._needed = 1
         self._discarded = body + length - at
         return packet
 
