@@ -75,10 +75,8 @@ class KnownGroups:
         """Return the groups; None where some must be read first."""
         if not self.version:
             return Found(Groups(), {})
-        groups = Groups(self.version)
-        if wanted.keyed and self._keyed is None:
-            return None
-        if wanted.keyed and self._keyed is not None:
+        groups: Groups | None = Groups(self.version)
+        if wanted.keyed:
             groups = self._keyed
         elif wanted.chain:
             signing = self._signing(wanted.chain)
@@ -87,6 +85,8 @@ class KnownGroups:
             if not self._rows.keys() >= set(signing):
                 return None
             groups = self._of_certificates(signing)
+        if groups is None:
+            return None
         named = {key: self._named(key, groups) for key in wanted.named}
         if None in named.values():
             return None
@@ -151,8 +151,6 @@ def _names(chain: Chain) -> list[str]:
 
     Both are looked for at once: a name may lead to a group that does not hold it any more.
     """
-    if not chain:
-        return []
     shown = [by_thumbprint(certificate.sha256) for certificate in chain]
     return [*shown, by_subject(chain[-1].issuer)]
 

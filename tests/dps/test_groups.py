@@ -292,6 +292,7 @@ def test_the_groups_with_keys_are_read_once_for_all() -> None:
     assert named is not None
     assert named.groups is there.groups
     assert named.named == {"a": group("A")}
+    assert groups.find(NOTHING) == Found(Groups(groups.version), {})
     assert store.reads == []
 
 

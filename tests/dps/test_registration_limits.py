@@ -264,6 +264,7 @@ def test_it_is_not_done_before_its_end_and_awaits_what_it_sent() -> None:
     assert registration.awaits_answer
     assert not registration.done
     assert (registration.unmatched, registration.issued_chain) == (0, ())
+    assert registration.status == registration.operation_id == ""
     take(registration, 202, ASSIGNING)
     assert not registration.awaits_answer
     # An answer that comes though nothing is awaited belongs to none.
