@@ -210,7 +210,7 @@ class Registration:
             self.answers[f"{response.status}"] += 1
             error.hop = error.hop or Hop(self.waiting_for)
             self.error = error
-            self._rest()
+            self.deadline = None
 
     def describe(self) -> str:
         """Return what was asked and answered so far, and how often, in one sentence."""
@@ -231,19 +231,14 @@ class Registration:
             return Message(poll_topic(self._request_id, self.operation_id))
         return Message(register_topic(self._request_id), self._register_body)
 
-    def _rest(self) -> None:
-        self._request_id = None
-        self.deadline = self.earliest = None
-        self.retry_after = None
-
     def _take(self, response: Response, payload: bytes, now: float) -> None:
         """Act on the answer's status."""
-        status = response.status
-        if status == 429 or 500 <= status <= 599 or status in CONFLICTS:
+        status, hundreds = response.status, response.status // 100
+        if hundreds == 5 or status == 429 or status in CONFLICTS:
             self.answers[f"{status}"] += 1
             self._wait(response, now, self._busy)
             self._busy += 1
-        elif 300 <= status <= 499:
+        elif hundreds in (3, 4):
             error = rejected(status, self.waiting_for, payload)
             if not (status == 404 and self.operation_id and error.error_code in _FORGOTTEN):
                 raise error
@@ -251,7 +246,7 @@ class Registration:
             self.operation_id = self.status = ""
             self._wait(response, now, self._forgotten, otherwise=0.0)
             self._forgotten += 1
-        elif 200 <= status <= 299:
+        elif hundreds == 2:
             self._busy = 0
             self._take_operation(response, payload, now)
         else:
@@ -260,8 +255,7 @@ class Registration:
     def _take_operation(self, response: Response, payload: bytes, now: float) -> None:
         """Act on the body's status: 200 only says that the operation has ended, not how."""
         body = _parse_operation(payload)
-        # An answer may lack the id; then the one we know still holds.
-        operation_id = _name(body, "operationId") or self.operation_id
+        operation_id = _operation_id(body, self.operation_id)
         status = read_text(body, "status")
         if status in ("assigning", "unassigned"):
             if not operation_id:
@@ -276,7 +270,7 @@ class Registration:
             self.answers[f"{response.status} {status}"] += 1
             self.status = status
             self.operation_id = operation_id
-            self._rest()
+            self.deadline = None
         elif status in ("failed", "disabled"):
             self.status = status
             raise failed(status, body)
@@ -349,21 +343,23 @@ def _parse_operation(payload: bytes) -> dict[str, Any]:
     raise MalformedAnswer(f"DPS sent a body that is not the documented JSON: {fault}")
 
 
-def _name(members: dict[str, Any], name: str) -> str:
-    """Return a member's text; empty where it is missing, null or empty.
+def _operation_id(body: dict[str, Any], known: str) -> str:
+    """Return the id of a body's operation; ``known`` where it is missing, null or empty.
 
     Raises:
         MalformedAnswer: it could not stand in a topic.
     """
-    value = members.get(name)
+    value = body.get("operationId")
     if value is None or value == "":
-        return ""
+        return known
     if not isinstance(value, str):
-        raise MalformedAnswer(f"DPS sent {name} {shown(value)}; allowed: a JSON string")
+        raise MalformedAnswer(f"DPS sent operationId {shown(value)}; allowed: a JSON string")
     if len(value) > MAX_NAME:
         raise MalformedAnswer(
-            f"DPS sent an {name} of {len(value)} characters; allowed: at most {MAX_NAME}"
+            f"DPS sent an operationId of {len(value)} characters; allowed: at most {MAX_NAME}"
         )
     if not value.isprintable():
-        raise MalformedAnswer(f"DPS sent {name} {shown(value)}; allowed: no control characters")
+        raise MalformedAnswer(
+            f"DPS sent operationId {shown(value)}; allowed: no control characters"
+        )
     return value
