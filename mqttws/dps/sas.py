@@ -225,4 +225,4 @@ def derive_device_key(group_key: bytes, registration_id: str) -> bytes:
 
     The id counts as written: another case gives another key.
     """
-    return hmac.digest(group_key, registration_id.encode(errors="replace"), "sha256")
+    return hmac.digest(group_key, registration_id.encode(), "sha256")

@@ -182,6 +182,14 @@ def test_a_tokens_fields_are_read_as_they_stand() -> None:
     assert read_token("SharedAccessSignature sr=a=b&sig=x&se=1") == Token("a=b", "x", 1, "")
 
 
+def test_half_a_character_in_a_token_signs_nothing() -> None:
+    for sr, sig in ((f"{SCOPE}%2Fregistrations%2Fd&x=\ud800", "A"), (f"{SCOPE}/\ud800", "\ud800")):
+        token = read_token(f"SharedAccessSignature sr={sr}&sig={sig}&se=9")
+        assert isinstance(token, Token)
+        assert not token.is_signed_by(KEY)
+        assert token.signed.endswith(b"\n9")
+
+
 @pytest.mark.parametrize(
     ("resource", "fault"),
     [
