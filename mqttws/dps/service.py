@@ -171,7 +171,8 @@ class Service:
             loaded = await self._load(device)
             device = self._with_whole_chain(device, loaded.snapshot)
             decision = decide(self.settings, loaded.snapshot, device, request, payload, ids)
-            if decision.wanted is not None and self._issuer is not None:
+            if decision.wanted is not None:
+                assert self._issuer is not None, "a policy has an issuer"
                 if decision.wanted != wanted:  # the same for each decision about a request, mostly
                     wanted, issued = decision.wanted, await self._issuer.issue(decision.wanted)
                 decision = decide(
