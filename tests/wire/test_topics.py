@@ -99,7 +99,7 @@ def test_what_is_no_text_of_the_standard_is_neither(fault_of) -> None:  # type: 
     ],
 )
 def test_a_filter_matches(topic_filter: str, topic: str) -> None:
-    assert matches(topic_filter, topic)
+    assert matches(topic_filter, topic) is True
 
 
 @pytest.mark.rule("MQTT-4.7.2-1", "MQTT-4.7.3-4", "U-23")
@@ -132,6 +132,6 @@ def test_a_filter_matches(topic_filter: str, topic: str) -> None:
 )
 def test_a_filter_does_not_match(topic_filter: str, topic: str) -> None:
     if topic:
-        assert not matches(topic_filter, topic)
+        assert matches(topic_filter, topic) is False
     else:
         assert topic_name_fault(topic) is not None
