@@ -1,4 +1,4 @@
-"""What the codec as it is written does to its classes, so that they refuse what compiled ones do."""
+"""What the uncompiled codec does to its classes, so that they refuse what compiled ones refuse."""
 
 from typing import Any
 
