@@ -138,12 +138,10 @@ class DesiredTracker:
 
     def on_notification(self, version: int, patch: Mapping[str, Any]) -> None:
         """Take a change in that the hub has sent."""
-        if self._version is not None and version <= self._version:
-            return  # seen already, or part of what was read
+        # Before a read all are kept: the twin may have been made anew, and counts from 1 again.
         self._early[version] = without_version(patch)
-        if self.wants_twin:
-            return
-        self._apply_early()
+        if not self.wants_twin:
+            self._apply_early()
 
     def on_twin(self, twin: Twin) -> None:
         """Take the whole twin in, as it was read."""
@@ -151,9 +149,8 @@ class DesiredTracker:
         self._reads += 1
         if self._version is None or twin.desired_version != self._version:
             # An older version than ours means that the twin was made anew: the read is right.
-            first = self._version is None
             self._desired, self._version = twin.desired, twin.desired_version
-            self._emit(read=True, first=first)
+            self._emit(self._version, read=True)
         self._apply_early()
 
     def next_change(self) -> DesiredChange | None:
@@ -164,7 +161,7 @@ class DesiredTracker:
         """Apply what follows without a gap; ask for a read at a gap."""
         assert self._version is not None, "a read has come before"
         for version in sorted(self._early):
-            if version <= self._version:
+            if version <= self._version:  # seen already, or part of what was read
                 del self._early[version]
                 continue
             if version > self._version + 1 and self._reads < MAX_READS:
@@ -174,11 +171,10 @@ class DesiredTracker:
             self._desired = merged(self._desired, self._early.pop(version))
             self._version = version
             self._reads = 0
-            self._emit(read=False)
+            self._emit(version, read=False)
 
-    def _emit(self, *, read: bool, first: bool = False) -> None:
+    def _emit(self, version: int, *, read: bool) -> None:
         before, after = self._given, self._desired
-        version = self._version or 0
         patch = difference(before, after)
         self._given = after
         if len(self._waiting) >= MAX_WAITING:

@@ -141,6 +141,57 @@ def test_a_read_that_was_older_than_the_notification_is_made_again_but_not_for_e
     assert changes(tracker)[-1] == DesiredChange({"a": 1}, {"a": 1}, 9)
 
 
+def reads_for(tracker: DesiredTracker, version: int) -> int:
+    """Let a change come behind a gap that reads do not fill; return how many are asked for."""
+    tracker.on_notification(version, {"a": version})
+    known, count = tracker.version, 0
+    assert known is not None
+    while tracker.wants_twin:
+        tracker.on_twin(reading({}, known))
+        count += 1
+    assert tracker.version == version
+    return count
+
+
+def test_a_gap_stands_after_three_reads_in_a_row():
+    tracker = DesiredTracker()
+    tracker.on_twin(reading({}, 1))
+    assert reads_for(tracker, 9) == MAX_READS - 1, "with the first"
+    assert reads_for(tracker, 19) == MAX_READS, "none since the last change"
+    tracker = DesiredTracker()
+    tracker.on_twin(reading({}, 1))
+    tracker.on_connected()
+    tracker.on_twin(reading({}, 1))
+    assert reads_for(tracker, 9) == MAX_READS - 1, "a connection begins the count anew"
+
+
+def test_a_change_that_comes_before_the_read_of_a_twin_that_was_made_anew_is_not_missed():
+    tracker = DesiredTracker()
+    tracker.on_twin(reading({"a": 1}, 50))
+    changes(tracker)
+    tracker.on_connected()
+    tracker.on_notification(2, {"b": 2})
+    tracker.on_twin(reading({}, 1))
+    assert changes(tracker) == [
+        DesiredChange({"a": None}, {}, 1, read=True),
+        DesiredChange({"b": 2}, {"b": 2}, 2),
+    ]
+
+
+def test_a_change_that_is_joined_with_a_read_comes_from_a_read():
+    tracker = DesiredTracker()
+    tracker.on_twin(reading({}, 1))
+    changes(tracker)
+    for version in range(2, 2 + MAX_WAITING):
+        tracker.on_notification(version, {"a": version})
+    tracker.on_notification(200, {"a": 200})
+    tracker.on_twin(reading({"a": 200}, 200))
+    tracker.on_notification(201, {"a": 201})
+    found = changes(tracker)
+    assert [change.read for change in found] == [False] * (MAX_WAITING - 1) + [True]
+    assert (found[-1].version, found[-1].desired) == (201, {"a": 201})
+
+
 def test_after_a_reconnect_the_read_brings_what_was_missed_as_a_difference():
     tracker = DesiredTracker()
     tracker.on_twin(reading({"a": 1, "b": 1}, 1))
