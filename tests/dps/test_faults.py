@@ -100,6 +100,15 @@ def test_chance_strikes_below_its_limit(probability, drawn, struck):
     assert (faults.strike("d", "poll") is not None) is struck
 
 
+def test_an_order_that_strikes_for_sure_leaves_the_chance_of_the_others():
+    drawn = []
+    faults = Orders(lambda: drawn.append(1) or 0.5)
+    faults.order(Fault("delay"))
+    faults.order(Fault("silence", probability=0.9))
+    assert [faults.strike("d", "poll").kind for _ in range(2)] == ["delay", "silence"]
+    assert len(drawn) == 1
+
+
 def test_the_third_of_each_device_is_struck():
     faults = Orders(lambda: 0.5)
     faults.order(Fault("silence", "d", "poll", skip=2))

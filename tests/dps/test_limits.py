@@ -148,6 +148,7 @@ def test_a_retry_after_has_nine_digits(text: str, seconds: float | None) -> None
 def test_properties_may_come_in_any_order() -> None:
     poll = "$dps/registrations/GET/iotdps-get-operationstatus/?operationId=a%2Fb=c&$rid=1"
     assert parse_request_topic(poll) == Poll("1", "a/b=c")
+    assert parse_request_topic(f"{poll.partition('?')[0]}?$rid=1") == Poll("1", "")
     answer = parse_response_topic("$dps/registrations/res/202/retry-after=3&x&$rid=")
     assert answer == Response(202, "", 3.0)
 
