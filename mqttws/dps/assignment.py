@@ -71,7 +71,7 @@ def read_assignment(
             f" device, {shown(registration_id)}"
         )
     for name in ("assignedHub", "deviceId"):
-        if state.get(name) is None or state[name] == "":
+        if state.get(name) is None:
             raise MalformedAnswer(f"DPS says 'assigned' but gives no registrationState.{name}")
         if not isinstance(state[name], str):
             raise MalformedAnswer(

@@ -81,7 +81,7 @@ def rejected(status: int, request: str, payload: bytes) -> RegistrationRejected:
 def _hint_for(status: int) -> str:
     if status in _HINTS_BY_STATUS:
         return _HINTS_BY_STATUS[status]
-    if status < 400:
+    if status // 100 == 3:
         return "DPS sends no redirects over MQTT: check that the host is a DPS endpoint"
     return "DPS does not document this status: check the host, and the api-version that is asked"
 

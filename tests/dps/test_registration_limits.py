@@ -251,6 +251,9 @@ def test_an_error_code_has_six_digits_at_most(value: object, code: int | None) -
 
 
 def test_a_code_stands_in_the_sentence() -> None:
+    state = {"errorCode": 400208, "errorMessage": "no hub"}
+    failed = take(started(), 200, {"status": "failed", "registrationState": state}).error
+    assert str(failed) == "the registration ended failed (error code 400208): no hub"
     error = take(started(), 401, {"errorCode": 401002, "message": "m"}).error
     assert str(error) == "DPS answered the register 401 (error code 401002): m"
     error = take(started(), 401, {"errorCode": 401002}).error
