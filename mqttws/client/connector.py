@@ -68,7 +68,9 @@ class Connector:
             self.targets = targets_of(await _made(options.make_url, "URL"))
         given = options.headers
         headers = checked_headers(await _made(given, "headers") if callable(given) else given)
-        targets = [replace(target, headers=headers) for target in self.targets]
+        targets = self.targets
+        if headers:
+            targets = [replace(target, headers=headers) for target in targets]
         taken, stream = await dial_first(
             targets,
             walk,
@@ -85,9 +87,12 @@ class Connector:
         password = self._options.password
         if not callable(password):
             return self._options.connect
-        secret = await _made(password, "password")
-        connect = replace(self._options.connect, password=password_bytes(secret))
-        connect.encode()
+        secret = password_bytes(await _made(password, "password"))
+        connect = self._options.connect
+        if connect.password != secret:
+            connect = replace(connect, password=secret)
+            connect.encode()
+            self._options.connect = connect
         return connect
 
     def redirect(self, targets: list[Target], username: str | None, tls: Tls) -> None:

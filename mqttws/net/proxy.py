@@ -32,6 +32,16 @@ VARIABLES: dict[str, tuple[str, ...]] = {
 }
 """Which variables count for a URL's scheme, the first that is set wins; upper case counts too."""
 
+_NAMES = {
+    scheme: tuple(
+        name
+        for variable in (OWN_VARIABLE, *variables)
+        for name in dict.fromkeys((variable, variable.upper()))
+    )
+    for scheme, variables in VARIABLES.items()
+}
+"""The same with the variable of our own, as they are spelled."""
+
 MAX_LOGIN = 255
 """Bytes of a SOCKS5 user name or password (RFC 1929 section 2)."""
 
@@ -123,6 +133,14 @@ class ProxyConfig:
 ProxyChoice = ProxyConfig | str | None
 """How a client may say which proxy it uses: a URL, ``environment``, ``none`` or None."""
 
+_FROM_ENVIRONMENT = ProxyConfig()
+
+
+def _config_of(choice: ProxyChoice) -> ProxyConfig:
+    if isinstance(choice, ProxyConfig):
+        return choice
+    return _FROM_ENVIRONMENT if choice == ENVIRONMENT else ProxyConfig(choice)
+
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
@@ -184,7 +202,7 @@ def choose_proxy(
         UsageError: a proxy's URL cannot be used; the message does not show it.
     """
     environ = os.environ if environ is None else environ
-    config = choice if isinstance(choice, ProxyConfig) else ProxyConfig(choice)
+    config = _config_of(choice)
     if config.url is None or config.url.lower() == "none":
         return None
     if is_environment(config.url):
@@ -213,7 +231,7 @@ def choose_proxy_unasked(
     Raises:
         UsageError: a proxy's URL cannot be used; the message does not show it.
     """
-    config = choice if isinstance(choice, ProxyConfig) else ProxyConfig(choice)
+    config = _config_of(choice)
     return choose_proxy(replace(config, login=None), scheme, host, port, environ)
 
 
@@ -229,13 +247,12 @@ def asks_for_login(choice: ProxyChoice) -> bool:
 
 def _from_environment(scheme: str, environ: Mapping[str, str]) -> tuple[str, str | None]:
     """Return the first variable that is set, and its value; ``("", None)`` if none is."""
-    for variable in (OWN_VARIABLE, *VARIABLES[scheme]):
-        for name in dict.fromkeys((variable, variable.upper())):
-            # A web server may hand a visitor's "Proxy:" header on as HTTP_PROXY (CVE-2016-5385).
-            if name == "HTTP_PROXY" and "REQUEST_METHOD" in environ:
-                continue
-            if environ.get(name):
-                return name, environ[name]
+    for name in _NAMES[scheme]:
+        # A web server may hand a visitor's "Proxy:" header on as HTTP_PROXY (CVE-2016-5385).
+        if name == "HTTP_PROXY" and "REQUEST_METHOD" in environ:
+            continue
+        if url := environ.get(name):
+            return name, url
     return "", None
 
 
@@ -250,10 +267,9 @@ def describe_environment(
     scheme: str, host: str, port: int, environ: Mapping[str, str]
 ) -> Iterator[str]:
     """Yield the variables that count for a server, one in a line, without logins."""
-    for variable in (OWN_VARIABLE, *VARIABLES[scheme]):
-        for name in dict.fromkeys((variable, variable.upper())):
-            if environ.get(name):
-                yield f"{name}={_without_login(environ[name])}"
+    for name in _NAMES[scheme]:
+        if environ.get(name):
+            yield f"{name}={_without_login(environ[name])}"
     for name in unused_variables(scheme, environ):
         yield (
             f"{name}={_without_login(environ[name])} (not used: it counts only for http://; set"
