@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import errno
+import itertools
 import os
 import socket
 import ssl
@@ -38,6 +39,8 @@ from mqttws.protocol import ConnectReceived
 from ..client.broker import broker
 from ..ports import free_port
 from .rogue import Certificates, Handler, frame, listening, read_frame, says, silent, upgrade
+
+numbers = itertools.count()
 
 SHORT = 0.3
 """Seconds for a hop whose silence is what is tested."""
@@ -117,34 +120,30 @@ async def test_a_silent_name_server_does_not_hold_up_the_time_limit(
     assert error.hop is Hop.NAME
 
 
-async def test_addresses_of_both_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    six, four = socket.AF_INET6, socket.AF_INET
-    known = [(six, "::1"), (six, "::2"), (four, "127.0.0.3")]
-
-    def look_up(host: str, port: int, asked: int, kind: int) -> list[tuple[object, ...]]:
-        assert asked == socket.AF_UNSPEC, "one look-up is enough"
-        return [(family, kind, 6, "", (address, port)) for family, address in known]
-
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    found = [address[4][0] for address in await resolve("x", 443)]
-    assert found == ["::1", "127.0.0.3", "::2"]
-
-
 async def addresses_where(
-    monkeypatch: pytest.MonkeyPatch, look_up: Callable[[int], str]
+    monkeypatch: pytest.MonkeyPatch, look_up: Callable[[int], list[str]]
 ) -> list[str]:
-    """Return what a name resolves to where ``look_up`` gives the address for a family."""
+    """Return what a name resolves to where ``look_up`` gives the addresses for a family."""
+    name = f"{next(numbers)}.example"
     asked = {socket.AF_UNSPEC, socket.AF_INET6, socket.AF_INET}
 
-    def getaddrinfo(host: str, port: int, family: int, kind: int) -> list[tuple[object, ...]]:
+    def getaddrinfo(host: bytes, port: int, family: int, kind: int) -> list[tuple[object, ...]]:
+        if host != name.encode():
+            return []  # another test's thread, which had not come so far
         asked.remove(family)  # each once
-        address = look_up(family)
-        found = socket.AF_INET6 if ":" in address else socket.AF_INET
-        return [(found, kind, 6, "", (address, port))]
+        return [
+            (socket.AF_INET6 if ":" in address else socket.AF_INET, kind, 6, "", (address, port))
+            for address in look_up(family)
+        ]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     async with asyncio.timeout(5):
-        return [address[4][0] for address in await resolve("x", 443)]
+        return [address[4][0] for address in await resolve(name, 443)]
+
+
+async def test_addresses_of_both_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = await addresses_where(monkeypatch, lambda family: ["::1", "::2", "127.0.0.3"])
+    assert found == ["::1", "127.0.0.3", "::2"]
 
 
 @pytest.mark.parametrize("families", ["both", "IPv6 alone"])
@@ -155,12 +154,12 @@ async def test_an_ipv4_address_does_not_wait_for_the_answer_about_ipv6(
 
     released = threading.Event()
 
-    def look_up(family: int) -> str:
+    def look_up(family: int) -> list[str]:
         if family == socket.AF_UNSPEC and families != "both":
             raise socket.gaierror(socket.EAI_AGAIN, "the question for IPv6 was refused")
         if family != socket.AF_INET:
             released.wait(30)
-        return "127.0.0.3"
+        return ["127.0.0.3"]
 
     try:
         assert await addresses_where(monkeypatch, look_up) == ["127.0.0.3"]
@@ -176,11 +175,11 @@ async def test_a_slow_answer_about_both_families_is_taken_while_each_is_asked_fo
     each = threading.Barrier(3)
     released = threading.Event()
 
-    def look_up(family: int) -> str:
+    def look_up(family: int) -> list[str]:
         each.wait(30)  # the two others have been asked
         if family != socket.AF_UNSPEC:
             released.wait(30)
-        return "127.0.0.3"
+        return ["127.0.0.3"]
 
     try:
         assert await addresses_where(monkeypatch, look_up) == ["127.0.0.3"]
@@ -191,7 +190,7 @@ async def test_a_slow_answer_about_both_families_is_taken_while_each_is_asked_fo
 async def test_the_failure_of_a_name_is_the_one_that_tells_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def look_up(family: int) -> str:
+    def look_up(family: int) -> list[str]:
         if family == socket.AF_INET:
             raise socket.gaierror(socket.EAI_AGAIN, "try again")
         raise socket.gaierror(socket.EAI_NONAME, "no such name")
