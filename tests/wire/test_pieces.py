@@ -73,6 +73,7 @@ def test_what_lies_between_is_joined_without_its_ends(
     [
         ((letters(b"a"),), 1, 1),  # one piece alone
         ((letters(b"a"), letters(b"z")), 5001, 0),  # it begins in the second
+        ((letters(b"a"), letters(b"z", 9000)), 5001, 0),
         ((letters(b"a"), letters(b"z")), 1, 5000),  # it ends with the first
         ((letters(b"a"), letters(b"z")), 1, 5001),
     ],
@@ -116,6 +117,16 @@ def test_a_large_publish_in_pieces_is_what_was_sent(first: int, behind: bytes) -
             assert decoder.next_packet() == PingResp()
         assert decoder.next_packet() is None
         assert decoder.buffered == len(behind) % 2
+
+
+def test_a_large_publish_may_have_a_long_topic() -> None:
+    message = Publish("t" * 300, b"p" * LARGE, 1, packet_id=7)
+    decoder = Decoder()
+    found = None
+    for piece in pieces_of(encode(message), 5000):
+        decoder.feed(piece)
+        found = decoder.next_packet()
+    assert found == message
 
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
