@@ -139,8 +139,7 @@ class Conversation:
         """Keep a message, and acknowledge it."""
         self._messages.append(Message(event.topic, event.payload))
         if event.packet_id is not None:
-            link.protocol.acknowledge(event.packet_id)
-            link.flush_soon()
+            link.protocol.acknowledge(event.packet_id)  # the link sends it after its events
         self._wake()
 
     def on_completed(self, event: PublishCompleted) -> None:

@@ -295,6 +295,13 @@ async def test_a_connection_that_was_not_accepted_counts_after_one_that_was(
     assert one._walk.failures == {MemoryStream.address: 1}
 
 
+def test_the_way_that_was_accepted_is_the_first_of_the_next_connection() -> None:
+    one = made(transport="auto")
+    mqtts, wss = one._targets
+    one._accept(wss)
+    assert one._targets == [wss, mqtts]
+
+
 def test_connack_is_awaited_for_ten_seconds_while_there_is_another_way() -> None:
     one = made(transport="auto", timeout=60.0)
     mqtts, wss = one._targets
@@ -365,6 +372,11 @@ async def test_the_turn_that_the_service_has_named_is_waited_for(
     assert "PUT" in (await one._next_request(late)).topic  # type: ignore[arg-type]
     assert late.waits == [3.0, 2.0]
     assert registration.unmatched == 1, "a late answer is counted"
+    registration.retry_after, registration.deadline, registration.earliest = 3.0, 53.0, 53.0
+    short = Messages()
+    at(monkeypatch, 52.5, 52.5, 52.5, 53.0)
+    await one._next_request(short)  # type: ignore[arg-type]
+    assert short.waits == [0.5]
 
 
 async def test_there_is_no_other_request_where_time_is_over_before_its_turn(
@@ -384,6 +396,8 @@ async def test_there_is_no_other_request_where_time_is_over_before_its_turn(
     error = one._out_of_time()
     assert error.hint == "DPS wants to be asked again in 3 s: come back then, or give it more time"
     assert (error.hop, str(error)) == (Hop.POLL, str(caught.value))
+    registration.earliest = 53.26
+    assert "again in 3.3 s" in one._out_of_time().hint
     registration.earliest = 40.0
     assert "again in 0 s" in one._out_of_time().hint
     registration.earliest = None
@@ -506,8 +520,8 @@ PASSING = ConnectFailed("no", hop=Hop.TCP, cause=Cause.SILENT, retryable=True)
 
 def test_a_failure_that_can_pass_is_worth_another_connection() -> None:
     one = made()
-    assert one._is_worth_another(PASSING)
-    assert not one._is_worth_another(finally_fails())
+    assert one._is_worth_another(PASSING) is True
+    assert one._is_worth_another(finally_fails()) is False
     one._registration.error = LOST
     assert not one._is_worth_another(PASSING), "the registration has ended"
 
@@ -540,13 +554,21 @@ def test_the_pauses_grow_and_respect_the_service(monkeypatch: pytest.MonkeyPatch
     one = made()
     remaining(one, 1000.0)
     at(monkeypatch, 50.0)
-    assert [one._wait_after(PASSING) for _ in range(4)] == [0.5, 1.0, 2.0, 4.0]
+    assert [one._wait_after(LOST), *(one._wait_after(PASSING) for _ in range(3))] == [
+        0.5,
+        1.0,
+        2.0,
+        4.0,
+    ]
     later = ConnectFailed("no", hop=Hop.UPGRADE, cause=Cause.SILENT, retryable=True)
     later.retry_after = 60.0
     assert one._wait_after(later) == 60.0
     remaining(one, 60.0)
     assert one._wait_after(later) is None, "a wait that the peer wants is not shortened"
     assert one._wait_after(finally_fails()) is None
+    remaining(one, 1000.0)
+    one._accepted_at = 39.0
+    assert one._wait_after(PASSING) == 0.5, "after a connection that held"
     brief = made(persistent=False)
     remaining(brief, 1000.0)
     assert brief._wait_after(PASSING) is None
@@ -575,6 +597,7 @@ def test_the_turn_of_an_operation_is_not_anticipated(monkeypatch: pytest.MonkeyP
         ([None] * 4, True),
         ([1000, 1000], True),
         ([1000], False),
+        ([1000, None], False),
         ([1000, None, None], True),
         ([1001, 1011, 1012, 1013, 1014] * 3, False),
     ],

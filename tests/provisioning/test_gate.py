@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mqttws import Assignment, SymmetricKey
+from mqttws import Assignment, SymmetricKey, UsageError
 from mqttws.errors import ConnectFailed, MqttwsError, ProxyRefused, RequestTimedOut, StoreFailed
 from mqttws.hops import Cause, Hop
 from mqttws.net.hops import Step
@@ -282,6 +282,44 @@ async def test_the_time_for_all_bounds_each_and_ends_in_an_error(
     (only,) = called.options
     assert 0 < only["timeout"] <= 0.3
     await task
+
+
+async def test_a_device_that_has_all_the_time_that_one_may_take_is_not_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    late = RequestTimedOut("late", cause=Cause.OUT_OF_TIME, retryable=True)
+
+    async def fail(**_: Any) -> Assignment:
+        raise late
+
+    async def enter(_: _Gate) -> float:
+        return 5.0
+
+    monkeypatch.setattr(fleet, "provision_async", fail)
+    monkeypatch.setattr(_Gate, "enter", enter)
+    for timeout, whole in ((5.0, True), (5.1, False)):
+        (result,) = await run("a", timeout=timeout)
+        assert (result.error is late) is whole
+
+
+def test_the_synchronous_form_has_the_same_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[dict[str, Any]] = []
+
+    async def provision(*, on_step: object, **options: Any) -> Assignment:
+        called.append(options)
+        return assigned(options["credential"].registration_id)
+
+    monkeypatch.setattr(fleet, "provision_async", provision)
+    results: list[FleetResult] = []
+    fleet.provision_fleet("0ne00", [device("a")], results.append, timeout=7.0)
+    assert results == [FleetResult("a", assigned("a"))]
+    assert (called[0]["id_scope"], called[0]["timeout"]) == ("0ne00", 7.0)
+
+
+async def test_the_synchronous_form_names_the_other_inside_a_running_loop() -> None:
+    with pytest.raises(UsageError, match=r"^provision_fleet\b") as caught:
+        fleet.provision_fleet("0ne00", [device("a")], print)
+    assert "provision_fleet_async" in caught.value.hint
 
 
 async def test_what_the_program_raises_ends_it_all_as_it_is(
