@@ -30,6 +30,7 @@ from mqttws import (
     StoreFailed,
     SymmetricKey,
     UsageError,
+    provision,
     provision_async,
 )
 from mqttws.dps.issuance import ISSUE_API_VERSION
@@ -41,7 +42,7 @@ from mqttws.provisioning.cache import AssignmentFile
 from mqttws.provisioning.issued import FILE, PREVIOUS, StoredCertificate
 from mqttws.provisioning.issued_chain import CLOCK_LEEWAY, check_chain, public_key_of
 from mqttws.provisioning.issuing import issue_version, register_with_certificate
-from mqttws.provisioning.pending import PendingCertificate, make_request
+from mqttws.provisioning.pending import PendingCertificate, _without_null, make_request
 from mqttws.provisioning.plan import Plan
 
 from .scripted_dps import KEY
@@ -462,12 +463,32 @@ NOTHING = "no PKCS#10 request in DER or PEM form"
         (request_of().public_bytes(Encoding.DER), NOTHING),
         (request_of("dev", "dev").public_bytes(Encoding.DER), NOTHING),
         (request_of("dev").public_bytes(Encoding.PEM)[:100], NOTHING),
+        (request_of("dev").public_bytes(Encoding.PEM).partition(b"-----END")[0], NOTHING),
     ],
 )
 def test_another_request_is_refused(given: object, told: str) -> None:
     with pytest.raises(UsageError) as caught:
         make_request("dev", Hardware(given))
     assert str(caught.value) == f"key: its request() returned {told}"
+
+
+def sequence(body: bytes) -> bytes:
+    """Return a SEQUENCE in DER."""
+    if len(body) < 128:
+        return b"\x30" + bytes((len(body),)) + body
+    length = len(body).to_bytes(1 if len(body) < 256 else 2)
+    return b"\x30" + bytes((0x80 | len(length),)) + length + body
+
+
+@pytest.mark.parametrize("size", [20, 125, 126, 127, 128, 129, 130, 253, 254, 255, 256, 257, 300])
+def test_null_in_the_algorithm_of_a_signature_is_left_out_at_any_size(size: int) -> None:
+    oid = bytes.fromhex("06082a8648ce3d040302")
+    before, behind = b"\x02" * (size - 17), b"\x03" * 5
+    right = sequence(before + b"\x30\x0a" + oid + behind)
+    assert _without_null(sequence(before + b"\x30\x0c" + oid + b"\x05\x00" + behind)) == right
+    assert _without_null(right) == right
+    other = sequence(before + b"\x30\x0c" + oid + b"\x04\x00" + behind)
+    assert _without_null(other) == other
 
 
 def test_a_key_in_hardware_shows_the_stored_chain(tmp_path: Path) -> None:
@@ -605,6 +626,11 @@ class Registered:
 
 
 CREDENTIAL = SymmetricKey("dev", KEY)
+
+
+async def test_the_synchronous_form_names_itself_inside_a_running_loop() -> None:
+    with pytest.raises(UsageError, match=r"^provision\b"):
+        provision("0ne00", CREDENTIAL)
 
 
 async def test_the_arguments_of_a_registration_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,8 +96,12 @@ def test_the_name_may_be_given_and_must_be_the_certificates() -> None:
     assert caught.value.hint == "use the certificate that was issued for this device"
     with pytest.raises(UsageError, match="registration"):
         dev(registration_id="a/b")
+    with pytest.raises(UsageError, match="registration id"):
+        X509Certificate(pem(certificate("a b")), key_pem("a b"), registration_id="a b")
     with pytest.raises(UsageError, match="chain"):
         X509Certificate(5, key_pem("dev"))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"^key_password: found"):
+        dev(key_password=5)
 
 
 @pytest.mark.parametrize("names", [(), ("a", "b")])
