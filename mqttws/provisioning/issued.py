@@ -109,8 +109,7 @@ class CertificateStore:
                 f"key: found {type(key).__name__}; allowed: an object with request() and context(),"
                 " or None"
             )
-        good = isinstance(renew_after, int | float) and not isinstance(renew_after, bool)
-        if not (good and 0 < renew_after < 1):
+        if not isinstance(renew_after, int | float) or not 0 < renew_after < 1:
             raise UsageError(f"renew_after: found {renew_after!r}; allowed: above 0, below 1")
         self._folder = Path(folder)
         self._file = self._folder / FILE

@@ -17,7 +17,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from mqttws import (
@@ -37,6 +41,7 @@ from mqttws.dps.issuance import ISSUE_API_VERSION
 from mqttws.dps.names import DEFAULT_API_VERSION
 from mqttws.errors import ConnectFailed, MqttwsError
 from mqttws.hops import Hop
+from mqttws.provisioning import issued
 from mqttws.provisioning import provision as provision_module
 from mqttws.provisioning.cache import AssignmentFile
 from mqttws.provisioning.issued import FILE, PREVIOUS, StoredCertificate
@@ -184,8 +189,13 @@ def test_no_certificate_and_none_that_can_be_read() -> None:
     with pytest.raises(CertificateNotIssued, match="sent no certificate") as caught:
         check_chain([], "dev", PUBLIC, float(NOW))
     assert "credential policy" in caught.value.hint
-    with pytest.raises(CertificateNotIssued, match="certificate 1 of the chain cannot be read"):
-        check_chain([der(leaf()), b"x"], "dev", PUBLIC, float(NOW))
+    point = (
+        authority("ca")[0].public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    )
+    keyless = der(ca()).replace(point, b"\x05" + point[1:])
+    for broken in (b"x", keyless):
+        with pytest.raises(CertificateNotIssued, match="certificate 1 of the chain cannot be read"):
+            check_chain([der(leaf()), broken], "dev", PUBLIC, float(NOW))
 
 
 # The store
@@ -304,7 +314,7 @@ def test_a_new_assignment_takes_the_place_of_the_one_before(tmp_path: Path) -> N
 
 
 def test_the_pair_before_is_kept_until_it_is_confirmed_or_reverted(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = stored(tmp_path)
     assert store.revert() is False
@@ -313,7 +323,10 @@ def test_the_pair_before_is_kept_until_it_is_confirmed_or_reverted(
     assert (tmp_path / PREVIOUS).read_bytes() == first
     stored(tmp_path)
     assert (tmp_path / PREVIOUS).read_bytes() == first, "the one that a hub has accepted"
+    synced: list[Path] = []
+    monkeypatch.setattr(issued, "sync_folder", synced.append)
     assert store.revert() is True
+    assert synced == [tmp_path], "on the disk"
     assert store.file.read_bytes() == first
     assert not (tmp_path / PREVIOUS).exists()
     assert "the last was refused" in caplog.text
@@ -336,6 +349,24 @@ def test_an_expired_or_damaged_pair_is_not_gone_back_to_and_makes_room(
         old = store.file.read_bytes()
         stored(tmp_path)
         assert (tmp_path / PREVIOUS).read_bytes() == old
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("folder", lambda store: CertificateStore("a\0b")),
+        ("renew_after", lambda store: CertificateStore("a", renew_after="0.5")),
+        ("renew_after", lambda store: CertificateStore("a", renew_after=True)),
+        ("context", lambda store: store.digest(5)),
+        ("unix_now", lambda store: store.password("0ne00", "now")),
+        ("tls", lambda store: store.context(5)),
+        ("chance", lambda store: store.renewal_time("x")),
+        ("unix_now", lambda store: store.is_due("now")),
+    ],
+)
+def test_a_wrong_argument_is_named(tmp_path: Path, name: str, call: Any) -> None:
+    with pytest.raises(UsageError, match=f"^{name}: found "):
+        call(CertificateStore(tmp_path))
 
 
 def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
@@ -375,7 +406,7 @@ def test_a_folder_that_cannot_be_written_to_is_told_beforehand(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(StoreFailed, match="file"):
+    with pytest.raises(StoreFailed, match=r"file/below: Not a directory$"):
         CertificateStore(tmp_path / "file" / "below").check()
     asked: list[int] = []
 
