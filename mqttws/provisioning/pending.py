@@ -145,7 +145,7 @@ def _without_null(der: bytes) -> bytes:
     header = 2 + (der[1] & 0x7F if der[1] & 0x80 else 0)
     body = der[header:at] + b"\x30\x0a" + der[at + 2 : at + 12] + der[at + 14 :]
     size = len(body)
-    length = bytes([size]) if size < 0x80 else size.to_bytes((size.bit_length() + 7) // 8)
+    length = size.to_bytes((size.bit_length() + 7) // 8)
     if size >= 0x80:
         length = bytes([0x80 | len(length)]) + length
     return b"\x30" + length + body
