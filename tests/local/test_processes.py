@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import click
 import pytest
@@ -162,7 +163,8 @@ async def test_a_new_certificate_is_shown_and_no_connection_dropped(dps_state: P
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", service.place["mqtts_port"], ssl=context
         )
-        prepare_certificates(dps_state, ("another.example",))
+        # The folder is all tests' own: a name that no certificate in it has yet.
+        prepare_certificates(dps_state, (f"{uuid4()}.example",))
         service.process.send_signal(signal.SIGHUP)
         await service.log_says("the certificate has been read again", 2)
         assert await asyncio.to_thread(serial, service.place) != before
