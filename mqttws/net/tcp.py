@@ -95,7 +95,7 @@ class _LookUps:
     They cannot be stopped, and must hold up neither a deadline nor the program's end. One that asks
     for both families costs least. A name server that swallows or refuses questions for IPv6 must
     not hold up an IPv4 address: each family is asked for by itself where the one look-up fails, or
-    is late.
+    is late. Addresses of one family that this machine has no route to wait for the other look-ups.
 
     Attributes:
         found: the first addresses that come; none after the last failure.
@@ -110,6 +110,7 @@ class _LookUps:
         self._port = port
         self._pending = 0
         self._asked_each = False
+        self._without_route: list[Address] = []
 
     def ask(self, *families: int) -> None:
         """Begin a look-up for each of the families."""
@@ -136,20 +137,22 @@ class _LookUps:
         except UnicodeError:  # a label that is empty or too long for IDNA
             failure = socket.gaierror(socket.EAI_NONAME, "not a host name")
         with suppress(RuntimeError):  # the loop may have ended meanwhile
-            self._loop.call_soon_threadsafe(self._deliver, addresses, failure)
+            self._loop.call_soon_threadsafe(self._deliver, family, addresses, failure)
 
-    def _deliver(self, addresses: list[Address], failure: OSError | None) -> None:
+    def _deliver(self, family: int, addresses: list[Address], failure: OSError | None) -> None:
         self._pending -= 1
         if failure is not None:
             self.failures.append(failure)
         if self.found.done():
             return
-        if addresses:
+        if addresses and (family == socket.AF_UNSPEC or has_route(addresses[0])):
             self.found.set_result(addresses)
-        elif not self._asked_each:
+            return
+        self._without_route += addresses
+        if not self._asked_each:
             self.ask_each()
         elif not self._pending:
-            self.found.set_result([])
+            self.found.set_result(self._without_route)
 
 
 def _blocks(address: Address) -> bool:

@@ -187,6 +187,31 @@ async def test_a_slow_answer_about_both_families_is_taken_while_each_is_asked_fo
         released.set()
 
 
+@pytest.mark.parametrize("comes", [True, False])
+async def test_addresses_of_a_family_without_a_route_wait_for_the_others(
+    monkeypatch: pytest.MonkeyPatch, comes: bool
+) -> None:
+    import threading
+
+    considered = threading.Event()
+
+    def look_up(family: int) -> list[str]:
+        if family == socket.AF_UNSPEC:
+            raise socket.gaierror(socket.EAI_AGAIN, "try again")
+        if family == socket.AF_INET6:
+            return ["2001:db8::1"]
+        considered.wait(30)
+        return ["127.0.0.3"] if comes else []
+
+    def has_route(address: tcp.Address) -> bool:
+        considered.set()
+        return address[0] == socket.AF_INET
+
+    monkeypatch.setattr(tcp, "has_route", has_route)
+    expected = "127.0.0.3" if comes else "2001:db8::1"
+    assert (await addresses_where(monkeypatch, look_up))[0] == expected
+
+
 async def test_the_failure_of_a_name_is_the_one_that_tells_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
