@@ -2,7 +2,7 @@
 
 ``cli -> doctor -> provisioning -> hub_client -> client -> net``, ``client -> protocol -> wire``,
 ``provisioning, hub_client -> dps, hub``, ``local -> net, protocol, wire, dps, hub``; ``errors``,
-``hops``, ``text``, ``options``, ``retry`` and ``sqlite_file`` for everybody.
+``hops``, ``text``, ``utf8``, ``options``, ``retry`` and ``sqlite_file`` for everybody.
 In ``wire``, ``protocol``, ``dps`` and ``hub`` there is no clock, no socket, no thread, no event
 loop and no randomness.
 """
@@ -17,12 +17,13 @@ import mqttws
 
 ROOT = Path(mqttws.__file__).parent
 
-EVERYBODY = {"errors", "hops", "text", "options", "retry", "loop_thread", "sqlite_file"}
+EVERYBODY = {"errors", "hops", "text", "utf8", "options", "retry", "loop_thread", "sqlite_file"}
 """What each room above may import."""
 
 MAY_IMPORT = {
     "hops": set(),
     "text": set(),
+    "utf8": {"errors"},
     "errors": {"hops", "text"},
     "options": {"errors", "text", "retry"},
     "retry": {"errors", "hops", "text"},
@@ -30,8 +31,8 @@ MAY_IMPORT = {
     "loop_thread": {"errors", "hops", "text", "options"},
     "wire": {"errors", "text"},
     "protocol": {"wire", "errors", "hops", "text", "options"},
-    "dps": {"errors", "hops", "text", "options", "retry"},
-    "hub": {"dps", "errors", "hops", "text", "options"},
+    "dps": {"errors", "hops", "text", "utf8", "options", "retry"},
+    "hub": {"dps", "errors", "hops", "text", "utf8", "options"},
     "net": EVERYBODY,
     "client": {"net", "protocol", "wire"} | EVERYBODY,
     "hub_client": {"client", "net", "protocol", "wire", "dps", "hub"} | EVERYBODY,

@@ -147,7 +147,7 @@ def make_client(
     """
     will = None
     if will_topic is not None:
-        will = mqttws.Will(will_topic, (will_payload or "").encode(), will_qos, will_retain)
+        will = mqttws.Will(will_topic, os.fsencode(will_payload or ""), will_qos, will_retain)
     elif will_payload is not None or will_qos or will_retain:
         raise UsageError("a will needs --will-topic too")
     if password_file is not None and username is None:

@@ -9,7 +9,6 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
-from urllib.parse import quote
 
 import click
 
@@ -19,6 +18,7 @@ from ..dps.names import check_registration_id
 from ..dps.sas import decode_key, derive_device_key
 from ..errors import UsageError
 from ..text import one_line
+from ..utf8 import percent_encoded
 from .admin import AdminClient, Answered, admin_options, client_for
 from .common import KEY_FILE, debug_option, read_key
 from .exits import ASKING_EXIT_CODES, EXIT_CODES, Command
@@ -104,7 +104,7 @@ def import_(client: AdminClient, file: str) -> None:
         parse_enrollments(json.dumps(known), source)  # all of it, before any of it is sent
         cas = list(_cas(whole, source))
     for name, certificate in cas:
-        client.ask("PUT", f"/certificates/{quote(name, safe='')}", {"certificate": certificate})
+        client.ask("PUT", _path("certificates", name), {"certificate": certificate})
         print_line(f"uploaded CA certificate {one_line(name)}")
     for record, complete in zip(records, known, strict=True):
         _put(client, record, "" if record is complete else "; FILE has no keys of it")
@@ -151,10 +151,13 @@ def _with_keys(record: Any) -> Any:
     return record | {"attestation": attestation | {"symmetricKey": keys}}
 
 
+def _path(kind: str, name: str) -> str:
+    return f"/{kind}/{percent_encoded(name, 'name')}"
+
+
 def _put(client: AdminClient, record: dict[str, Any], remark: str = "") -> None:
     kind, member = _KINDS["registrationId" not in record]
-    path = f"/{kind}/{quote(record[member], safe='')}"
-    client.ask("PUT", path, record, {"If-Match": "*"})
+    client.ask("PUT", _path(kind, record[member]), record, {"If-Match": "*"})
     print_line(f"enrolled {record[member]}{remark}")
 
 
@@ -175,7 +178,7 @@ def export(client: AdminClient, *, keys: bool) -> None:
     }
     for kind, member in _KINDS.values():
         whole[kind] = [
-            _exported(client, f"/{kind}/{quote(record[member], safe='')}", record, keys=keys)
+            _exported(client, _path(kind, record[member]), record, keys=keys)
             for page in client.pages(f"/{kind}/query", {"query": "SELECT *"})
             for record in page
         ]
@@ -203,7 +206,7 @@ def ca_(client: AdminClient, name: str, file: str) -> None:
     Groups refer to it by NAME (caReferences). One that has the name is replaced.
     """
     certificate = read_file(file, "CA certificate")
-    client.ask("PUT", f"/certificates/{quote(name, safe='')}", {"certificate": certificate})
+    client.ask("PUT", _path("certificates", name), {"certificate": certificate})
     print_line(f"uploaded CA certificate {one_line(name)}")
 
 
@@ -216,7 +219,7 @@ def device(client: AdminClient, registration_id: str, *, new_key: bool) -> None:
 
     For a device that is enrolled already, print its key and change nothing.
     """
-    path = f"/enrollments/{quote(registration_id, safe='')}"
+    path = _path("enrollments", registration_id)
     attestation: dict[str, Any] = {"type": "symmetricKey"}
     try:
         if new_key:
@@ -258,7 +261,7 @@ def delete(client: AdminClient, name: str, *, group: bool, ca: bool) -> None:
     if group and ca:
         raise UsageError("--group and --ca; allowed: one of them")
     kind = "certificates" if ca else _KINDS[group][0]
-    client.ask("DELETE", f"/{kind}/{quote(name, safe='')}")
+    client.ask("DELETE", _path(kind, name))
 
 
 _DERIVE_EPILOG = f"""\b

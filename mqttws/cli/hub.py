@@ -4,11 +4,11 @@ Knows the API's paths. How they are asked is ``hub_service``'s matter.
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 import click
 
@@ -17,6 +17,8 @@ from ..dps.sas import decode_key
 from ..errors import UsageError
 from ..local.x509 import fingerprint_of
 from ..options import CREATE_DEVICE, PATCH_TWIN, SEND, SERVICE_INVOKE
+from ..text import shown
+from ..utf8 import percent_encoded
 from .common import KEY_FILE, debug_option
 from .exits import ASKING_EXIT_CODES, Command
 from .files import content_of, read_file, read_secret
@@ -143,21 +145,26 @@ def send(
     **system: str,
 ) -> None:
     """Send DEVICE a MESSAGE; - reads it from standard input. It waits for the device."""
-    data = sys.stdin.buffer.read() if message == "-" else message.encode()
+    data = sys.stdin.buffer.read() if message == "-" else os.fsencode(message)
     headers = {"Content-Type": "application/octet-stream"}
     for pair in properties:
         name, separator, value = pair.partition("=")
         if not name or not separator:
             raise UsageError(f"--property {pair!a}; allowed: NAME=VALUE")
-        headers[f"iothub-app-{quote(name, safe='')}"] = quote(value, safe="")
+        header = f"iothub-app-{percent_encoded(name, '--property')}"
+        headers[header] = percent_encoded(value, "--property")
     for name, value in system.items():
+        if not (value.isascii() and value.isprintable()):
+            raise UsageError(
+                f"--{name.replace('_', '-')} {shown(value)}; allowed: ASCII, no control characters"
+            )
         if value:
             headers[f"iothub-{name.replace('_', '')}"] = value
     if ack != SEND["ack"].default:
         headers["iothub-ack"] = ack
     if expires_in is not None:
         headers["iothub-expiry"] = str(time.time() + expires_in)
-    path = f"/devices/{quote(device, safe='')}/messages/devicebound"
+    path = f"/devices/{percent_encoded(device, 'device')}/messages/devicebound"
     service().ask("POST", path, data, headers=headers)
     print_line(f"queued for {device}")
 
@@ -274,8 +281,8 @@ def create_device(
 
 
 def _path(device: str, module: str) -> str:
-    path = quote(device, safe="")
-    return path if not module else f"{path}/modules/{quote(module, safe='')}"
+    path = percent_encoded(device, "device")
+    return path if not module else f"{path}/modules/{percent_encoded(module, 'module')}"
 
 
 def _json(text: str, what: str) -> Any:

@@ -4,6 +4,7 @@ Knows the options. What happens then is ``mqttws.Client``.
 """
 
 import io
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -107,7 +108,7 @@ def publish(
     progress = make_progress(**connection)
     with reported(progress, as_json=as_json), ExitStack() as opened:
         source = None if payload is not None else _open(file, opened)
-        message = payload.encode() if payload is not None else b""
+        message = os.fsencode(payload) if payload is not None else b""
         if source is not None and not lines:
             message = source.read(MAX_PAYLOAD + 1)
         # A broken rule is reported before anything is opened.

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from ..errors import UsageError
+from ..utf8 import utf8
 from ..wire import Subscribe, Subscription
 
 Filters = str | Iterable[str | tuple[str, int]]
@@ -42,10 +43,7 @@ def _pairs(given: Iterable[str | tuple[str, int]], qos: int) -> list[tuple[str, 
 def payload_bytes(payload: object) -> bytes:
     """Return a payload's bytes; text is sent as UTF-8."""
     if isinstance(payload, str):
-        try:
-            return payload.encode()
-        except UnicodeEncodeError:
-            raise UsageError("payload: text with a lone surrogate has no UTF-8") from None
+        return utf8(payload, "payload")
     if isinstance(payload, bytes | bytearray | memoryview):
         return bytes(payload)
     raise UsageError(f"payload: found {type(payload).__name__}; allowed: bytes or str")

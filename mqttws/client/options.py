@@ -12,6 +12,7 @@ from ..net.proxy import ProxyChoice
 from ..net.target import Target
 from ..net.tls import Tls
 from ..retry import Backoff
+from ..utf8 import utf8
 from ..wire import Connect
 from .store import MemoryStore, Store
 from .trace import OnPacket
@@ -94,11 +95,7 @@ PASSED_ON = [
 def password_bytes(password: object) -> bytes:
     """Return a password's bytes; text is sent as UTF-8."""
     if isinstance(password, str):
-        try:
-            return password.encode()
-        except UnicodeEncodeError:  # not chained: it holds the password
-            fault = "text with a lone surrogate has no UTF-8"
-        raise UsageError(f"password: {fault}")
+        return utf8(password, "password")
     if isinstance(password, bytes):
         return password
     raise UsageError(f"password: found {type(password).__name__}; allowed: str or bytes")

@@ -6,9 +6,9 @@ Knows what the names may be. Does not know who is enrolled.
 import re
 import string
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from ..errors import UsageError
+from ..utf8 import percent_encoded
 
 DEFAULT_API_VERSION = "2019-03-31"
 """The service API's version that most official SDKs ask for."""
@@ -92,8 +92,11 @@ def build_username(
         # Not checked more closely: its form, 0ne and 8 letters or digits, is nowhere promised.
         raise UsageError(f"id scope {id_scope!r}; allowed: what DPS shows, such as 0ne00ABCDEF")
     check_registration_id(registration_id)
-    username = f"{id_scope}/registrations/{registration_id}/api-version={quote(api_version, '')}"
-    return f"{username}&ClientVersion={quote(client_version, '')}" if client_version else username
+    version = percent_encoded(api_version, "api version")
+    username = f"{id_scope}/registrations/{registration_id}/api-version={version}"
+    if client_version:
+        username += f"&ClientVersion={percent_encoded(client_version, 'client version')}"
+    return username
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ import hmac
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from ..errors import UsageError
 from ..text import shown
+from ..utf8 import percent_encoded
 
 MIN_KEY_SIZE = 16
 MAX_KEY_SIZE = 64
@@ -33,10 +34,10 @@ def sign_token(resource: str, key: bytes, expiry: int, key_name: str = _KEY_NAME
         expiry: Unix time in seconds from which on the token is void.
         key_name: the ``skn`` field; left out when empty, as IoT Hub wants it.
     """
-    resource_text = quote(resource, safe="")
-    signature = quote(_signature(resource_text, expiry, key), safe="")
+    resource_text = percent_encoded(resource, "resource")
+    signature = percent_encoded(_signature(resource_text, expiry, key), "signature")
     token = f"{_SCHEME} sr={resource_text}&sig={signature}&se={expiry}"
-    return f"{token}&skn={quote(key_name, safe='')}" if key_name else token
+    return f"{token}&skn={percent_encoded(key_name, 'key name')}" if key_name else token
 
 
 def _signature(resource_text: str, expiry: int, key: bytes) -> str:

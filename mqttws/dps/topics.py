@@ -7,7 +7,9 @@ blank.
 
 from dataclasses import dataclass
 from typing import NamedTuple
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
+
+from ..utf8 import percent_encoded
 
 RESPONSE_FILTER = "$dps/registrations/res/#"
 """The only topic filter that DPS serves."""
@@ -80,12 +82,17 @@ class Response:
 
 def register_topic(request_id: str) -> str:
     """Return the topic of a registration request."""
-    return f"{_REGISTER}$rid={quote(request_id, safe='')}"
+    return f"{_REGISTER}{_rid(request_id)}"
 
 
 def poll_topic(request_id: str, operation_id: str) -> str:
     """Return the topic of a question about an operation."""
-    return f"{_POLL}$rid={quote(request_id, safe='')}&operationId={quote(operation_id, safe='')}"
+    operation = percent_encoded(operation_id, "operation id")
+    return f"{_POLL}{_rid(request_id)}&operationId={operation}"
+
+
+def _rid(request_id: str) -> str:
+    return f"$rid={percent_encoded(request_id, 'request id')}"
 
 
 def response_topic(status: int, request_id: str, retry_after: int | None = None) -> str:

@@ -7,10 +7,11 @@ what travels under them. Values are percent-encoded; ``+`` is a plus sign, never
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from ..errors import UsageError
 from ..text import shown
+from ..utf8 import percent_encoded
 
 DEFAULT_API_VERSION = "2021-04-12"
 """Of the user name, as the documents have it now."""
@@ -72,12 +73,12 @@ def _pair(name: str, value: str | None) -> str:
 
 def _quoted(text: str) -> str:
     """Return text percent-encoded; short texts are remembered, as most come again and again."""
-    return _quoted_short(text) if len(text) <= 64 else quote(text, safe="")
+    return _quoted_short(text) if len(text) <= 64 else percent_encoded(text, "properties")
 
 
 @lru_cache(maxsize=512)
 def _quoted_short(text: str) -> str:
-    return quote(text, safe="")
+    return percent_encoded(text, "properties")
 
 
 def parse_properties(text: str) -> dict[str, str | None]:
@@ -246,13 +247,18 @@ class TwinResponse:
 
 def twin_get_topic(request_id: str) -> str:
     """Return the topic that asks for the whole twin; its message is empty."""
-    return f"$iothub/twin/GET/?$rid={quote(_text(request_id, 'request id'), safe='')}"
+    return (
+        f"$iothub/twin/GET/?$rid={percent_encoded(_text(request_id, 'request id'), 'request id')}"
+    )
 
 
 def twin_report_topic(request_id: str) -> str:
     """Return the topic under which the device reports properties, JSON."""
-    request = quote(_text(request_id, "request id"), safe="")
-    return f"$iothub/twin/PATCH/properties/reported/?$rid={request}"
+    return f"$iothub/twin/PATCH/properties/reported/?{_rid(request_id)}"
+
+
+def _rid(request_id: str) -> str:
+    return f"$rid={percent_encoded(_text(request_id, 'request id'), 'request id')}"
 
 
 def parse_twin_response_topic(topic: str) -> TwinResponse | None:
@@ -323,14 +329,14 @@ def build_username(
         module_id: empty for the device itself.
         model_id: Plug and Play model that the device implements (``dtmi:...``); empty for none.
     """
-    properties = f"api-version={quote(_text(api_version, 'api version'), safe='')}"
+    properties = f"api-version={percent_encoded(_text(api_version, 'api version'), 'api version')}"
     _text(model_id, "model id")
     _text(client_type, "client type")
     _text(module_id, "module id")
     if model_id:
-        properties += f"&model-id={quote(model_id, safe='')}"
+        properties += f"&model-id={percent_encoded(model_id, 'model id')}"
     if client_type:
-        properties += f"&DeviceClientType={quote(client_type, safe='')}"
+        properties += f"&DeviceClientType={percent_encoded(client_type, 'client type')}"
     module = f"{_name(module_id, 'module id')}/" if module_id else ""
     return f"{_name(hub, 'hub')}/{_name(device_id, 'device id')}/{module}?{properties}"
 

@@ -7,6 +7,7 @@ from typing import Any
 from ..dps.json_text import build_json
 from ..errors import UsageError
 from ..hub.device.telemetry import TelemetryMessage
+from ..utf8 import utf8
 
 Body = bytes | bytearray | memoryview | str | dict[str, Any] | list[Any] | TelemetryMessage
 """Bytes, text (sent as UTF-8), a dict or list (sent as JSON), or a whole message."""
@@ -45,10 +46,7 @@ def _bytes(body: object) -> bytes:
     if type(body) is bytes:
         return body
     if isinstance(body, str):
-        try:
-            return body.encode()
-        except UnicodeEncodeError:
-            raise UsageError("telemetry: body: text with a lone surrogate has no UTF-8") from None
+        return utf8(body, "telemetry: body")
     if isinstance(body, bytes | bytearray | memoryview):
         return bytes(body)
     raise UsageError(

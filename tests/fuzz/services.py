@@ -129,7 +129,12 @@ def load_hub() -> Check:
         found = topics.parse_telemetry_topic(topic)
         if found is not None:
             bag = {name: value for name, value in found[1].items() if name}
-            assert topics.parse_properties(topics.build_properties(bag)) == bag
+            try:
+                built = topics.build_properties(bag)
+            except UsageError:
+                assert any("\ud800" <= character <= "\udfff" for character in topic)
+            else:
+                assert topics.parse_properties(built) == bag
 
     def bodies(value: Any) -> None:
         device_twin.twin_from_json(value)

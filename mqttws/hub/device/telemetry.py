@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from ...errors import UsageError
 from ...text import shown
+from ...utf8 import utf8
 from ..topics import telemetry_topic
 
 MAX_MESSAGE_SIZE = 256 * 1024
@@ -168,10 +169,7 @@ def message_size(body: bytes, bag: Mapping[str, str | None]) -> int:
 def _text(what: str, value: object) -> str:
     if not isinstance(value, str):
         raise UsageError(f"telemetry: {what}: found {type(value).__name__}; allowed: str")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise UsageError(f"telemetry: {what}: text with a lone surrogate has no UTF-8") from None
+    utf8(value, f"telemetry: {what}")
     return value
 
 
