@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -61,6 +62,17 @@ def retained(server: Server, topic: str, *options: str) -> "subprocess.Completed
     return run("subscribe", server.ws, topic, "--count", "1", "--timeout", "20", *options)
 
 
+def retained_bytes(server: Server, topic: str) -> bytes:
+    """Return what ``subscribe`` prints of the message that the server has kept."""
+    return subprocess.run(
+        [*MQTTWS, "subscribe", server.ws, topic, "--count", "1", "--timeout", "20"],
+        capture_output=True,
+        env=environment(),
+        timeout=DEADLINE,
+        check=True,
+    ).stdout
+
+
 def subscribed(server: Server, *words: str) -> Running:
     """Return a ``subscribe`` whose subscription the server has confirmed."""
     running = Running("subscribe", server.ws, *words, "--trace")
@@ -85,14 +97,13 @@ def test_a_file_goes_out_byte_for_byte(server: Server, tmp_path: Path) -> None:
     (tmp_path / "image").write_bytes(content)
     done = run("publish", server.ws, "file", "--file", tmp_path / "image", "--retain", "--qos", "1")
     assert done.returncode == 0, done.stderr
-    found = subprocess.run(
-        [*MQTTWS, "subscribe", server.ws, "file", "--count", "1", "--timeout", "20"],
-        capture_output=True,
-        env=environment(),
-        timeout=DEADLINE,
-        check=True,
-    )
-    assert found.stdout == content + b"\n"
+    assert retained_bytes(server, "file") == content + b"\n"
+
+
+def test_a_payload_that_is_no_text_goes_out_as_it_was_typed(server: Server) -> None:
+    typed = os.fsdecode(b"\xff\xc3\xa9")
+    keep(server, "raw", typed)
+    assert retained_bytes(server, "raw") == b"\xff\xc3\xa9\n"
 
 
 def test_standard_input_is_the_message_where_none_is_named(server: Server) -> None:
