@@ -225,3 +225,8 @@ def test_any_text_is_a_token_or_refused_in_one_printable_line(text):
         reason = fault(token)
         assert reason is not None
         assert reason.isprintable()
+
+
+def test_a_resource_that_has_no_utf8_is_named() -> None:
+    with pytest.raises(UsageError, match=r"^resource: text with a lone surrogate"):
+        sign_token("\ud800", KEY, EXPIRY)

@@ -145,3 +145,9 @@ def test_a_user_name_names_module_and_model():
     name = build_username("h", "d", module_id="m", model_id="dtmi:a;1", client_type="x")
     assert name == ("h/d/m/?api-version=2021-04-12&model-id=dtmi%3Aa%3B1&DeviceClientType=x")
     assert parse_username(name).module_id == "m"
+
+
+@pytest.mark.parametrize("text", ["\ud800", "\ud800" * 65])
+def test_a_property_that_has_no_utf8_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^properties: text with a lone surrogate"):
+        telemetry_topic("d", {"a": text})

@@ -131,3 +131,8 @@ def test_a_message_can_be_pickled_and_acknowledged_once():
     message.ack()
     message.ack()
     assert acknowledged == [1]
+
+
+def test_a_property_that_has_no_utf8_is_named() -> None:
+    with pytest.raises(UsageError, match=r"^telemetry: message_id: text with a lone surrogate"):
+        TelemetryMessage(b"", message_id="\ud800").bag()
