@@ -36,8 +36,4 @@ def percent_encoded(text: str, what: str) -> str:
     Raises:
         UsageError: it has no UTF-8.
     """
-    try:
-        return quote(text, safe="")
-    except UnicodeEncodeError:
-        pass
-    raise UsageError(f"{what}: text with a lone surrogate has no UTF-8")
+    return quote(utf8(text, what), safe="")

@@ -61,7 +61,7 @@ KINDS = {
 
 @dataclass
 class Runs:
-    """What was run of a kind at a commit; ``failed`` has how often by test."""
+    """The runs of a kind at a commit; ``failed`` has how often by test."""
 
     kind: str
     commit: str

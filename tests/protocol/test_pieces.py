@@ -1,4 +1,4 @@
-"""How much leaves at once: whole packets, up to a size; first what is sent again."""
+"""The bytes that leave at once: whole packets, up to a size; first what is sent again."""
 
 import pytest
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
@@ -55,21 +55,15 @@ ANOTHER_CLIENT = "another client with this registration id may be connected"
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def fresh(monkeypatch: pytest.MonkeyPatch, nothing_known: None) -> None:
     """Have nothing known of any host, and no pause between connections."""
     monkeypatch.setattr(exchange, "LOST", Pauses(0.0, 0.0))
-    known = (plan._worked, plan._in_turn, plan._uncapped)
-    for each in known:
-        each.clear()
-    yield
-    for each in known:
-        each.clear()
 
 
 # A service without a network
 
 Answer = Packet | MqttwsError
-"""What the service says, or how the connection ends."""
+"""Words of the service, or the end of the connection."""
 
 
 def answer(status: int, body: object, request: Publish, query: str = "") -> Publish:

@@ -1,7 +1,6 @@
 """A registration's plan: what is refused before anything is sent, and what a process remembers."""
 
 import ssl
-from collections.abc import Iterator
 
 import pytest
 
@@ -17,14 +16,7 @@ from .test_hints import device_certificate
 CREDENTIAL = SymmetricKey("Dev", KEY)
 
 
-@pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
-    known = (plan._worked, plan._in_turn, plan._uncapped)
-    for each in known:
-        each.clear()
-    yield
-    for each in known:
-        each.clear()
+pytestmark = pytest.mark.usefixtures("nothing_known")
 
 
 def made(**options: object) -> Plan:

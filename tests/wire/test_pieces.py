@@ -1,12 +1,12 @@
 """Pieces of an unfinished packet: kept, joined once, and in their order."""
 
-import tracemalloc
-
 import pytest
 
 from mqttws.errors import MalformedPacket
 from mqttws.wire import Decoder, PingResp, Publish, encode
 from mqttws.wire.pieces import Pieces
+
+from .copies import last_of
 
 LARGE = 70_000
 """Bytes: more than what is joined with its head."""
@@ -133,17 +133,7 @@ def test_a_large_publish_may_have_a_long_topic() -> None:
 def test_its_payload_is_copied_once(qos: int) -> None:
     message = publish(qos, 2**20, retain=qos == 2)
     pieces = pieces_of(encode(message), 64)
-    decoder = Decoder(2**21)
-    for piece in pieces[:-1]:
-        decoder.feed(piece)
-        assert decoder.next_packet() is None
-    decoder.feed(pieces[-1])
-    tracemalloc.start()
-    try:
-        packet = decoder.next_packet()
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+    packet, peak = last_of(pieces, 2**21)
     assert packet == message
     assert peak < 1.5 * 2**20
 

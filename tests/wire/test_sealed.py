@@ -1,4 +1,4 @@
-"""What the uncompiled codec does to its classes, so that they refuse what compiled ones refuse."""
+"""The uncompiled codec's classes refuse what compiled ones refuse."""
 
 from typing import Any
 

@@ -1,10 +1,9 @@
-"""What is most of all traffic takes the short ways: neither the decoder nor a packet looks twice.
+"""Most of all traffic takes the short ways: neither the decoder nor a packet looks twice.
 
 They are 2 to 3 times as fast; that they give what the careful ways give is ``test_hot_path``'s
 matter. Compiled, nothing can be put in the place of the careful ways.
 """
 
-import tracemalloc
 from typing import NoReturn
 
 import pytest
@@ -20,6 +19,8 @@ from mqttws.wire import (
     encode,
     publishing,
 )
+
+from .copies import last_of
 
 pytestmark = pytest.mark.skipif(COMPILED, reason="of the codec as it is written")
 
@@ -96,16 +97,6 @@ def test_a_large_payload_that_comes_in_pieces_is_copied_once(
     message = Publish("t" * topic, bytes(size))
     data = encode(message)
     pieces = [data[:first]] + [data[at : at + 65536] for at in range(first, len(data), 65536)]
-    decoder = Decoder(2**21)
-    for piece in pieces[:-1]:
-        decoder.feed(piece)
-        assert decoder.next_packet() is None
-    decoder.feed(pieces[-1])
-    tracemalloc.start()
-    try:
-        packet = decoder.next_packet()
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+    packet, peak = last_of(pieces, 2**21)
     assert packet == message
     assert peak < 1.5 * size
