@@ -45,17 +45,21 @@ CONCURRENT = (
 
 @dataclass(frozen=True)
 class Kind:
-    """Tests that are run again and again, so often; ``at_once`` times within one pytest."""
+    """Tests that are run again and again, so often; ``at_once`` times within one pytest.
+
+    What a kind of ``including`` has run counts: these tests are among its own.
+    """
 
     title: str
     files: tuple[str, ...]
     times: int
     at_once: int
+    including: tuple[str, ...] = ()
 
 
 KINDS = {
     "suite": Kind("the whole suite", ("tests",), 20, 1),
-    "concurrent": Kind("tests of concurrency", CONCURRENT, 200, 5),
+    "concurrent": Kind("tests of concurrency", CONCURRENT, 200, 20, ("suite",)),
 }
 
 
@@ -109,7 +113,7 @@ def campaign(name: str, until: float, workers: str) -> None:
     kind = KINDS[name]
     while time.monotonic() < until:
         rows = record()
-        left = kind.times - sum(row.times for row in rows if row.kind == name)
+        left = kind.times - times_of(name, rows)
         if left <= 0:
             return
         times = min(kind.at_once, left)
@@ -125,6 +129,11 @@ def campaign(name: str, until: float, workers: str) -> None:
         keep(rows)
 
 
+def times_of(name: str, rows: list[Runs]) -> int:
+    """Return how often the tests of a kind were run."""
+    return sum(row.times for row in rows if row.kind in (name, *KINDS[name].including))
+
+
 def run(files: tuple[str, ...], times: int, workers: str) -> tuple[int, list[str]]:
     """Run tests so often; return how many passed, and which failed."""
     command = [sys.executable, "-m", "pytest", "-q", "-n", workers, "--dist", "worksteal"]
@@ -134,6 +143,8 @@ def run(files: tuple[str, ...], times: int, workers: str) -> tuple[int, list[str
     failures = re.findall(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE)
     which = re.compile(rf"(?:\[|-)\d+-{times}(\]?)$")  # of the repetitions
     failures = [which.sub(lambda m: "" if m[0][0] == "[" else m[1], each) for each in failures]
+    if ended.returncode:
+        print(ended.stdout, flush=True)  # with the reason
     if ended.returncode and not failures:
         failures = [f"pytest ended with {ended.returncode}: {ended.stdout[-300:]!r}"]
     return int(passed[1]) if passed else 0, failures
@@ -143,8 +154,9 @@ def report(names: list[str]) -> int:
     """Print how far each kind has come, and what failed; return the exit code."""
     for name in names:
         rows = [row for row in record() if row.kind == name]
-        times, tests = sum(row.times for row in rows), sum(row.tests for row in rows)
-        print(f"{KINDS[name].title}: {times} of {KINDS[name].times} times, {tests:,} tests")
+        kind, times = KINDS[name], times_of(name, record())
+        print(f"{kind.title}: {times} of {kind.times} times", end="")
+        print("".join(f" (with those of {KINDS[each].title})" for each in kind.including))
         for row in rows:
             print(f"    {row.date}, {row.commit}: {row.times} times, {row.tests:,} tests")
             for failure, number in sorted(row.failed.items()):

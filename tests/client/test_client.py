@@ -101,7 +101,8 @@ async def test_publishes_that_wait_together_go_in_one_message(certificates: Cert
             assert len(server.last.chunks) == before + 1
 
 
-async def test_a_loop_that_only_publishes_lets_others_run_and_keeps_the_outbox_small(
+@pytest.mark.only_async
+async def test_a_loop_that_only_publishes_lets_others_run(
     certificates: Certificates,
 ) -> None:
     async with broker(**carried_by("wss", certificates)) as server:  # type: ignore[arg-type]

@@ -38,7 +38,7 @@ INPUTS, SECONDS = 10_000_000, 20 * 60
 
 QUICK_INPUTS = 8000
 
-SLICE = 30
+SLICE = 120
 """Seconds of a clock after which the state is written: what an interrupted run loses at most."""
 
 
