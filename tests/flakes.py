@@ -83,7 +83,7 @@ def main() -> int:
     parser.add_argument("--anew", action="store_true", help="forget what was run before")
     parser.add_argument("--minutes", type=float, default=24 * 60, help="begin nothing afterwards")
     parser.add_argument("-n", "--workers", default="4", help="as of pytest-xdist")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     if unknown := set(options.kinds) - set(KINDS):
         parser.error(f"{', '.join(sorted(unknown))}: no kind; there are {', '.join(KINDS)}")
     names = options.kinds or list(KINDS)

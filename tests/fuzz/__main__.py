@@ -50,7 +50,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, help="of each target, at most")
     parser.add_argument("--seed", type=int, default=1, help="of quick and planted")
     parser.add_argument("--jobs", type=int, default=1, help="targets of quick side by side")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     names = options.targets or list(TARGETS)
     if options.command == "run":
         return max(campaign(name, options.seconds or SECONDS) for name in names)

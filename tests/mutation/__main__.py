@@ -36,7 +36,7 @@ def main() -> int:
         "--seed", type=int, default=int(time.time()) // 86400, help="of the hundred"
     )
     parser.add_argument("--count", type=int, default=100, help="how many check draws")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     rooms = options.rooms or list(ROOMS)
     if options.command == "report":
         return report(rooms)

@@ -168,7 +168,7 @@ async def main() -> None:
     parser.add_argument("family")
     parser.add_argument("rows", nargs="*")
     parser.add_argument("--sdk", action="store_true")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
