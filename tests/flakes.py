@@ -12,12 +12,15 @@ commit what was run, and which tests failed how often. A failure that was mended
 import argparse
 import json
 import re
+import signal
 import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+
+import pytest
 
 from .commit import short_commit
 
@@ -101,6 +104,7 @@ def main() -> int:
         parser.error(f"{', '.join(sorted(unknown))}: no kind; there are {', '.join(KINDS)}")
     names = options.kinds or list(KINDS)
     if options.command == "run":
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # which ends what was started, too
         if options.anew:
             keep([row for row in record() if row.kind not in names])
         until = time.monotonic() + 60 * options.minutes
@@ -148,18 +152,27 @@ def times_of(name: str, rows: list[Runs]) -> int:
 
 
 def run(kind: Kind, times: int, workers: str) -> tuple[int, list[str]]:
-    """Run tests so often; return how many passed, and which failed."""
+    """Run tests so often; return how many passed, and which failed.
+
+    Where they cannot be run at all the program ends, and nothing is recorded.
+    """
     command = [sys.executable, "-m", "pytest", "-q", "-n", workers, "--dist", "worksteal"]
-    command += [f"--count={times}", *kind.files, *(f"--deselect={each}" for each in kind.without)]
+    command += [*kind.files, *(f"--deselect={each}" for each in kind.without)]
+    if times > 1:
+        command.append(f"--count={times}")  # of pytest-repeat
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if ended.returncode not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        sys.exit(
+            f"{ended.stdout[-2000:]}{ended.stderr[-2000:]}pytest ended with {ended.returncode}"
+        )
     passed = re.search(r"(\d+) passed", ended.stdout)
     failures = re.findall(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE)
-    which = re.compile(rf"(?:\[|-)\d+-{times}(\]?)$")  # of the repetitions
-    failures = [which.sub(lambda m: "" if m[0][0] == "[" else m[1], each) for each in failures]
+    if times > 1:
+        which = re.compile(rf"(?:\[|-)\d+-{times}(\]?)$")  # of the repetitions
+        failures = [which.sub(lambda m: "" if m[0][0] == "[" else m[1], each) for each in failures]
     if ended.returncode:
         print(ended.stdout, flush=True)  # with the reason
-    if ended.returncode and not failures:
-        failures = [f"pytest ended with {ended.returncode}: {ended.stdout[-300:]!r}"]
+        failures = failures or ["a test that pytest does not name"]
     return int(passed[1]) if passed else 0, failures
 
 

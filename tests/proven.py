@@ -3,8 +3,9 @@
 ``@pytest.mark.rule(id, ...)`` names statements of conformance.csv (``MQTT-…``, ``U-…``, ``WS-…``),
 of dps/proofs.csv (``DPS-ID/service`` and ``DPS-ID/device``, for the side that the test is about)
 and of hub/features.csv (``HUB-…``); ``@pytest.mark.operation(name, ...)`` rows of
-dps/operations.csv. A mark may stand above a test, at a row of its table, or have a name of its own
-in the file. Tests are named ``path::function``, below tests/; they are functions of the module.
+dps/operations.csv. A mark may stand above a test, at a row of its table there, or have a name of
+its own in the file; elsewhere it is refused. Tests are named ``path::function``, below tests/; they
+are functions of the module.
 """
 
 import ast
@@ -39,32 +40,62 @@ def tests_of(name: str) -> tuple[str, ...]:
 
 def marked(path: Path) -> Iterator[tuple[str, str]]:
     """Yield each test of a file with each name in its marks."""
-    if not any(f"mark.{name}(" in path.read_text(encoding="utf-8") for name in MARKS):
+    file = path.relative_to(TESTS).as_posix()
+    for test, mark in marks_of_tests(path):
+        yield from ((f"{file}::{test}", name) for name in names_in(mark))
+
+
+def unread(path: Path) -> list[int]:
+    """Return the lines of a file's marks that belong to no test, or have a variable as a name."""
+    if not has_marks(path):
+        return []
+    read = [mark for _, mark in marks_of_tests(path)]
+    return [
+        mark.lineno
+        for mark in marks_in(parse(path))
+        if (names_in(mark) and mark not in read)
+        or any(isinstance(each, ast.Name | ast.Starred) for each in mark.args)
+    ]
+
+
+def marks_of_tests(path: Path) -> Iterator[tuple[str, ast.Call]]:
+    """Yield each test of a file with each of its marks."""
+    if not has_marks(path):
         return
     tree = parse(path)
     named = {
-        target.id: list(names_in(node.value))
+        target.id: list(marks_in(node.value))
         for node in tree.body
         if isinstance(node, ast.Assign)
         for target in node.targets
         if isinstance(target, ast.Name)
     }
-    file = path.relative_to(TESTS).as_posix()
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name[:4] == "test":
             for decorator in node.decorator_list:
-                names = list(names_in(decorator))
+                marks = list(marks_in(decorator))
                 if isinstance(decorator, ast.Name):
-                    names += named.get(decorator.id, [])
-                yield from ((f"{file}::{node.name}", name) for name in names)
+                    marks += named.get(decorator.id, [])
+                yield from ((node.name, mark) for mark in marks)
 
 
-def names_in(node: ast.AST) -> Iterator[str]:
-    """Yield the names in every such mark of an expression."""
+def has_marks(path: Path) -> bool:
+    """Tell whether a file has such marks at all."""
+    text = path.read_text(encoding="utf-8")
+    return any(f"mark.{name}(" in text for name in MARKS)
+
+
+def marks_in(node: ast.AST) -> Iterator[ast.Call]:
+    """Yield every such mark of an expression."""
     for call in ast.walk(node):
         if (
             isinstance(call, ast.Call)
             and isinstance(call.func, ast.Attribute)
             and call.func.attr in MARKS
         ):
-            yield from (str(each.value) for each in call.args if isinstance(each, ast.Constant))
+            yield call
+
+
+def names_in(mark: ast.Call) -> list[str]:
+    """Return the names of a mark that stand there as they are; a row of a table has its own."""
+    return [str(each.value) for each in mark.args if isinstance(each, ast.Constant)]

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -79,6 +80,45 @@ def test_every_mark_of_a_test_names_a_row_of_a_table() -> None:
     marks = proven.tests_by_name()
     assert len(marks) > 300
     assert sorted(marks.keys() - known) == []
+
+
+def test_every_mark_stands_where_it_is_read() -> None:
+    found = {path: proven.unread(path) for path in proven.TESTS.rglob("*.py")}
+    assert {path: lines for path, lines in found.items() if lines} == {}
+
+
+UNREAD = """
+import pytest
+
+pytestmark = pytest.mark.rule("MQTT-1")
+ROWS = [pytest.param(1, marks=pytest.mark.rule("MQTT-2"))]
+NAME = "MQTT-3"
+
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.rule(NAME)
+@pytest.mark.rule("MQTT-4")
+def test_one(row): ...
+
+class TestTwo:
+    @pytest.mark.rule("MQTT-5")
+    def test_two(self): ...
+
+@pytest.mark.rule("MQTT-6")
+def helper(): ...
+"""
+
+
+def test_a_mark_in_another_place_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "test_unread.py"
+    path.write_text(UNREAD)
+    lines = UNREAD.splitlines()
+    assert sorted(lines[number - 1].strip() for number in proven.unread(path)) == [
+        '@pytest.mark.rule("MQTT-5")',
+        '@pytest.mark.rule("MQTT-6")',
+        "@pytest.mark.rule(NAME)",
+        'ROWS = [pytest.param(1, marks=pytest.mark.rule("MQTT-2"))]',
+        'pytestmark = pytest.mark.rule("MQTT-1")',
+    ]
 
 
 def test_every_rule_that_the_packet_table_cites_is_in_the_matrix() -> None:

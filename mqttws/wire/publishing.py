@@ -271,7 +271,8 @@ class Acknowledgement(Value):
 
     packet_id: Given[int]
 
-    # Hot: a generated __init__ is not compiled. Uncompiled, it is the one of sealed.py.
+    # Hot: a generated __init__ is not compiled. Uncompiled, sealed.py puts another in its place,
+    # so that coverage never sees this one.
     def __init__(self, packet_id: Given[int]) -> None:  # pragma: no cover
         self.packet_id = packet_id
 

@@ -13,10 +13,13 @@ file are its record. Exit code 1: something was found (``planted``: was not foun
 """
 
 import argparse
+import ast
+import hashlib
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from ..commit import short_commit
+from ..mutation.mutants import fingerprint
 from .one import CORPUS, TARGETS, seeds
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,10 +54,20 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, help="of each target, at most")
     parser.add_argument("--seed", type=int, default=1, help="of quick and planted")
     parser.add_argument("--jobs", type=int, default=1, help="targets of quick side by side")
+    parser.add_argument(
+        "--anew", action="store_true", help="run: count from nothing; inputs are kept"
+    )
     options = parser.parse_intermixed_args()
     names = options.targets or list(TARGETS)
+    if unknown := set(names) - set(TARGETS):
+        parser.error(f"{', '.join(sorted(unknown))}: no target; there are {', '.join(TARGETS)}")
+    if options.jobs < 1 or (options.seconds is not None and options.seconds < 1):
+        parser.error("--jobs and --seconds are 1 or more")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # which ends what was started, too
     if options.command == "run":
-        return max(campaign(name, options.seconds or SECONDS) for name in names)
+        if options.anew:
+            write({name: row for name, row in results().items() if name not in names})
+        return max(campaign(name, options.seconds or 10 * SECONDS) for name in names)
     if options.command == "quick":
         with ThreadPoolExecutor(options.jobs) as pool:
             return max(pool.map(lambda name: quick(name, options.seconds, options.seed), names))
@@ -66,6 +80,18 @@ def results() -> dict[str, dict[str, Any]]:
     """Return the record by target."""
     found: dict[str, dict[str, Any]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     return found
+
+
+def write(record: dict[str, dict[str, Any]]) -> None:
+    """Write the record, whole or not at all."""
+    whole(RESULTS, json.dumps(record, indent=1) + "\n")
+
+
+def whole(path: Path, text: str) -> None:
+    """Write a file, whole or not at all."""
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(text)
+    new.replace(path)
 
 
 def campaign(name: str, seconds: int) -> int:
@@ -145,14 +171,28 @@ def keep(name: str, work: Path, row: dict[str, Any]) -> None:
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         found = json.loads(out.read_text())
     CORPUS.mkdir(exist_ok=True)
-    (CORPUS / f"{name}.txt").write_text("".join(f"{each}\n" for each in found["kept"]))
+    whole(CORPUS / f"{name}.txt", "".join(f"{each}\n" for each in found["kept"]))
     row |= {
         "branches": found["branches"],
+        "code": code_of(name),
         "commit": short_commit(),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }
-    RESULTS.write_text(json.dumps(results() | {name: row}, indent=1) + "\n")
+    write(results() | {name: row})
     looked_through.write_text(str(now))
+
+
+def code_of(name: str) -> str:
+    """Return a hash of the modules of a target, without their comments and docstrings."""
+    texts = [source_of(module).read_text() for module in TARGETS[name].modules]
+    whole_code = "".join(fingerprint(ast.parse(text)) for text in texts)
+    return hashlib.sha256(whole_code.encode()).hexdigest()[:12]
+
+
+def source_of(module: str) -> Path:
+    """Return the file of a module of the package."""
+    path = ROOT.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def report(names: list[str]) -> int:
@@ -167,6 +207,7 @@ def report(names: list[str]) -> int:
             f"{name}: {row['inputs']:,} inputs in {row['seconds'] / 60:.1f} minutes; "
             f"{reached} of {total} branches ({100 * reached / max(1, total):.0f} %) of "
             f"{', '.join(TARGETS[name].modules)}; {row['date']}, {row['commit']}"
+            f"{'' if row.get('code') == code_of(name) else '; its code has changed since'}"
         )
     return 0
 
@@ -177,10 +218,11 @@ def quick(name: str, seconds: int | None, seed: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         ended = fuzz(name, Path(folder) / name, ROOT, limits[0], seed, limits[1])
     count = counted(ended.stderr)
-    print(f"{name}: {count} inputs, {'ok' if not ended.returncode else 'FAILED'}", flush=True)
-    if ended.returncode:
+    good = not ended.returncode and count > 0
+    print(f"{name}: {count} inputs, {'ok' if good else 'FAILED'}", flush=True)
+    if not good:
         print(what_was_found(ended))
-    return int(bool(ended.returncode))
+    return int(not good)
 
 
 def planted(name: str, seconds: int, seed: int) -> int:
@@ -200,7 +242,8 @@ def planted(name: str, seconds: int, seed: int) -> int:
         start = time.monotonic()
         ended = fuzz(name, Path(folder) / name, home, seconds, seed)
         took = time.monotonic() - start
-    seen = "Uncaught Python exception" in ended.stdout + ended.stderr
+        broken = [str(path) for path in Path(folder).glob(f"{name}-crash-*")]
+        seen = bool(broken) and holds(name, broken)
     print(
         f"{name}: {'found' if seen else 'NOT found'} in {took:.1f} s: {fault!r} for {text!r}",
         flush=True,
@@ -208,6 +251,12 @@ def planted(name: str, seconds: int, seed: int) -> int:
     if not seen:
         print(ended.stderr[-2000:])
     return int(not seen)
+
+
+def holds(name: str, inputs: list[str]) -> bool:
+    """Tell whether the code as it is written keeps the invariant for inputs that broke it."""
+    command = [sys.executable, "-m", "tests.fuzz.one", "guided", name, *inputs]
+    return not subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -39,6 +40,9 @@ ALL = 3.0
 """Seconds of tests that a mutant gets; those that reach it and are quick come first."""
 
 ROOM_IN_MEMORY = 4 << 30
+
+NOT_BEGUN = 3
+"""Exit code of a fork that failed before its first test."""
 
 Key = tuple[str, str, int]
 """File, qualified name and first line of a function."""
@@ -80,6 +84,7 @@ class Campaign:
         self.lost: list[tuple[str, str]] = []
         self.tried = 0
         self.left = 0
+        self.unsound: list[str] = []
         self._rooms = rooms
         self._jobs = jobs
         self._until = until
@@ -112,10 +117,10 @@ class Campaign:
         gc.collect()
         gc.freeze()
         reached = self._find_out()
-        if self._drawn:
-            self._try_again(reached, *self._drawn)
         for room in self._rooms:
             self._do(room, reached)
+        if self._drawn:
+            self._try_again(reached, *self._drawn)
         while self._running:
             self._wait()
         return True
@@ -150,8 +155,7 @@ class Campaign:
             digest = records.tests_hash(tests)
             old = results.get(target.name)
             if old is None or old.source != target.source:
-                if not self._drawn or old is not None:
-                    todo.append((target, tests, digest, target.mutants))
+                todo.append((target, tests, digest, target.mutants))
             elif old.tests != digest and not self._drawn:  # what was killed is drawn by ``check``
                 todo.append((target, tests, digest, tuple(old.survived)))
         names = {target.name for target in current}
@@ -199,6 +203,7 @@ class Campaign:
                 self._wait()
         if sound == [False]:
             print(f"{target.name}: its tests fail in a fork without any change", flush=True)
+            self.unsound.append(target.name)
             results.pop(target.name, None)
             return
         for number, mutant in enumerate(target.mutants):
@@ -257,13 +262,16 @@ class Campaign:
         slot = next(number for number in itertools.count(1) if number not in taken)
         pid = os.fork()
         if not pid:
-            code = 3
+            code = NOT_BEGUN
             try:
                 quiet(Path(scratch))
                 ports.take_slice(slot)
                 resource.setrlimit(resource.RLIMIT_AS, (ROOM_IN_MEMORY, ROOM_IN_MEMORY))
                 replace(target, number, used)
+                code = 1
                 code = 0 if passes(chosen, reached.seconds) else 1
+            except BaseException:
+                (Path(scratch) / "why").write_text(traceback.format_exc())
             finally:
                 os._exit(code)
         self._running[pid] = Child(slot, scratch, 20 + 8 * seconds, report)
@@ -273,6 +281,8 @@ class Campaign:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid:
             child = self._running.pop(pid)
+            if os.waitstatus_to_exitcode(status) == NOT_BEGUN:  # nothing was noticed by a test
+                raise RuntimeError((Path(child.scratch) / "why").read_text())
             shutil.rmtree(child.scratch, ignore_errors=True)
             child.report(status != 0)
             return

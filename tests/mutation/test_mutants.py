@@ -78,3 +78,4 @@ def test_each_survivor_that_is_explained_is_a_mutant_of_today() -> None:
     explained = records.explained()
     assert sorted(explained.keys() - known) == []
     assert all(explained.values())
+    assert len(explained) == len(records.EXPLAINED.read_text().splitlines()) - 1  # one line each
