@@ -127,10 +127,13 @@ async def test_dead_front_ends_are_replaced_and_waiting_connections_served(
             os.kill(pid, signal.SIGKILL)
         assert await service.provision()
         await service.log_says("has ended: SIGKILL", 2)
+        await service.log_says("front end 1 serves", 2)  # either may have served the device
+        await service.log_says("front end 2 serves", 2)
         assert not set(service.front_ends) & set(killed)
         service.process.send_signal(signal.SIGTERM)
         assert await service.process.wait() == 0
         await service.log_says("(1) SIGTERM: the service ends")
+        await service.log_says("(2) SIGTERM: the service ends")
 
 
 async def test_metrics_are_the_sum_over_front_ends_dead_ones_too(dps_state: Path) -> None:
@@ -257,7 +260,7 @@ async def test_one_that_keeps_dying_is_replaced_ever_later(
         await asyncio.sleep(0.02)
     os.kill(os.getpid(), signal.SIGTERM)
     await running
-    times = [float(word) for word in starts.read_text().split()]
+    times = [float(word) for word in starts.read_text().split()][:6]  # one more may have come
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     for gap, least in zip(gaps, (0.1, 0.2, 0.4, 0.8, 0.8), strict=True):
         assert gap >= least
