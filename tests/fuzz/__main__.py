@@ -31,9 +31,8 @@ from typing import Any
 
 from ..commit import short_commit
 from ..mutation.mutants import fingerprint
-from .one import CORPUS, TARGETS, seeds
+from .one import CORPUS, ROOT, TARGETS, files_of, seeds
 
-ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).with_name("results.json")
 STATE = ROOT / ".fuzz"
 
@@ -184,15 +183,8 @@ def keep(name: str, work: Path, row: dict[str, Any]) -> None:
 
 def code_of(name: str) -> str:
     """Return a hash of the modules of a target, without their comments and docstrings."""
-    texts = [source_of(module).read_text() for module in TARGETS[name].modules]
-    whole_code = "".join(fingerprint(ast.parse(text)) for text in texts)
-    return hashlib.sha256(whole_code.encode()).hexdigest()[:12]
-
-
-def source_of(module: str) -> Path:
-    """Return the file of a module of the package."""
-    path = ROOT.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    prints = [fingerprint(ast.parse(path.read_text())) for path in files_of(TARGETS[name])]
+    return hashlib.sha256("".join(prints).encode()).hexdigest()[:12]
 
 
 def report(names: list[str]) -> int:

@@ -19,6 +19,8 @@ from .target import Target
 
 TARGETS: dict[str, Target] = codec.TARGETS | network.TARGETS | services.TARGETS
 
+ROOT = Path(__file__).resolve().parents[2]
+
 CORPUS = Path(__file__).with_name("corpus")
 
 
@@ -83,7 +85,7 @@ def files_of(target: Target) -> list[Path]:
     """Return the files of a target's modules."""
     found: list[Path] = []
     for module in target.modules:
-        place = Path.cwd().joinpath(*module.replace("mqttws_written", "mqttws").split("."))
+        place = ROOT.joinpath(*module.replace("mqttws_written", "mqttws").split("."))
         found += sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
     return found
 
