@@ -1,6 +1,5 @@
 """How much the decoder holds: bounded by its limit and what was last fed, whatever arrives."""
 
-import gc
 import tracemalloc
 from collections.abc import Iterator
 
@@ -9,12 +8,10 @@ import pytest
 from mqttws.errors import MalformedPacket
 from mqttws.wire import Decoder, PubAck, Publish, encode
 
+from .copies import FRAMES, held_for
+
 KIB = 1024
 MIB = 1024 * 1024
-
-
-FRAMES = 6
-"""Calls that are kept of each allocation: those from a test down to the decoder are fewer."""
 
 
 @pytest.fixture
@@ -25,13 +22,8 @@ def traced() -> Iterator[None]:
 
 
 def held() -> int:
-    """Return how many bytes are allocated now, by this file and what it calls.
-
-    A worker of pytest-xdist has a thread that takes orders at any moment: its memory is left out.
-    """
-    gc.collect()
-    ours = tracemalloc.Filter(True, __file__, all_frames=True)
-    return sum(each.size for each in tracemalloc.take_snapshot().filter_traces([ours]).traces)
+    """Return how many bytes are allocated now, by this file and what it calls."""
+    return held_for(__file__)
 
 
 def test_an_idle_decoder_holds_less_than_a_kibibyte(traced: None) -> None:
