@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 
 from .commit import short_commit
+from .whole import write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = Path(__file__).with_suffix(".json")
@@ -120,9 +121,7 @@ def record() -> list[Runs]:
 
 def keep(rows: list[Runs]) -> None:
     """Write the record, whole or not at all."""
-    new = RECORD.with_suffix(".new")
-    new.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
-    new.replace(RECORD)
+    write_whole(RECORD, json.dumps([asdict(row) for row in rows], indent=1) + "\n")
 
 
 def campaign(name: str, until: float, workers: str) -> None:

@@ -79,6 +79,7 @@ def marks_of_tests(path: Path) -> Iterator[tuple[str, ast.Call]]:
                 yield from ((node.name, mark) for mark in marks)
 
 
+@cache
 def has_marks(path: Path) -> bool:
     """Tell whether a file has such marks at all."""
     text = path.read_text(encoding="utf-8")

@@ -31,6 +31,7 @@ from typing import Any
 
 from ..commit import short_commit
 from ..mutation.mutants import fingerprint
+from ..whole import write_whole
 from .one import CORPUS, ROOT, TARGETS, files_of, seeds
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -83,14 +84,7 @@ def results() -> dict[str, dict[str, Any]]:
 
 def write(record: dict[str, dict[str, Any]]) -> None:
     """Write the record, whole or not at all."""
-    whole(RESULTS, json.dumps(record, indent=1) + "\n")
-
-
-def whole(path: Path, text: str) -> None:
-    """Write a file, whole or not at all."""
-    new = path.with_name(f"{path.name}.new")
-    new.write_text(text)
-    new.replace(path)
+    write_whole(RESULTS, json.dumps(record, indent=1) + "\n")
 
 
 def campaign(name: str, seconds: int) -> int:
@@ -170,7 +164,7 @@ def keep(name: str, work: Path, row: dict[str, Any]) -> None:
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         found = json.loads(out.read_text())
     CORPUS.mkdir(exist_ok=True)
-    whole(CORPUS / f"{name}.txt", "".join(f"{each}\n" for each in found["kept"]))
+    write_whole(CORPUS / f"{name}.txt", "".join(f"{each}\n" for each in found["kept"]))
     row |= {
         "branches": found["branches"],
         "code": code_of(name),

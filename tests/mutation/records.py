@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from ..commit import short_commit
+from ..whole import write_whole
 from .mutants import Target, fingerprint, functions, targets
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,9 +86,7 @@ def write(room: str, results: dict[str, Result]) -> None:
         for name in sorted(results)
     )
     head = f'"commit": {json.dumps(short_commit())}, "date": "{datetime.now(UTC):%Y-%m-%d}"'
-    new = RESULTS / f"{room}.json.new"
-    new.write_text(f'{{{head}, "functions": {{\n{rows}\n}}}}\n')
-    new.replace(RESULTS / f"{room}.json")
+    write_whole(RESULTS / f"{room}.json", f'{{{head}, "functions": {{\n{rows}\n}}}}\n')
 
 
 def explained() -> dict[tuple[str, str], str]:
