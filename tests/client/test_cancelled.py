@@ -130,7 +130,7 @@ async def test_the_next_client_of_a_store_releases_what_was_cancelled(
         loop = asyncio.get_running_loop()
         async with client_of(port, store=kept) as client:
             began = loop.time()
-        assert loop.time() - began < 1.0, "nothing is waited for"
+        assert loop.time() - began < 2.5, "not the 3 s for leaving"
     assert taken == [b"cancelled", b"cancelled", b"0", b"1", b"2"]
 
 

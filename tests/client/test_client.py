@@ -382,7 +382,7 @@ async def test_an_idle_client_pings_and_a_dead_link_is_noticed(certificates: Cer
     async with listening(handler, certificates.server()) as port:
         client = AsyncClient(
             f"wss://127.0.0.1:{port}/",
-            keep_alive=1,
+            keep_alive=2,
             reconnect=None,
             tls=TlsConfig(ca=certificates.ca_file, only_ca=True),
             on_packet=lambda direction, packet: seen.append((direction, packet)),

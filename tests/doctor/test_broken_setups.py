@@ -258,8 +258,8 @@ async def test_tls_1_1_server(tmp_path: Path) -> None:
 
 async def test_silence_after_tls(tmp_path: Path) -> None:
     with openssl_server(tmp_path) as server:
-        report = await examine(server.port, tmp_path, hop_timeout=0.5)
-    found(report, Hop.UPGRADE, Party.NETWORK, "no answer within 0.5 s")
+        report = await examine(server.port, tmp_path, hop_timeout=1.0)
+    found(report, Hop.UPGRADE, Party.NETWORK, "no answer within 1 s")
 
 
 async def test_a_port_without_tls(files: Path) -> None:

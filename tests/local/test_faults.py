@@ -204,7 +204,7 @@ def test_a_lost_answer_is_asked_for_again(local_dps: LocalDps, request_: str) ->
 def test_a_service_that_never_answers_ends_it_at_the_deadline(local_dps: LocalDps) -> None:
     local_dps.fault("silence", times=None)
     with pytest.raises(RequestTimedOut) as caught:
-        registered(local_dps, hop_timeout=0.5, timeout=1.5)
+        registered(local_dps, hop_timeout=1.0, timeout=2.5)
     assert "asked: register" in caught.value.hint
     assert "answered: nothing" in caught.value.hint
 

@@ -234,14 +234,14 @@ async def test_keep_alive_holds_an_idle_connection_open(
     local_dps: AsyncLocalDps, files: Path, tmp_path: Path, which: str
 ) -> None:
     way = (
-        behind_nginx(local_dps, files, "proxy_read_timeout 2s;")
+        behind_nginx(local_dps, files, "proxy_read_timeout 3s;")
         if which == "nginx"
-        else behind_haproxy(local_dps, files, tmp_path, idle="2s")
+        else behind_haproxy(local_dps, files, tmp_path, idle="3s")
     )
     async with way as between:
-        client = await idle_client(local_dps, between.port, keep_alive=1)
+        client = await idle_client(local_dps, between.port, keep_alive=2)
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(3.5):
+            async with asyncio.timeout(4.5):
                 await anext(client.messages())
         assert client.connected
         await client.disconnect()

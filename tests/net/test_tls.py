@@ -286,7 +286,7 @@ async def test_a_minimum_version_is_kept_to(world: World) -> None:
                 f"wss://127.0.0.1:{port}/",
                 tls=TlsConfig(world.ca, minimum_version=minimum),
                 proxy=None,
-                hop_timeout=0.5,
+                hop_timeout=1.0,
             )
             with pytest.raises(ConnectFailed) as caught:
                 await client.connect()

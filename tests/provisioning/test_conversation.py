@@ -100,7 +100,7 @@ async def test_an_answer_is_acknowledged_and_wakes_its_reader(qos: int) -> None:
     reading = asyncio.create_task(conversation.next_message())
     await turns()
     stream.say(Publish("a", b"1", qos, packet_id=9 if qos else None))
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         assert await reading == Message("a", b"1")
     await turns()
     assert stream.said() == ([PubAck(9)] if qos else [])
@@ -109,7 +109,7 @@ async def test_an_answer_is_acknowledged_and_wakes_its_reader(qos: int) -> None:
 async def test_messages_are_read_in_their_order_and_none_comes_in_time() -> None:
     conversation, stream = await opened()
     stream.say(Publish("a", b"1"), Publish("b", b"2"))
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         found = [await conversation.next_message() for _ in range(2)]
     assert found == [Message("a", b"1"), Message("b", b"2")]
     assert await conversation.next_message(0) is None
@@ -129,7 +129,7 @@ async def test_the_end_comes_after_the_last_message_with_its_reason(waits: bool)
         reading = asyncio.create_task(conversation.next_message())
     else:
         stream.receiver.stream_ended(reason)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         with pytest.raises(ConnectionLost, match=r"^reset") as caught:
             await reading
     assert caught.value is reason
@@ -153,7 +153,7 @@ async def test_leaving_a_connection_that_was_lost_does_not_wait_for_its_peer() -
     stream.receiver.stream_ended(ConnectionLost("reset"))
     closing = conversation._link.closing
     assert closing is not None
-    async with asyncio.timeout(0.5):
+    async with asyncio.timeout(10):
         await conversation.leave(60.0)
     assert stream.ended == ["close"], "the goodbye was begun"
     assert closing.done()

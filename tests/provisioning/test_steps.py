@@ -55,7 +55,7 @@ async def test_each_step_comes_as_it_was_then_and_the_assignment_at_the_end(
     with pytest.raises(UsageError, match="has not ended") as early:
         _ = steps.assignment
     assert early.value.hint == "iterate over all steps first"
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         async with steps as entered:
             assert entered is steps
             assert aiter(steps) is steps
@@ -76,7 +76,7 @@ async def test_a_failure_comes_after_the_last_step_each_time(
 ) -> None:
     Provisioning(monkeypatch, ConnectionLost("reset"))
     steps = made()
-    async with asyncio.timeout(1), steps:
+    async with asyncio.timeout(10), steps:
         assert [(await anext(steps)).outcome for _ in range(2)] == ["open", "ok"]
         for _ in range(2):
             with pytest.raises(ConnectionLost, match="reset"):
@@ -91,12 +91,12 @@ async def test_leaving_early_gives_the_registration_up(monkeypatch: pytest.Monke
     steps = made()
     with pytest.raises(UsageError, match="async with ProvisioningSteps"):
         await anext(steps)
-    async with asyncio.timeout(1), steps:
+    async with asyncio.timeout(10), steps:
         assert (await anext(steps)).name == "tcp"
         with pytest.raises(UsageError, match="has not ended"):
             _ = steps.assignment
     assert called.cancelled
     with pytest.raises(UsageError, match="has not ended"):
         _ = steps.assignment
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         assert [step async for step in steps] == []

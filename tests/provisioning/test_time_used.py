@@ -228,7 +228,7 @@ async def test_the_result_does_not_wait_for_the_peers_close(
             began = time.monotonic()
             assert await registered(dps, way.port, tls=tls, on_step=walked)
             took = time.monotonic() - began
-    assert took - (walked.steps[-1].ended or 0.0) < 0.5
+    assert took - (walked.steps[-1].ended or 0.0) < 1.5, "not the 2 s for a peer's close"
 
 
 async def test_the_next_address_is_tried_where_the_first_is_silent_behind_tcp(
