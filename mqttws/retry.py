@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 from .errors import ConnectFailed, MqttwsError, UsageError
-from .hops import Cause
+from .hops import Cause, Hop
 from .text import shown
 
 LONGEST_WAIT = 3600.0
@@ -118,6 +118,26 @@ def fit(wait: float, at_least: float, left: float) -> float | None:
     if wait <= latest:
         return wait
     return at_least + (latest - at_least) / 2
+
+
+TELLING_SILENCE = 2.0
+"""Seconds of silence that tell something of a peer; the end of the time may cut one off earlier."""
+
+
+def tells_less(error: MqttwsError, seconds: float, before: MqttwsError) -> bool:
+    """Tell whether a silence that the end of the time cut off tells less than the failure before.
+
+    So it is with a short one that led no further on the way than the attempt before.
+
+    Args:
+        error: what ended the last attempt.
+        seconds: how long its last hop waited.
+        before: what ended the attempt before it.
+    """
+    if not isinstance(error, TimeoutError) or error.hop is None or before.hop is None:
+        return False
+    order = list(Hop)
+    return seconds < TELLING_SILENCE and order.index(error.hop) <= order.index(before.hop)
 
 
 def is_refused_login(error: MqttwsError) -> bool:

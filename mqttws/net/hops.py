@@ -177,6 +177,11 @@ class Walk:
         """Seconds until the whole walk must have ended; never negative."""
         return max(0.0, self.timeout - self.elapsed)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether its time is over; a timer may ring a little early."""
+        return self.remaining < 0.02
+
     @asynccontextmanager
     async def hop(self, hop: Hop, detail: str = "") -> AsyncIterator[Step]:
         """Walk one leg: time it, bound it, and turn foreign errors into ours.

@@ -21,7 +21,7 @@ from ..net.stream import CLOSE_TIMEOUT
 from ..net.target import Target
 from ..net.tls import tls_at_most_1_2
 from ..net.ways import dial_first
-from ..retry import LOST, fit
+from ..retry import LOST, fit, tells_less
 from .assignment import Assignment
 from .conversation import Conversation
 from .plan import Pipelined, Plan
@@ -131,6 +131,7 @@ class Exchange:
         Raises:
             MqttwsError: what cannot pass, or what was the matter when time was over.
         """
+        before: MqttwsError | None = None
         while True:
             try:
                 return await self._attempt()
@@ -138,8 +139,12 @@ class Exchange:
                 self._change_tls(error)
                 wait = self._wait_after(error)
                 if wait is None:
+                    if before is not None and self._was_cut_off(error, before):
+                        self._explain(before, cut_off=error.hop)
+                        raise before from before.__cause__
                     self._explain(error)
                     raise
+                before = error
             await asyncio.sleep(wait)
 
     # One connection
@@ -335,7 +340,14 @@ class Exchange:
             hint=hint if named else "DPS has not said when to ask again: give it more time",
         )
 
-    def _explain(self, error: MqttwsError) -> None:
+    def _was_cut_off(self, error: MqttwsError, before: MqttwsError) -> bool:
+        """Tell whether the last attempt had no time to find out more than the one before it."""
+        last = self._walk.steps[-1] if self._walk.steps else Step(Hop.NAME)
+        if last.error is not error or last.ended is None or not self._walk.is_over:
+            return False
+        return tells_less(error, last.ended - last.started, before)
+
+    def _explain(self, error: MqttwsError, cut_off: Hop | None = None) -> None:
         """Say in the hint what was learnt on the way."""
         hints = [error.hint]
         if isinstance(error, ConnectRefused):
@@ -356,7 +368,10 @@ class Exchange:
         facts = []
         if isinstance(error, ConnectFailed | ConnectionLost | RequestTimedOut):
             if self._connections > 1:
-                facts.append(f"{self._connections} connections were tried")
+                tried = f"{self._connections} connections were tried"
+                if cut_off is not None:
+                    tried += f", the time was over at {cut_off.value} of the last"
+                facts.append(tried)
             if self._registration.asked and self._registration.describe() not in str(error):
                 facts.append(self._registration.describe())
         hint, happened = "; ".join(filter(None, hints)), "; ".join(facts)

@@ -405,17 +405,26 @@ async def test_a_link_that_is_dead_without_a_word_is_noticed_and_renewed() -> No
 async def test_a_suspended_machine_finds_out_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     # The clock jumps, as it does over a suspension; asyncio's own does not.
     states = States()
+    packets: list[tuple[str, Packet]] = []
     jump = 0.0
     real = clock.now
     monkeypatch.setattr(clock, "now", lambda: real() + jump)
     monkeypatch.setattr(clock, "MAX_TIMER", 0.05)
     async with broker(websocket=True) as server, relay(server.port) as way:
-        async with client_of(way.port, on_state=states, keep_alive=600):
+        async with client_of(
+            way.port,
+            on_state=states,
+            keep_alive=600,
+            on_packet=lambda *told: packets.append(told),
+        ):
             way.stall()
             jump = 600.0
-            await asyncio.sleep(0.2)  # PINGREQ goes out
-            jump = 1200.0
-            assert isinstance(await states.wait_for(ClientState.RECONNECTING), KeepAliveExpired)
+            await until(lambda: sent(packets, PingReq))
+            noticed = asyncio.ensure_future(states.wait_for(ClientState.RECONNECTING))
+            while not noticed.done():  # each time until the clock has been looked at
+                jump += 600.0
+                await asyncio.wait([noticed], timeout=0.2)
+            assert isinstance(await noticed, KeepAliveExpired)
             way.resume()
             way.cut()
             await states.wait_for(ClientState.CONNECTED, 2)
@@ -665,7 +674,7 @@ async def test_leaving_ends_by_its_deadline_though_the_peer_is_stuck() -> None:
         await asyncio.sleep(0.05)
         began = clock.now()
         await client.disconnect()
-        assert clock.now() - began < 3.5, "2 s, and some patience"
+        assert clock.now() - began < 10, "3 s, and some patience"
         with pytest.raises(ConnectionLost):
             await waiting
         way.resume()

@@ -203,7 +203,7 @@ async def test_an_operation_of_an_earlier_process_is_replaced(tmp_path: Path) ->
         hub.fault("delay", "dev", operation="issue", seconds=600)
         async with client(hub, store) as device:
             with pytest.raises(RequestTimedOut, match="the certificate was not renewed within"):
-                await device.renew_certificate(timeout=0.5)
+                await device.renew_certificate(timeout=2.0)
         record = await hub.core.load(hub.core.key("dev"))
         assert record is not None
         assert record.issuance is not None

@@ -85,7 +85,7 @@ async def test_one_that_raises_is_named_and_its_error_chained(name: str) -> None
 
     proxy = ProxyConfig("http://127.0.0.1:9", login=login)
     try:
-        found = await CALLS[name](proxy, 1.0)
+        found = await CALLS[name](proxy, 10.0)
         error = getattr(found, "error", None)
     except ConnectFailed as failed:
         error = failed

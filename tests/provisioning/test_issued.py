@@ -352,12 +352,13 @@ async def test_the_pair_before_is_kept_until_the_hub_accepts_the_new_one(tmp_pat
 
 
 async def test_an_expired_pair_is_not_gone_back_to(tmp_path: Path) -> None:
-    store = await stored(tmp_path, CredentialPolicy("default", 1))
-    expired = (tmp_path / FILE).read_bytes()
+    store = await stored(tmp_path, CredentialPolicy("default", 60))
+    short = (tmp_path / FILE).read_bytes()
     await stored(tmp_path)
-    (tmp_path / PREVIOUS).write_bytes(expired)
-    await asyncio.sleep(2.1)
-    assert not store.revert()
+    (tmp_path / PREVIOUS).write_bytes(short)
+    with mock.patch("mqttws.provisioning.issued.time.time", return_value=time.time() + 61):
+        assert not store.revert()
+    assert store.revert(), "it was the time alone"
 
 
 async def test_a_folder_that_cannot_be_used_is_told_before_anything_is_sent(

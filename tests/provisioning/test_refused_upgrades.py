@@ -6,11 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from mqttws import AsyncLocalDps, SymmetricKey, TlsConfig, UpgradeRefused, provision_async
-from mqttws.hops import Cause
+from mqttws import (
+    AsyncLocalDps,
+    ConnectionLost,
+    HopTimedOut,
+    MqttwsError,
+    RequestTimedOut,
+    SymmetricKey,
+    TlsConfig,
+    UpgradeRefused,
+    provision_async,
+    retry,
+)
+from mqttws.hops import Cause, Hop
 from mqttws.local.certificates import prepare_certificates
 
-from ..net.rogue import listening
+from ..net.rogue import listening, silent, upgrade
 
 
 def refusing(times: int, answer: bytes, port: int):
@@ -88,3 +99,75 @@ async def test_a_retry_after_beyond_the_deadline_ends_it_at_once(
     assert "600 s" in caught.value.hint
     assert len(asked) == 1
     assert time.monotonic() - began < 10
+
+
+async def refused_then_silent(dps_state: Path, after_101: bool = False) -> MqttwsError:
+    """Register where the first upgrade is refused and the second attempt runs out of time."""
+    asked = 0
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+            return
+        if after_101:
+            await upgrade(reader, writer)
+        await silent(reader, writer)
+
+    async with listening(handler, prepare_certificates(dps_state, ()).context()) as port:
+        with pytest.raises(MqttwsError) as caught:
+            await provision_async(
+                "0ne00000000",
+                SymmetricKey("d", "A" * 43 + "="),
+                host="127.0.0.1",
+                port=port,
+                tls=TlsConfig(ca=dps_state / "ca.pem"),
+                timeout=2.0,
+            )
+    assert asked == 2
+    return caught.value
+
+
+async def test_an_attempt_without_time_does_not_hide_what_the_one_before_met(
+    dps_state: Path,
+) -> None:
+    error = await refused_then_silent(dps_state)
+    assert isinstance(error, UpgradeRefused)
+    assert error.cause is Cause.SERVER_UNAVAILABLE
+    assert "(2 connections were tried, the time was over at upgrade of the last)" in error.hint
+
+
+async def test_a_long_silence_is_told_though_an_attempt_met_something_else(
+    dps_state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "TELLING_SILENCE", 0.1)
+    error = await refused_then_silent(dps_state)
+    assert isinstance(error, HopTimedOut)
+    assert error.hint.endswith("(2 connections were tried)")
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds", "before", "less"),
+    [
+        (HopTimedOut(hop=Hop.TLS), 1.9, UpgradeRefused(hop=Hop.TLS), True),
+        (HopTimedOut(hop=Hop.TCP), 0.0, UpgradeRefused(hop=Hop.TLS), True),
+        (RequestTimedOut(hop=Hop.POLL), 1.9, ConnectionLost(hop=Hop.POLL), True),
+        (HopTimedOut(hop=Hop.TLS), 2.0, UpgradeRefused(hop=Hop.TLS), False),
+        (HopTimedOut(hop=Hop.UPGRADE), 1.9, UpgradeRefused(hop=Hop.TLS), False),
+        (ConnectionLost(hop=Hop.TLS), 1.9, UpgradeRefused(hop=Hop.TLS), False),
+        (RequestTimedOut(), 1.9, ConnectionLost(hop=Hop.POLL), False),
+        (RequestTimedOut(hop=Hop.POLL), 1.9, ConnectionLost(), False),
+    ],
+)
+def test_a_short_silence_no_further_on_the_way_tells_less(
+    error: MqttwsError, seconds: float, before: MqttwsError, less: bool
+) -> None:
+    assert retry.tells_less(error, seconds, before) is less
+
+
+async def test_a_silence_further_on_the_way_is_told(dps_state: Path) -> None:
+    error = await refused_then_silent(dps_state, after_101=True)
+    assert isinstance(error, HopTimedOut)
+    assert error.hop is Hop.CONNECT

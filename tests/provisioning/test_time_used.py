@@ -154,7 +154,7 @@ async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def test_auto_goes_on_to_443_where_8883_swallows_connect(
     local_dps: AsyncLocalDps, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "CONNACK_WITH_ANOTHER_WAY", 1.0)
+    monkeypatch.setattr(exchange, "CONNACK_WITH_ANOTHER_WAY", 2.0)
     async with local_dps as dps, listening(silent, certificates.server()) as swallowing:
         ports = {"mqtts": swallowing, "wss": dps.wss_port}
         make_target = plan.make_target
