@@ -734,3 +734,58 @@ def test_what_was_asked_and_answered_is_in_the_hint_once() -> None:
     late.hint = ""
     assert explained(one, late) == "3 connections were tried"
     assert explained(one, RegistrationRejected("no", hint="the hint")) == "the hint"
+
+
+# The end of the time
+
+
+def silent(packet: Packet) -> list[Answer]:
+    return []
+
+
+async def test_an_attempt_without_time_does_not_hide_what_the_one_before_met(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cause = OSError("reset")
+    lost = ConnectionLost("reset")
+    lost.__cause__ = cause
+    Service(monkeypatch, lost_at(Publish, lost), silent)
+    with pytest.raises(ConnectionLost) as caught:
+        await made(timeout=0.6).run()
+    assert caught.value is lost
+    assert lost.__cause__ is cause
+    told = "(2 connections were tried, the time was over at connect of the last; asked: register"
+    assert told in lost.hint
+
+
+async def test_the_only_attempt_and_one_that_came_further_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for scripts in ([silent], [ConnectFailed("busy", hop=Hop.UPGRADE), silent]):
+        Service(monkeypatch, *scripts)
+        with pytest.raises(HopTimedOut) as caught:
+            await made(timeout=0.4).run()
+        assert caught.value.hop is Hop.CONNECT
+        assert "the time was over" not in caught.value.hint
+
+
+SILENCE = HopTimedOut(hop=Hop.CONNECT)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "steps", "cut"),
+    [
+        (0.001, [Step(Hop.CONNECT, started=5.0, ended=6.0, error=SILENCE)], True),
+        (0.001, [Step(Hop.CONNECT, started=5.0, ended=8.0, error=SILENCE)], False),
+        (0.001, [Step(Hop.CONNECT, started=5.0, error=SILENCE)], False),
+        (0.001, [Step(Hop.CONNECT, started=5.0, ended=6.0, error=LOST)], False),
+        (0.001, [], False),
+        (20.0, [Step(Hop.CONNECT, started=5.0, ended=6.0, error=SILENCE)], False),
+    ],
+)
+def test_an_attempt_is_cut_off_by_the_end_of_all_time_alone(
+    timeout: float, steps: list[Step], cut: bool
+) -> None:
+    one = made(timeout=timeout)
+    one._walk.steps += steps
+    assert one._was_cut_off(SILENCE, ConnectionLost(hop=Hop.POLL)) is cut
