@@ -739,37 +739,43 @@ def test_what_was_asked_and_answered_is_in_the_hint_once() -> None:
 # The end of the time
 
 
-def silent(packet: Packet) -> list[Answer]:
-    return []
-
-
-async def test_an_attempt_without_time_does_not_hide_what_the_one_before_met(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    cause = OSError("reset")
-    lost = ConnectionLost("reset")
-    lost.__cause__ = cause
-    Service(monkeypatch, lost_at(Publish, lost), silent)
-    with pytest.raises(ConnectionLost) as caught:
-        await made(timeout=0.6).run()
-    assert caught.value is lost
-    assert lost.__cause__ is cause
-    told = "(2 connections were tried, the time was over at connect of the last; asked: register"
-    assert told in lost.hint
-
-
-async def test_the_only_attempt_and_one_that_came_further_are_told(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for scripts in ([silent], [ConnectFailed("busy", hop=Hop.UPGRADE), silent]):
-        Service(monkeypatch, *scripts)
-        with pytest.raises(HopTimedOut) as caught:
-            await made(timeout=0.4).run()
-        assert caught.value.hop is Hop.CONNECT
-        assert "the time was over" not in caught.value.hint
-
-
 SILENCE = HopTimedOut(hop=Hop.CONNECT)
+
+
+@pytest.mark.parametrize(
+    ("met", "cut_off", "told"),
+    [
+        ([LOST, PASSING, SILENCE], True, 1),
+        ([LOST, PASSING, SILENCE], False, 2),
+        ([SILENCE], True, 0),
+    ],
+)
+async def test_what_the_attempt_before_one_without_time_met_is_told(
+    monkeypatch: pytest.MonkeyPatch, met: list[MqttwsError], cut_off: bool, told: int
+) -> None:
+    met = [type(error)("x", hop=error.hop) for error in met]
+    met[told].__cause__ = cause = OSError("reset")
+    one, left, asked = made(), list(met), []
+
+    async def attempt() -> None:
+        one._connections += 1
+        raise left.pop(0)
+
+    def was_cut_off(*errors: MqttwsError) -> bool:
+        asked.append(errors)
+        return cut_off
+
+    monkeypatch.setattr(one, "_attempt", attempt)
+    monkeypatch.setattr(one, "_wait_after", lambda error: 0.0 if left else None)
+    monkeypatch.setattr(one, "_was_cut_off", was_cut_off)
+    with pytest.raises(MqttwsError) as caught:
+        await one.run()
+    assert caught.value is met[told]
+    assert caught.value.__cause__ is cause
+    assert asked == ([(met[2], met[1])] if len(met) > 1 else [])
+    over = "3 connections were tried, the time was over at connect of the last"
+    assert (over in caught.value.hint) is (told == 1)
+    assert ("3 connections were tried" in caught.value.hint) is (len(met) > 1)
 
 
 @pytest.mark.parametrize(
