@@ -500,12 +500,12 @@ def busy(seconds: float) -> Step:
 
 async def test_a_wait_for_dps_does_not_outlast_the_time_limit_for_all() -> None:
     now = asyncio.get_running_loop().time
-    gate, began = _Gate(600.0, 1.0), now()
+    gate, began = _Gate(600.0, 2.0), now()
     gate.on_step(busy(0.2))
     async with asyncio.timeout(5):
         left = await gate.enter()
     assert left >= MIN_ATTEMPT
-    assert 0.2 <= now() - began <= 1.0 - MIN_ATTEMPT
+    assert 0.2 <= now() - began <= 2.0 - MIN_ATTEMPT
     assert not gate.is_late
 
 
