@@ -12,6 +12,7 @@ Needs Linux with cgroup v2, and root. Exit code: pytest's.
 import argparse
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -29,18 +30,15 @@ def main() -> int:
     parser.add_argument("--length", type=float, default=0.7, help="seconds of a stall")
     parser.add_argument("--apart", type=float, default=3.0, help="seconds between two, on average")
     options, arguments = parser.parse_known_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # which ends what was started, too
     command = [sys.executable, "-m", "pytest", "-q", *arguments]
     chance = random.Random(options.seed)
     count = 0
     with control_group() as group:
         running = subprocess.Popen([sys.executable, "-c", ENTER, str(group), *command], cwd=ROOT)
-        try:
-            while not ended(running, chance.uniform(0.5, 1.5) * options.apart):
-                freeze(group, options.length)
-                count += 1
-        finally:
-            running.terminate()
-            running.wait()
+        while not ended(running, chance.uniform(0.5, 1.5) * options.apart):
+            freeze(group, options.length)
+            count += 1
     print(f"stood still {count} times for {options.length:g} s, seed {options.seed}")
     return running.returncode
 

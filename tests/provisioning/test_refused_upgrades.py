@@ -54,6 +54,18 @@ def refusing(times: int, answer: bytes, port: int):
     return handler, asked
 
 
+async def ask(port: int, dps_state: Path, timeout: float) -> None:
+    """Register a device of which nothing is known at a port of this machine."""
+    await provision_async(
+        "0ne00000000",
+        SymmetricKey("d", "A" * 43 + "="),
+        host="127.0.0.1",
+        port=port,
+        tls=TlsConfig(ca=dps_state / "ca.pem"),
+        timeout=timeout,
+    )
+
+
 @pytest.mark.parametrize("status", [429, 503])
 async def test_a_retry_after_within_the_deadline_is_waited_for(
     local_dps: AsyncLocalDps, dps_state: Path, status: int
@@ -87,14 +99,7 @@ async def test_a_retry_after_beyond_the_deadline_ends_it_at_once(
     async with listening(handler, context) as port:
         began = time.monotonic()
         with pytest.raises(UpgradeRefused) as caught:
-            await provision_async(
-                "0ne00000000",
-                SymmetricKey("d", "A" * 43 + "="),
-                host="127.0.0.1",
-                port=port,
-                tls=TlsConfig(ca=dps_state / "ca.pem"),
-                timeout=20.0,
-            )
+            await ask(port, dps_state, timeout=20.0)
     assert (caught.value.retry_after, caught.value.cause) == (600.0, Cause.SERVER_UNAVAILABLE)
     assert "600 s" in caught.value.hint
     assert len(asked) == 1
@@ -118,14 +123,7 @@ async def refused_then_silent(dps_state: Path, after_101: bool = False) -> Mqttw
 
     async with listening(handler, prepare_certificates(dps_state, ()).context()) as port:
         with pytest.raises(MqttwsError) as caught:
-            await provision_async(
-                "0ne00000000",
-                SymmetricKey("d", "A" * 43 + "="),
-                host="127.0.0.1",
-                port=port,
-                tls=TlsConfig(ca=dps_state / "ca.pem"),
-                timeout=2.0,
-            )
+            await ask(port, dps_state, timeout=2.0)
     assert asked == 2
     return caught.value
 
