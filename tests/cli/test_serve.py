@@ -113,7 +113,7 @@ def test_throttles_reach_the_service(tmp_path: Path) -> None:
         throttled = (*common, "--registration-id", "b", "--timeout", "5")
         done = run(*throttled, MQTTWS_KEY=KEY)
         assert done.returncode == 20
-        assert "429001" in service.running.wait_for("429")
+        assert "429001" in service.running.wait_for("b: register 429")
         assert "give it more time" in done.stderr
 
 
