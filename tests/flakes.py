@@ -5,8 +5,9 @@
     report   print how far it has come, and what failed
 
 Needs pytest-repeat (extra ``flakes``). The record is ``flakes.json`` beside this file: for each
-commit what was run, and which tests failed how often. A failure that was mended is left behind by
-``run --anew``, which counts from nothing. Exit code 1: something failed.
+commit what was run, and which tests failed how often. After a failure was mended, ``run --anew``
+counts from nothing; what was run before stays on the record. Exit code 1: something failed, and was
+not left behind so.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -58,12 +59,15 @@ ALONE = (
 )
 """The longest tests of these files in which nothing meets."""
 
+UNNAMED = "a test that pytest does not name"
+
 
 @dataclass(frozen=True)
 class Kind:
     """Tests that are run again and again, so often; ``at_once`` times within one pytest.
 
-    What a kind of ``including`` has run counts: these tests are among its own.
+    What a kind of ``including`` has run counts, left behind or not, where none of ``files`` failed
+    in it: these tests are among its own.
     """
 
     title: str
@@ -82,7 +86,10 @@ KINDS = {
 
 @dataclass
 class Runs:
-    """The runs of a kind at a commit; ``failed`` has how often by test."""
+    """The runs of a kind at a commit; ``failed`` has how often by test.
+
+    ``before`` says that its kind was begun anew afterwards.
+    """
 
     kind: str
     commit: str
@@ -90,6 +97,7 @@ class Runs:
     times: int = 0
     tests: int = 0
     failed: dict[str, int] = field(default_factory=dict)
+    before: bool = False
 
 
 def main() -> int:
@@ -97,7 +105,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.flakes")
     parser.add_argument("command", choices=("run", "report"))
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(KINDS)}; else all")
-    parser.add_argument("--anew", action="store_true", help="forget what was run before")
+    parser.add_argument("--anew", action="store_true", help="leave behind what was run before")
     parser.add_argument("--minutes", type=float, default=24 * 60, help="begin nothing afterwards")
     parser.add_argument("-n", "--workers", default="4", help="as of pytest-xdist")
     options = parser.parse_intermixed_args()
@@ -107,7 +115,7 @@ def main() -> int:
     if options.command == "run":
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # which ends what was started, too
         if options.anew:
-            keep([row for row in record() if row.kind not in names])
+            keep([replace(row, before=row.before or row.kind in names) for row in record()])
         until = time.monotonic() + 60 * options.minutes
         for name in names:
             campaign(name, until, options.workers)
@@ -135,9 +143,10 @@ def campaign(name: str, until: float, workers: str) -> None:
         times = min(kind.at_once, left)
         passed, failures = run(kind, times, workers)
         commit, date = short_commit(), f"{datetime.now(UTC):%Y-%m-%d}"
-        if not (rows and (rows[-1].kind, rows[-1].commit) == (name, commit)):
-            rows.append(Runs(name, commit, date))
-        now = rows[-1]
+        now = rows[-1] if rows else None
+        if now is None or now.before or (now.kind, now.commit) != (name, commit):
+            now = Runs(name, commit, date)
+            rows.append(now)
         now.date, now.times, now.tests = date, now.times + times, now.tests + passed + len(failures)
         for failure in failures:
             print(f"{kind.title}: {failure}", flush=True)
@@ -147,7 +156,15 @@ def campaign(name: str, until: float, workers: str) -> None:
 
 def times_of(name: str, rows: list[Runs]) -> int:
     """Return how often the tests of a kind were run."""
-    return sum(row.times for row in rows if row.kind in (name, *KINDS[name].including))
+    kind = KINDS[name]
+    own = [row for row in rows if row.kind == name and not row.before]
+    within = [
+        row
+        for row in rows
+        if row.kind in kind.including
+        and not any(each == UNNAMED or each.startswith(kind.files) for each in row.failed)
+    ]
+    return sum(row.times for row in own + within)
 
 
 def run(kind: Kind, times: int, workers: str) -> tuple[int, list[str]]:
@@ -171,7 +188,7 @@ def run(kind: Kind, times: int, workers: str) -> tuple[int, list[str]]:
         failures = [which.sub(lambda m: "" if m[0][0] == "[" else m[1], each) for each in failures]
     if ended.returncode:
         print(ended.stdout, flush=True)  # with the reason
-        failures = failures or ["a test that pytest does not name"]
+        failures = failures or [UNNAMED]
     return int(passed[1]) if passed else 0, failures
 
 
@@ -183,10 +200,11 @@ def report(names: list[str]) -> int:
         print(f"{kind.title}: {times} of {kind.times} times", end="")
         print("".join(f" (with those of {KINDS[each].title})" for each in kind.including))
         for row in rows:
-            print(f"    {row.date}, {row.commit}: {row.times} times, {row.tests:,} tests")
+            before = "before, " if row.before else ""
+            print(f"    {before}{row.date}, {row.commit}: {row.times} times, {row.tests:,} tests")
             for failure, number in sorted(row.failed.items()):
                 print(f"        failed {number} times: {failure}")
-    return int(any(row.failed for row in record() if row.kind in names))
+    return int(any(row.failed and not row.before for row in record() if row.kind in names))
 
 
 if __name__ == "__main__":
