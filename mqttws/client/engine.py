@@ -7,6 +7,7 @@ an application's calls look like, nor how connections are opened.
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from ..errors import ConnectFailed, ConnectionLost, MqttwsError, StoreFailed, UsageError
 from ..hops import Cause, Hop
@@ -34,6 +35,7 @@ from .session_keeper import SessionKeeper
 from .standing import Standing
 from .store import Step
 from .streams import MessageStream
+from .suspect import Suspect
 from .trouble import Troubles
 
 
@@ -56,7 +58,8 @@ class Engine(Standing):
         self.link: Link | None = None
         self.session_present: bool = False
         self.connector: Connector = Connector(options)
-        self.keeper: SessionKeeper = SessionKeeper(options, self._on_store_failure)
+        subscription = Suspect()
+        self.keeper: SessionKeeper = SessionKeeper(options, self._on_store_failure, subscription)
         self.outgoing: Outgoing = self.keeper.outgoing
         self.outgoing.on_queued = lambda: self.keeper.store_soon(self.link)
         self.inbox: Inbox = Inbox(
@@ -64,9 +67,7 @@ class Engine(Standing):
         )
         self.reading: Reading = Reading(self.inbox, options.max_queued, options.request_timeout)
         self.inbox.on_given_up = self.reading.regulate
-        self.requests: Requests = Requests(
-            self.reading, self.inbox.patience, options.request_timeout
-        )
+        self.requests: Requests = Requests(self.reading, self.inbox.patience, options, subscription)
         self.troubles: Troubles = Troubles()
         self._options = options
         self._leaving = Leaving()
@@ -288,7 +289,7 @@ class Engine(Standing):
         if error is None or self.state is ClientState.CLOSED:
             return
         error = self.troubles.explain(error, self.outgoing.oldest())
-        self.requests.on_lost(refused=error.cause is Cause.CLOSED)
+        self.requests.on_lost(error.cause is Cause.CLOSED and link.sent_whole)
         self.keeper.on_lost(link, error)
         if not self.connector.note_loss(clock.now() - link.opened_at):
             self._end(error)
@@ -341,8 +342,7 @@ class Engine(Standing):
         self.link = self.reading.link = link
         self.troubles.clear()
         self._set_state(ClientState.CONNECTED, None)
-        self.requests.renew(link, session_present)
-        self.keeper.attach(link)
+        self.requests.renew(link, session_present, partial(self.keeper.attach, link))
         link.flush_soon()
         self.reading.regulate()
         self.requests.wake()

@@ -39,6 +39,7 @@ class Outgoing:
         free_link: the connection on which a message can be sent at once, since none waits before
             it; None otherwise.
         alone: the message before whose end no other is sent; None for none.
+        held: whether that one is not sent either, before ``let_go``.
         on_queued: called when a message has been queued.
         recording: whether a store keeps the queue.
     """
@@ -54,6 +55,7 @@ class Outgoing:
         self.room: Room = Room(limits)
         self._link: Link | None = None
         self.alone: Delivery | None = None
+        self.held = False
         self._qos2 = 0  # of those in flight
         self._steps: list[Step] = []
         self._first = 1  # places in the queue that are taken: from _first up to _next
@@ -105,19 +107,31 @@ class Outgoing:
             delivery.on_cancel = self.cancel
         delivery.accepted = True
 
-    def attach(self, link: Link, alone: Delivery | None) -> None:
+    def attach(self, link: Link, alone: Delivery | None, *, held: bool) -> None:
         """Send what waits, and from now on what is submitted, on a connection.
 
         Args:
             link: the connection.
             alone: the message that is sent before any other, and until whose end none is; one that
                 has ended meanwhile holds up none.
+            held: whether it waits for ``let_go``.
         """
         self._link = link
         self.alone = None if alone is None or (alone.done and not alone.packet_id) else alone
+        self.held = held
         if self.alone is None:
             link.resend_rest()
+        elif not held and self.alone.packet_id:
+            link.resend_rest(self.alone.packet_id)
         self.drain()
+
+    def let_go(self) -> None:
+        """Send the message that was held back, if it has not ended meanwhile."""
+        self.held = False
+        if self._link is not None and self.alone is not None:
+            if self.alone.packet_id:
+                self._link.resend_rest(self.alone.packet_id)
+            self.drain()
 
     def detach(self) -> None:
         """Queue what is submitted from now on: there is no connection."""
@@ -146,7 +160,7 @@ class Outgoing:
 
     def _window_open(self, qos: int, delivery: Delivery | None = None) -> bool:
         if self.alone is not None:
-            return delivery is self.alone
+            return delivery is self.alone and not self.held
         if not qos:
             return True
         # A server whose window for QoS 2 is full may acknowledge QoS 1 too, and drop it: mosquitto.
@@ -336,13 +350,6 @@ class Outgoing:
             if packet_id not in self.releases:
                 delivery = landed[packet_id]
                 self.releases.add(packet_id, delivery.topic if delivery else "")
-
-    def count_up_to(self, delivery: object) -> int:
-        """Return how many handshakes go on before that of a message, and with it; 0 without it."""
-        for count, packet_id in enumerate(self.session.outgoing, 1):
-            if delivery in (self.in_flight.get(packet_id), self.releases.get(packet_id)):
-                return count
-        return 0
 
     def oldest(self) -> Delivery | None:
         """Return the oldest one that was sent and not answered, a release too; None for none."""

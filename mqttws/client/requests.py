@@ -13,8 +13,10 @@ from ..errors import MqttwsError, RequestTimedOut, SubscribeRefused
 from ..hops import Hop
 from ..protocol import ClientProtocol
 from ..wire import REFUSED, Subscription
+from . import clock
 from .inbox import logger
 from .link import Link
+from .options import Options
 from .patience import Patience
 from .reading import Reading
 from .suspect import Suspect
@@ -36,22 +38,30 @@ class Requests:
     Args:
         reading: is kept going while an answer is awaited.
         patience: stands still while the application awaits a subscription.
-        timeout: seconds for the answer to a request, times without a connection included.
+        options: the client's. ``request_timeout`` is for the answer to a request, times without a
+            connection included; ``hop_timeout`` is what messages wait at most for a subscription
+            under suspicion, once it was sent.
+        suspect: counts the connections that ended before the oldest subscription was renewed.
 
     Attributes:
         subscriptions: the QoS that was asked for, by topic filter.
     """
 
-    def __init__(self, reading: Reading, patience: Patience, timeout: float) -> None:
+    def __init__(
+        self, reading: Reading, patience: Patience, options: Options, suspect: Suspect
+    ) -> None:
         self.subscriptions: dict[str, int] = {}
         self._reading = reading
         self._patience = patience
-        self._timeout = timeout
+        self._timeout = options.request_timeout
+        self._hop_timeout = options.hop_timeout
         self._largest = 1  # filters in the application's largest request
         self._unrenewed: dict[str, None] = {}  # lost by the server, and not granted again yet
-        self._suspect = Suspect()
+        self._suspect = suspect
         self._waiting: list[asyncio.Future[None]] = []  # for a connection
         self._renewing: asyncio.Task[None] | None = None
+        self._send_messages: Callable[[], None] | None = None
+        self._asked_at: float | None = None  # when the one under suspicion was sent
 
     def note(self, asked: list[Subscription], codes: list[int]) -> str:
         """Note what a request was granted; return the first filter that was refused, or ""."""
@@ -158,24 +168,52 @@ class Requests:
 
     # Renewing
 
-    def renew(self, link: Link, session_present: bool) -> None:
-        """Ask again for what the server has forgotten, while the connection is in use."""
+    def renew(self, link: Link, session_present: bool, send_messages: Callable[[], None]) -> None:
+        """Ask again for what the server has forgotten, while the connection is in use.
+
+        Args:
+            link: the new connection.
+            session_present: as its CONNACK says.
+            send_messages: called when messages may be sent: at once, but behind a subscription that
+                is under suspicion. What ends the connection would be in doubt else.
+        """
+        self.stop()
+        self._asked_at = None
+        self._send_messages = send_messages
         if not session_present:
             self._unrenewed = dict.fromkeys(self.subscriptions)
         if self._unrenewed:
             self._renewing = link.loop.create_task(self._renew(link))
+        if not self._unrenewed or not self._suspect.alone:
+            self._let_messages()
+
+    def _let_messages(self) -> None:
+        send_messages, self._send_messages = self._send_messages, None
+        if send_messages is not None:
+            send_messages()
 
     def on_lost(self, refused: bool) -> None:
-        """Judge a lost connection, if subscriptions were being renewed on it."""
+        """Judge a lost connection, if subscriptions were being renewed on it.
+
+        Args:
+            refused: whether the server itself ended it, having taken all that was sent.
+        """
         renewing = self._renewing is not None
-        self._renewing = None
+        self.stop()
         oldest = next(iter(self._unrenewed), None) if renewing else None
-        if self._suspect.note_loss(oldest, refused) and oldest is not None:
+        if oldest is not None and self._suspect.hold and self._asked_at is None:
+            self._suspect.note_cut()
+            return
+        lasted = None
+        if refused and self._asked_at is not None:
+            lasted = clock.now() - self._asked_at
+        if self._suspect.note_loss(oldest, lasted) and oldest is not None:
             logger.error("not renewed: the server ends each connection for %s", oldest)
             self.forget(oldest)
 
     def stop(self) -> None:
-        """Renew no more: the client ends."""
+        """Renew no more: the connection has ended."""
+        self._send_messages = None
         if self._renewing is not None:
             self._renewing.cancel()
             self._renewing = None
@@ -192,8 +230,7 @@ class Requests:
         self._reading.begin_answer()
         try:
             if self._suspect.alone:
-                while part := next(self._parts(), None):
-                    await self._take(part, self._ask(link, part))
+                await self._renew_singly(link)
             else:
                 asked = [(part, self._ask(link, part)) for part in self._parts()]
                 for part, answer in asked:
@@ -211,6 +248,22 @@ class Requests:
             pass  # the connection has ended: there will be another
         finally:
             self._reading.end_answer()
+
+    async def _renew_singly(self, link: Link) -> None:
+        await clock.sleep(self._suspect.hold)
+        self._asked_at = clock.now()
+        timer = link.loop.call_later(self._hop_timeout, self._acquit)
+        try:
+            while part := next(self._parts(), None):
+                await self._take(part, self._ask(link, part))
+        finally:
+            timer.cancel()
+        self._let_messages()
+
+    def _acquit(self) -> None:
+        """Let the messages follow: the server has had it for so long, and has not left."""
+        self._suspect.clear()
+        self._let_messages()
 
     def _ask(self, link: Link, part: Part) -> "asyncio.Future[Any]":
         wanted = [Subscription(name, self.subscriptions[name]) for name in part]

@@ -12,6 +12,7 @@ from ..errors import ConnectionLost, MqttwsError, StoreFailed
 from ..hops import Cause
 from ..protocol import ClientProtocol, Session, State
 from ..wire import Connect, Publish
+from . import clock
 from .inbox import logger
 from .journal import CLOSE_TIMEOUT, Journal
 from .link import Link
@@ -30,6 +31,7 @@ class SessionKeeper:
     Args:
         options: of the client.
         on_store_failure: called if the store cannot be written any more.
+        subscription: the one that may be under suspicion; messages are sent behind it.
 
     Attributes:
         session: unfinished exchanges.
@@ -39,7 +41,12 @@ class SessionKeeper:
             from ``LOSSES`` on they are acknowledged without being read.
     """
 
-    def __init__(self, options: Options, on_store_failure: Callable[[StoreFailed], None]) -> None:
+    def __init__(
+        self,
+        options: Options,
+        on_store_failure: Callable[[StoreFailed], None],
+        subscription: Suspect,
+    ) -> None:
         self.session: Session = Session()
         self.outgoing: Outgoing = Outgoing(
             Limits(
@@ -54,7 +61,10 @@ class SessionKeeper:
         self._options = options
         self._on_store_failure = on_store_failure
         self._suspect = Suspect()
+        self._subscription = subscription
         self._timer: asyncio.TimerHandle | None = None  # while the suspect goes alone
+        self._held = False  # whether the suspect was held back on the present connection
+        self._sent_at: float | None = None  # when what is unfinished was sent on it
         self._since = 0  # number of the connection on which the server's session began
         self._failed: dict[int, tuple[Publish, str]] = {}
         self._adopt(Stored())
@@ -98,7 +108,8 @@ class SessionKeeper:
             self._requeue(None)
         else:
             self.outgoing.end_connection()
-        options, suspect = self._options, self._suspect
+        self._held, self._sent_at = False, None
+        options = self._options
         return ClientProtocol(
             connect,
             session=self.session,
@@ -106,7 +117,7 @@ class SessionKeeper:
             answer_timeout=options.hop_timeout,
             strict=options.strict,
             discard_oversized=self.oversized.alone,
-            resend=self.outgoing.count_up_to(suspect.oldest) if suspect.alone else None,
+            resend=not self._suspect.alone and not self._subscription.alone,
         )
 
     def on_connected(self, link: Link, session_present: bool) -> None:
@@ -116,10 +127,24 @@ class SessionKeeper:
             self.outgoing.releases.clear()
 
     def attach(self, link: Link) -> None:
-        """Send on a new connection what waits."""
-        oldest = self._suspect.oldest
+        """Send on a new connection what waits, now or behind a subscription under suspicion."""
+        oldest, hold = self._suspect.oldest, self._suspect.hold
         alone = oldest if self._suspect.alone and isinstance(oldest, Delivery) else None
-        self.outgoing.attach(link, alone)
+        self.outgoing.attach(link, alone, held=hold > 0)
+        self._held = hold > 0 and self.outgoing.alone is not None
+        if self._held:
+            self._timer = link.loop.call_later(hold, self._let_go, link)
+        else:
+            self._on_sent(link)
+
+    def _let_go(self, link: Link) -> None:
+        """Send the suspect: the connection has held without it."""
+        self._held = False
+        self.outgoing.let_go()
+        self._on_sent(link)
+
+    def _on_sent(self, link: Link) -> None:
+        self._sent_at = clock.now()
         if self.outgoing.alone is not None:
             self._acquit_later(link)
 
@@ -150,7 +175,12 @@ class SessionKeeper:
         outgoing = self.outgoing
         outgoing.end_connection()
         oldest = outgoing.oldest()
-        guilty = self._suspect.note_loss(oldest, _refused(link, error))
+        guilty = False
+        if self._held:
+            self._suspect.note_cut()
+        elif self._sent_at is not None:  # else a subscription was under suspicion
+            lasted = clock.now() - self._sent_at
+            guilty = self._suspect.note_loss(oldest, lasted if _refused(link, error) else None)
         if guilty and oldest is not None:
             logger.error("given up: %r: the server ends each connection for it: %s", oldest, error)
             outgoing.give_up(oldest, error)
@@ -168,7 +198,7 @@ class SessionKeeper:
         """
         known = self.oversized.alone
         too_large = isinstance(error, MqttwsError) and error.cause is Cause.PACKET_TOO_LARGE
-        self.oversized.note_loss("oversized" if too_large else None, refused=False)
+        self.oversized.note_loss("oversized" if too_large else None, refused=None)
         return too_large and not known
 
     def on_restarted(self, packet_id: int) -> None:

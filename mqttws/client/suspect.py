@@ -3,8 +3,10 @@
 A message that a server will not take, or a subscription that makes it leave, is sent again on each
 connection and ends each. The rule: after ``LOSSES`` losses with the same oldest thing, it goes
 alone, so that it holds up the rest no longer than it must; it is given up when the server itself
-has then ended ``REFUSALS`` connections after taking it whole. A network that fails condemns
-nothing; a server that takes it, stays and does not answer acquits it: the rest follows.
+has then ended ``REFUSALS`` connections after taking it whole, the last of which had held before,
+without it. A network that fails condemns nothing: what closes each connection in order, as some
+gateways do, closes those too on which it is held back. A server that takes it, stays and does not
+answer acquits it: the rest follows.
 """
 
 LOSSES = 3
@@ -12,6 +14,9 @@ LOSSES = 3
 
 REFUSALS = 3
 """Connections that the server must end after taking it, alone and whole, before it is given up."""
+
+HOLD = 1.0
+"""Seconds for which the last of these must hold without it; more where they took longer to end."""
 
 
 class Suspect:
@@ -25,33 +30,50 @@ class Suspect:
         self.oldest: object = None
         self._losses = 0
         self._refusals = 0
+        self._lasted = 0.0  # seconds: the longest that a server took to end a connection for it
 
     @property
     def alone(self) -> bool:
         """Whether the oldest thing is to be sent alone."""
         return self._losses >= LOSSES
 
-    def note_loss(self, oldest: object, refused: bool) -> bool:
+    @property
+    def hold(self) -> float:
+        """Seconds for which a connection must hold before it is sent on it; 0: it is sent at once.
+
+        Twice as long as the server ever took to leave, so that chance does not look like it.
+        """
+        return max(HOLD, 2 * self._lasted) if self._refusals == REFUSALS - 1 else 0.0
+
+    def note_loss(self, oldest: object, refused: float | None) -> bool:
         """Count a lost connection; return whether the oldest thing is to be given up.
 
         Args:
             oldest: what was oldest and unanswered on it; None for nothing.
-            refused: whether the server itself ended it, having taken all that was sent.
+            refused: seconds after which the server itself ended it, having taken all that was sent;
+                None where it did not.
         """
         if oldest is None or oldest is not self.oldest:
+            self.clear()
             self.oldest = oldest
             self._losses = 0 if oldest is None else 1
-            self._refusals = 0
             return False
-        if self.alone and refused:
-            self._refusals += 1
+        if self.alone and refused is not None:
+            if not self.hold or refused <= self.hold:  # else it held no longer without it
+                self._refusals += 1
+            self._lasted = max(self._lasted, refused)
         self._losses += 1
         if self._refusals >= REFUSALS:
             self.clear()
             return True
         return False
 
+    def note_cut(self) -> None:
+        """Count a connection that was lost while it was held back: the network is to blame."""
+        self._refusals = 0
+
     def clear(self) -> None:
         """Forget it: it has been answered, or given up."""
         self.oldest = None
         self._losses = self._refusals = 0
+        self._lasted = 0.0

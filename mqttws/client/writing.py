@@ -64,9 +64,9 @@ class Writing:
             self.flush_soon()
         return packet_id
 
-    def resend_rest(self) -> None:
-        """Send again what waited for the oldest message's end."""
-        self.protocol.resend_rest()
+    def resend_rest(self, through: int | None = None) -> None:
+        """Send again what was held back; ``through``: as for ``ClientProtocol.resend_rest``."""
+        self.protocol.resend_rest(through)
         self.flush_soon()
 
     async def drain(self) -> None:

@@ -65,8 +65,7 @@ class ClientProtocol(Endpoint):
         answer_timeout: seconds within which CONNACK must come (U-14).
         strict: as for ``Endpoint``.
         discard_oversized: as for ``Endpoint``.
-        resend: how many of the session's exchanges are sent again at once; the rest follows with
-            ``resend_rest``. None for all.
+        resend: whether the session's exchanges are sent again at CONNACK, or on ``resend_rest``.
         pipelined: whether ``publish`` and ``subscribe`` are allowed before CONNACK, as a client may
             (MQTT 3.1.1 section 3.1.4, non-normative): a round trip less. For clean sessions.
     """
@@ -80,7 +79,7 @@ class ClientProtocol(Endpoint):
         answer_timeout: float = 30.0,
         strict: bool = False,
         discard_oversized: bool = False,
-        resend: int | None = None,
+        resend: bool = True,
         pipelined: bool = False,
     ) -> None:
         super().__init__(
@@ -299,14 +298,22 @@ class ClientProtocol(Endpoint):
             self.session.forget_received()
             self._events.extend(map(PublishRestarted, self.session.restart()))
         self._resend(anew=not packet.session_present)
-        if self._resend_at_once is not None:
-            while len(self._owed) > self._resend_at_once:
-                self._held_back.insert(0, self._owed.pop())
+        if not self._resend_at_once:
+            self._held_back.extend(self._owed)
+            self._owed.clear()
 
-    def resend_rest(self) -> None:
-        """Send again what was held back by the argument ``resend``."""
-        self._owed.extend(self._held_back)
-        self._held_back.clear()
+    def resend_rest(self, through: int | None = None) -> None:
+        """Send again what was held back by the argument ``resend``.
+
+        Args:
+            through: packet identifier, 1 to 65535, of the last; without its exchange nothing is
+                sent. None for all.
+        """
+        end = len(self._held_back)
+        if through is not None:
+            end = self._held_back.index(through) + 1 if through in self._held_back else 0
+        self._owed.extend(self._held_back[:end])
+        del self._held_back[:end]
 
     def _on_suback(self, packet: SubAck, now: float) -> None:
         expected = self._requests.get(packet.packet_id)

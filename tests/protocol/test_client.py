@@ -410,7 +410,8 @@ def test_the_first_alone_is_sent_again_where_that_was_chosen_and_then_the_rest()
     first = connected_client(persistent, session=session)
     for _ in range(3):
         first.publish("t", b"x", 1)
-    again = connected_client(persistent, session=session, session_present=True, resend=1)
+    again = connected_client(persistent, session=session, session_present=True, resend=False)
+    again.resend_rest(1)
     assert [packet.packet_id for packet in said(again)] == [1]
     again.resend_rest()
     assert [packet.packet_id for packet in said(again)] == [2, 3]

@@ -67,8 +67,8 @@ class Link:
         assert packet_id not in self._held(), "an identifier that the server holds was given out"
         return packet_id
 
-    def resend_rest(self) -> None:
-        self.protocol.resend_rest()
+    def resend_rest(self, through: int | None = None) -> None:
+        self.protocol.resend_rest(through)
 
 
 class Client:
@@ -429,7 +429,7 @@ class Deliveries(RuleBasedStateMachine):
                     self.client.outgoing.releases.clear()
                     self.news_heard = self.news
                 link = Link(protocol, lambda: self.server_session.received)
-                self.client.outgoing.attach(link, None)
+                self.client.outgoing.attach(link, None, held=False)
             elif isinstance(event, PublishCompleted):
                 delivery = self.client.outgoing.complete(event.packet_id, event.downgraded)
                 if delivery is not None and delivery.error is None:

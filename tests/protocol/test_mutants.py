@@ -148,11 +148,11 @@ def test_what_was_held_back_is_sent_again_once() -> None:
     for packet_id in (1, 2, 3):
         session.put(packet_id, Publish("t", b"", 1, packet_id=packet_id))
     client = connected_client(
-        Connect("c", clean_session=False), session=session, session_present=True, resend=1
+        Connect("c", clean_session=False), session=session, session_present=True, resend=False
     )
-    assert [packet.packet_id for packet in said(client)] == [1]  # type: ignore[union-attr]
-    for expected in ([2, 3], []):
-        client.resend_rest()
+    assert said(client) == []
+    for through, expected in ((4, []), (2, [1, 2]), (2, []), (None, [3]), (None, [])):
+        client.resend_rest(through)
         assert [packet.packet_id for packet in said(client)] == expected  # type: ignore[union-attr]
 
 

@@ -63,7 +63,8 @@ def test_what_is_new_goes_out_after_the_last_piece_of_what_is_sent_again() -> No
 
 
 def test_what_was_answered_before_its_turn_to_be_sent_again_is_not_sent() -> None:
-    client = again(3, resend=1)
+    client = again(3, resend=False)
+    client.resend_rest(1)
     assert pieces(client, SIZE) == [[1]]
     client.resend_rest()
     say(client, PubAck(2))  # on this connection, to what an earlier one had sent
