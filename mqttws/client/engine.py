@@ -192,6 +192,7 @@ class Engine(Standing):
         if link is None:
             return  # another one is being opened already
         self._detach()
+        self.requests.stop()
         self._set_state(ClientState.RECONNECTING, None)
         self._reconnecting = link.loop.create_task(self._replace(link, timeout))
 
@@ -289,7 +290,7 @@ class Engine(Standing):
         if error is None or self.state is ClientState.CLOSED:
             return
         error = self.troubles.explain(error, self.outgoing.oldest())
-        self.requests.on_lost(error.cause is Cause.CLOSED and link.sent_whole)
+        self.requests.on_lost(refused=error.cause is Cause.CLOSED and link.sent_whole)
         self.keeper.on_lost(link, error)
         if not self.connector.note_loss(clock.now() - link.opened_at):
             self._end(error)

@@ -40,6 +40,7 @@ class Outgoing:
             it; None otherwise.
         alone: the message before whose end no other is sent; None for none.
         held: whether that one is not sent either, before ``let_go``.
+        acquitted: those that went alone for long and were not answered: passed over from then on.
         on_queued: called when a message has been queued.
         recording: whether a store keeps the queue.
     """
@@ -56,6 +57,7 @@ class Outgoing:
         self._link: Link | None = None
         self.alone: Delivery | None = None
         self.held = False
+        self.acquitted: set[Delivery] = set()
         self._qos2 = 0  # of those in flight
         self._steps: list[Step] = []
         self._first = 1  # places in the queue that are taken: from _first up to _next
@@ -117,6 +119,7 @@ class Outgoing:
             held: whether it waits for ``let_go``.
         """
         self._link = link
+        self.acquitted = {one for one in self.acquitted if not one.done or one.packet_id}
         self.alone = None if alone is None or (alone.done and not alone.packet_id) else alone
         self.held = held
         if self.alone is None:
@@ -160,7 +163,7 @@ class Outgoing:
 
     def _window_open(self, qos: int, delivery: Delivery | None = None) -> bool:
         if self.alone is not None:
-            return delivery is self.alone and not self.held
+            return not self.held and (delivery is self.alone or delivery in self.acquitted)
         if not qos:
             return True
         # A server whose window for QoS 2 is full may acknowledge QoS 1 too, and drop it: mosquitto.
@@ -201,6 +204,8 @@ class Outgoing:
 
     def acquit(self) -> None:
         """Send the others too, beside the one that went alone."""
+        if self.alone is not None and (not self.alone.done or self.alone.packet_id):
+            self.acquitted.add(self.alone)
         self.alone = None
         if self._link is not None:
             self._link.resend_rest()
@@ -212,9 +217,10 @@ class Outgoing:
             self.record(Unqueued(delivery.number))
             delivery.number = 0
         elif delivery.packet_id:
-            self.session.abandon(delivery.packet_id)
-            if self._link is None:
-                self.end_connection()
+            packet_id = delivery.packet_id
+            self.session.abandon(packet_id)
+            if self._link is None or self._is_held_back(delivery):
+                self._withdraw(packet_id)
         delivery._complete(
             DeliveryFailed(
                 f"publish to {delivery.topic!r}: cancelled",
@@ -224,8 +230,7 @@ class Outgoing:
         )
         self.room.leave(delivery)
         if delivery is self.alone and not delivery.packet_id:
-            self.alone = None
-            self.drain()
+            self.acquit()
         if self.on_queued is not None:
             self.on_queued()
 
@@ -343,18 +348,16 @@ class Outgoing:
 
     def end_connection(self) -> None:
         """Go on without what was given up while it was in flight, but for its PUBREL."""
-        session = self.session
-        landed = {one: self._land(one) for one in session.abandoned}
-        session.end_connection()
-        for packet_id in session.abandoned:
-            if packet_id not in self.releases:
-                delivery = landed[packet_id]
-                self.releases.add(packet_id, delivery.topic if delivery else "")
+        for packet_id in list(self.session.abandoned):
+            self._withdraw(packet_id)
 
     def oldest(self) -> Delivery | None:
-        """Return the oldest one that was sent and not answered, a release too; None for none."""
-        packet_id = next(iter(self.session.outgoing), 0)
-        return self.in_flight.get(packet_id) or self.releases.get(packet_id)
+        """Return the oldest that was sent and is to be answered, a release too; None for none."""
+        for packet_id in self.session.outgoing:
+            found = self.in_flight.get(packet_id) or self.releases.get(packet_id)
+            if found not in self.acquitted:
+                return found
+        return None
 
     def take_failed(self) -> dict[int, tuple[Publish, str]]:
         """Return the messages that were given up since the last call, and why."""
@@ -367,6 +370,19 @@ class Outgoing:
         return taken
 
     # Inside
+
+    def _is_held_back(self, delivery: Delivery) -> bool:
+        """Tell whether it was not sent on this connection, and another message is awaited first."""
+        if self.alone is None or delivery is self.alone:
+            return self.held and delivery is self.alone
+        return self.held or delivery not in self.acquitted
+
+    def _withdraw(self, packet_id: int) -> None:
+        """Take out what was given up while its exchange stands still; PUBREL may be left of it."""
+        delivery = self._land(packet_id)
+        self.session.withdraw(packet_id)
+        if packet_id in self.session.abandoned and packet_id not in self.releases:
+            self.releases.add(packet_id, delivery.topic if delivery else "")
 
     def _land(self, packet_id: int) -> Delivery | None:
         delivery = self.in_flight.pop(packet_id, None)

@@ -62,6 +62,7 @@ class Requests:
         self._renewing: asyncio.Task[None] | None = None
         self._send_messages: Callable[[], None] | None = None
         self._asked_at: float | None = None  # when the one under suspicion was sent
+        self._begun_at = 0.0  # when there was a connection for it
 
     def note(self, asked: list[Subscription], codes: list[int]) -> str:
         """Note what a request was granted; return the first filter that was refused, or ""."""
@@ -182,6 +183,11 @@ class Requests:
         self._send_messages = send_messages
         if not session_present:
             self._unrenewed = dict.fromkeys(self.subscriptions)
+        self._begun_at = clock.now()
+        first = self._suspect.oldest
+        if isinstance(first, str) and first in self._unrenewed:
+            # Again the first, whatever was granted on its connection: a new session forgets all.
+            self._unrenewed = {first: None, **self._unrenewed}
         if self._unrenewed:
             self._renewing = link.loop.create_task(self._renew(link))
         if not self._unrenewed or not self._suspect.alone:
@@ -192,7 +198,7 @@ class Requests:
         if send_messages is not None:
             send_messages()
 
-    def on_lost(self, refused: bool) -> None:
+    def on_lost(self, *, refused: bool) -> None:
         """Judge a lost connection, if subscriptions were being renewed on it.
 
         Args:
@@ -202,7 +208,7 @@ class Requests:
         self.stop()
         oldest = next(iter(self._unrenewed), None) if renewing else None
         if oldest is not None and self._suspect.hold and self._asked_at is None:
-            self._suspect.note_cut()
+            self._suspect.note_cut(clock.now() - self._begun_at)
             return
         lasted = None
         if refused and self._asked_at is not None:

@@ -24,6 +24,9 @@ from .room import Limits
 from .store import FailedForgotten, MemoryStore, Step, Stored
 from .suspect import Suspect
 
+LOOKS = 8
+"""How often in ``hop_timeout`` it is looked whether the server has a message that went alone."""
+
 
 class SessionKeeper:
     """A client's session.
@@ -64,7 +67,9 @@ class SessionKeeper:
         self._subscription = subscription
         self._timer: asyncio.TimerHandle | None = None  # while the suspect goes alone
         self._held = False  # whether the suspect was held back on the present connection
-        self._sent_at: float | None = None  # when what is unfinished was sent on it
+        self._begun_at: float | None = None  # when what is unfinished was sent on it, or held back
+        self._position: int | None = None  # in the connection's bytes, behind the suspect
+        self._taken_at: float | None = None  # when the server was seen to have it whole
         self._since = 0  # number of the connection on which the server's session began
         self._failed: dict[int, tuple[Publish, str]] = {}
         self._adopt(Stored())
@@ -108,7 +113,8 @@ class SessionKeeper:
             self._requeue(None)
         else:
             self.outgoing.end_connection()
-        self._held, self._sent_at = False, None
+        self._held, self._begun_at = False, None
+        self._position = self._taken_at = None
         options = self._options
         return ClientProtocol(
             connect,
@@ -132,36 +138,40 @@ class SessionKeeper:
         alone = oldest if self._suspect.alone and isinstance(oldest, Delivery) else None
         self.outgoing.attach(link, alone, held=hold > 0)
         self._held = hold > 0 and self.outgoing.alone is not None
+        self._begun_at = clock.now()
         if self._held:
             self._timer = link.loop.call_later(hold, self._let_go, link)
         else:
-            self._on_sent(link)
+            self._look_later(link)
 
     def _let_go(self, link: Link) -> None:
         """Send the suspect: the connection has held without it."""
         self._held = False
+        self._begun_at = clock.now()
         self.outgoing.let_go()
-        self._on_sent(link)
+        self._look_later(link)
 
-    def _on_sent(self, link: Link) -> None:
-        self._sent_at = clock.now()
-        if self.outgoing.alone is not None:
-            self._acquit_later(link)
-
-    def _acquit_later(self, link: Link) -> None:
-        self._timer = link.loop.call_later(self._options.hop_timeout, self._acquit, link)
-
-    def _acquit(self, link: Link) -> None:
-        """Let the others follow: the server has had the suspect for so long, and has not left.
-
-        It may never answer it.
-        """
+    def _look_later(self, link: Link) -> None:
         self._timer = None
-        if not link.sent_whole:
-            self._acquit_later(link)
-        elif self.outgoing.alone is not None:
+        if self.outgoing.alone is not None:
+            wait = self._options.hop_timeout / LOOKS
+            self._timer = link.loop.call_later(wait, self._look, link)
+
+    def _look(self, link: Link) -> None:
+        """Let the others follow once the server has had the suspect for long, and has not left.
+
+        It may never answer it. What is sent beside it, such as acknowledgements, does not count.
+        """
+        now = clock.now()
+        if self._position is None:
+            self._position = link.position
+        if self._taken_at is None:
+            if self._position is not None and link.has_taken(self._position):
+                self._taken_at = now
+        elif now - self._taken_at >= self._options.hop_timeout and self.outgoing.alone is not None:
             self._suspect.clear()
             self.outgoing.acquit()
+        self._look_later(link)
 
     def detach(self) -> None:
         """Do without a connection."""
@@ -176,11 +186,14 @@ class SessionKeeper:
         outgoing.end_connection()
         oldest = outgoing.oldest()
         guilty = False
-        if self._held:
-            self._suspect.note_cut()
-        elif self._sent_at is not None:  # else a subscription was under suspicion
-            lasted = clock.now() - self._sent_at
-            guilty = self._suspect.note_loss(oldest, lasted if _refused(link, error) else None)
+        if self._begun_at is not None:  # else a subscription was under suspicion
+            lasted = clock.now() - (self._taken_at or self._begun_at)
+            if self._held:
+                self._suspect.note_cut(lasted)
+            else:
+                taken = self._taken_at is not None or link.sent_whole
+                refused = lasted if _refused(error, taken) else None
+                guilty = self._suspect.note_loss(oldest, refused)
         if guilty and oldest is not None:
             logger.error("given up: %r: the server ends each connection for it: %s", oldest, error)
             outgoing.give_up(oldest, error)
@@ -290,7 +303,7 @@ class SessionKeeper:
             await journal.close(timeout)
 
 
-def _refused(link: Link, error: MqttwsError) -> bool:
+def _refused(error: MqttwsError, taken: bool) -> bool:
     """Tell whether the server itself ended a connection for what was sent last on it.
 
     A close frame that says "too big" may come before the rest of the message is taken; any other
@@ -300,4 +313,4 @@ def _refused(link: Link, error: MqttwsError) -> bool:
         return False
     if error.cause is Cause.MESSAGE_TOO_LARGE:
         return True
-    return error.cause is Cause.CLOSED and link.sent_whole
+    return error.cause is Cause.CLOSED and taken

@@ -3,10 +3,11 @@
 A message that a server will not take, or a subscription that makes it leave, is sent again on each
 connection and ends each. The rule: after ``LOSSES`` losses with the same oldest thing, it goes
 alone, so that it holds up the rest no longer than it must; it is given up when the server itself
-has then ended ``REFUSALS`` connections after taking it whole, the last of which had held before,
-without it. A network that fails condemns nothing: what closes each connection in order, as some
-gateways do, closes those too on which it is held back. A server that takes it, stays and does not
-answer acquits it: the rest follows.
+has then ended ``REFUSALS`` connections after taking it whole, the last of them after one had held
+without it: the same one, or one that was lost much later than it takes the server to leave. A
+network that fails condemns nothing: what closes each connection in order, as some gateways do,
+closes those too on which it is held back. A server that takes it, stays and does not answer acquits
+it: the rest follows.
 """
 
 LOSSES = 3
@@ -31,6 +32,7 @@ class Suspect:
         self._losses = 0
         self._refusals = 0
         self._lasted = 0.0  # seconds: the longest that a server took to end a connection for it
+        self._held = 0.0  # seconds: for which a connection held without it, before it was lost
 
     @property
     def alone(self) -> bool:
@@ -43,7 +45,9 @@ class Suspect:
 
         Twice as long as the server ever took to leave, so that chance does not look like it.
         """
-        return max(HOLD, 2 * self._lasted) if self._refusals == REFUSALS - 1 else 0.0
+        if self._refusals < REFUSALS - 1 or self._held:
+            return 0.0
+        return max(HOLD, 2 * self._lasted)
 
     def note_loss(self, oldest: object, refused: float | None) -> bool:
         """Count a lost connection; return whether the oldest thing is to be given up.
@@ -59,21 +63,32 @@ class Suspect:
             self._losses = 0 if oldest is None else 1
             return False
         if self.alone and refused is not None:
-            if not self.hold or refused <= self.hold:  # else it held no longer without it
+            held = self.hold or self._held
+            if not held or refused <= held:  # else it held no longer without it
                 self._refusals += 1
             self._lasted = max(self._lasted, refused)
+            self._held = 0.0
         self._losses += 1
         if self._refusals >= REFUSALS:
             self.clear()
             return True
         return False
 
-    def note_cut(self) -> None:
-        """Count a connection that was lost while it was held back: the network is to blame."""
-        self._refusals = 0
+    def note_cut(self, lasted: float) -> None:
+        """Count a connection that was lost while it was held back.
+
+        The network is to blame, unless the connection had lasted far longer than those with it.
+
+        Args:
+            lasted: seconds for which there was the connection.
+        """
+        if lasted >= max(HOLD / 4, 4 * self._lasted):
+            self._held = lasted
+        else:
+            self._refusals = 0
 
     def clear(self) -> None:
         """Forget it: it has been answered, or given up."""
         self.oldest = None
         self._losses = self._refusals = 0
-        self._lasted = 0.0
+        self._lasted = self._held = 0.0

@@ -85,6 +85,18 @@ class Writing:
         left = self._left_unsent if stream is None else stream.unacknowledged
         return not self.protocol.has_data and not self._unwritten and left == 0
 
+    @property
+    def position(self) -> int | None:
+        """About how many bytes the stream was given; None while some wait before it."""
+        stream = self._stream
+        if stream is None or self.protocol.has_data or self._unwritten:
+            return None
+        return stream.acknowledged + stream.unacknowledged
+
+    def has_taken(self, position: int) -> bool:
+        """Whether the server's TCP has acknowledged what was sent up to a ``position``."""
+        return self._stream is not None and self._stream.acknowledged >= position
+
     def flush_soon(self) -> None:
         """Send at the end of this turn of the loop: what waits together goes in one message."""
         if not self.flush_scheduled:

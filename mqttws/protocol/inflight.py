@@ -172,7 +172,7 @@ class Session:
 
         With QoS 2 the peer may hold the identifier, and would take another message under it for
         the repeat of this one, and drop it [MQTT-4.3.3-2]. So it is in use until PUBCOMP
-        [MQTT-2.3.1-3], over connections and in the store. See ``end_connection``.
+        [MQTT-2.3.1-3], over connections and in the store. See ``withdraw``.
         """
         waiting = self.outgoing.get(packet_id)
         if waiting is None or packet_id in self.abandoned:
@@ -192,7 +192,12 @@ class Session:
         self.unanswered[packet_id] = None
 
     def end_connection(self) -> None:
-        """Leave no message to be sent again that was given up; its connection has ended.
+        """Withdraw each message that was given up; its connection has ended."""
+        for packet_id in list(self.abandoned):
+            self.withdraw(packet_id)
+
+    def withdraw(self, packet_id: int) -> None:
+        """Leave a message that was given up not to be sent again; its exchange stands still.
 
         With QoS 2 only PUBREL is left to send, whether PUBREC had come or not. Sending the message
         again would undo the cancel; sending nothing would leave it with a peer that holds it, where
@@ -204,13 +209,12 @@ class Session:
         and owes no PUBACK on another connection (section 4.4). It is given out after all others,
         since some peers send one all the same.
         """
-        for packet_id in list(self.abandoned):
-            if _is_qos2(self.outgoing[packet_id]):
-                self.outgoing[packet_id] = PubRel(packet_id)  # in its place: the key is there
-            else:
-                del self.outgoing[packet_id]
-                self.abandoned.remove(packet_id)
-                self.unanswered[packet_id] = None
+        if _is_qos2(self.outgoing[packet_id]):
+            self.outgoing[packet_id] = PubRel(packet_id)  # in its place: the key is there
+        else:
+            del self.outgoing[packet_id]
+            self.abandoned.remove(packet_id)
+            self.unanswered[packet_id] = None
 
     def restart(self) -> list[int]:
         """Have every exchange begin again: the peer has lost the session.

@@ -2,9 +2,7 @@
 
 import asyncio
 import logging
-from contextlib import suppress
 from pathlib import Path
-from typing import Literal
 
 import pytest
 import websockets.asyncio.server
@@ -21,8 +19,6 @@ from mqttws import (
     SqliteStore,
 )
 from mqttws.client import reading
-from mqttws.client import suspect as suspect_module
-from mqttws.client.suspect import HOLD, Suspect
 from mqttws.net import transports
 from mqttws.wire import ConnAck, Connect, Decoder, PubAck, Publish, Subscribe, encode
 
@@ -375,176 +371,6 @@ async def test_a_message_that_is_never_answered_holds_the_others_up_for_a_while_
         await client.publish("t", b"6", qos=1)
         assert not bad.done
         assert sorted(set(heard)) == [b"%d" % n for n in range(7)]
-        await client.disconnect(0.1)
-
-
-def test_the_rule_of_the_suspect() -> None:
-    suspect, thing, other = Suspect(), object(), object()
-    for _ in range(2):
-        assert not suspect.note_loss(thing, refused=0.1)
-        assert not suspect.alone
-    assert not suspect.note_loss(thing, refused=0.1)
-    assert suspect.alone, "three losses"
-    assert not suspect.note_loss(thing, refused=0.1)
-    assert not suspect.note_loss(thing, refused=None)
-    assert not suspect.hold
-    assert not suspect.note_loss(thing, refused=0.1)
-    assert suspect.hold == HOLD, "the last connection has to hold without it"
-    assert suspect.note_loss(thing, refused=0.1), "three refusals, alone"
-    assert not suspect.alone
-    assert not suspect.hold
-    for _ in range(3):
-        suspect.note_loss(thing, refused=None)
-    assert suspect.alone
-    suspect.note_loss(other, refused=0.1)
-    assert not suspect.alone, "the first was answered"
-
-
-def test_a_suspect_is_given_up_only_where_a_connection_held_without_it_for_longer() -> None:
-    suspect, thing = Suspect(), object()
-    for lasted in (9.0, 9.0, 9.0, 2.0, 1.0):  # the first three were not alone
-        assert not suspect.note_loss(thing, refused=lasted)
-    assert suspect.hold == 4.0
-    suspect.note_cut()
-    assert not suspect.hold, "lost without it: the network"
-    assert suspect.alone
-    for lasted in (1.0, 1.0):
-        assert not suspect.note_loss(thing, refused=lasted)
-    assert suspect.hold == 4.0
-    assert not suspect.note_loss(thing, refused=4.5), "longer than it had held without it"
-    assert suspect.hold == 9.0
-    assert suspect.note_loss(thing, refused=9.0)
-
-
-@pytest.mark.parametrize("qos", [1, 2])
-async def test_a_network_that_closes_each_connection_in_order_condemns_no_message(
-    qos: Literal[1, 2], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As a gateway does that lets each connection live for so long, and a server that is slow."""
-    monkeypatch.setattr(suspect_module, "HOLD", 0.4)
-    heard: list[bytes] = []
-
-    async def script(peer: Peer) -> None:
-        await peer.greet(session_present=peer.number > 1)
-        ends = asyncio.get_running_loop().time() + 0.2
-        while peer.number <= 14:
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(ends):
-                    if await peer.packet() is None:
-                        return
-                continue  # it is not answered in time
-            return  # FIN
-        while (packet := await peer.packet()) is not None:
-            if isinstance(packet, Publish):
-                heard.append(packet.payload)
-            peer.answer(packet)
-
-    async with scripted(script) as port, client_of(port, clean_session=False) as client:
-        receipts = [client.publish_nowait("t", b"%d" % n, qos=qos) for n in range(3)]
-        for receipt in receipts:
-            await receipt.wait(30)
-    assert heard == [b"0", b"1", b"2"]
-
-
-async def test_a_network_that_closes_each_connection_in_order_condemns_no_subscription(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(suspect_module, "HOLD", 0.4)
-    renewed = asyncio.Event()
-
-    async def script(peer: Peer) -> None:
-        await peer.greet()
-        ends = asyncio.get_running_loop().time() + 0.2
-        while 1 < peer.number <= 14:
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(ends):
-                    if await peer.packet() is None:
-                        return
-                continue
-            return  # FIN
-        while (packet := await peer.packet()) is not None:
-            if isinstance(packet, Subscribe) and peer.number > 1:
-                renewed.set()
-            peer.answer(packet)
-            if isinstance(packet, Publish) and packet.payload == b"cut":
-                peer.reset()
-                return
-
-    async with scripted(script) as port, client_of(port) as client:
-        await client.subscribe("s", qos=1)
-        client.publish_nowait("t", b"cut")
-        await asyncio.wait_for(renewed.wait(), 30)
-
-
-@pytest.mark.parametrize("clean", [True, False])
-@pytest.mark.parametrize("culprit", ["message", "subscription", "both"])
-async def test_what_is_sent_beside_the_culprit_is_not_given_up_for_it(
-    clean: bool, culprit: str
-) -> None:
-    """The server keeps no session, so that subscriptions are renewed on each connection."""
-    heard: list[bytes] = []
-    granted: set[str] = set()
-    bad_message, bad_filter = culprit != "subscription", culprit != "message"
-
-    async def script(peer: Peer) -> None:
-        await peer.greet()
-        while (packet := await peer.packet()) is not None:
-            if isinstance(packet, Subscribe) and peer.number > 1:
-                names = {one.topic_filter for one in packet.subscriptions}
-                if bad_filter and "first" in names:
-                    return  # FIN
-                granted.update(names)
-            if isinstance(packet, Publish):
-                if bad_message and packet.payload == b"first":
-                    return
-                if packet.payload == b"cut":
-                    peer.reset()
-                    return
-                heard.append(packet.payload)
-            peer.answer(packet)
-
-    async with scripted(script) as port, client_of(port, clean_session=clean) as client:
-        for name in ("first", "second"):
-            await client.subscribe(name, qos=1)
-        client.publish_nowait("t", b"cut")
-        first = client.publish_nowait("t", b"first", qos=1)
-        second = client.publish_nowait("t", b"second", qos=1)
-        if bad_message:
-            with pytest.raises(DeliveryFailed, match="given up"):
-                await first.wait(30)
-        else:
-            await first.wait(30)
-        await second.wait(30)
-        await until(lambda: "second" in granted)
-    assert ("first" in granted) == (not bad_filter)
-    assert b"second" in heard
-
-
-async def test_a_subscription_that_is_never_answered_holds_the_messages_up_for_a_while_only() -> (
-    None
-):
-    heard: list[bytes] = []
-
-    async def script(peer: Peer) -> None:
-        await peer.greet()
-        while (packet := await peer.packet()) is not None:
-            if isinstance(packet, Subscribe) and peer.number > 1:
-                if peer.number <= 4:
-                    peer.reset()
-                    return
-                continue  # it is not answered, pings are
-            if isinstance(packet, Publish):
-                if packet.payload == b"cut":
-                    peer.reset()
-                    return
-                heard.append(packet.payload)
-            peer.answer(packet)
-
-    async with scripted(script) as port, client_of(port, hop_timeout=0.3, keep_alive=1) as client:
-        await client.subscribe("s", qos=1)
-        client.publish_nowait("t", b"cut")
-        await client.publish("t", b"x", qos=1)
-        assert set(heard) == {b"x"}
         await client.disconnect(0.1)
 
 
