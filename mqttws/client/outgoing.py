@@ -353,11 +353,8 @@ class Outgoing:
 
     def oldest(self) -> Delivery | None:
         """Return the oldest that was sent and is to be answered, a release too; None for none."""
-        for packet_id in self.session.outgoing:
-            found = self.in_flight.get(packet_id) or self.releases.get(packet_id)
-            if found not in self.acquitted:
-                return found
-        return None
+        sent = (self.in_flight.get(one) or self.releases.get(one) for one in self.session.outgoing)
+        return next((one for one in sent if one not in self.acquitted), None)
 
     def take_failed(self) -> dict[int, tuple[Publish, str]]:
         """Return the messages that were given up since the last call, and why."""
@@ -373,9 +370,8 @@ class Outgoing:
 
     def _is_held_back(self, delivery: Delivery) -> bool:
         """Tell whether it was not sent on this connection, and another message is awaited first."""
-        if self.alone is None or delivery is self.alone:
-            return self.held and delivery is self.alone
-        return self.held or delivery not in self.acquitted
+        sent = {self.alone, *self.acquitted}
+        return self.alone is not None and (self.held or delivery not in sent)
 
     def _withdraw(self, packet_id: int) -> None:
         """Take out what was given up while its exchange stands still; PUBREL may be left of it."""
