@@ -56,7 +56,7 @@ class Outgoing:
         self.room: Room = Room(limits)
         self._link: Link | None = None
         self.alone: Delivery | None = None
-        self.held = False
+        self.held: bool = False
         self.acquitted: set[Delivery] = set()
         self._qos2 = 0  # of those in flight
         self._steps: list[Step] = []
