@@ -1,4 +1,4 @@
-"""What ``python -m tests.flakes`` counts, and that its lists name tests that are there."""
+"""The counts of ``python -m tests.flakes``, and its lists: they name tests that are there."""
 
 import ast
 

@@ -124,9 +124,9 @@ class Outgoing:
         self.held = held
         if self.alone is None:
             link.resend_rest()
-        elif not held and self.alone.packet_id:
-            link.resend_rest(self.alone.packet_id)
-        self.drain()
+            self.drain()
+        elif not held:
+            self.let_go()
 
     def let_go(self) -> None:
         """Send the message that was held back, if it has not ended meanwhile."""

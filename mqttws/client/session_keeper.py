@@ -25,7 +25,7 @@ from .store import FailedForgotten, MemoryStore, Step, Stored
 from .suspect import Suspect
 
 LOOKS = 8
-"""How often in ``hop_timeout`` it is looked whether the server has a message that went alone."""
+"""Looks within ``hop_timeout`` at whether the server has a message that went alone."""
 
 
 class SessionKeeper:

@@ -1,4 +1,4 @@
-"""What ends one connection after another is found, alone; a network that fails condemns nothing."""
+"""A message that ends each connection is found, alone; a network that fails condemns nothing."""
 
 import asyncio
 import socket
