@@ -39,7 +39,7 @@ class Outgoing:
         free_link: the connection on which a message can be sent at once, since none waits before
             it; None otherwise.
         alone: the message before whose end no other is sent; None for none.
-        held: whether that one is not sent either, before ``let_go``.
+        held: whether that one was not sent either, and waits for ``let_go``.
         acquitted: those that went alone for long and were not answered: passed over from then on.
         on_queued: called when a message has been queued.
         recording: whether a store keeps the queue.
@@ -121,7 +121,7 @@ class Outgoing:
         self._link = link
         self.acquitted = {one for one in self.acquitted if not one.done or one.packet_id}
         self.alone = None if alone is None or (alone.done and not alone.packet_id) else alone
-        self.held = held
+        self.held = held and self.alone is not None
         if self.alone is None:
             link.resend_rest()
             self.drain()

@@ -66,7 +66,6 @@ class SessionKeeper:
         self._suspect = Suspect()
         self._subscription = subscription
         self._timer: asyncio.TimerHandle | None = None  # while the suspect goes alone
-        self._held = False  # whether the suspect was held back on the present connection
         self._begun_at: float | None = None  # when what is unfinished was sent on it, or held back
         self._position: int | None = None  # in the connection's bytes, behind the suspect
         self._taken_at: float | None = None  # when the server was seen to have it whole
@@ -113,8 +112,7 @@ class SessionKeeper:
             self._requeue(None)
         else:
             self.outgoing.end_connection()
-        self._held, self._begun_at = False, None
-        self._position = self._taken_at = None
+        self._begun_at = self._position = self._taken_at = None
         options = self._options
         return ClientProtocol(
             connect,
@@ -137,16 +135,14 @@ class SessionKeeper:
         oldest, hold = self._suspect.oldest, self._suspect.hold
         alone = oldest if self._suspect.alone and isinstance(oldest, Delivery) else None
         self.outgoing.attach(link, alone, held=hold > 0)
-        self._held = hold > 0 and self.outgoing.alone is not None
         self._begun_at = clock.now()
-        if self._held:
+        if self.outgoing.held:
             self._timer = link.loop.call_later(hold, self._let_go, link)
         else:
             self._look_later(link)
 
     def _let_go(self, link: Link) -> None:
         """Send the suspect: the connection has held without it."""
-        self._held = False
         self._begun_at = clock.now()
         self.outgoing.let_go()
         self._look_later(link)
@@ -188,7 +184,7 @@ class SessionKeeper:
         guilty = False
         if self._begun_at is not None:  # else a subscription was under suspicion
             lasted = clock.now() - (self._taken_at or self._begun_at)
-            if self._held:
+            if outgoing.held:
                 self._suspect.note_cut(lasted)
             else:
                 taken = self._taken_at is not None or link.sent_whole
