@@ -48,7 +48,7 @@ ANSWER_TIMEOUT = 20.0
 """Seconds without any answer before the same request is sent again; the hub knows it by its id."""
 
 LOSSES = 3
-"""Connections that are lost to a request before the hub counts as one that does not know it."""
+"""Connections that are lost in a row to a request before it is given up."""
 
 LOOK = 5.0
 """Seconds after which the clock is looked at again."""
@@ -162,7 +162,7 @@ class CertificateRenewal:
             while not asked.done():
                 await asyncio.wait({asked}, timeout=0.2)
                 if upkeep.number - before >= LOSSES:
-                    raise _unknown_to(upkeep)
+                    raise _lost_each_time(upkeep)
             await asked
         finally:
             asked.cancel()
@@ -219,7 +219,7 @@ class CertificateRenewal:
                     # hub its answer; if it has forgotten, the request is due again after a while.
                     connections, accepted = connections + 1, False
                     if connections >= LOSSES and not known:
-                        raise _unknown_to(upkeep)
+                        raise _lost_each_time(upkeep)
                     continue
                 if answer[0] != ACCEPTED:
                     return answer
@@ -318,9 +318,11 @@ def _rejection(status: int, body: dict[str, Any]) -> HubRequestRejected:
     )
 
 
-def _unknown_to(upkeep: Upkeep) -> CertificateNotIssued:
+def _lost_each_time(upkeep: Upkeep) -> CertificateNotIssued:
     return CertificateNotIssued(
-        f"{shown(upkeep.access.identity.hub)} ends each connection that asks for a certificate",
-        hint="the hub does not know certificate requests, or not for this device: have another one"
-        " issued by DPS, with provision(..., issue=..., force=True)",
+        f"a certificate was asked for, and {LOSSES} connections to"
+        f" {shown(upkeep.access.identity.hub)} were lost in a row without an answer",
+        hint="if connections hold where none is asked for, the hub does not know certificate"
+        " requests, or not for this device: have another one issued by DPS, with"
+        " provision(..., issue=..., force=True); if not, it is the network: mqttws doctor",
     )

@@ -279,9 +279,10 @@ async def test_a_hub_that_ends_each_connection_for_it_is_not_asked_for_ever(
             hub.fault("drop", "dev", operation=operation, times=None)
             device = client(hub, store, reconnect=mqttws.Backoff(0.01, 0.05))
             async with device:
-                with pytest.raises(CertificateNotIssued, match="ends each connection") as failed:
+                with pytest.raises(CertificateNotIssued, match="lost in a row") as failed:
                     await device.renew_certificate(timeout=DEADLINE)
                 assert "force=True" in failed.value.hint
+                assert "it is the network" in failed.value.hint, "which cannot be told from here"
                 hub.cancel_faults()
                 await arrives(device, hub, b"x")
 
