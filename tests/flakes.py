@@ -36,6 +36,7 @@ CONCURRENT = (
     "tests/client/test_streams.py",
     "tests/client/test_leaving.py",
     "tests/client/test_reconnect.py",
+    "tests/client/test_suspect.py",
     "tests/dps/test_interleavings.py",
     "tests/hub_client/test_sync.py",
     "tests/provisioning/test_pipelined.py",
