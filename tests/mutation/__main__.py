@@ -45,6 +45,8 @@ def main() -> int:
         parser.error(f"{', '.join(sorted(unknown))}: no room; there are {', '.join(ROOMS)}")
     if options.jobs < 1 or options.count < 1:
         parser.error("--jobs and --count are 1 or more")
+    if not hasattr(sys, "monitoring"):  # nor are the hashes of functions those of the record
+        sys.exit("this is Python 3.11: mutation needs Python 3.12 or later")
     if options.command == "report":
         return report(rooms)
     if mqttws.wire.COMPILED:
